@@ -1,0 +1,32 @@
+# One command for each thing people do. `.venv/ok` sets everything up by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check chaos clean
+
+demo: .venv/ok
+	$(BIN)/quorate demo
+
+test: .venv/ok
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: .venv/ok
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+
+chaos: .venv/ok
+	$(BIN)/quorate chaos run --faults kill --rounds 10
+	$(BIN)/quorate chaos run --faults kill --rounds 10 --power-loss
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+# The type checker resolves `import quorate` in tests through a link to this folder,
+# because an editable install alone tells it nothing.
+.venv/ok: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	mkdir -p .venv/typing
+	ln -sfn "$(CURDIR)" .venv/typing/quorate
+	touch $@

@@ -1,0 +1,6 @@
+"""`python -m quorate` is the `quorate` command."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()
