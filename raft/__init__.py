@@ -1,0 +1,72 @@
+"""Consensus as a value machine: core has its law, ready the order of its effects."""
+
+from .configuration import Configuration, decode_configuration, encode_configuration
+from .core import Raft
+from .messages import (
+    COMMAND,
+    CONFIGURATION,
+    NOOP,
+    AppendEntries,
+    AppendEntriesReply,
+    EntriesReply,
+    Entry,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Message,
+    PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
+    RequestEntries,
+    RequestPreVote,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+from .options import Options
+from .ready import (
+    HardState,
+    Persist,
+    Persisted,
+    Ready,
+    RoleChanged,
+    SnapshotMark,
+    acknowledge,
+)
+from .roles import Refused, Role
+
+__all__ = [
+    "COMMAND",
+    "CONFIGURATION",
+    "NOOP",
+    "AppendEntries",
+    "AppendEntriesReply",
+    "Configuration",
+    "EntriesReply",
+    "Entry",
+    "HardState",
+    "Heartbeat",
+    "HeartbeatReply",
+    "InstallSnapshot",
+    "Message",
+    "Options",
+    "Persist",
+    "Persisted",
+    "PreVoteReply",
+    "Raft",
+    "ReadIndex",
+    "ReadIndexReply",
+    "Ready",
+    "Refused",
+    "RequestEntries",
+    "RequestPreVote",
+    "RequestVote",
+    "RequestVoteReply",
+    "Role",
+    "RoleChanged",
+    "SnapshotMark",
+    "TimeoutNow",
+    "acknowledge",
+    "decode_configuration",
+    "encode_configuration",
+]

@@ -1,0 +1,483 @@
+"""Raft as a value machine: events in, one Ready a turn out.
+
+Law: no I/O, no clock, no dice, no asyncio. Time is `tick()`, chance is
+`options.jitter`, the disk answers by `persisted()`, logs are event values. Roles are
+modules of free functions (follower, candidate, leader, doubt); terms are handled once,
+here, before dispatch. Safety rules live in `rules`, where mutants replace them.
+
+Sources: Ongaro & Ousterhout 2014; Ongaro's dissertation (2014) sections 3, 4, 6, 9.6;
+the async storage writes of etcd's raft.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from . import candidate, doubt, follower, leader, rules
+from .configuration import Configuration, decode_configuration
+from .log import Log
+from .messages import (
+    CONFIGURATION,
+    AppendEntries,
+    AppendEntriesReply,
+    EntriesReply,
+    Entry,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Message,
+    PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
+    RequestEntries,
+    RequestPreVote,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+from .options import Options
+from .progress import SNAPSHOT, Progress
+from .ready import (
+    HardState,
+    Persist,
+    Persisted,
+    Ready,
+    RoleChanged,
+    SnapshotMark,
+)
+from .roles import Refused, Role
+
+
+class Raft:
+    """One replica's consensus state.
+
+    Built from what the disk holds: the newest snapshot (at least the bootstrap one),
+    the hard state, the entries after the snapshot and, when the journal's last batch
+    is damaged but identified, `doubtful` = its (last term, last index).
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        snapshot: SnapshotMark,
+        hard_state: HardState,
+        entries: Sequence[Entry] = (),
+        doubtful: tuple[int, int] | None = None,
+    ) -> None:
+        self.options = options
+        self.id = options.id
+        self.snapshot = snapshot
+        self.term = hard_state.term
+        self.vote = hard_state.vote
+        self.log = Log(snapshot.index, snapshot.term)
+        self.configurations = [(snapshot.index, snapshot.configuration)]
+        self.append_to_log(entries)
+        self.log.stable_index = self.log.last_index
+        self.log.commit_index = max(
+            snapshot.index, min(hard_state.commit_index, self.log.last_index)
+        )
+        self.role = Role.FOLLOWER
+        self.leader_id = 0
+        self.doubt: tuple[int, int] | None = None
+        self.doubt_answers: dict[int, int] = {}
+        self.doubt_ticks = 0
+        self.doubt_next = 0
+        if doubtful is not None and doubtful > self.last():
+            self.doubt = doubtful
+        # follower
+        self.election_elapsed = 0
+        self.election_timeout = 0
+        self.acknowledged: int | None = None
+        self.waiting_reads: dict[int, int] = {}
+        self.read_counter = 0
+        # candidate
+        self.votes: dict[int, bool] = {}
+        self.transfer_election = False
+        # leader
+        self.progress: dict[int, Progress] = {}
+        self.heartbeat_elapsed = 0
+        self.heartbeat_due = False
+        self.quorum_elapsed = 0
+        self.round = 0
+        self.new_reads: list[tuple[int, int]] = []
+        self.pending_reads: deque[tuple[int, int, list[tuple[int, int]]]] = deque()
+        self.uncommitted: deque[tuple[int, int]] = deque()
+        self.uncommitted_bytes = 0
+        self.pending_configuration = 0
+        self.transferee = 0
+        self.transfer_elapsed = 0
+        # storage
+        self.sequence = 0
+        self.hard_dirty = False
+        self.hard_in_flight = False
+        self.in_flight: Persist | None = None
+        self.in_flight_ticks = 0
+        self.reset_to: tuple[int, int] | None = None
+        # effects of this turn
+        self.outbox: list[Message] = []
+        self.installing: SnapshotMark | None = None
+        self.reads: list[tuple[int, int]] = []
+        self.failed_reads: list[int] = []
+        self.events: list[RoleChanged] = []
+        self.reset_election_timer()
+
+    # -- what others may look at -------------------------------------------------
+
+    @property
+    def configuration(self) -> Configuration:
+        """The effective configuration: the last one in the log, committed or not."""
+        return self.configurations[-1][1]
+
+    def configuration_at(self, index: int) -> Configuration:
+        """The configuration in force at `index`, which is not yet compacted."""
+        return next(c for at, c in reversed(self.configurations) if at <= index)
+
+    def mark(self, index: int) -> SnapshotMark:
+        """Describes a state machine that has applied everything up to `index`."""
+        term = self.log.term(index)
+        assert term is not None
+        return SnapshotMark(index, term, self.configuration_at(index))
+
+    def last(self) -> tuple[int, int]:
+        return self.log.last_term, self.log.last_index
+
+    @property
+    def is_leader(self) -> bool:
+        return self.role is Role.LEADER
+
+    # -- events in ---------------------------------------------------------------
+
+    def tick(self) -> None:
+        """One unit of time has passed."""
+        if self.in_flight is not None:
+            self.in_flight_ticks += 1
+        if self.role is Role.LEADER:
+            leader.tick(self)
+        else:
+            follower.tick(self)
+        if self.doubt is not None:
+            doubt.tick(self)
+
+    def step(self, message: Message) -> None:
+        """Take one message from a peer. Anything may arrive, late or twice."""
+        if message.to != self.id:
+            return
+        match message:
+            case RequestEntries():
+                doubt.on_request_entries(self, message)
+                return
+            case EntriesReply():
+                doubt.on_entries_reply(self, message)
+                return
+            case RequestPreVote():
+                candidate.on_request_pre_vote(self, message)
+                return
+            case RequestVote():
+                if message.term > self.term and not self._may_join_election(message):
+                    return
+            case PreVoteReply() if message.term <= self.term:
+                # The voter's own term may be behind the asker's: it still counts.
+                candidate.on_pre_vote_reply(self, message)
+                return
+            case _:
+                pass
+        if message.term > self.term:
+            sender_leads = isinstance(
+                message, AppendEntries | Heartbeat | InstallSnapshot
+            )
+            reason = f"saw term {message.term} of member {message.sender:016x}"
+            self.become_follower(
+                message.term, message.sender if sender_leads else 0, reason
+            )
+        elif message.term < self.term:
+            self._answer_older_term(message)
+            return
+        self._dispatch(message)
+
+    def _may_join_election(self, message: RequestVote) -> bool:
+        """I-12: a voter that hears its leader ignores a higher term, too."""
+        return message.transfer or not self.hears_leader()
+
+    def disk_stalled(self) -> bool:
+        """I-74: the persist in flight has taken longer than an election timeout."""
+        limit = self.options.election_timeout_ticks
+        return self.in_flight is not None and self.in_flight_ticks > limit
+
+    def hears_leader(self) -> bool:
+        leader_id = self.id if self.is_leader else self.leader_id
+        elapsed = 0 if self.is_leader else self.election_elapsed
+        return rules.sticks_to_leader(
+            leader_id, elapsed, self.options.election_timeout_ticks
+        )
+
+    def _answer_older_term(self, message: Message) -> None:
+        """I-11d: a leader of an older term, or a late candidate, learns ours."""
+        match message:
+            case AppendEntries() | Heartbeat() | InstallSnapshot():
+                self.send(
+                    AppendEntriesReply(
+                        self.id, message.sender, self.term, False, 0, 0, 0
+                    )
+                )
+            case RequestVote():
+                self.send(RequestVoteReply(self.id, message.sender, self.term, False))
+            case _:
+                pass
+
+    def _dispatch(self, message: Message) -> None:
+        match message:
+            case AppendEntries():
+                follower.on_append_entries(self, message)
+            case Heartbeat():
+                follower.on_heartbeat(self, message)
+            case InstallSnapshot():
+                follower.on_install_snapshot(self, message)
+            case TimeoutNow():
+                follower.on_timeout_now(self, message)
+            case ReadIndexReply():
+                follower.on_read_index_reply(self, message)
+            case RequestVote():
+                candidate.on_request_vote(self, message)
+            case PreVoteReply():
+                pass  # its higher term was all there was to learn
+            case RequestVoteReply():
+                candidate.on_vote_reply(self, message)
+            case AppendEntriesReply():
+                if self.is_leader:
+                    leader.on_append_reply(self, message)
+            case HeartbeatReply():
+                if self.is_leader:
+                    leader.on_heartbeat_reply(self, message)
+            case ReadIndex():
+                if self.is_leader:
+                    leader.on_read_index(self, message)
+            case _:
+                raise AssertionError(f"undispatched message {message!r}")
+
+    def persisted(self, ack: Persisted) -> None:
+        """The storage made a Persist durable. Acknowledgements come in order."""
+        flight = self.in_flight
+        if flight is None or ack.sequence != flight.sequence:
+            return
+        self.in_flight = None
+        self.hard_in_flight = False
+        if ack.last_index and rules.storage_ack_is_current(
+            self.log.term(ack.last_index), ack.last_term
+        ):
+            self.log.stable_index = max(self.log.stable_index, ack.last_index)
+        if self.role is Role.CANDIDATE and self._hard_state_durable():
+            candidate.count_own_vote(self)
+        if self.is_leader:
+            leader.on_own_disk(self)
+
+    def propose(self, commands: Sequence[bytes]) -> tuple[int, int] | Refused:
+        """Append `commands`, in order; (index of the first, term) or why not."""
+        if not self.is_leader:
+            return Refused.NOT_LEADER
+        return leader.propose(self, commands)
+
+    def read_index(self) -> int | None:
+        """Ask for a read index for all reads that wait now; its id, or None.
+
+        The answer comes as (id, index) in `Ready.reads`, or the id in
+        `Ready.failed_reads`; a retry takes a new id. None: no leader is known.
+        """
+        self.read_counter += 1
+        read_id = rules.read_id(self.options.boot, self.read_counter)
+        if self.is_leader:
+            self.new_reads.append((self.id, read_id))
+        elif self.leader_id:
+            self.waiting_reads[read_id] = 0
+            self.send(ReadIndex(self.id, self.leader_id, self.term, read_id))
+        else:
+            return None
+        return read_id
+
+    def campaign(self, reason: str = "asked to") -> None:
+        """Start an election now, with a pre-vote, if this replica may."""
+        if self.role is not Role.LEADER:
+            candidate.start_pre_vote(self, reason)
+
+    def leader_unreachable(self, member: int) -> None:
+        """The link to `member` broke and could not be made again.
+
+        A hint about time, not about safety: this replica counts as one that no longer
+        hears the leader, so it may grant votes and campaign.
+        """
+        if member == self.leader_id and not self.is_leader:
+            self.election_elapsed = self.options.election_timeout_ticks
+
+    def peer_unreachable(self, member: int) -> None:
+        """Messages to `member` may have been lost: stop being optimistic."""
+        progress = self.progress.get(member)
+        if progress is not None and progress.state != SNAPSHOT:
+            progress.become_probe()
+
+    def snapshot_finished(self, member: int, ok: bool) -> None:
+        """The shell's transfer to `member` ended."""
+        progress = self.progress.get(member)
+        if progress is not None and progress.state == SNAPSHOT:
+            if not ok:
+                progress.snapshot_index = 0
+            progress.become_probe()
+
+    def transfer_leadership(self, member: int) -> Refused | None:
+        """Hand leadership to `member`, a voter (3.10); given up after a timeout."""
+        if not self.is_leader:
+            return Refused.NOT_LEADER
+        return leader.transfer(self, member)
+
+    def change_configuration(
+        self, voters: Sequence[int], learners: Sequence[int]
+    ) -> int | Refused:
+        """Go to these voters and learners, by joint consensus (4.3); the index."""
+        if not self.is_leader:
+            return Refused.NOT_LEADER
+        return leader.change_configuration(self, voters, learners)
+
+    def checkpointed(self, mark: SnapshotMark, keep_entries: int = 0) -> None:
+        """The state machine is durable up to `mark`: snapshots are cut there.
+
+        Entries up to `mark.index - keep_entries` are forgotten, all of them at most.
+        """
+        assert mark.index <= self.log.applied_index
+        if mark.index > self.snapshot.index:
+            self.snapshot = mark
+        self.log.compact(min(self.snapshot.index, mark.index - keep_entries))
+        base = self.log.base_index
+        while len(self.configurations) > 1 and self.configurations[1][0] <= base:
+            del self.configurations[0]
+
+    # -- effects out -------------------------------------------------------------
+
+    def ready(self, can_persist: bool) -> Ready:
+        """This turn's effects; `can_persist` when no earlier persist is running."""
+        if self.is_leader:
+            leader.prepare_turn(self)
+        persist = self._take_persist() if can_persist else None
+        self._acknowledge_append()
+        result = Ready(
+            snapshot=self.installing,
+            persist=persist,
+            reads=self.reads,
+            failed_reads=self.failed_reads,
+        )
+        self.installing = None
+        self.reads, self.failed_reads = [], []
+        if not rules.must_wait_for_disk(self._hard_state_durable()):
+            result.messages, self.outbox = self.outbox, []
+        elif persist is not None:
+            result.messages_after, self.outbox = self.outbox, []
+        if persist is not None and self.acknowledged is not None:
+            result.messages_after.append(self._append_reply(self.acknowledged))
+            self.acknowledged = None
+        result.committed = self._take_committed()
+        result.events, self.events = self.events, []
+        return result
+
+    def _hard_state_durable(self) -> bool:
+        return not (self.hard_dirty or self.hard_in_flight)
+
+    def _take_persist(self) -> Persist | None:
+        assert self.in_flight is None, "one persist at a time"
+        log = self.log
+        unstable = log.last_index > log.stable_index
+        if not (unstable or self.hard_dirty or log.truncated or self.reset_to):
+            return None
+        self.sequence += 1
+        first = log.stable_index + 1
+        persist = Persist(
+            sequence=self.sequence,
+            hard_state=HardState(self.term, self.vote, log.commit_index),
+            first_index=first,
+            entries=tuple(log.entries[first - log.base_index - 1 :]),
+            reset=self.reset_to,
+        )
+        self.in_flight = persist
+        self.in_flight_ticks = 0
+        self.hard_in_flight = self.hard_dirty
+        self.hard_dirty = False
+        self.reset_to = None
+        log.truncated = False
+        return persist
+
+    def _acknowledge_append(self) -> None:
+        """One reply for all appends of this turn, if the disk already has them."""
+        index = self.acknowledged
+        if index is None or not self._hard_state_durable():
+            return
+        if rules.acknowledges_up_to(index, self.log.stable_index):
+            self.outbox.append(self._append_reply(index))
+            self.acknowledged = None
+
+    def _append_reply(self, index: int) -> AppendEntriesReply:
+        return AppendEntriesReply(self.id, self.leader_id, self.term, True, index, 0, 0)
+
+    def _take_committed(self) -> tuple[Entry, ...]:
+        log = self.log
+        limit = rules.applies_up_to(log.commit_index, log.stable_index)
+        limit = min(limit, log.applied_index + self.options.apply_entries_max)
+        if limit <= log.applied_index:
+            return ()
+        base = log.base_index
+        entries = tuple(log.entries[log.applied_index - base : limit - base])
+        log.applied_index = limit
+        if self.is_leader:
+            leader.after_apply(self)
+        return entries
+
+    # -- shared by the roles -----------------------------------------------------
+
+    def send(self, message: Message) -> None:
+        self.outbox.append(message)
+
+    def append_to_log(self, entries: Sequence[Entry]) -> None:
+        """Append, taking configurations into effect at once (4.1)."""
+        self.log.append(entries)
+        for entry in entries:
+            if entry.kind == CONFIGURATION:
+                configuration = decode_configuration(entry.data)
+                self.configurations.append((entry.index, configuration))
+
+    def truncate_log(self, index: int) -> None:
+        """Drop `index` and after it, and the configurations in there (I-46)."""
+        self.log.truncate_from(index)
+        while self.configurations[-1][0] >= index:
+            del self.configurations[-1]
+        assert self.configurations
+
+    def commit_to(self, index: int) -> None:
+        if index > self.log.commit_index:
+            assert index <= self.log.last_index
+            self.log.commit_index = index
+
+    def reset_election_timer(self) -> None:
+        self.election_elapsed = 0
+        timeout = self.options.election_timeout_ticks
+        self.election_timeout = timeout + self.options.jitter(timeout)
+
+    def become_follower(self, term: int, leader_id: int, reason: str) -> None:
+        assert term >= self.term, "terms never go back"
+        was, knew = self.role, self.leader_id
+        if term > self.term:
+            self.term, self.vote = term, 0
+            self.hard_dirty = True
+            self.acknowledged = None
+        self.role = Role.FOLLOWER
+        self.leader_id = leader_id
+        self.votes = {}
+        self.reset_election_timer()
+        if was is Role.LEADER:
+            leader.resign(self)
+        if knew != leader_id:
+            self.fail_waiting_reads()
+        if was is not Role.FOLLOWER or knew != leader_id:
+            self.report(reason)
+
+    def fail_waiting_reads(self) -> None:
+        self.failed_reads.extend(self.waiting_reads)
+        self.waiting_reads.clear()
+
+    def report(self, reason: str) -> None:
+        self.events.append(
+            RoleChanged(self.role.value, self.term, self.leader_id, reason)
+        )

@@ -1,0 +1,100 @@
+"""What the leader knows of one peer's log, and how fast it may send.
+
+Law: a small state machine: probe (one message at a time until the place where the logs
+agree is found), replicate (optimistic, bounded inflight), snapshot (waits for a
+transfer). From etcd's Progress; the dissertation's section 10.2.1 has the pipelining.
+"""
+
+from collections import deque
+
+PROBE = "probe"
+REPLICATE = "replicate"
+SNAPSHOT = "snapshot"
+
+
+class Progress:
+    """`match_index` only grows within a term and never passes what was sent (I-9)."""
+
+    __slots__ = (
+        "acked_round",
+        "active",
+        "inflight",
+        "match_index",
+        "next_index",
+        "paused",
+        "sent_commit",
+        "snapshot_index",
+        "state",
+    )
+
+    def __init__(self, next_index: int) -> None:
+        self.match_index = 0
+        self.next_index = next_index
+        self.state = PROBE
+        self.paused = False
+        self.active = False
+        self.acked_round = 0
+        self.sent_commit = 0
+        self.snapshot_index = 0
+        self.inflight: deque[int] = deque()
+
+    def become_probe(self) -> None:
+        floor = self.snapshot_index + 1 if self.state == SNAPSHOT else 1
+        self.state = PROBE
+        self.paused = False
+        self.inflight.clear()
+        self.sent_commit = 0
+        self.next_index = max(self.match_index + 1, floor)
+        self.snapshot_index = 0
+
+    def become_replicate(self) -> None:
+        self.state = REPLICATE
+        self.paused = False
+        self.inflight.clear()
+        self.snapshot_index = 0
+        self.next_index = self.match_index + 1
+
+    def become_snapshot(self, index: int) -> None:
+        self.state = SNAPSHOT
+        self.inflight.clear()
+        self.snapshot_index = index
+
+    def can_send(self, inflight_max: int) -> bool:
+        if self.state == PROBE:
+            return not self.paused
+        return self.state == REPLICATE and len(self.inflight) < inflight_max
+
+    def sent(self, last_index: int) -> None:
+        """Entries up to `last_index` have been handed out for sending."""
+        if self.state == PROBE:
+            self.paused = True
+            return
+        if last_index >= self.next_index:
+            self.inflight.append(last_index)
+            self.next_index = last_index + 1
+
+    def accepted(self, index: int) -> bool:
+        """A matching acknowledgement; True when it tells anything new."""
+        while self.inflight and self.inflight[0] <= index:
+            self.inflight.popleft()
+        self.paused = False
+        if index <= self.match_index:
+            return False
+        self.match_index = index
+        self.next_index = max(self.next_index, index + 1)
+        return True
+
+    def rejected(self, previous_index: int, hint_index: int) -> bool:
+        """Move back after a rejection; False when the rejection is stale (I-9)."""
+        if self.state == REPLICATE:
+            if previous_index <= self.match_index:
+                return False
+            self.become_probe()
+            return True
+        if self.state == SNAPSHOT or previous_index != self.next_index - 1:
+            return False
+        self.next_index = max(
+            min(previous_index, hint_index + 1), self.match_index + 1, 1
+        )
+        self.paused = False
+        return True

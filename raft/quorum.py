@@ -1,0 +1,69 @@
+"""Majority arithmetic, for one set of voters or two. Votes, commits and reads use it.
+
+Law: functions of values. A learner never appears here (I-47).
+"""
+
+from collections.abc import Mapping
+
+from .configuration import Configuration
+
+
+def majority(count: int) -> int:
+    """The smallest number of `count` voters that is more than half."""
+    return count // 2 + 1
+
+
+def _agreed_by(voters: tuple[int, ...], values: Mapping[int, int]) -> int:
+    """The highest number that a majority of `voters` has reached."""
+    reached = sorted((values.get(voter, 0) for voter in voters), reverse=True)
+    return reached[majority(len(voters)) - 1]
+
+
+def agreed(configuration: Configuration, values: Mapping[int, int]) -> int:
+    """The highest number reached by a majority, by both of them while joint.
+
+    `values` maps a voter to its match index (commits) or acknowledged round (reads);
+    a missing voter has 0.
+    """
+    result = _agreed_by(configuration.voters, values)
+    if configuration.outgoing:
+        result = min(result, _agreed_by(configuration.outgoing, values))
+    return result
+
+
+def _tally(voters: tuple[int, ...], votes: Mapping[int, bool]) -> bool | None:
+    granted = sum(1 for voter in voters if votes.get(voter) is True)
+    refused = sum(1 for voter in voters if votes.get(voter) is False)
+    if granted >= majority(len(voters)):
+        return True
+    if len(voters) - refused < majority(len(voters)):
+        return False
+    return None
+
+
+def won(configuration: Configuration, votes: Mapping[int, bool]) -> bool | None:
+    """True: a majority (both while joint) granted; False: it can't; None: open."""
+    results = [_tally(configuration.voters, votes)]
+    if configuration.outgoing:
+        results.append(_tally(configuration.outgoing, votes))
+    if False in results:
+        return False
+    return None if None in results else True
+
+
+def active(configuration: Configuration, heard: Mapping[int, bool]) -> bool:
+    """Has a majority (both while joint) been heard?"""
+    return won(configuration, {m: True for m, yes in heard.items() if yes}) is True
+
+
+def may_be_durable(
+    configuration: Configuration, held: int, unheard: int, doubted: int
+) -> bool:
+    """Could a quorum hold an entry durably? (one set of voters; the doubt rule)
+
+    Damage to durable copies hits a minority f of the voters at most, so of `doubted`
+    copies at most f were durable; the others were torn before any acknowledgement.
+    """
+    count = len(configuration.all_voters())
+    faults = count - majority(count)
+    return held + unheard + min(doubted, faults) >= majority(count)

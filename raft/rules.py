@@ -1,0 +1,105 @@
+"""The safety rules of Raft, one small predicate each.
+
+Law: each rule is called by its name through this module and nowhere written out, so
+that a mutant can replace exactly one of them (chaos/simulator/mutants). Numbers are
+those of the invariants in docs/testing.md.
+"""
+
+
+def grants_vote(
+    own_last: tuple[int, int], candidate_last: tuple[int, int], vote: int, sender: int
+) -> bool:
+    """I-1: one vote a term, for a log at least as up to date (5.4.1).
+
+    `own_last` and `candidate_last` are (last term, last index).
+    """
+    return vote in (0, sender) and candidate_last >= own_last
+
+
+def log_up_to_date(own_last: tuple[int, int], candidate_last: tuple[int, int]) -> bool:
+    """5.4.1, for pre-votes, which bind nobody."""
+    return candidate_last >= own_last
+
+
+def sticks_to_leader(leader_id: int, elapsed_ticks: int, timeout_ticks: int) -> bool:
+    """I-11b, I-12: who hears a leader does not help to depose it (4.2.3)."""
+    return leader_id != 0 and elapsed_ticks < timeout_ticks
+
+
+def must_wait_for_disk(hard_state_durable: bool) -> bool:
+    """I-2: nothing leaves before the term and the vote that it speaks for."""
+    return not hard_state_durable
+
+
+def acknowledges_up_to(acknowledged: int, stable_index: int) -> bool:
+    """I-16: an append is acknowledged only once it is durable here."""
+    return acknowledged <= stable_index
+
+
+def counts_itself(stable_index: int, last_index: int) -> int:
+    """I-3: the leader's own match index is what its own disk holds."""
+    del last_index
+    return stable_index
+
+
+def may_commit(entry_term: int | None, current_term: int) -> bool:
+    """I-4: only entries of the current term commit by counting (5.4.2)."""
+    return entry_term == current_term
+
+
+def applies_up_to(commit_index: int, stable_index: int) -> int:
+    """I-18: only what is committed and durable here is applied."""
+    return min(commit_index, stable_index)
+
+
+def truncates_at(conflict_index: int | None, previous_index: int) -> int | None:
+    """I-7: drop entries only from a real conflict on, never for a stale append."""
+    del previous_index
+    return conflict_index
+
+
+def storage_ack_is_current(own_term: int | None, written_term: int) -> bool:
+    """I-10: an acknowledgement counts for the very entry that was written."""
+    return own_term == written_term
+
+
+def may_serve_reads(commit_term: int | None, current_term: int) -> bool:
+    """I-5, I-40: a new leader first commits an entry of its own term."""
+    return commit_term == current_term
+
+
+def read_confirmed(agreed_round: int, needed_round: int) -> bool:
+    """I-40: a round that started after the request was answered by a quorum."""
+    return agreed_round >= needed_round
+
+
+def read_id(boot: int, counter: int) -> int:
+    """I-40: ids are unique over all boots of this member."""
+    return boot << 32 | counter
+
+
+def may_change_configuration(
+    pending_index: int, applied_index: int, commit_term: int | None, term: int
+) -> bool:
+    """I-45: one change at a time, and only after an own entry has committed."""
+    return pending_index <= applied_index and commit_term == term
+
+
+def may_campaign(voter: bool, doubtful: bool) -> bool:
+    """I-23, I-47: learners and nodes that doubt their log never campaign."""
+    return voter and not doubtful
+
+
+def own_last(last: tuple[int, int], doubt: tuple[int, int] | None) -> tuple[int, int]:
+    """I-23: a doubtful node compares logs as if it held the entry in doubt."""
+    return last if doubt is None else max(last, doubt)
+
+
+def accepts_snapshot(snapshot_index: int, commit_index: int) -> bool:
+    """I-52: never install what is older than the own commit."""
+    return snapshot_index > commit_index
+
+
+def match_may_advance(sent_index: int, acknowledged: int) -> bool:
+    """I-9: nobody matches what was never sent."""
+    return acknowledged <= sent_index
