@@ -304,7 +304,8 @@ class Raft:
         hears the leader, so it may grant votes and campaign.
         """
         if member == self.leader_id and not self.is_leader:
-            self.election_elapsed = self.options.election_timeout_ticks
+            timeout = self.options.election_timeout_ticks
+            self.election_elapsed = max(self.election_elapsed, timeout)
 
     def peer_unreachable(self, member: int) -> None:
         """Messages to `member` may have been lost: stop being optimistic."""

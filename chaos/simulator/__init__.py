@@ -1,0 +1,1 @@
+"""Whole clusters in one thread under one seed, running the cores themselves."""

@@ -1,0 +1,218 @@
+"""The replicated state machine: versioned keys, and the rule of one step.
+
+Law: `apply` is a pure function of state and entry (I-33): no clock, no chance, no local
+setting, no local error. What it can't understand stops it (I-37); nothing is skipped.
+Effects and applied index enter the store in one step (I-31), and an entry that is
+already in there changes nothing (I-32).
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Protocol
+from zlib import crc32
+
+import msgspec
+
+from ...wire import (
+    Delete,
+    ErrorCode,
+    Limits,
+    Put,
+    Record,
+    decode_command,
+    decode_envelope,
+)
+from . import rules
+from .records import decode_record, encode_record, mod_revision_of
+from .store import MemoryStore, Store
+
+KIND_NOOP = 0
+KIND_COMMAND = 1
+KIND_CONFIGURATION = 2
+FIRST_REVISION = 1
+_MODULUS = 1 << 128
+_EFFECT = struct.Struct("<QQQI")
+# Limits of apply are replicated state, not this node's settings; today they are fixed.
+_APPLY_LIMITS = Limits()
+
+
+class LogEntry(Protocol):
+    """What the database needs of a log entry."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def kind(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class Applied(msgspec.Struct, frozen=True, gc=False):
+    """What one entry did. `code` 0 is done; else nothing changed.
+
+    `revision` is the store's after a write, the key's own when a precondition failed.
+    """
+
+    code: int
+    revision: int
+    count: int
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """The state beside the records, at `applied_index`."""
+
+    applied_index: int
+    applied_term: int
+    revision: int
+    cluster_time_ms: int
+    chain: int
+    digest_sum: int
+
+
+NOTHING = Applied(0, 0, 0)
+
+
+class Database:
+    """Keys, their newest versions, and the store's revision."""
+
+    def __init__(self, store: Store | None = None, meta: Meta | None = None) -> None:
+        self.store: Store = MemoryStore() if store is None else store
+        meta = meta or Meta(self.store.applied_index, 0, FIRST_REVISION, 0, 0, 0)
+        self.applied_index = meta.applied_index
+        self.applied_term = meta.applied_term
+        self.revision = meta.revision
+        self.cluster_time_ms = meta.cluster_time_ms
+        self.chain = meta.chain
+        self.digest_sum = meta.digest_sum
+        self.puts = 0
+        self.deletes = 0
+
+    def meta(self) -> Meta:
+        return Meta(
+            self.applied_index,
+            self.applied_term,
+            self.revision,
+            self.cluster_time_ms,
+            self.chain,
+            self.digest_sum,
+        )
+
+    def state_hash(self) -> str:
+        """Equal on all replicas at the same applied index, 40 hex digits."""
+        return f"{self.chain:08x}{self.digest_sum:032x}"
+
+    # -- writing -------------------------------------------------------------------
+
+    def apply(self, entries: Sequence[LogEntry]) -> list[Applied]:
+        """Apply entries in order; one result each. They enter the store as one step."""
+        effects: dict[bytes, bytes | None] = {}
+        results: list[Applied] = []
+        pack, chain = _EFFECT.pack, self.chain
+        for entry in entries:
+            if rules.already_applied(entry.index, self.applied_index):
+                results.append(NOTHING)
+                continue
+            assert entry.index == self.applied_index + 1, "no entry is left out"
+            if entry.kind == KIND_COMMAND:
+                result = self._apply_command(entry.data, effects)
+            else:
+                assert entry.kind in (KIND_NOOP, KIND_CONFIGURATION), entry.kind
+                result = NOTHING
+            results.append(result)
+            chain = crc32(
+                pack(entry.index, entry.term, self.revision, result.code), chain
+            )
+            self.applied_index = entry.index
+            self.applied_term = entry.term
+        self.chain = chain
+        self.store.write(effects, self.applied_index)
+        return results
+
+    def _apply_command(
+        self, data: bytes, effects: dict[bytes, bytes | None]
+    ) -> Applied:
+        envelope = decode_envelope(data)
+        self.cluster_time_ms = max(self.cluster_time_ms, envelope.cluster_time_ms)
+        command = decode_command(envelope.payload, _APPLY_LIMITS)
+        key = command.key
+        before = effects[key] if key in effects else self.store.get(key)
+        if command.expected is not None:
+            current = mod_revision_of(before) if before is not None else 0
+            if not rules.expectation_met(command.expected, current):
+                return Applied(ErrorCode.PRECONDITION_FAILED, current, 0)
+        match command:
+            case Put():
+                return self._put(command, before, effects)
+            case Delete():
+                return self._delete(command, before, effects)
+
+    def _put(
+        self, command: Put, before: bytes | None, effects: dict[bytes, bytes | None]
+    ) -> Applied:
+        self.revision += 1
+        create, version = self.revision, 1
+        if before is not None:
+            old = decode_record(before)
+            create, version = old.create_revision, old.version + 1
+            self.digest_sum -= old.digest
+        record, number = encode_record(
+            command.key, create, self.revision, version, 0, command.value
+        )
+        self.digest_sum = (self.digest_sum + number) % _MODULUS
+        effects[command.key] = record
+        self.puts += 1
+        return Applied(0, self.revision, 1)
+
+    def _delete(
+        self, command: Delete, before: bytes | None, effects: dict[bytes, bytes | None]
+    ) -> Applied:
+        if before is None:
+            return Applied(0, self.revision, 0)
+        self.revision += 1
+        old = decode_record(before)
+        self.digest_sum = (self.digest_sum - old.digest) % _MODULUS
+        effects[command.key] = None
+        self.deletes += 1
+        return Applied(0, self.revision, 1)
+
+    # -- reading -------------------------------------------------------------------
+
+    def get(self, key: bytes) -> Record | None:
+        """The newest version of `key`."""
+        record = self.store.get(key)
+        return None if record is None else _as_record(key, record, False)
+
+    def range(
+        self,
+        start: bytes,
+        end: bytes | None,
+        *,
+        records_max: int,
+        bytes_max: int,
+        keys_only: bool = False,
+    ) -> tuple[list[Record], bool]:
+        """Records of `start` ≤ key < `end` in order, up to a limit; do more follow?"""
+        found: list[Record] = []
+        size = 0
+        for key in self.store.keys(start, end):
+            if len(found) >= records_max or size >= bytes_max:
+                return found, True
+            record = self.store.get(key)
+            assert record is not None
+            found.append(_as_record(key, record, keys_only))
+            size += len(key) + (0 if keys_only else len(record))
+        return found, False
+
+
+def _as_record(key: bytes, record: bytes, keys_only: bool) -> Record:
+    parsed = decode_record(record)
+    return Record(
+        key=key,
+        value=b"" if keys_only else parsed.value,
+        create_revision=parsed.create_revision,
+        mod_revision=parsed.mod_revision,
+        version=parsed.version,
+        lease=parsed.lease,
+    )

@@ -1,0 +1,14 @@
+"""The safety rules of the state machine, one small predicate each.
+
+Law: called by name through this module, so that a mutant can replace exactly one.
+"""
+
+
+def already_applied(index: int, applied_index: int) -> bool:
+    """I-32: what is in the state already is not applied again."""
+    return index <= applied_index
+
+
+def expectation_met(expected: int, current: int) -> bool:
+    """A conditional write goes through only at the expected revision (0: absent)."""
+    return expected == current

@@ -1,0 +1,20 @@
+"""The replica: consensus, state machine and requests as one pure object. See core."""
+
+from .core import Replica
+from .effects import CheckpointJob, Effects, Reply, Sink
+from .messages import ForwardReply, ForwardRequest, PeerMessage
+from .options import ReplicaOptions
+from .requests import Request
+
+__all__ = [
+    "CheckpointJob",
+    "Effects",
+    "ForwardReply",
+    "ForwardRequest",
+    "PeerMessage",
+    "Replica",
+    "ReplicaOptions",
+    "Reply",
+    "Request",
+    "Sink",
+]

@@ -1,0 +1,378 @@
+"""One replica: consensus, state machine and the requests between them.
+
+Law: pure. Events in, one Effects a turn out; time comes as milliseconds of the shell's
+monotonic clock, wall time as an argument, chance as a function. The same code runs
+under node/loop and under chaos/simulator.
+"""
+
+from collections.abc import Callable
+
+from ...raft import InstallSnapshot, Persisted, Raft, Ready, SnapshotMark, acknowledge
+from ...raft import Persist as RaftPersist
+from ...raft.progress import SNAPSHOT
+from ...storage.journal import Batch
+from ...wire import (
+    DEFAULT_LIMITS,
+    ErrorCode,
+    Outcome,
+    ProtocolError,
+    RequestKind,
+    decode_command,
+    encode_error,
+    error_reply,
+)
+from ..database import Database
+from .effects import CheckpointJob, Effects, Reply
+from .messages import ForwardReply, ForwardRequest, PeerMessage
+from .options import ReplicaOptions
+from .reads import Reads
+from .requests import Request, answer, refuse
+from .writes import Writes
+
+_EXPIRE_TICKS = 5
+
+
+class _Forwarder:
+    """Takes the replies to one peer's forwarded writes back to that peer."""
+
+    def __init__(self, replica: "Replica", member: int) -> None:
+        self.replica = replica
+        self.member = member
+
+    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
+        del kind
+        replica = self.replica
+        replica.forward_replies.append(
+            ForwardReply(replica.raft.id, self.member, request_id, status, body)
+        )
+
+
+class Replica:
+    """See the module. `jitter(n)` gives a number from 0 to n-1."""
+
+    def __init__(
+        self,
+        options: ReplicaOptions,
+        raft: Raft,
+        database: Database,
+        jitter: Callable[[int], int],
+    ) -> None:
+        assert database.applied_index == raft.snapshot.index
+        self.options = options
+        self.raft = raft
+        self.database = database
+        self.jitter = jitter
+        self.writes = Writes(raft, options)
+        self.reads = Reads(raft, database, options)
+        self.now_ms = 0
+        self.wall_ms = 0
+        self.ticks = 0
+        self.no_space = False
+        self.stopping = False
+        self.leading = False
+        self.leader_since_ms = 0
+        self.leader_time_base_ms = 0
+        self.campaign_at_ms: int | None = None
+        self.lost_leader = 0
+        self.checkpoint_running = False
+        self.checkpoint_index = raft.snapshot.index
+        self.bytes_behind = 0
+        self.replies: list[Reply] = []
+        self.forward_replies: list[ForwardReply] = []
+        self.forwarders: dict[int, _Forwarder] = {}
+        self.elections = 0
+        self.leader_changes = 0
+        self.seen_leader = 0
+        self.snapshots_installed = 0
+
+    # -- events in -----------------------------------------------------------------
+
+    def advance(self, now_ms: int, wall_ms: int) -> None:
+        """The clocks now. The monotonic one only moves forward."""
+        self.now_ms = max(self.now_ms, now_ms)
+        self.wall_ms = wall_ms
+
+    def tick(self) -> None:
+        """One tick of `options.tick_ms` has passed."""
+        self.ticks += 1
+        self.raft.tick()
+        self.writes.retry()
+        if self.ticks % _EXPIRE_TICKS == 0:
+            self.writes.expire(self.now_ms)
+            self.reads.expire(self.now_ms)
+        if self.campaign_at_ms is not None and self.now_ms >= self.campaign_at_ms:
+            self._campaign_early()
+
+    def step(self, message: PeerMessage) -> None:
+        """Take one message of a peer."""
+        if isinstance(message, ForwardRequest):
+            self._step_forward(message)
+        elif isinstance(message, ForwardReply):
+            self.writes.forward_reply(message)
+        else:
+            self.raft.step(message)
+
+    def _step_forward(self, message: ForwardRequest) -> None:
+        sink = self.forwarders.get(message.sender)
+        if sink is None:
+            sink = self.forwarders[message.sender] = _Forwarder(self, message.sender)
+        deadline = self.now_ms + message.timeout_ms
+        request = Request(sink, message.id, RequestKind.WRITE, message.body, deadline)
+        if self.raft.is_leader and not self.raft.transferee:
+            self._admit_write(request)
+        else:
+            # Never handed on twice: the sender finds out who leads by itself.
+            self._refuse(request, ErrorCode.NO_LEADER, "this node does not lead")
+
+    def submit(self, request: Request) -> None:
+        """Take one request of a client."""
+        if self.stopping:
+            self._refuse(request, ErrorCode.STOPPING, "this node is shutting down")
+        elif request.kind == RequestKind.WRITE:
+            self._admit_write(request)
+        elif request.kind in (RequestKind.GET, RequestKind.RANGE):
+            self.reads.add(request, self.now_ms)
+        elif request.kind == RequestKind.PING:
+            self.replies.append(answer(request, b""))
+        else:
+            self._refuse(request, ErrorCode.INVALID_REQUEST, "unknown request type")
+
+    def _admit_write(self, request: Request) -> None:
+        """Everything that can be refused is refused here, before it is in any log."""
+        try:
+            decode_command(request.body, self.options.limits)
+        except ProtocolError as error:
+            self._refuse(request, error.code, error.reason)
+            return
+        if self.no_space:
+            self._refuse(request, ErrorCode.NO_SPACE, "the disk is full")
+        elif self.stopping and not self.raft.is_leader:
+            self._refuse(request, ErrorCode.STOPPING, "this node is shutting down")
+        else:
+            self.writes.add(request)
+
+    def _refuse(self, request: Request, code: ErrorCode, message: str) -> None:
+        self.replies.append(refuse(request, code, message))
+
+    def persisted(self, ack: Persisted) -> None:
+        """The turn's batch is durable."""
+        self.raft.persisted(ack)
+
+    def peer_lost(self, member: int) -> None:
+        """The link to or from `member` broke: what was on it may be lost."""
+        self.writes.link_lost(member)
+        self.raft.peer_unreachable(member)
+
+    def peer_refused(self, member: int) -> None:
+        """`member`'s link broke without a goodbye and can't be made again.
+
+        If it led, this voter waits by its rank and then asks for votes: the others,
+        whose links broke as well, will grant them.
+        """
+        raft = self.raft
+        if member != raft.leader_id or raft.is_leader or self.campaign_at_ms:
+            return
+        raft.leader_unreachable(member)
+        voters = [v for v in raft.configuration.all_voters() if v != member]
+        if raft.id in voters:
+            options = self.options
+            rank = voters.index(raft.id)
+            self.lost_leader = member
+            self.campaign_at_ms = (
+                self.now_ms
+                + rank * options.hint_rank_ms
+                + self.jitter(options.hint_jitter_ms + 1)
+            )
+
+    def _campaign_early(self) -> None:
+        raft = self.raft
+        if raft.leader_id not in (0, self.lost_leader) or raft.hears_leader():
+            self.campaign_at_ms = None
+            return
+        raft.campaign("the link to the leader broke")
+        # The others may not have noticed yet: a lost pre-vote is asked again soon.
+        options = self.options
+        self.campaign_at_ms = (
+            self.now_ms + options.hint_retry_ms + self.jitter(options.hint_retry_ms)
+        )
+
+    def install(self, message: InstallSnapshot, database: Database) -> bool:
+        """A snapshot has arrived, is verified and durable as the newest checkpoint.
+
+        True when it became this replica's state; False when it was old news.
+        """
+        assert database.applied_index == message.index
+        before = self.raft.snapshot
+        self.raft.step(message)
+        if self.raft.snapshot is before:
+            return False
+        database.puts, database.deletes = self.database.puts, self.database.deletes
+        self.database = self.reads.database = database
+        self.checkpoint_index = message.index
+        self.snapshots_installed += 1
+        return True
+
+    def snapshot_finished(self, member: int, ok: bool) -> None:
+        """The shell's transfer of a checkpoint to `member` ended."""
+        self.raft.snapshot_finished(member, ok)
+
+    def checkpointed(self, mark: SnapshotMark) -> None:
+        """The checkpoint job of `mark` is durable: the log behind it may go."""
+        self.checkpoint_running = False
+        if mark.index < self.raft.snapshot.index:
+            return
+        keep = self.options.log_keep_entries
+        if self.raft.log.size_bytes > self.options.log_bytes_max:
+            keep = 0
+        else:
+            for progress in self.raft.progress.values():
+                if progress.state == SNAPSHOT:
+                    keep = max(keep, mark.index - progress.snapshot_index)
+        self.checkpoint_index = mark.index
+        self.raft.checkpointed(mark, keep)
+
+    def checkpoint_failed(self) -> None:
+        """The job could not be carried out (no space); a later one will try again."""
+        self.checkpoint_running = False
+        self.bytes_behind = 0
+
+    def prepare_stop(self) -> int:
+        """Refuse new requests; hand leadership on. The member it goes to, or 0."""
+        self.stopping = True
+        raft = self.raft
+        if not raft.is_leader:
+            return 0
+        candidates = [
+            (progress.match_index, member)
+            for member, progress in raft.progress.items()
+            if raft.configuration.is_voter(member) and progress.active
+        ]
+        if not candidates:
+            return 0
+        _, member = max(candidates)
+        return 0 if raft.transfer_leadership(member) else member
+
+    def end(self) -> list[Reply]:
+        """The node ends now: every request that still waits gets its answer."""
+        self.stopping = True
+        self.writes.refuse_waiting(ErrorCode.STOPPING, "this node is shutting down")
+        self.writes.leadership_lost()
+        for member in {to for to, _ in self.writes.forwarded.values()}:
+            self.writes.link_lost(member)
+        self.reads.refuse_all(ErrorCode.STOPPING, "this node is shutting down")
+        return self._take_replies()
+
+    # -- effects out -----------------------------------------------------------------
+
+    def turn(self, can_persist: bool) -> Effects:
+        """This turn's effects; see effects for the order to carry them out in."""
+        self.writes.send(self.now_ms, self._cluster_time_ms(), self.wall_ms)
+        self.reads.send(self.now_ms)
+        ready = self.raft.ready(can_persist)
+        self._apply(ready)
+        self._follow_leadership(ready)
+        effects = Effects(events=ready.events)
+        effects.messages = list(ready.messages)
+        effects.messages_after = list(ready.messages_after)
+        if ready.persist is not None:
+            effects.batch = self._batch(ready.persist)
+            effects.ack = acknowledge(ready.persist)
+        effects.replies = self._take_replies()
+        effects.messages += self.writes.forwards
+        self.writes.forwards = []
+        effects.messages += self.forward_replies
+        self.forward_replies = []
+        effects.checkpoint = self._checkpoint_job()
+        log = self.raft.log
+        effects.again = log.applied_index < min(log.commit_index, log.stable_index)
+        return effects
+
+    def _apply(self, ready: Ready) -> None:
+        if ready.committed:
+            results = self.database.apply(ready.committed)
+            self.bytes_behind += sum([len(e.data) for e in ready.committed])
+            self.writes.applied(ready.committed, results)
+        for read_id, index in ready.reads:
+            self.reads.confirm(read_id, index)
+        for read_id in ready.failed_reads:
+            self.reads.fail(read_id)
+        self.reads.applied(self.now_ms)
+
+    def _follow_leadership(self, ready: Ready) -> None:
+        raft = self.raft
+        for event in ready.events:
+            self.elections += event.role == "candidate"
+        if raft.leader_id and raft.leader_id != self.seen_leader:
+            self.seen_leader = raft.leader_id
+            self.leader_changes += 1
+            if raft.leader_id != self.lost_leader:
+                self.campaign_at_ms = None
+        if raft.is_leader and not self.leading:
+            self.leader_since_ms = self.now_ms
+            self.leader_time_base_ms = self.database.cluster_time_ms
+        elif self.leading and not raft.is_leader:
+            self.writes.leadership_lost()
+        self.leading = raft.is_leader
+
+    def _cluster_time_ms(self) -> int:
+        """Advanced by this leader's own clock since its election, never jumping."""
+        return self.leader_time_base_ms + self.now_ms - self.leader_since_ms
+
+    def _batch(self, persist: RaftPersist) -> Batch:
+        log = self.raft.log
+        return Batch(
+            term=persist.hard_state.term,
+            vote=persist.hard_state.vote,
+            commit_index=persist.hard_state.commit_index,
+            first_index=persist.first_index,
+            entries=persist.entries,
+            reset=persist.reset,
+            base=(log.base_index, log.base_term),
+            doubt=self.raft.doubt,
+        )
+
+    def _take_replies(self) -> list[Reply]:
+        """All replies of this turn; those to peers become messages."""
+        replies = self.replies + self.writes.replies + self.reads.replies
+        self.replies, self.writes.replies, self.reads.replies = [], [], []
+        mine: list[Reply] = []
+        for reply in replies:
+            if isinstance(reply.sink, _Forwarder):
+                reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
+            else:
+                mine.append(reply)
+        return mine
+
+    def _checkpoint_job(self) -> CheckpointJob | None:
+        if self.checkpoint_running or self.raft.installing is not None:
+            return None
+        log, options = self.raft.log, self.options
+        behind = log.applied_index - self.checkpoint_index
+        # Rewriting a large state for little log would cost more than it frees.
+        wanted = min(
+            max(options.checkpoint_bytes, self.database.store.size_bytes()),
+            options.checkpoint_bytes_max,
+        )
+        if behind < options.checkpoint_entries and self.bytes_behind < wanted:
+            return None
+        return self.force_checkpoint()
+
+    def force_checkpoint(self) -> CheckpointJob | None:
+        """A job for everything applied so far, if there is news; none runs yet."""
+        if self.checkpoint_running or self.checkpoint_index >= (
+            self.raft.log.applied_index
+        ):
+            return None
+        self.checkpoint_running = True
+        self.bytes_behind = 0
+        return CheckpointJob(
+            self.raft.mark(self.database.applied_index),
+            self.database.meta(),
+            self.database.store.count(),
+            self.database.store.view(),
+        )
+
+
+def connection_error(code: ErrorCode, message: str) -> bytes:
+    """The body of an error that is about no request in particular."""
+    return encode_error(error_reply(code, Outcome.NONE, message), DEFAULT_LIMITS)

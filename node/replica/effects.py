@@ -1,0 +1,52 @@
+"""What one turn of a replica asks of its shell.
+
+Law: values; the order in which they are carried out is raft/ready.py's:
+`messages` at once; `batch` to the journal, synced; then `messages_after` and
+`Replica.persisted(ack)`; replies whenever.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from ...raft import Persisted, RoleChanged, SnapshotMark
+from ...storage.journal import Batch
+from ..database import View
+from ..database.core import Meta
+from .messages import PeerMessage
+
+
+class Sink(Protocol):
+    """Who waits for replies (the same as the client port's)."""
+
+    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None: ...
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    sink: Sink
+    request_id: int
+    kind: int
+    status: int
+    body: bytes
+
+
+class CheckpointJob(msgspec.Struct, frozen=True):
+    """Write this view down as the checkpoint of `mark`, then say `checkpointed`."""
+
+    mark: SnapshotMark
+    meta: Meta
+    count: int
+    view: View
+
+
+class Effects(msgspec.Struct):
+    """`again`: more could be done at once, take another turn."""
+
+    batch: Batch | None = None
+    ack: Persisted | None = None
+    messages: list[PeerMessage] = []
+    messages_after: list[PeerMessage] = []
+    replies: list[Reply] = []
+    checkpoint: CheckpointJob | None = None
+    events: list[RoleChanged] = []
+    again: bool = False

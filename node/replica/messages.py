@@ -1,0 +1,37 @@
+"""What replicas say to each other beside Raft: requests handed on to the leader.
+
+Law: values. These travel on a stream of their own, in order, at most once: unlike
+Raft's messages they must not be repeated by anybody (I-56).
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from ...raft import Message
+
+
+class ForwardRequest(msgspec.Struct, frozen=True, gc=False):
+    """A write that `sender`'s client made, for the leader to propose.
+
+    `id` is unique over the sender's boots; `timeout_ms` is what is left of it.
+    """
+
+    sender: int
+    to: int
+    id: int
+    timeout_ms: int
+    body: bytes
+
+
+class ForwardReply(msgspec.Struct, frozen=True, gc=False):
+    """The leader's answer: status and body as the client gets them."""
+
+    sender: int
+    to: int
+    id: int
+    status: int
+    body: bytes
+
+
+PeerMessage: TypeAlias = Message | ForwardRequest | ForwardReply

@@ -1,0 +1,28 @@
+"""The replica's knobs. Time is in milliseconds of the shell's monotonic clock."""
+
+import msgspec
+
+from ...wire import Limits
+
+
+class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`checkpoint_*`: how much log may lie behind the newest checkpoint.
+
+    `log_keep_entries` stay in memory behind a checkpoint for followers that are a
+    little behind; `log_bytes_max` bounds what a snapshot transfer may hold back.
+    `hint_*`: how a broken link to the leader speeds up an election (design: peers).
+    """
+
+    limits: Limits = Limits()
+    requests_max: int = 16384
+    requests_bytes_max: int = 64 << 20
+    forward_limit: int = 8192
+    checkpoint_entries: int = 65536
+    checkpoint_bytes: int = 16 << 20
+    checkpoint_bytes_max: int = 48 << 20
+    log_keep_entries: int = 4096
+    log_bytes_max: int = 64 << 20
+    tick_ms: int = 10
+    hint_rank_ms: int = 30
+    hint_jitter_ms: int = 10
+    hint_retry_ms: int = 60

@@ -1,0 +1,211 @@
+"""Reads on their way: local at once, others after a read index (dissertation 6.4).
+
+Law: pure. All reads that wait share one round; a lost round is asked again by a new id
+(I-40). Staleness is counted on this node's own clock, from the moment of asking a
+leader that a quorum then confirmed, and looked at again after the read.
+"""
+
+from ...raft import Raft
+from ...wire import (
+    ErrorCode,
+    GetRequest,
+    Level,
+    ProtocolError,
+    RangeRequest,
+    ReadHeader,
+    RequestKind,
+    decode_get,
+    decode_range,
+    encode_get_reply,
+    encode_range_reply,
+)
+from ..database import Database
+from . import rules
+from .effects import Reply
+from .options import ReplicaOptions
+from .requests import Request, answer, refuse
+
+_ROUNDS_MAX = 2
+
+
+class Read:
+    """A read and what it asks for."""
+
+    __slots__ = ("request", "wanted")
+
+    def __init__(self, request: Request, wanted: GetRequest | RangeRequest) -> None:
+        self.request = request
+        self.wanted = wanted
+
+
+class Reads:
+    """All reads of one replica that have not been answered."""
+
+    def __init__(self, raft: Raft, database: Database, options: ReplicaOptions) -> None:
+        self.raft = raft
+        self.database = database
+        self.options = options
+        self.waiting: list[Read] = []
+        self.rounds: dict[int, tuple[int, list[Read]]] = {}
+        self.confirmed: list[tuple[int, int, list[Read]]] = []
+        self.behind: list[Read] = []
+        self.replies: list[Reply] = []
+        self.fresh_ms: int | None = None
+        self.round_count = 0
+        self.gets = 0
+
+    def count(self) -> int:
+        groups = [reads for _, reads in self.rounds.values()]
+        groups += [reads for _, _, reads in self.confirmed]
+        return len(self.waiting) + len(self.behind) + sum(map(len, groups))
+
+    def add(self, request: Request, now_ms: int) -> None:
+        """Take a read; answers at once when its level allows it."""
+        self.gets += 1
+        try:
+            wanted = self._decode(request)
+        except ProtocolError as error:
+            self.replies.append(refuse(request, error.code, error.reason))
+            return
+        read = Read(request, wanted)
+        bounded = wanted.level is Level.BOUNDED
+        if wanted.level is Level.LOCAL or (bounded and self._is_fresh(wanted, now_ms)):
+            self._serve_or_wait(read, now_ms)
+        elif self.count() >= self.options.requests_max:
+            self.replies.append(
+                refuse(request, ErrorCode.TOO_BUSY, "too many reads are in flight")
+            )
+        else:
+            self.waiting.append(read)
+
+    def _decode(self, request: Request) -> GetRequest | RangeRequest:
+        if request.kind == RequestKind.GET:
+            return decode_get(request.body, self.options.limits)
+        return decode_range(request.body, self.options.limits)
+
+    def _is_fresh(self, wanted: GetRequest | RangeRequest, now_ms: int) -> bool:
+        staleness = self._staleness_ms(now_ms)
+        return staleness is not None and rules.fresh_enough(
+            staleness, wanted.max_staleness_ms
+        )
+
+    def _staleness_ms(self, now_ms: int) -> int | None:
+        return None if self.fresh_ms is None else max(0, now_ms - self.fresh_ms)
+
+    # -- rounds ----------------------------------------------------------------------
+
+    def send(self, now_ms: int) -> None:
+        """Ask for a read index for everything that waits."""
+        if not self.waiting or len(self.rounds) >= _ROUNDS_MAX:
+            return
+        read_id = self.raft.read_index()
+        if read_id is not None:
+            self.round_count += 1
+            self.rounds[read_id] = (now_ms, self.waiting)
+            self.waiting = []
+
+    def confirm(self, read_id: int, index: int) -> None:
+        found = self.rounds.pop(read_id, None)
+        if found is not None:
+            asked_ms, reads = found
+            self.confirmed.append((index, asked_ms, reads))
+
+    def fail(self, read_id: int) -> None:
+        """The round is lost; its reads take part in the next one."""
+        found = self.rounds.pop(read_id, None)
+        if found is not None:
+            self.waiting = found[1] + self.waiting
+
+    def applied(self, now_ms: int) -> None:
+        """Serve what the state machine has reached."""
+        if self.confirmed:
+            left: list[tuple[int, int, list[Read]]] = []
+            for index, asked_ms, reads in self.confirmed:
+                if not rules.serves_read(self.database.applied_index, index):
+                    left.append((index, asked_ms, reads))
+                    continue
+                if self.fresh_ms is None or asked_ms > self.fresh_ms:
+                    self.fresh_ms = asked_ms
+                for read in reads:
+                    self._serve_or_wait(read, now_ms, asked_ms)
+            self.confirmed = left
+        if self.behind:
+            behind, self.behind = self.behind, []
+            for read in behind:
+                self._serve_or_wait(read, now_ms)
+
+    # -- serving -----------------------------------------------------------------------
+
+    def _serve_or_wait(
+        self, read: Read, now_ms: int, asked_ms: int | None = None
+    ) -> None:
+        wanted = read.wanted
+        if self.database.revision < wanted.min_revision:
+            self.behind.append(read)
+            return
+        staleness = self._staleness_ms(now_ms)
+        if wanted.level is Level.LINEARIZABLE:
+            staleness = 0 if asked_ms is None else max(0, now_ms - asked_ms)
+        elif wanted.level is Level.BOUNDED and not self._is_fresh(wanted, now_ms):
+            # It was fresh when it was asked, or its round took too long: ask again.
+            self.waiting.append(read)
+            return
+        shown = 0xFFFFFFFF if staleness is None else min(staleness, 0xFFFFFFFF)
+        header = ReadHeader(self.database.revision, shown, wanted.level)
+        self.replies.append(answer(read.request, self._body(wanted, header)))
+
+    def _body(self, wanted: GetRequest | RangeRequest, header: ReadHeader) -> bytes:
+        if isinstance(wanted, GetRequest):
+            return encode_get_reply(header, self.database.get(wanted.key))
+        limits = self.options.limits
+        page = limits.range_records_max
+        records, more = self.database.range(
+            wanted.start,
+            wanted.end or None,
+            records_max=min(wanted.limit or page, page),
+            bytes_max=limits.range_bytes_max,
+            keys_only=wanted.keys_only,
+        )
+        return encode_range_reply(header, records, more)
+
+    # -- deadlines ---------------------------------------------------------------------
+
+    def expire(self, now_ms: int) -> None:
+        self.waiting = self._alive(self.waiting, now_ms)
+        self.behind = self._alive(self.behind, now_ms)
+        for read_id, (asked_ms, reads) in self.rounds.items():
+            self.rounds[read_id] = (asked_ms, self._alive(reads, now_ms))
+        self.confirmed = [
+            (index, asked_ms, self._alive(reads, now_ms))
+            for index, asked_ms, reads in self.confirmed
+        ]
+
+    def _alive(self, reads: list[Read], now_ms: int) -> list[Read]:
+        for read in reads:
+            if read.request.deadline_ms <= now_ms:
+                self._end(read)
+        return [read for read in reads if read.request.deadline_ms > now_ms]
+
+    def _end(self, read: Read) -> None:
+        wanted = read.wanted
+        if wanted.level is not Level.LINEARIZABLE:
+            reason = "this node could not become as fresh as asked before the deadline"
+            self.replies.append(refuse(read.request, ErrorCode.TOO_STALE, reason))
+        elif self.raft.leader_id == 0:
+            reason = "no leader was found before the deadline"
+            self.replies.append(refuse(read.request, ErrorCode.NO_LEADER, reason))
+        else:
+            reason = "the read was not confirmed before the deadline"
+            self.replies.append(
+                refuse(read.request, ErrorCode.DEADLINE_EXCEEDED, reason)
+            )
+
+    def refuse_all(self, code: ErrorCode, message: str) -> None:
+        """The node stops: nothing will be confirmed any more."""
+        groups = [self.waiting, self.behind]
+        groups += [reads for _, reads in self.rounds.values()]
+        groups += [reads for _, _, reads in self.confirmed]
+        for read in [read for group in groups for read in group]:
+            self.replies.append(refuse(read.request, code, message))
+        self.waiting, self.behind, self.confirmed = [], [], []
+        self.rounds.clear()

@@ -1,0 +1,47 @@
+"""Requests that wait inside a replica, and the replies they end with.
+
+Law: pure. Each request is answered exactly once, and a write's answer says whether it
+happened (I-54): done, not applied, or unknown.
+"""
+
+from ...wire import (
+    DEFAULT_LIMITS,
+    OK,
+    REFUSED,
+    ErrorCode,
+    Outcome,
+    RequestKind,
+    encode_error,
+    error_reply,
+)
+from .effects import Reply, Sink
+
+
+class Request:
+    """One request of a client or of a follower, until its deadline."""
+
+    __slots__ = ("body", "deadline_ms", "kind", "request_id", "sink")
+
+    def __init__(
+        self, sink: Sink, request_id: int, kind: int, body: bytes, deadline_ms: int
+    ) -> None:
+        self.sink = sink
+        self.request_id = request_id
+        self.kind = kind
+        self.body = body
+        self.deadline_ms = deadline_ms
+
+
+def answer(request: Request, body: bytes) -> Reply:
+    return Reply(request.sink, request.request_id, request.kind, OK, body)
+
+
+def refuse(request: Request, code: ErrorCode, message: str, revision: int = 0) -> Reply:
+    """An error reply; a write that is refused was not applied, unless unknown."""
+    outcome = Outcome.NONE
+    if code is ErrorCode.UNKNOWN_OUTCOME:
+        outcome = Outcome.UNKNOWN
+    elif request.kind == RequestKind.WRITE:
+        outcome = Outcome.NOT_APPLIED
+    body = encode_error(error_reply(code, outcome, message, revision), DEFAULT_LIMITS)
+    return Reply(request.sink, request.request_id, request.kind, REFUSED, body)

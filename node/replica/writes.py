@@ -1,0 +1,220 @@
+"""Writes on their way: waiting for a leader, proposed here, or handed to the leader.
+
+Law: pure. A write that has been proposed or handed on is never sent again (I-56); if
+its answer is lost, its outcome is unknown.
+"""
+
+from collections.abc import Sequence
+
+from ...raft import Entry, Raft, Refused
+from ...wire import (
+    DEFAULT_LIMITS,
+    OK,
+    EnvelopeKind,
+    ErrorCode,
+    Outcome,
+    ProtocolError,
+    decode_error,
+    encode_envelope_head,
+    encode_write_reply,
+)
+from ..database import Applied
+from . import rules
+from .effects import Reply
+from .messages import ForwardReply, ForwardRequest
+from .options import ReplicaOptions
+from .requests import Request, answer, refuse
+
+
+class Writes:
+    """All writes of one replica that have not been answered."""
+
+    def __init__(self, raft: Raft, options: ReplicaOptions) -> None:
+        self.raft = raft
+        self.options = options
+        self.waiting: list[Request] = []
+        self.later: list[Request] = []
+        self.pending: dict[int, tuple[int, Request]] = {}
+        self.forwarded: dict[int, tuple[int, Request]] = {}
+        self.forward_counter = 0
+        self.bytes = 0
+        self.replies: list[Reply] = []
+        self.forwards: list[ForwardRequest] = []
+        self.proposals = 0
+
+    def count(self) -> int:
+        return (
+            len(self.waiting)
+            + len(self.later)
+            + len(self.pending)
+            + len(self.forwarded)
+        )
+
+    def add(self, request: Request) -> None:
+        """Take an admitted write, or refuse it because too much waits already."""
+        options = self.options
+        if (
+            self.count() >= options.requests_max
+            or self.bytes + len(request.body) > options.requests_bytes_max
+        ):
+            self.replies.append(
+                refuse(request, ErrorCode.TOO_BUSY, "too many writes are in flight")
+            )
+            return
+        self.bytes += len(request.body)
+        self.waiting.append(request)
+
+    # -- out -----------------------------------------------------------------------
+
+    def send(self, now_ms: int, cluster_time_ms: int, wall_ms: int) -> None:
+        """Propose what waits, or hand it to the leader, or let it wait."""
+        if not self.waiting:
+            return
+        if self.raft.is_leader:
+            self._propose(cluster_time_ms, wall_ms)
+        elif self.raft.leader_id:
+            self._forward(now_ms)
+
+    def _propose(self, cluster_time_ms: int, wall_ms: int) -> None:
+        batch, self.waiting = self.waiting, []
+        head = encode_envelope_head(
+            EnvelopeKind.CLIENT_COMMAND, cluster_time_ms, wall_ms
+        )
+        result = self.raft.propose([head + request.body for request in batch])
+        if result is Refused.TRANSFERRING or result is Refused.NOT_LEADER:
+            self.waiting = batch  # another leader will be there soon
+        elif isinstance(result, Refused):
+            for request in batch:
+                self._end(request, ErrorCode.TOO_BUSY, "the leader's log is full")
+        else:
+            index, term = result
+            self.proposals += len(batch)
+            for request in batch:
+                self.pending[index] = (term, request)
+                index += 1
+
+    def _forward(self, now_ms: int) -> None:
+        leader_id = self.raft.leader_id
+        room = self.options.forward_limit - len(self.forwarded)
+        batch, self.waiting = self.waiting[:room], self.waiting[room:]
+        for request in batch:
+            self.forward_counter += 1
+            forward_id = self.raft.options.boot << 32 | self.forward_counter
+            self.forwarded[forward_id] = (leader_id, request)
+            self.forwards.append(
+                ForwardRequest(
+                    self.raft.id,
+                    leader_id,
+                    forward_id,
+                    max(1, request.deadline_ms - now_ms),
+                    request.body,
+                )
+            )
+
+    # -- answers ---------------------------------------------------------------------
+
+    def applied(self, entries: Sequence[Entry], results: Sequence[Applied]) -> None:
+        """Entries were applied here: answer the proposals among them."""
+        if not self.pending:
+            return
+        for entry, result in zip(entries, results, strict=True):
+            found = self.pending.pop(entry.index, None)
+            if found is None:
+                continue
+            term, request = found
+            if not rules.fate_is_known(entry.term, term):
+                reason = "another leader's entry took its place"
+                self._end(request, ErrorCode.NO_LEADER, reason)
+            elif result.code:
+                reason = "the key is not at the expected revision"
+                self._end(request, ErrorCode(result.code), reason, result.revision)
+            else:
+                self.bytes -= len(request.body)
+                body = encode_write_reply(result.revision, result.count)
+                self.replies.append(answer(request, body))
+
+    def forward_reply(self, message: ForwardReply) -> None:
+        found = self.forwarded.pop(message.id, None)
+        if found is None:
+            return
+        _, request = found
+        if message.status != OK and _asks_elsewhere(message.body):
+            self.later.append(request)
+            return
+        self.bytes -= len(request.body)
+        self.replies.append(
+            Reply(
+                request.sink,
+                request.request_id,
+                request.kind,
+                message.status,
+                message.body,
+            )
+        )
+
+    # -- loss ------------------------------------------------------------------------
+
+    def leadership_lost(self) -> None:
+        """I-13: what this leader proposed may or may not be committed by the next."""
+        for _, request in self.pending.values():
+            self._lost(request, "leadership was lost before the write was committed")
+        self.pending.clear()
+
+    def link_lost(self, member: int) -> None:
+        """What was handed to `member` will not be answered on this link."""
+        gone = [i for i, (to, _) in self.forwarded.items() if to == member]
+        for forward_id in gone:
+            _, request = self.forwarded.pop(forward_id)
+            self._lost(request, "the link to the leader broke")
+
+    def retry(self) -> None:
+        """Called at each tick: what a former leader sent back waits for the next."""
+        if self.later:
+            self.waiting += self.later
+            self.later = []
+
+    def expire(self, now_ms: int) -> None:
+        """End what has passed its deadline."""
+        self.waiting = self._expire_waiting(self.waiting, now_ms)
+        self.later = self._expire_waiting(self.later, now_ms)
+        for table in (self.pending, self.forwarded):
+            for number in [n for n, (_, r) in table.items() if r.deadline_ms <= now_ms]:
+                _, request = table.pop(number)
+                self._lost(
+                    request, "the deadline passed before the write was committed"
+                )
+
+    def _expire_waiting(self, requests: list[Request], now_ms: int) -> list[Request]:
+        alive = [r for r in requests if r.deadline_ms > now_ms]
+        if len(alive) < len(requests):
+            for request in requests:
+                if request.deadline_ms <= now_ms:
+                    reason = "no leader was found before the deadline"
+                    self._end(request, ErrorCode.NO_LEADER, reason)
+        return alive
+
+    def refuse_waiting(self, code: ErrorCode, message: str) -> None:
+        for request in self.waiting + self.later:
+            self._end(request, code, message)
+        self.waiting, self.later = [], []
+
+    def _lost(self, request: Request, message: str) -> None:
+        if rules.outcome_unknown_after_proposal():
+            self._end(request, ErrorCode.UNKNOWN_OUTCOME, message)
+        else:
+            self._end(request, ErrorCode.NO_LEADER, message)
+
+    def _end(
+        self, request: Request, code: ErrorCode, message: str, revision: int = 0
+    ) -> None:
+        self.bytes -= len(request.body)
+        self.replies.append(refuse(request, code, message, revision))
+
+
+def _asks_elsewhere(body: bytes) -> bool:
+    """Did the one we took for the leader say that it is not, and did nothing?"""
+    try:
+        error = decode_error(body, DEFAULT_LIMITS)
+    except ProtocolError:
+        return False
+    return error.code == ErrorCode.NO_LEADER and error.outcome == Outcome.NOT_APPLIED

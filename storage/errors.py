@@ -1,0 +1,52 @@
+"""What storage raises.
+
+    StorageError
+    ├── DirectoryLocked    another holder has the data directory
+    ├── CorruptionError    stored bytes are not what was written: path, offset, reason
+    ├── JournalFailed      a write or sync of the journal failed: final
+    └── NoSpace            there is no room for a new file: try again later
+
+An error of the operating system stays the `OSError` it is: its `errno` says more than
+a name of ours would, and who may go on after it is decided by the caller.
+"""
+
+
+class StorageError(Exception):
+    """An operating error of storage; a bug is an assertion instead."""
+
+
+class DirectoryLocked(StorageError):
+    """The lock file is held: by another process, or by another `Lock` of this one."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is locked by another holder")
+        self.path = path
+
+
+class CorruptionError(StorageError):
+    """Something that was durable is damaged. Nothing is repaired or deleted by it."""
+
+    def __init__(self, path: str, offset: int, reason: str) -> None:
+        super().__init__(f"{path} is damaged at offset {offset}: {reason}")
+        self.path = path
+        self.offset = offset
+        self.reason = reason
+
+
+class JournalFailed(StorageError):
+    """What the journal holds after this is unknown; the process must end (I-19)."""
+
+    def __init__(self, action: str, path: str, reason: str) -> None:
+        super().__init__(f"cannot {action} {path}: {reason}")
+        self.action = action
+        self.path = path
+        self.reason = reason
+
+
+class NoSpace(StorageError):
+    """The file was not made and nothing else changed."""
+
+    def __init__(self, path: str, wanted_bytes: int) -> None:
+        super().__init__(f"no room for {wanted_bytes} bytes at {path}")
+        self.path = path
+        self.wanted_bytes = wanted_bytes

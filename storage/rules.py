@@ -1,0 +1,45 @@
+"""The safety rules of storage, one small predicate each.
+
+Law: called by name through this module, so that a mutant can replace exactly one
+(chaos/simulator/mutants).
+"""
+
+
+def syncs_before_acknowledging() -> bool:
+    """I-16: an append is durable before anybody hears of it."""
+    return True
+
+
+def rewrites_what_it_read() -> bool:
+    """I-18, I-19: what a dead process had written may be in the page cache alone."""
+    return True
+
+
+def syncs_directory_after_rename() -> bool:
+    """I-20: a new name is durable before anything depends on it."""
+    return True
+
+
+def failed_sync_is_final() -> bool:
+    """I-19: after a failed sync nothing is known about the file: never retry."""
+    return True
+
+
+def proves_durability(later_batch: int, damaged_batch: int) -> bool:
+    """I-22: a batch is only written once the one before it was durable."""
+    return later_batch > damaged_batch
+
+
+def identity_means_doubt(identified: bool) -> bool:
+    """I-22, I-23: a damaged last batch with a readable identity may have counted."""
+    return identified
+
+
+def may_reclaim(segment_last_index: int, durable_base_index: int) -> bool:
+    """I-30: a segment goes only when the durable log starts behind it."""
+    return segment_last_index <= durable_base_index
+
+
+def checks_body(expected_crc: int, actual_crc: int) -> bool:
+    """I-28: every stored byte is checked before use."""
+    return expected_crc == actual_crc
