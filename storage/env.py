@@ -1,8 +1,9 @@
 """The only door to the operating system: the files, names and locks of one disk.
 
-Law: whatever storage does to a disk, it does through an `Env`. Nothing else in this
-folder imports os, so that the twins (`memory_env`, which crashes, tears, flips and
-fills up; `hold_back_env`, for which a killed process is a power loss) see everything.
+Law: whatever storage does to a disk, it does through an `Env`. Only this file and its
+twin on the real disk import os, so that both twins see everything: `memory_env`, which
+crashes, tears, flips and fills up, and `hold_back_env`, for which a killed process is a
+power loss.
 
 What an `Env` promises, and no more:
   - a file's bytes and size are durable after its `sync`, its name is not;

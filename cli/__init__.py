@@ -1,0 +1,79 @@
+"""The command line: `quorate COMMAND …`.
+
+Law: each command is a thin face of one room of the house, in a module of its own that
+is loaded only when it is called: `quorate get` imports no HTTP server, no cryptography
+and no uvloop. To add a command, add a line to `COMMANDS` and a module whose `command`
+it is.
+
+Exit codes: 0 done, 1 an error, 2 wrong usage, 3 not found, 4 a precondition failed,
+5 nobody could be asked, 6 timeout or unknown outcome.
+"""
+
+import importlib
+from typing import NamedTuple
+
+import click
+
+from .. import __version__
+from .settings import connection_options
+
+
+class Lazy(NamedTuple):
+    """A command that is not loaded yet: where it is, and its line in the help."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Lazy("demo", "Run a whole cluster on this machine."),
+    "init": Lazy("init", "Make a new cluster: its CA, its id, its first node."),
+    "node": Lazy("node", "Run one node in the foreground."),
+    "put": Lazy("put", "Store a value under a key."),
+    "get": Lazy("get", "Read a key or a range of keys."),
+    "del": Lazy("delete", "Delete a key."),
+    "status": Lazy("status", "Show how the nodes are."),
+    "certs": Lazy("certs", "Make and show certificates."),
+    "import": Lazy("import_files", "Store the files of a folder."),
+    "export": Lazy("export_files", "Write keys as files into a folder."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are loaded one by one, when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return None
+        module = importlib.import_module(f".{lazy.module}", __name__)
+        command: object = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        # The inherited one would load every command for its help.
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, lazy.summary) for name, lazy in COMMANDS.items()]
+            )
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="quorate")
+@connection_options(from_environment=True)
+def group() -> None:
+    """A peer-to-peer replicated key-value store.
+
+    `quorate demo` runs a cluster here and shows how to talk to it.
+    """
+
+
+def main() -> None:
+    """The `quorate` command; ends the process with one of the exit codes above."""
+    group(prog_name="quorate")

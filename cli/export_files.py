@@ -1,0 +1,130 @@
+"""`quorate export`: write keys as files into a folder.
+
+Law: keys are other people's data and never lead out of the folder: a key whose rest
+behind the prefix is no plain relative path (an empty segment, `.`, `..`, a NUL, a
+leading slash) is refused, and each folder on the way is opened without following
+symbolic links. A file that exists is left alone; with --force it is replaced whole, so
+that a link in its place is replaced and not written through.
+"""
+
+import asyncio
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from .import_files import Tally
+from .settings import (
+    Failure,
+    Settings,
+    connection_options,
+    current_settings,
+    exit_codes,
+    to_bytes,
+)
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class UnsafeKey(Exception):
+    """The key would not become a file below the folder."""
+
+
+@click.command("export")
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--prefix", default="", help="Export the keys that begin with this.")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@connection_options()
+def command(directory: Path, prefix: str, force: bool) -> None:
+    """Write each key that begins with PREFIX as a file: DIR/ + the rest of the key.
+
+    Keys are read in pages, each at least as new as the one before; what changes during
+    the export is written in its old or its new state. The exit code is 1 when a key
+    could not be written; the others are written all the same.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The folder itself may be reached through a link: the user named it.
+        root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Failure(f"{directory}: {error.strerror}") from error
+    tally = Tally("exported")
+    try:
+        with exit_codes():
+            asyncio.run(
+                _export(current_settings(), root, to_bytes(prefix), force, tally)
+            )
+    finally:
+        os.close(root)
+    tally.finish()
+
+
+async def _export(
+    settings: Settings, root: int, prefix: bytes, force: bool, tally: Tally
+) -> None:
+    async with settings.connect() as client:
+        async for entry in client.range(prefix=prefix):
+            try:
+                path = safe_path(entry.key[len(prefix) :])
+                write_below(root, path, entry.value, force=force)
+            except UnsafeKey as error:
+                tally.failed(entry.key, str(error))
+            except OSError as error:
+                tally.failed(entry.key, error.strerror or str(error))
+            else:
+                tally.done(len(entry.value))
+
+
+def safe_path(name: bytes) -> list[bytes]:
+    """The segments of the relative path that `name` is; `UnsafeKey` if it is none."""
+    if b"\0" in name:
+        raise UnsafeKey("holds a NUL, which no file name can")
+    segments = name.split(b"/")
+    for segment in segments:
+        if segment in (b"", b".", b".."):
+            shown = segment.decode()
+            raise UnsafeKey(f"has the path segment {shown!r}, which names no file")
+    return segments
+
+
+def write_below(root: int, path: list[bytes], data: bytes, *, force: bool) -> None:
+    """Write a file below the open folder `root`, making the folders on its way."""
+    folder = os.dup(root)
+    try:
+        for segment in path[:-1]:
+            # If something is there, opening it tells whether it is a folder.
+            with suppress(FileExistsError):
+                os.mkdir(segment, 0o700, dir_fd=folder)
+            inner = os.open(segment, _DIRECTORY, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        if force:
+            _replace(folder, path[-1], data)
+        else:
+            _create(folder, path[-1], data)
+    finally:
+        os.close(folder)
+
+
+def _create(folder: int, name: bytes, data: bytes) -> None:
+    descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except OSError:
+        # Half a file would pass for the value.
+        os.unlink(name, dir_fd=folder)
+        raise
+
+
+def _replace(folder: int, name: bytes, data: bytes) -> None:
+    temporary = b".quorate-" + secrets.token_hex(8).encode()
+    _create(folder, temporary, data)
+    try:
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        os.unlink(temporary, dir_fd=folder)
+        raise

@@ -1,0 +1,123 @@
+"""`quorate init`: a new cluster with one voter."""
+
+import os
+from pathlib import Path
+
+import click
+
+from ..node.address import Address, is_name, parse_address
+from ..node.certificates import create_authority, issue_member, random_id
+from ..node.config import (
+    CONFIG_FILE,
+    ClientPort,
+    ConfigError,
+    NodeConfig,
+    PeerPort,
+    check_config,
+    to_toml,
+)
+from ..node.identity import Identity, IdentityError, Voter, create_identity
+from ..storage.env import RealEnv
+from .certs import certificate_errors, passphrase_option, read_passphrase
+from .settings import Failure
+
+
+def dialled(value: str) -> Address:
+    """An address at which others will reach the node."""
+    try:
+        address = parse_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if address.wildcard or address.port == 0:
+        raise click.BadParameter(f"{value}: give the address that others will dial")
+    return address
+
+
+@click.command("init")
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--name", required=True, help="The node's name, such as n1.")
+@click.option(
+    "--client",
+    type=dialled,
+    metavar="HOST:PORT",
+    default="127.0.0.1:7400",
+    show_default=True,
+)
+@click.option(
+    "--peer",
+    type=dialled,
+    metavar="HOST:PORT",
+    default="127.0.0.1:7500",
+    show_default=True,
+)
+@click.option(
+    "--insecure-listen-without-tls",
+    "insecure",
+    is_flag=True,
+    help="Let --client be reachable from other machines, unprotected.",
+)
+@passphrase_option
+def command(
+    directory: Path,
+    name: str,
+    client: Address,
+    peer: Address,
+    insecure: bool,
+    passphrase_file: Path | None,
+) -> None:
+    """Make a new cluster in DIR: its CA, its id and its first voter, NAME.
+
+    DIR must be empty or absent. --client and --peer are the addresses at which clients
+    and other nodes reach this node.
+    """
+    if not is_name(name):
+        raise click.UsageError(f"not a usable name: {name[:128]!r}")
+    config = NodeConfig(
+        name=name,
+        client=ClientPort(listen=str(client), insecure_listen_without_tls=insecure),
+        peer=PeerPort(listen=str(peer)),
+    )
+    try:
+        check_config(config)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    passphrase = read_passphrase(passphrase_file)
+    try:
+        cluster_id = _make(directory.absolute(), config, peer, passphrase)
+    except (OSError, IdentityError) as error:
+        raise Failure(str(error)) from error
+    shown = click.format_filename(directory)
+    click.echo(f"cluster {cluster_id:016x} with its first voter {name} in {shown}\n")
+    click.echo(f"Start it:      quorate node --dir {shown}")
+    click.echo(f"Talk to it:    quorate put --endpoints {client} greeting hello")
+    click.echo(
+        f"Keep safe:     {shown}/ca/ca.key: who has it can add members to the cluster"
+    )
+
+
+def _make(
+    directory: Path, config: NodeConfig, peer: Address, passphrase: str | None
+) -> int:
+    """Write everything; the identity last, since with it the node can start."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        raise Failure(f"{directory}: not empty")
+    member_id = random_id()
+    with certificate_errors():
+        authority = create_authority(directory / "ca", passphrase=passphrase)
+        issue_member(
+            authority, directory / "certs", name=config.name, member_id=member_id
+        )
+    path = directory / CONFIG_FILE
+    with path.open("x") as file:
+        file.write(to_toml(config))
+        file.flush()
+        os.fsync(file.fileno())
+    identity = Identity(
+        cluster_id=authority.cluster_id,
+        member_id=member_id,
+        name=config.name,
+        voters={member_id: Voter(config.name, str(peer))},
+    )
+    create_identity(RealEnv(), str(directory / config.data_dir), identity)
+    return authority.cluster_id

@@ -1,0 +1,68 @@
+"""How results look: raw bytes, tables and JSON.
+
+Law: keys and values are bytes. `simple` writes them untouched; a table and `--hex` only
+show what can't harm a terminal; JSON carries them as base64 (`key64`, `value64`) and,
+for the eye, the key as text.
+"""
+
+import base64
+import json
+import sys
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..client import KeyValue
+
+
+def stdout() -> IO[bytes]:
+    """Standard output for bytes."""
+    return sys.stdout.buffer
+
+
+def print_json(value: object) -> None:
+    """One line of JSON."""
+    click.echo(json.dumps(value))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table with borders, as wide as its contents."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
+    shown = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
+    click.echo("\n".join([rule, shown[0], rule, *shown[1:], rule]))
+
+
+def to_hex(data: bytes) -> bytes:
+    r"""Bytes as `\x68\x69`."""
+    return "".join(f"\\x{byte:02x}" for byte in data).encode()
+
+
+def to_text(data: bytes) -> str:
+    """Bytes for the eye: what is not printable text is escaped."""
+    text = data.decode("utf-8", "backslashreplace")
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def record(entry: "KeyValue", *, keys_only: bool) -> dict[str, object]:
+    """One key for JSON."""
+    shown: dict[str, object] = {
+        "key": entry.key.decode(errors="replace"),
+        "key64": base64.b64encode(entry.key).decode(),
+    }
+    if not keys_only:
+        shown["value64"] = base64.b64encode(entry.value).decode()
+    return shown | {
+        "create_revision": entry.create_revision,
+        "mod_revision": entry.mod_revision,
+        "version": entry.version,
+        "lease": entry.lease,
+    }

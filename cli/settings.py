@@ -1,0 +1,172 @@
+"""What all commands that talk to a cluster share: where it is, and what failures mean.
+
+Law: an option may stand before or after the command's name; after wins over before,
+both win over the environment. The exit code answers a script's question about a
+failure: was it me (2), was it refused (1, 4), was nobody there (5), or may it have
+happened (6)?
+"""
+
+import os
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from ..client import AsyncClient
+
+DEFAULT_ENDPOINTS = "127.0.0.1:7400"
+TIMEOUT_SECONDS_MAX = 600.0
+
+NOT_FOUND = 3
+UNAVAILABLE = 5
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?", re.ASCII)
+_SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
+
+F = TypeVar("F", bound="Callable[..., object] | click.Command")
+
+
+class Failure(click.ClickException):
+    """An operating error: a line on standard error and an exit code."""
+
+
+class NotAsExpected(Failure):
+    """A write was refused, because the key is not at the expected revision."""
+
+    exit_code = 4
+
+
+class NobodyToAsk(Failure):
+    """No node could take the request: it did not happen."""
+
+    exit_code = UNAVAILABLE
+
+
+class NotKnown(Failure):
+    """No answer in time; a write may have happened."""
+
+    exit_code = 6
+
+
+def duration(value: str) -> float:
+    """Seconds, from `5`, `1.5`, `500ms`, `5s` or `1m`."""
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a duration such as 5s or 500ms")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if not 0 < seconds <= TIMEOUT_SECONDS_MAX:
+        raise click.BadParameter(f"{value!r} is not over 0 and up to 10m")
+    return seconds
+
+
+class Settings(msgspec.Struct):
+    """How to reach the cluster and how to show what it says."""
+
+    endpoints: str = DEFAULT_ENDPOINTS
+    cacert: str | None = None
+    cert: str | None = None
+    key_file: str | None = None
+    output: str = "simple"
+    timeout: float = 5.0
+
+    def connect(self) -> "AsyncClient":
+        """A client of this cluster, to be entered with `async with`."""
+        from ..client import AsyncClient
+
+        return AsyncClient(
+            self.endpoints,
+            timeout=self.timeout,
+            cafile=self.cacert,
+            certfile=self.cert,
+            keyfile=self.key_file,
+        )
+
+    def endpoint_list(self) -> list[str]:
+        """The endpoints one by one, as they were written."""
+        return [part.strip() for part in self.endpoints.split(",") if part.strip()]
+
+
+def current_settings() -> Settings:
+    """The settings of the command that runs."""
+    return click.get_current_context().find_root().ensure_object(Settings)
+
+
+def connection_options(*, from_environment: bool = False) -> Callable[[F], F]:
+    """The options of `Settings`; the group's also read the environment."""
+
+    def remember(
+        ctx: click.Context, param: click.Parameter, value: str | float | None
+    ) -> None:
+        if value is not None:
+            settings = ctx.find_root().ensure_object(Settings)
+            assert param.name is not None
+            setattr(settings, param.name, value)
+
+    def option(*names: str, **attributes: object) -> Callable[[F], F]:
+        # The last spelling is the long one that also names the variable.
+        variable = f"QUORATE_{names[-1].removeprefix('--').upper()}"
+        return click.option(
+            *names,
+            expose_value=False,
+            callback=remember,
+            envvar=variable if from_environment else None,
+            show_envvar=from_environment,
+            **attributes,  # pyright: ignore[reportArgumentType]
+        )
+
+    decorators = [
+        option(
+            "--endpoints",
+            metavar="HOST:PORT,…",
+            help=f"Client addresses of nodes (default {DEFAULT_ENDPOINTS}).",
+        ),
+        option("--cacert", metavar="FILE", help="The CA that signs nodes."),
+        option("--cert", metavar="FILE", help="Our certificate, for mutual TLS."),
+        option("key_file", "--key", metavar="FILE", help="The certificate's key."),
+        option(
+            "-o",
+            "-w",
+            "--output",
+            type=click.Choice(["simple", "json", "table"]),
+            help="How results are shown (default simple).",
+        ),
+        option("--timeout", type=duration, help="How long to try (default 5s)."),
+    ]
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+@contextmanager
+def exit_codes() -> Generator[None, None, None]:
+    """Turn the client's errors into messages and exit codes."""
+    from ..client import errors
+
+    try:
+        yield
+    except errors.InvalidRequest as error:
+        raise click.UsageError(str(error)) from error
+    except errors.PreconditionFailed as error:
+        raise NotAsExpected(str(error)) from error
+    except (errors.Unavailable, errors.TooStale, errors.TooBusy) as error:
+        raise NobodyToAsk(str(error)) from error
+    except errors.Unknown as error:
+        message = f"the outcome is unknown, it may have happened: {error}"
+        raise NotKnown(message) from error
+    except errors.DeadlineExceeded as error:
+        raise NotKnown(str(error)) from error
+    except errors.Rejected as error:
+        raise Failure(str(error)) from error
+
+
+def to_bytes(argument: str) -> bytes:
+    """The bytes that were typed: arguments need not be UTF-8."""
+    return os.fsencode(argument)

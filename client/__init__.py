@@ -1,0 +1,47 @@
+"""The Python client: asynchronous, and a synchronous face over it.
+
+Law: imports wire only, so that a program that talks to a cluster loads nothing of what
+a node needs. errors.py tells what a call can end in.
+"""
+
+from .asynchronous import AsyncClient
+from .errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidRequest,
+    NoSpace,
+    PreconditionFailed,
+    QuorateError,
+    Rejected,
+    ServerFault,
+    TooBusy,
+    TooLarge,
+    TooStale,
+    Unavailable,
+    Unknown,
+    Unsupported,
+)
+from .synchronous import Client
+from .values import KeyValue, ReadLevel, prefix_end
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DeadlineExceeded",
+    "Forbidden",
+    "InvalidRequest",
+    "KeyValue",
+    "NoSpace",
+    "PreconditionFailed",
+    "QuorateError",
+    "ReadLevel",
+    "Rejected",
+    "ServerFault",
+    "TooBusy",
+    "TooLarge",
+    "TooStale",
+    "Unavailable",
+    "Unknown",
+    "Unsupported",
+    "prefix_end",
+]

@@ -1,0 +1,252 @@
+"""The asynchronous client: the key space as methods.
+
+Law: a method says what it means in its arguments and what happened in its result or
+error (errors.py); it hides connections, nodes and retries, never an outcome. Everything
+here is used from one event loop.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self, Unpack
+
+import msgspec
+
+from ..wire import (
+    GetRequest,
+    ProtocolError,
+    RangeRequest,
+    RequestKind,
+    WireError,
+    decode_get_reply,
+    decode_write_reply,
+    encode_delete,
+    encode_get,
+    encode_put,
+)
+from .calls import Calls
+from .endpoints import make_tls_context, parse_endpoint, parse_endpoints
+from .errors import InvalidRequest, TooLarge
+from .options import (
+    ClientOptions,
+    default_endpoints,
+    options_from_env,
+    options_from_url,
+)
+from .paging import Pager, check_served
+from .values import (
+    KeyValue,
+    ReadLevel,
+    to_bounds,
+    to_bytes,
+    to_expected,
+    to_key,
+    to_level,
+    to_revision,
+    to_timeout,
+)
+
+IN_FLIGHT_MAX_DEFAULT = 65_536
+_status_decoder = msgspec.json.Decoder(dict[str, object])
+
+
+class AsyncClient:
+    """A quorate cluster, reached through any of its nodes.
+
+    `endpoints` is a list or a comma-separated string of `host:port`; by default
+    QUORATE_ENDPOINTS, else 127.0.0.1:7400. `timeout` is each call's deadline in
+    seconds. With any of `cafile`, `certfile` and `keyfile`, TLS is spoken.
+
+    Calls go to the endpoint that worked last, at first to the one given first, or to
+    one at random with `balance`. With `learn`, the addresses that nodes tell of each
+    other are tried after the ones given. At most `in_flight_max` calls may be waiting.
+    `jitter` draws from [0, 1) and spreads retries.
+    """
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str] | None = None,
+        *,
+        timeout: float = 5.0,
+        cafile: str | None = None,
+        certfile: str | None = None,
+        keyfile: str | None = None,
+        balance: bool = False,
+        learn: bool = True,
+        in_flight_max: int = IN_FLIGHT_MAX_DEFAULT,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        if endpoints is None:
+            endpoints = default_endpoints()
+        if in_flight_max < 1:
+            raise InvalidRequest(f"in_flight_max is {in_flight_max}")
+        self._timeout: float = to_timeout(timeout)
+        self._calls: Calls = Calls(
+            parse_endpoints(endpoints),
+            make_tls_context(cafile, certfile, keyfile),
+            balance=balance,
+            learn=learn,
+            in_flight_max=in_flight_max,
+            jitter=jitter,
+        )
+
+    @classmethod
+    def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
+        """A client from QUORATE_ENDPOINTS and QUORATE_CACERT, _CERT and _KEY."""
+        return cls(**options_from_env(options))
+
+    @classmethod
+    def from_url(cls, url: str, **options: Unpack[ClientOptions]) -> Self:
+        """A client from `quorate://host:port,host:port?timeout=2&cafile=ca.pem`."""
+        endpoints, merged = options_from_url(url, options)
+        return cls(endpoints, **merged)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The endpoints in use: those given first, then those learnt from nodes."""
+        return [str(endpoint) for endpoint in self._calls.endpoints]
+
+    async def put(
+        self,
+        key: str | bytes,
+        value: str | bytes,
+        *,
+        if_revision: int | None = None,
+        if_absent: bool = False,
+        timeout: float | None = None,
+    ) -> int:
+        """Store `value` under `key`; the store's new revision.
+
+        With `if_revision` only if the key's mod_revision is that, with `if_absent` only
+        if there is no such key; else PreconditionFailed.
+        """
+        expected = to_expected(if_revision, if_absent)
+        try:
+            command = encode_put(to_key(key), to_bytes(value), expected)
+        except WireError as error:
+            raise TooLarge(str(error)) from None
+        reply = await self._calls.call(
+            RequestKind.WRITE, command, self._patience(timeout), decode_write_reply
+        )
+        return reply.revision
+
+    async def delete(
+        self,
+        key: str | bytes,
+        *,
+        if_revision: int | None = None,
+        timeout: float | None = None,
+    ) -> bool:
+        """Remove `key`; whether it was there.
+
+        With `if_revision` only if the key's mod_revision is that, else
+        PreconditionFailed.
+        """
+        command = encode_delete(to_key(key), to_expected(if_revision, False))
+        reply = await self._calls.call(
+            RequestKind.WRITE, command, self._patience(timeout), decode_write_reply
+        )
+        return reply.count > 0
+
+    async def get(
+        self,
+        key: str | bytes,
+        *,
+        level: ReadLevel = "linearizable",
+        max_staleness: float | None = None,
+        min_revision: int = 0,
+        timeout: float | None = None,
+    ) -> KeyValue | None:
+        """The key's present value, or None when there is none.
+
+        `level` "bounded" accepts a state that is at most `max_staleness` seconds old,
+        "local" whatever the node has. With `min_revision`, a state at least as new as
+        that revision, which a put returned, is read on any node.
+        """
+        number, staleness_ms = to_level(level, max_staleness)
+        revision = to_revision("min_revision", min_revision)
+        request = GetRequest(number, staleness_ms, revision, to_key(key))
+
+        def decode(body: bytes) -> KeyValue | None:
+            reply = decode_get_reply(body)
+            check_served(reply.header, number, revision)
+            record = reply.record
+            if record is None:
+                return None
+            if record.key != request.key:
+                raise ProtocolError("a reply with another key")
+            return KeyValue.of(record)
+
+        return await self._calls.call(
+            RequestKind.GET, encode_get(request), self._patience(timeout), decode
+        )
+
+    def range(
+        self,
+        prefix: str | bytes | None = None,
+        *,
+        start: str | bytes | None = None,
+        end: str | bytes | None = None,
+        limit: int | None = None,
+        keys_only: bool = False,
+        level: ReadLevel = "linearizable",
+        max_staleness: float | None = None,
+        min_revision: int = 0,
+        timeout: float | None = None,
+    ) -> Pager:
+        """All keys with `prefix`, or `start <= key < end`, in order; at most `limit`.
+
+        Long ranges are read in pages, each with its own `timeout` and never older than
+        the page before, but not all at one revision. With `keys_only` values are empty.
+        """
+        if limit is not None and limit < 0:
+            raise InvalidRequest(f"limit is {limit}")
+        number, staleness_ms = to_level(level, max_staleness)
+        first, last = to_bounds(prefix, start, end)
+        request = RangeRequest(
+            number,
+            staleness_ms,
+            to_revision("min_revision", min_revision),
+            first,
+            last,
+            keys_only=keys_only,
+        )
+        return Pager(self._calls, request, limit, self._patience(timeout))
+
+    async def status(
+        self, endpoint: str | None = None, *, timeout: float | None = None
+    ) -> dict[str, object]:
+        """What the node at `endpoint`, or some node, tells about itself."""
+        patience = self._patience(timeout)
+        if endpoint is None:
+            return await self._calls.call(
+                RequestKind.STATUS, b"", patience, _decode_status
+            )
+        return await self._calls.call_at(
+            parse_endpoint(endpoint), RequestKind.STATUS, b"", patience, _decode_status
+        )
+
+    async def close(self) -> None:
+        """End all calls and connections; writes in flight end as Unknown."""
+        await self._calls.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _patience(self, timeout: float | None) -> float:
+        return self._timeout if timeout is None else to_timeout(timeout)
+
+
+def _decode_status(body: bytes) -> dict[str, object]:
+    try:
+        return _status_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"a malformed status: {error}") from None

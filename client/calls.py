@@ -1,0 +1,381 @@
+"""Calls: one request each, carried to some node that answers before the deadline.
+
+Law: a call is asked again only if that can't do it twice. A read may always be; a write
+only while it is certain that no node has taken it: there was no connection, its bytes
+never left, or the node said that it was not applied. A write whose bytes may have left
+and that was not answered is Unknown, and never sent again from here.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Final, Generic, TypeVar
+
+from ..wire import (
+    DEFAULT_LIMITS,
+    OK,
+    ErrorCode,
+    ErrorReply,
+    Outcome,
+    ProtocolError,
+    RequestKind,
+    ServerHello,
+    decode_error,
+)
+from .connection import Connection, Expired, NotSent, RequestFailed
+from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint
+from .errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidRequest,
+    NoSpace,
+    PreconditionFailed,
+    QuorateError,
+    ServerFault,
+    TooBusy,
+    TooLarge,
+    TooStale,
+    Unavailable,
+    Unknown,
+    Unsupported,
+)
+from .links import ConnectFailed, Link
+
+T = TypeVar("T")
+
+BACKOFF_SECONDS_MIN: Final = 0.02
+BACKOFF_SECONDS_MAX: Final = 0.5
+IN_FLIGHT_BYTES_MAX: Final = 256 * 1024 * 1024
+# The node is told a little less than we wait, so that its answer (which may say more
+# than "unknown") still arrives in time.
+MARGIN_SHARE: Final = 0.1
+MARGIN_SECONDS_MAX: Final = 0.2
+
+_FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
+    ErrorCode.INVALID_REQUEST: InvalidRequest,
+    ErrorCode.KEY_TOO_LONG: TooLarge,
+    ErrorCode.VALUE_TOO_LARGE: TooLarge,
+    ErrorCode.REQUEST_TOO_LARGE: TooLarge,
+    ErrorCode.NO_SPACE: NoSpace,
+    ErrorCode.UNSUPPORTED: Unsupported,
+    ErrorCode.FORBIDDEN: Forbidden,
+    ErrorCode.NO_LEADER: Unavailable,
+    ErrorCode.TOO_BUSY: Unavailable,
+    ErrorCode.STOPPING: Unavailable,
+    ErrorCode.TOO_STALE: TooStale,
+    ErrorCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+}
+
+
+class _TryNext(Exception):
+    """Nothing has happened; another node, or later, may do better.
+
+    `verdict` is what the call ends in when the deadline leaves no other try; a `vague`
+    one (the time was over) does not take the place of one that explains something.
+    """
+
+    def __init__(
+        self,
+        verdict: Callable[[str], QuorateError],
+        reason: str,
+        *,
+        hopeless: bool = False,
+        busy: bool = False,
+        vague: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.verdict: Callable[[str], QuorateError] = verdict
+        self.reason: str = reason
+        self.hopeless: bool = hopeless
+        self.busy: bool = busy
+        self.vague: bool = vague
+
+
+class _Call(Generic[T]):
+    """What is asked, until when on the loop's clock, and of whom, if not of anybody."""
+
+    __slots__ = ("body", "deadline", "decode", "kind", "only")
+
+    def __init__(
+        self,
+        kind: RequestKind,
+        body: bytes,
+        deadline: float,
+        decode: Callable[[bytes], T],
+        only: Link | None,
+    ) -> None:
+        self.kind: RequestKind = kind
+        self.body: bytes = body
+        self.deadline: float = deadline
+        self.decode: Callable[[bytes], T] = decode
+        self.only: Link | None = only
+
+
+class Calls:
+    """All calls of one client, over one link per endpoint. Used from one event loop."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        tls: ssl.SSLContext | None,
+        *,
+        balance: bool,
+        learn: bool,
+        in_flight_max: int,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._tls: ssl.SSLContext | None = tls
+        self._learn: bool = learn
+        self._jitter: Callable[[], float] = jitter
+        self._in_flight_max: int = in_flight_max
+        self._links: list[Link] = [self._link(endpoint) for endpoint in endpoints]
+        self._at: int = int(jitter() * len(endpoints)) % len(endpoints) * balance
+        self._cluster_id: int | None = None
+        self._in_flight: int = 0
+        self._in_flight_bytes: int = 0
+        self._closed: bool = False
+        self._closing: asyncio.Event = asyncio.Event()
+        self._idle: asyncio.Event = asyncio.Event()
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """The endpoints in use: those given first, then those learnt from nodes."""
+        return [link.endpoint for link in self._links]
+
+    def call(
+        self,
+        kind: RequestKind,
+        body: bytes,
+        timeout: float,
+        decode: Callable[[bytes], T],
+    ) -> Coroutine[object, object, T]:
+        """The decoded reply of some node, before `timeout` seconds have passed."""
+        # Not a coroutine itself: every frame between caller and reply costs each call.
+        return self._counted(_Call(kind, body, _now() + timeout, decode, None))
+
+    async def call_at(
+        self,
+        endpoint: Endpoint,
+        kind: RequestKind,
+        body: bytes,
+        timeout: float,
+        decode: Callable[[bytes], T],
+    ) -> T:
+        """The decoded reply of the node at `endpoint`, which is asked once."""
+        deadline = _now() + timeout
+        for link in self._links:
+            if link.endpoint == endpoint:
+                call = _Call(kind, body, deadline, decode, link)
+                return await self._counted(call)
+        link = self._link(endpoint)
+        try:
+            return await self._counted(_Call(kind, body, deadline, decode, link))
+        finally:
+            await link.close("the call has ended")
+
+    async def close(self) -> None:
+        """End all calls and connections; writes in flight end as Unknown."""
+        self._closed = True
+        self._closing.set()
+        for link in list(self._links):
+            await link.close("the client was closed")
+        while self._in_flight:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _counted(self, call: _Call[T]) -> T:
+        size = len(call.body)
+        if self._in_flight >= self._in_flight_max:
+            raise TooBusy(f"{self._in_flight_max} calls of this client are in flight")
+        if self._in_flight and self._in_flight_bytes + size > IN_FLIGHT_BYTES_MAX:
+            raise TooBusy(f"calls of {IN_FLIGHT_BYTES_MAX} bytes are in flight")
+        self._in_flight += 1
+        self._in_flight_bytes += size
+        try:
+            if self._closed:
+                raise Unavailable("the client is closed")
+            link = call.only or self._links[self._at]
+            try:
+                return await self._attempt(link, call)
+            except _TryNext as failed:
+                first = failed
+            return await self._carry_on(link, call, first)
+        finally:
+            self._in_flight -= 1
+            self._in_flight_bytes -= size
+            if not self._in_flight and self._closed:
+                self._idle.set()
+
+    async def _carry_on(self, link: Link, call: _Call[T], failed: _TryNext) -> T:
+        """Try one node after the other; what is raised is the call's end."""
+        reasons: dict[str, str] = {}
+        hopeless: set[Link] = set()
+        tries = 0
+        last = failed
+        while True:
+            at = str(link.endpoint)
+            if not failed.vague or at not in reasons:
+                reasons[at] = failed.reason
+            if not failed.vague:
+                last = failed
+            self._move_on(link)
+            tries += 1
+            if failed.hopeless:
+                hopeless.add(link)
+            delay = self._delay(tries, failed)
+            if (
+                call.only is not None
+                or len(hopeless) == len(self._links)
+                or _now() + delay >= call.deadline
+            ):
+                told = "; ".join(f"{at}: {why}" for at, why in reasons.items())
+                raise last.verdict(told)
+            if delay:
+                await self._pause(delay)
+            if self._closed:
+                raise Unavailable("the client is closed")
+            link = self._links[self._at]
+            try:
+                return await self._attempt(link, call)
+            except _TryNext as again:
+                failed = again
+
+    async def _attempt(self, link: Link, call: _Call[T]) -> T:
+        """One request to one node; _TryNext when that has certainly done nothing."""
+        connection = link.connection or await self._connect(link, call)
+        if len(call.body) > connection.body_bytes_max:
+            raise TooLarge(
+                f"a request of {len(call.body)} bytes,"
+                f" over the node's {connection.body_bytes_max}"
+            )
+        write = call.kind == RequestKind.WRITE
+        patience = call.deadline - _now()
+        if patience <= 0:
+            raise _TryNext(Unavailable, "no time was left to ask", vague=True)
+        deadline = call.deadline
+        if not write and call.only is None and len(self._links) > 1:
+            # A read leaves half of its time for another node, should this one be mute.
+            patience /= 2
+            deadline -= patience
+        try:
+            frame = await connection.request(
+                call.kind, call.body, _node_timeout_ms(patience), deadline
+            )
+        except RequestFailed as failed:
+            raise self._unanswered(link, failed, write) from None
+        try:
+            if frame.status == OK:
+                return call.decode(frame.body)
+            refused = decode_error(frame.body, DEFAULT_LIMITS)
+        except ProtocolError as error:
+            connection.close(f"a malformed reply: {error.reason}")
+            if write:
+                raise Unknown(f"{link.endpoint}: {error.reason}") from error
+            raise _TryNext(Unavailable, error.reason) from error
+        if refused.code == ErrorCode.STOPPING:
+            link.retire()
+        raise _refusal(link, refused, write)
+
+    async def _connect(self, link: Link, call: _Call[T]) -> Connection:
+        """The link's connection; other endpoints are left their share of the time."""
+        patience = max(call.deadline - _now(), 0.0)
+        shares = 1 if call.only is not None else len(self._links)
+        try:
+            return await link.connect(patience / shares)
+        except ConnectFailed as failed:
+            raise _TryNext(
+                Unavailable,
+                failed.reason,
+                hopeless=failed.hopeless,
+                vague=failed.too_slow,
+            ) from None
+
+    def _unanswered(self, link: Link, failed: RequestFailed, write: bool) -> Exception:
+        if isinstance(failed, NotSent):
+            return _TryNext(Unavailable, failed.reason)
+        if write:
+            self._move_on(link)
+            return Unknown(f"{link.endpoint}: {failed.reason}")
+        verdict = DeadlineExceeded if isinstance(failed, Expired) else Unavailable
+        return _TryNext(verdict, failed.reason)
+
+    def _delay(self, tries: int, failed: _TryNext) -> float:
+        """No pause before an endpoint that was not tried yet; longer ones every round.
+
+        A busy cluster is given a pause at once: its nodes share the same leader.
+        """
+        rounds, rest = divmod(tries, len(self._links))
+        if rest and not failed.busy:
+            return 0.0
+        longest = min(BACKOFF_SECONDS_MIN * 2.0 ** min(rounds, 10), BACKOFF_SECONDS_MAX)
+        return longest * (0.5 + 0.5 * self._jitter())
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than the client is open."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            return
+
+    def _move_on(self, link: Link) -> None:
+        """Prefer the next endpoint, unless another call has moved on already."""
+        if self._links[self._at] is link:
+            self._at = (self._at + 1) % len(self._links)
+
+    def _link(self, endpoint: Endpoint) -> Link:
+        return Link(endpoint, self._tls, self._accept)
+
+    def _accept(self, hello: ServerHello) -> str | None:
+        """Take a node of the one cluster that was first met, and learn its siblings."""
+        if self._cluster_id is None:
+            self._cluster_id = hello.cluster_id
+        if hello.cluster_id != self._cluster_id:
+            return (
+                f"belongs to cluster {hello.cluster_id:016x},"
+                f" not to {self._cluster_id:016x}"
+            )
+        if self._learn:
+            self._learn_from(hello)
+        return None
+
+    def _learn_from(self, hello: ServerHello) -> None:
+        known = set(self.endpoints)
+        for text in hello.endpoints:
+            if len(self._links) >= ENDPOINTS_MAX:
+                return
+            try:
+                endpoint = parse_endpoint(text)
+            except InvalidRequest:
+                # A hint that makes no sense to us is no reason to leave a node.
+                continue
+            if endpoint not in known:
+                known.add(endpoint)
+                self._links.append(self._link(endpoint))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _node_timeout_ms(patience: float) -> int:
+    margin = min(patience * MARGIN_SHARE, MARGIN_SECONDS_MAX)
+    return max(1, int((patience - margin) * 1000))
+
+
+def _refusal(link: Link, refused: ErrorReply, write: bool) -> Exception:
+    """What a node's error means for the call."""
+    code = refused.code
+    name = code.name.lower()
+    reason = f"{name}: {refused.message}" if refused.message else name
+    if write and refused.outcome != Outcome.NOT_APPLIED:
+        return Unknown(f"{link.endpoint}: {reason}")
+    if code == ErrorCode.PRECONDITION_FAILED:
+        return PreconditionFailed(reason, refused.revision)
+    verdict = _FINAL.get(code, ServerFault)
+    if write and verdict is DeadlineExceeded:
+        verdict = Unavailable
+    # A full disk is not cured within a deadline: better told at once.
+    if refused.retryable and code != ErrorCode.NO_SPACE:
+        return _TryNext(verdict, reason, busy=code == ErrorCode.TOO_BUSY)
+    return verdict(f"{link.endpoint}: {reason}")

@@ -1,0 +1,87 @@
+"""Where nodes are: endpoints as people write them, and the TLS context to reach them.
+
+Law: nothing is guessed. An address that can't be understood, or that contradicts the
+certificates given, is refused before anything is sent to anybody.
+"""
+
+import ssl
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from .errors import InvalidRequest
+
+ENDPOINTS_MAX = 64
+DEFAULT_ENDPOINTS = "127.0.0.1:7400"
+# The native protocol and HTTP share one port, so that an http URL names it, too.
+_SCHEMES = ("quorate", "http")
+
+
+class Endpoint(msgspec.Struct, frozen=True, gc=False):
+    """One node's client address."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """`host:port`, with `quorate://` or `http://` before it if you like."""
+    stripped = text.strip()
+    url = stripped if "://" in stripped else f"quorate://{stripped}"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidRequest(f"endpoint {text!r}: {error}") from None
+    if parts.scheme not in _SCHEMES:
+        raise InvalidRequest(f"endpoint {text!r}: unknown scheme {parts.scheme!r}")
+    extra = parts.username is not None or parts.query or parts.fragment
+    if extra or parts.path not in ("", "/") or any(map(str.isspace, stripped)):
+        raise InvalidRequest(f"endpoint {text!r} is more than host:port")
+    if not host or not port:
+        raise InvalidRequest(f"endpoint {text!r} is not host:port")
+    return Endpoint(host, port)
+
+
+def parse_endpoints(endpoints: str | Sequence[str]) -> list[Endpoint]:
+    """All endpoints in order, each once; a string separates them by commas."""
+    texts = endpoints.split(",") if isinstance(endpoints, str) else endpoints
+    parsed = [parse_endpoint(text) for text in texts if text.strip()]
+    unique = list(dict.fromkeys(parsed))
+    if not unique:
+        raise InvalidRequest("no endpoint is given")
+    if len(unique) > ENDPOINTS_MAX:
+        raise InvalidRequest(f"{len(unique)} endpoints, over {ENDPOINTS_MAX}")
+    return unique
+
+
+def make_tls_context(
+    cafile: str | None, certfile: str | None, keyfile: str | None
+) -> ssl.SSLContext | None:
+    """What proves the node to us and us to it; None (plain text) if nothing is given.
+
+    Without `cafile` the machine's own authorities are trusted.
+    """
+    if cafile is None and certfile is None and keyfile is None:
+        return None
+    if keyfile is not None and certfile is None:
+        raise InvalidRequest("keyfile needs certfile")
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if certfile is not None:
+            context.load_cert_chain(certfile, keyfile, password=_no_password)
+    except (OSError, ssl.SSLError) as error:
+        names = ", ".join(name for name in (cafile, certfile, keyfile) if name)
+        raise InvalidRequest(f"certificates ({names}): {error}") from error
+    return context
+
+
+def _no_password() -> str:
+    """Refuses an encrypted key, for which the library would ask on the terminal."""
+    raise InvalidRequest("the key is encrypted; give one without a passphrase")

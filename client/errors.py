@@ -1,0 +1,102 @@
+"""What a call can end in, other than well.
+
+    QuorateError
+    ├── Rejected               it did not happen: the cluster or this client refused it
+    │   ├── InvalidRequest     malformed or impossible; a ValueError, too
+    │   ├── TooLarge           a key, value or request is over its limit
+    │   ├── PreconditionFailed the key is at another revision; has revision
+    │   ├── Forbidden          refused by origin or rights
+    │   ├── Unsupported        the node knows of it, but does not serve it
+    │   ├── TooStale           no node that was asked is as fresh as was asked for
+    │   ├── NoSpace            the disk is full; refused before it was proposed
+    │   ├── TooBusy            this client has too many calls in flight
+    │   └── ServerFault        a bug in the node; its log has it
+    ├── Unknown                a write whose fate was lost: it may have happened
+    ├── Unavailable            nobody there to ask: it did not happen
+    └── DeadlineExceeded       a read that was asked, but not answered in time
+
+Law: the class answers the only question a caller has, did it happen? Rejected and
+Unavailable: no. Unknown: perhaps; asking again may do it twice. `retryable` says
+whether the same call may do better later without that danger.
+"""
+
+from typing import ClassVar, Literal
+
+
+class QuorateError(Exception):
+    """Root of everything the client raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+    outcome: ClassVar[Literal["not_applied", "unknown"]] = "not_applied"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason: str = reason
+
+
+class Rejected(QuorateError):
+    """Refused: it did not happen."""
+
+
+class InvalidRequest(Rejected, ValueError):
+    """The call itself makes no sense."""
+
+
+class TooLarge(Rejected):
+    """A key, value or request is over its limit."""
+
+
+class PreconditionFailed(Rejected):
+    """The key is not at the expected revision but at `revision` (0: absent)."""
+
+    def __init__(self, reason: str, revision: int) -> None:
+        super().__init__(reason)
+        self.revision: int = revision
+
+
+class Forbidden(Rejected):
+    """Refused by origin or rights."""
+
+
+class Unsupported(Rejected):
+    """Known, but not served by this version of the node."""
+
+
+class TooStale(Rejected):
+    """No node that was asked is as fresh as was asked for."""
+
+    retryable = True
+
+
+class NoSpace(Rejected):
+    """The disk is full: writes are refused before they are proposed."""
+
+    retryable = True
+
+
+class TooBusy(Rejected):
+    """This client has too many calls in flight; nothing was sent."""
+
+    retryable = True
+
+
+class ServerFault(Rejected):
+    """A bug in the node, which says that the write did not happen."""
+
+
+class Unknown(QuorateError):
+    """The write may have happened or not, or may yet; `reason` says what was seen."""
+
+    outcome = "unknown"
+
+
+class Unavailable(QuorateError):
+    """No node took the request before the deadline: it did not happen."""
+
+    retryable = True
+
+
+class DeadlineExceeded(QuorateError):
+    """The read was asked, but not answered in time."""
+
+    retryable = True

@@ -1,0 +1,245 @@
+"""The synchronous client: the asynchronous one over a private event loop's thread.
+
+Law: same methods, same arguments, same errors. It may be used from many threads at
+once; closing it ends its thread, and no call is left waiting.
+"""
+
+import asyncio
+import concurrent.futures
+import random
+import threading
+import warnings
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
+from .errors import Unavailable
+from .options import ClientOptions, options_from_env, options_from_url
+from .paging import Pager
+from .values import KeyValue, ReadLevel
+
+T = TypeVar("T")
+
+
+class _LoopThread:
+    """An event loop in a thread of its own, which runs coroutines for others."""
+
+    def __init__(self) -> None:
+        self._lock: threading.Lock = threading.Lock()
+        self._stopped: bool = False
+        self._loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        # A daemon: a client that nobody closed must not keep the program from ending.
+        self._thread: threading.Thread = threading.Thread(
+            target=self._main, name="quorate-client", daemon=True
+        )
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[object, object, T]) -> T:
+        """The coroutine's result; whoever waits here may be interrupted."""
+        future = self._submit(coroutine, last=False)
+        if future is None:
+            raise Unavailable("the client is closed")
+        try:
+            return future.result()
+        finally:
+            # After an interrupt nobody waits for the call any more.
+            future.cancel()
+
+    def stop(self, coroutine: Coroutine[object, object, None]) -> None:
+        """Run a last coroutine, then end the thread; the second time, do nothing."""
+        future = self._submit(coroutine, last=True)
+        if future is not None:
+            try:
+                future.result()
+            finally:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def abandon(self) -> None:
+        """End the thread without waiting for anything."""
+        with self._lock:
+            if not self._stopped:
+                self._stopped = True
+                self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _submit(
+        self, coroutine: Coroutine[object, object, T], *, last: bool
+    ) -> concurrent.futures.Future[T] | None:
+        # Under the lock, so that nothing is handed to a loop that has stopped.
+        with self._lock:
+            if self._stopped:
+                coroutine.close()
+                return None
+            self._stopped = last
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def _main(self) -> None:
+        # The runner's end cancels what still runs and closes the loop.
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.get_loop().run_forever()
+
+
+class Client:
+    """A quorate cluster, reached through any of its nodes; AsyncClient's twin.
+
+    Arguments are those of AsyncClient. Use it in a `with` block, or close it.
+    """
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str] | None = None,
+        *,
+        timeout: float = 5.0,
+        cafile: str | None = None,
+        certfile: str | None = None,
+        keyfile: str | None = None,
+        balance: bool = False,
+        learn: bool = True,
+        in_flight_max: int = IN_FLIGHT_MAX_DEFAULT,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._client: AsyncClient = AsyncClient(
+            endpoints,
+            timeout=timeout,
+            cafile=cafile,
+            certfile=certfile,
+            keyfile=keyfile,
+            balance=balance,
+            learn=learn,
+            in_flight_max=in_flight_max,
+            jitter=jitter,
+        )
+        self._thread: _LoopThread = _LoopThread()
+        self._closed: bool = False
+
+    @classmethod
+    def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
+        """As AsyncClient.from_env."""
+        return cls(**options_from_env(options))
+
+    @classmethod
+    def from_url(cls, url: str, **options: Unpack[ClientOptions]) -> Self:
+        """As AsyncClient.from_url."""
+        endpoints, merged = options_from_url(url, options)
+        return cls(endpoints, **merged)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """As AsyncClient.endpoints."""
+        return self._client.endpoints
+
+    def put(
+        self,
+        key: str | bytes,
+        value: str | bytes,
+        *,
+        if_revision: int | None = None,
+        if_absent: bool = False,
+        timeout: float | None = None,
+    ) -> int:
+        """As AsyncClient.put."""
+        return self._thread.run(
+            self._client.put(
+                key,
+                value,
+                if_revision=if_revision,
+                if_absent=if_absent,
+                timeout=timeout,
+            )
+        )
+
+    def delete(
+        self,
+        key: str | bytes,
+        *,
+        if_revision: int | None = None,
+        timeout: float | None = None,
+    ) -> bool:
+        """As AsyncClient.delete."""
+        return self._thread.run(
+            self._client.delete(key, if_revision=if_revision, timeout=timeout)
+        )
+
+    def get(
+        self,
+        key: str | bytes,
+        *,
+        level: ReadLevel = "linearizable",
+        max_staleness: float | None = None,
+        min_revision: int = 0,
+        timeout: float | None = None,
+    ) -> KeyValue | None:
+        """As AsyncClient.get."""
+        return self._thread.run(
+            self._client.get(
+                key,
+                level=level,
+                max_staleness=max_staleness,
+                min_revision=min_revision,
+                timeout=timeout,
+            )
+        )
+
+    def range(
+        self,
+        prefix: str | bytes | None = None,
+        *,
+        start: str | bytes | None = None,
+        end: str | bytes | None = None,
+        limit: int | None = None,
+        keys_only: bool = False,
+        level: ReadLevel = "linearizable",
+        max_staleness: float | None = None,
+        min_revision: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[KeyValue]:
+        """As AsyncClient.range, as an ordinary iterator."""
+        return self._records(
+            self._client.range(
+                prefix,
+                start=start,
+                end=end,
+                limit=limit,
+                keys_only=keys_only,
+                level=level,
+                max_staleness=max_staleness,
+                min_revision=min_revision,
+                timeout=timeout,
+            )
+        )
+
+    def status(
+        self, endpoint: str | None = None, *, timeout: float | None = None
+    ) -> dict[str, object]:
+        """As AsyncClient.status."""
+        return self._thread.run(self._client.status(endpoint, timeout=timeout))
+
+    def close(self) -> None:
+        """As AsyncClient.close, and end this client's thread."""
+        self._closed = True
+        self._thread.stop(self._client.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Not there when the constructor refused its arguments.
+        if getattr(self, "_closed", True):
+            return
+        reason = "a Client was not closed"
+        warnings.warn(reason, ResourceWarning, stacklevel=1, source=self)
+        self._thread.abandon()
+
+    def _records(self, pager: Pager) -> Iterator[KeyValue]:
+        # A thread's hand-over costs more than a record: one for each page.
+        while page := self._thread.run(pager.next_page()):
+            yield from page

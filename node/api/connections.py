@@ -1,0 +1,151 @@
+"""What all connections of one client port share, and the clock that ends dead ones.
+
+Law: every connection is in the registry from its first byte to its last callback, so
+that closing the port can wait for all of them, and each has one timer that ends it when
+nothing moves: a frame that never completes, replies that nobody reads.
+"""
+
+import asyncio
+from collections import Counter
+from typing import Final, Protocol
+
+from .budget import PartialBudget
+from .options import ApiOptions
+from .service import Service
+from .timings import Timings
+
+# Less than this in a whole period is no progress, so that one byte a second is none.
+PROGRESS_BYTES: Final = 65536
+
+
+class Connection(Protocol):
+    """One connection, as the registry sees it."""
+
+    protocol_name: str
+
+    def abort(self) -> None:
+        """End at once, whatever is unsent."""
+        ...
+
+
+class Flow(Protocol):
+    """A connection, as its stall timer sees it."""
+
+    def receiving(self) -> int | None:
+        """None with nothing half-received, else a count of all received before."""
+        ...
+
+    def replies_begun(self) -> int:
+        """A count that grows only while replies can be written."""
+        ...
+
+
+class ClientPort:
+    """Service, limits and counters of one listener, handed to its connections."""
+
+    def __init__(
+        self,
+        service: Service,
+        options: ApiOptions,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.service: Service = service
+        self.options: ApiOptions = options
+        self.http_timings: Timings = Timings()
+        self.native_timings: Timings = Timings()
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.partial: PartialBudget = PartialBudget(options.partial_bytes_max)
+        self.closing: bool = False
+        self.refused: int = 0
+        self._connections: set[Connection] = set()
+        self._empty: asyncio.Event = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def has_room(self) -> bool:
+        """False when another connection has to be refused."""
+        return not self.closing and len(self._connections) < (
+            self.options.connections_max
+        )
+
+    def add(self, connection: Connection) -> None:
+        """A connection that is open."""
+        self._connections.add(connection)
+        self._empty.clear()
+
+    def replace(self, old: Connection, new: Connection) -> None:
+        """The same connection, now that its protocol is known."""
+        self._connections.remove(old)
+        self._connections.add(new)
+
+    def remove(self, connection: Connection) -> None:
+        """A connection that is gone."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def all(self) -> list[Connection]:
+        """The open connections, as of now."""
+        return list(self._connections)
+
+    def counts(self) -> dict[str, int]:
+        """Open connections by what they speak."""
+        return dict(Counter(each.protocol_name for each in self._connections))
+
+    async def wait_for_empty(self, timeout_s: float) -> bool:
+        """True once no connection is left, False when that takes too long."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class StallTimer:
+    """Aborts a connection that stood still in one direction for a whole period."""
+
+    __slots__ = (
+        "_begun",
+        "_flow",
+        "_handle",
+        "_loop",
+        "_period_s",
+        "_received",
+        "_transport",
+        "_unsent",
+    )
+
+    def __init__(
+        self, port: ClientPort, transport: asyncio.Transport, flow: Flow
+    ) -> None:
+        self._loop: asyncio.AbstractEventLoop = port.loop
+        self._period_s: float = port.options.stall_timeout_s
+        self._transport: asyncio.Transport = transport
+        self._flow: Flow = flow
+        self._received: int | None = None
+        self._begun: int = 0
+        self._unsent: int = 0
+        self._handle: asyncio.TimerHandle = self._later()
+
+    def stop(self) -> None:
+        """The connection is gone."""
+        self._handle.cancel()
+
+    def _later(self) -> asyncio.TimerHandle:
+        return self._loop.call_later(self._period_s, self._tick)
+
+    def _tick(self) -> None:
+        received = self._flow.receiving()
+        begun = self._flow.replies_begun()
+        unsent = self._transport.get_write_buffer_size()
+        unread = (
+            self._unsent > 0
+            and unsent > self._unsent - min(PROGRESS_BYTES, self._unsent)
+            and begun == self._begun
+        )
+        if unread or (received is not None and received == self._received):
+            self._transport.abort()
+            return
+        self._received, self._begun, self._unsent = received, begun, unsent
+        self._handle = self._later()

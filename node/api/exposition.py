@@ -1,0 +1,265 @@
+"""`/metrics`: the node's numbers as Prometheus text.
+
+Law: a registry of our own, so that two nodes in one process do not mix. Names are
+permanent; units are seconds and bytes; counters end in `_total`. Labels are members,
+roles, operations and results, never keys.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    GCCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from ..statistics import PeerStatistics, Statistics
+from .connections import ClientPort
+from .timings import BOUNDS_S, Timings
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+ROLES: Final = ("follower", "candidate", "leader", "learner")
+
+# name without `_total`, field of Statistics, help
+_COUNTERS: Final = (
+    (
+        "quorate_raft_elections_started",
+        "elections_started",
+        "Elections this node has started.",
+    ),
+    (
+        "quorate_raft_leader_changes",
+        "leader_changes",
+        "Changes of leader this node has seen.",
+    ),
+    ("quorate_raft_proposals", "proposals", "Writes handed to consensus."),
+    (
+        "quorate_raft_proposals_failed",
+        "proposals_failed",
+        "Writes handed to consensus that were not done, or whose fate was lost.",
+    ),
+    (
+        "quorate_raft_read_index_rounds",
+        "read_index_rounds",
+        "Rounds that confirmed a leader for linearizable reads.",
+    ),
+    ("quorate_raft_snapshots_sent", "snapshots_sent", "Snapshots sent to peers."),
+    (
+        "quorate_raft_snapshots_installed",
+        "snapshots_installed",
+        "Snapshots taken over from peers.",
+    ),
+    ("quorate_journal_syncs", "journal_syncs", "Syncs of the journal."),
+    (
+        "quorate_journal_sync_seconds",
+        "journal_sync_seconds",
+        "Time spent in syncs of the journal.",
+    ),
+    ("quorate_journal_written_bytes", "journal_bytes", "Bytes put into the journal."),
+    ("quorate_storage_checkpoints", "checkpoints", "Checkpoints written."),
+    ("quorate_database_puts", "puts", "Keys put."),
+    ("quorate_database_deletes", "deletes", "Keys deleted."),
+    ("quorate_database_gets", "gets", "Keys read."),
+    (
+        "quorate_requests_failed",
+        "requests_failed",
+        "Client requests answered with an error.",
+    ),
+    (
+        "quorate_peers_refused",
+        "refused_peers",
+        "Strangers turned away at the peer port.",
+    ),
+)
+
+_GAUGES: Final = (
+    ("quorate_raft_term", "term", "Current term."),
+    ("quorate_raft_commit_index", "commit_index", "Highest committed index."),
+    ("quorate_raft_applied_index", "applied_index", "Highest applied index."),
+    ("quorate_raft_last_index", "last_index", "Last index of the log."),
+    (
+        "quorate_raft_proposals_pending",
+        "proposals_pending",
+        "Writes proposed and not yet done.",
+    ),
+    (
+        "quorate_raft_reads_pending",
+        "reads_pending",
+        "Reads that wait for a leader's confirmation or for apply.",
+    ),
+    ("quorate_journal_size_bytes", "journal_size_bytes", "Size of the journal."),
+    (
+        "quorate_journal_sync_max_seconds",
+        "journal_sync_seconds_max",
+        "Longest sync of the journal.",
+    ),
+    (
+        "quorate_storage_checkpoint_index",
+        "checkpoint_index",
+        "Index of the last checkpoint.",
+    ),
+    (
+        "quorate_storage_free_bytes",
+        "disk_free_bytes",
+        "Free space where the data is.",
+    ),
+    ("quorate_database_revision", "revision", "Newest revision of the store."),
+    ("quorate_database_keys", "keys", "Keys in the store."),
+    (
+        "quorate_process_loop_lag_max_seconds",
+        "loop_lag_seconds_max",
+        "Longest time the event loop was late.",
+    ),
+    (
+        "quorate_process_uptime_seconds",
+        "uptime_seconds",
+        "Time since this node started.",
+    ),
+)
+
+# The same for each peer.
+_PEER_COUNTERS: Final = (
+    ("quorate_peer_sent_bytes", "sent_bytes", "Bytes sent to the peer."),
+    ("quorate_peer_received_bytes", "received_bytes", "Bytes received from the peer."),
+    (
+        "quorate_peer_send_failures",
+        "send_failures",
+        "Messages that could not be sent to the peer.",
+    ),
+)
+_PEER_GAUGES: Final = (
+    ("quorate_peer_connected", "connected", "1 while a link to the peer is up."),
+    (
+        "quorate_peer_match_index",
+        "match_index",
+        "Highest index known to be on the peer (leader only).",
+    ),
+)
+
+
+class Exposition:
+    """Renders one port's numbers and its service's."""
+
+    def __init__(self, port: ClientPort) -> None:
+        self._registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_NodeCollector(port))
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """The exposition of this moment."""
+        return generate_latest(self._registry)
+
+
+class _NodeCollector(Collector):
+    def __init__(self, port: ClientPort) -> None:
+        self._port: ClientPort = port
+
+    def describe(self) -> list[Metric]:
+        """Nothing to check beforehand: registering must not ask the service."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        statistics = self._port.service.statistics()
+        yield from _node(statistics)
+        yield from _peers(statistics.peers)
+        yield from _port(self._port)
+        yield _durations("quorate_http", "HTTP requests", self._port.http_timings)
+        yield _durations("quorate_native", "Native requests", self._port.native_timings)
+
+
+def _node(statistics: Statistics) -> Iterator[Metric]:
+    info = {
+        "name": statistics.name,
+        "member_id": statistics.member_id,
+        "cluster_id": statistics.cluster_id,
+        "version": statistics.version,
+    }
+    yield InfoMetricFamily("quorate_node", "Who this node is.", info)
+    for name, field, text in _COUNTERS:
+        yield CounterMetricFamily(name, text, _value(statistics, field))
+    for name, field, text in _GAUGES:
+        yield GaugeMetricFamily(name, text, _value(statistics, field))
+    role = GaugeMetricFamily(
+        "quorate_raft_role", "1 for the role this node has.", labels=("role",)
+    )
+    for each in ROLES:
+        role.add_metric((each,), float(statistics.role == each))
+    yield role
+    yield GaugeMetricFamily(
+        "quorate_raft_has_leader",
+        "1 while this node knows a leader.",
+        float(statistics.leader is not None),
+    )
+
+
+def _peers(peers: list[PeerStatistics]) -> Iterator[Metric]:
+    labels = ("member_id", "name")
+    for name, field, text in _PEER_COUNTERS:
+        counter = CounterMetricFamily(name, text, labels=labels)
+        for peer in peers:
+            counter.add_metric((peer.member_id, peer.name), _value(peer, field))
+        yield counter
+    for name, field, text in _PEER_GAUGES:
+        gauge = GaugeMetricFamily(name, text, labels=labels)
+        for peer in peers:
+            gauge.add_metric((peer.member_id, peer.name), _value(peer, field))
+        yield gauge
+
+
+def _port(port: ClientPort) -> Iterator[Metric]:
+    open_now = GaugeMetricFamily(
+        "quorate_client_connections",
+        "Open client connections by what they speak.",
+        labels=("protocol",),
+    )
+    counts = port.counts()
+    for protocol in ("http", "native", "unknown"):
+        open_now.add_metric((protocol,), counts.get(protocol, 0))
+    yield open_now
+    yield CounterMetricFamily(
+        "quorate_client_connections_refused",
+        "Client connections closed because there were too many.",
+        port.refused,
+    )
+    yield GaugeMetricFamily(
+        "quorate_client_partial_bytes",
+        "Bytes held of client requests that have not arrived whole.",
+        port.partial.held_bytes,
+    )
+
+
+def _durations(prefix: str, what: str, timings: Timings) -> Metric:
+    family = HistogramMetricFamily(
+        f"{prefix}_request_duration_seconds",
+        f"{what} by operation and result, from reception to reply.",
+        labels=("operation", "result"),
+    )
+    bounds = [*(str(bound) for bound in BOUNDS_S), "+Inf"]
+    for (operation, result), histogram in sorted(timings.histograms.items()):
+        cumulative = accumulate(map(float, histogram.counts))
+        family.add_metric(
+            (operation, result),
+            list(zip(bounds, cumulative, strict=True)),
+            histogram.total_s,
+        )
+    return family
+
+
+def _value(numbers: Statistics | PeerStatistics, field: str) -> float:
+    value: object = getattr(numbers, field)
+    assert isinstance(value, int | float), (field, value)
+    return float(value)

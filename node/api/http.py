@@ -1,0 +1,158 @@
+"""HTTP/1.1: from a request to the handler of its path.
+
+Law: every path, method and query parameter that is not listed is refused by name. All
+answers pass through `HttpApi.handle`, where they are counted and where a Problem
+becomes its document. There is no access log: counters say how often, and keys stay
+private.
+"""
+
+import asyncio
+from typing import Final
+
+import msgspec
+from aiohttp import HttpVersion10, HttpVersion11, web
+
+from . import targets
+from .connections import ClientPort
+from .errors import Problem, invalid
+from .exposition import CONTENT_TYPE, Exposition
+from .http_body import refuse_body
+from .http_connection import name_server, problem_response
+from .http_keys import METHODS, Keys, one_header
+from .origins import OriginRule
+from .status import status_json
+from .targets import KEYS_PREFIX, Target
+from .timings import OK
+
+# What the etcd v3 API that is served amounts to; clients compare these numbers.
+ETCD_VERSION: Final = b'{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}'
+
+_SAFE: Final = ("GET", "HEAD")
+_WRITES: Final = frozenset(("PUT", "DELETE"))
+_NO_PARAMETERS: Final[frozenset[str]] = frozenset()
+_OPERATIONS: Final = {
+    "/v1/status": "status",
+    "/version": "version",
+    "/livez": "livez",
+    "/readyz": "readyz",
+    "/metrics": "metrics",
+}
+_NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
+
+
+class _Call(msgspec.Struct):
+    """What is known of a request while it is served; `operation` is its label."""
+
+    operation: str = "unknown"
+
+
+class HttpApi:
+    """The handler that all HTTP connections of one port share."""
+
+    def __init__(
+        self, port: ClientPort, origins: OriginRule, exposition: Exposition
+    ) -> None:
+        self._port: ClientPort = port
+        self._origins: OriginRule = origins
+        self._exposition: Exposition = exposition
+        self._keys: Keys = Keys(port)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        started = self._port.loop.time()
+        call = _Call()
+        result = OK
+        try:
+            response = await self._route(request, call)
+        except Problem as problem:
+            if request.method in _WRITES and problem.outcome is None:
+                # Refused before it was proposed, or answered by what is there.
+                problem.outcome = "not_applied"
+            result = problem.code
+            response = problem_response(problem)
+        except ConnectionError:
+            # The client has gone in the middle of its body: nobody to answer.
+            result = "disconnected"
+            response = web.Response(status=400)
+            response.force_close()
+        except asyncio.CancelledError:
+            self._observe(call, "cancelled", started)
+            raise
+        self._observe(call, result, started)
+        name_server(response, self._port)
+        return response
+
+    async def _route(self, request: web.BaseRequest, call: _Call) -> web.Response:
+        if request.version not in (HttpVersion10, HttpVersion11):
+            detail = "this port speaks HTTP/1.1"
+            raise Problem("http_version_not_supported", detail, close=True)
+        target = targets.split_target(request.raw_path)
+        self._check_origin(request, target)
+        if target.path.startswith(KEYS_PREFIX):
+            call.operation = _key_operation(request.method, target)
+            _check_method(request, METHODS)
+            return await self._keys.handle(request, target)
+        operation = _OPERATIONS.get(target.path)
+        if operation is None:
+            raise Problem("not_found", "there is nothing at this path")
+        call.operation = operation
+        _check_method(request, _SAFE)
+        targets.parse_query(target.query, _NO_PARAMETERS)
+        await refuse_body(request)
+        return self._answer(operation)
+
+    def _answer(self, operation: str) -> web.Response:
+        match operation:
+            case "status":
+                return _json(status_json(self._port.service.statistics()))
+            case "version":
+                return _json(ETCD_VERSION)
+            case "livez":
+                return _text(b"ok\n", "text/plain; charset=utf-8")
+            case "readyz":
+                reason = self._port.service.ready()
+                if reason is not None:
+                    raise Problem("not_ready", reason)
+                return _text(b"ok\n", "text/plain; charset=utf-8")
+            case _:
+                return _text(self._exposition.text(), CONTENT_TYPE)
+
+    def _check_origin(self, request: web.BaseRequest, target: Target) -> None:
+        host = target.authority
+        if host is None:
+            host = one_header(request, "Host") or ""
+        if "@" in host:
+            raise invalid("the host name is malformed")
+        self._origins.check(host, one_header(request, "Origin"))
+
+    def _observe(self, call: _Call, result: str, started: float) -> None:
+        elapsed = self._port.loop.time() - started
+        self._port.http_timings.of(call.operation, result).observe(elapsed)
+
+
+def _key_operation(method: str, target: Target) -> str:
+    """The label of a request for keys: from a fixed table, whatever was sent."""
+    if method not in METHODS:
+        return "unknown"
+    listing = target.path == KEYS_PREFIX and "key64=" not in target.query
+    return "list" if listing and method in _SAFE else method.lower()
+
+
+def _check_method(request: web.BaseRequest, allowed: tuple[str, ...]) -> None:
+    if request.method not in allowed:
+        raise Problem(
+            "method_not_allowed",
+            f"this path takes {', '.join(allowed)}",
+            headers={"Allow": ", ".join(allowed)},
+            # Its body, if it has one, is not looked at.
+            close=request.body_exists,
+        )
+
+
+def _json(body: bytes) -> web.Response:
+    return _text(body, "application/json")
+
+
+def _text(body: bytes, content_type: str) -> web.Response:
+    headers = {**_NOSNIFF, "Content-Type": content_type}
+    return web.Response(body=body, headers=headers)

@@ -1,0 +1,329 @@
+"""`/v1/kv/`: one key, or a list of them.
+
+Law: a handler turns a request into one request of the native protocol, puts it through
+the service and turns the reply back: HTTP has no meaning of its own. Stored bytes are
+given out as bytes, never as something that a browser would interpret.
+"""
+
+import asyncio
+import base64
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from ...wire.commands import encode_delete, encode_put
+from ...wire.errors import ErrorCode
+from ...wire.frames import OK, RequestKind
+from ...wire.limits import Limits
+from ...wire.records import ReadHeader, Record, decode_get_reply, decode_range_reply
+from ...wire.requests import (
+    GetRequest,
+    Level,
+    RangeRequest,
+    decode_error,
+    decode_write_reply,
+    encode_get,
+    encode_range,
+)
+from . import targets
+from .connections import ClientPort
+from .errors import Problem, invalid, problem_of
+from .http_body import read_body, refuse_body
+from .preconditions import entity_tag, expected_revision, read_condition
+from .targets import Target
+
+METHODS: Final = ("GET", "HEAD", "PUT", "DELETE")
+
+_READ: Final = frozenset(("consistency", "max_staleness", "min_revision", "timeout"))
+_GET: Final = _READ | {"key64"}
+_WRITE: Final = frozenset(("key64", "timeout"))
+_LIST: Final = _READ | {"prefix", "limit", "cursor", "keys_only", "key64"}
+_LIST_ONLY: Final = ("prefix", "limit", "cursor", "keys_only")
+
+_LEVELS: Final = {level.name.lower().encode(): level for level in Level}
+_LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
+_STALENESS_MS_MAX: Final = 2**32 - 1
+_UINT32_MAX: Final = 2**32 - 1
+
+_VALUE_HEADERS: Final = {
+    "Content-Type": "application/octet-stream",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox",
+}
+_JSON_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class _Listed(msgspec.Struct):
+    """One key of a list. `key` is null when it is not UTF-8; `value64` is absent with
+    keys_only. Both base64s are the standard one, padded."""
+
+    key: str | None
+    key64: str
+    value64: str | msgspec.UnsetType
+    create_revision: int
+    mod_revision: int
+    version: int
+
+
+class _List(msgspec.Struct):
+    """One page. `cursor` asks for the next one, and is null on the last."""
+
+    revision: int
+    more: bool
+    cursor: str | None
+    kvs: list[_Listed]
+
+
+class _Written(msgspec.Struct):
+    revision: int
+
+
+_encoder = msgspec.json.Encoder()
+
+
+class _ReadOptions(msgspec.Struct, frozen=True):
+    level: Level
+    max_staleness_ms: int
+    min_revision: int
+    timeout_ms: int
+
+
+class _Waiter:
+    """The sink of one HTTP request."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[tuple[int, bytes]] = loop.create_future()
+
+    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
+        """Wake the handler, unless it has gone."""
+        if not self.future.done():
+            self.future.set_result((status, body))
+
+
+class Keys:
+    """The handlers below `/v1/kv/`."""
+
+    def __init__(self, port: ClientPort) -> None:
+        self._port: ClientPort = port
+        self._limits: Limits = port.options.limits
+
+    async def handle(self, request: web.BaseRequest, target: Target) -> web.Response:
+        """Serve one of METHODS; raises Problem."""
+        match request.method:
+            case "PUT":
+                return await self._put(request, target)
+            case "DELETE":
+                await refuse_body(request)
+                return await self._delete(request, target)
+            case _:
+                await refuse_body(request)
+                return await self._get_or_list(request, target)
+
+    async def _put(self, request: web.BaseRequest, target: Target) -> web.Response:
+        parameters = targets.parse_query(target.query, _WRITE)
+        key = self._key(target, parameters)
+        expected = expected_revision(*_conditions(request))
+        timeout_ms = self._timeout(parameters)
+        value = await read_body(request, self._port)
+        command = encode_put(key, value, expected)
+        # The command holds the value now; nobody else needs it while we wait.
+        del value
+        body = await self._ask(RequestKind.WRITE, command, timeout_ms)
+        written = decode_write_reply(body).revision
+        return web.Response(
+            body=_encoder.encode(_Written(written)),
+            headers={
+                **_JSON_HEADERS,
+                "ETag": entity_tag(written),
+                "Quorate-Revision": str(written),
+            },
+        )
+
+    async def _delete(self, request: web.BaseRequest, target: Target) -> web.Response:
+        parameters = targets.parse_query(target.query, _WRITE)
+        key = self._key(target, parameters)
+        expected = expected_revision(*_conditions(request))
+        timeout_ms = self._timeout(parameters)
+        command = encode_delete(key, expected)
+        body = await self._ask(RequestKind.WRITE, command, timeout_ms)
+        written = decode_write_reply(body)
+        headers = {"Quorate-Revision": str(written.revision)}
+        if not written.count:
+            raise Problem("not_found", "there is no such key", headers=headers)
+        return web.Response(status=204, headers=headers)
+
+    async def _get_or_list(
+        self, request: web.BaseRequest, target: Target
+    ) -> web.Response:
+        named = len(target.path) > len(targets.KEYS_PREFIX)
+        parameters = targets.parse_query(target.query, _GET if named else _LIST)
+        if named or "key64" in parameters:
+            for name in _LIST_ONLY:
+                if name in parameters:
+                    raise invalid(f"{name} is for lists, not for one key")
+            return await self._get(request, target, parameters)
+        return await self._list(parameters)
+
+    async def _get(
+        self, request: web.BaseRequest, target: Target, parameters: dict[str, bytes]
+    ) -> web.Response:
+        key = self._key(target, parameters)
+        condition = read_condition(*_conditions(request))
+        options = self._read_options(parameters)
+        body = encode_get(
+            GetRequest(
+                options.level, options.max_staleness_ms, options.min_revision, key
+            )
+        )
+        answer = await self._ask(RequestKind.GET, body, options.timeout_ms)
+        reply = decode_get_reply(answer)
+        headers = _read_headers(reply.header)
+        record = reply.record
+        revision = 0 if record is None else record.mod_revision
+        if revision:
+            headers["ETag"] = entity_tag(revision)
+        if not condition.met(revision):
+            detail = "the key is not at the revision in If-Match"
+            raise Problem(ErrorCode.PRECONDITION_FAILED, detail, headers=headers)
+        if record is None:
+            raise Problem("not_found", "there is no such key", headers=headers)
+        if not condition.changed(revision):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=record.value, headers={**_VALUE_HEADERS, **headers})
+
+    async def _list(self, parameters: dict[str, bytes]) -> web.Response:
+        options = self._read_options(parameters)
+        start = parameters.get("prefix", b"")
+        end = targets.prefix_end(start)
+        if len(start) > self._limits.key_bytes_max:
+            raise self._too_long("prefix", start)
+        if "cursor" in parameters:
+            cursor = targets.decode_base64("cursor", parameters["cursor"])
+            inside = start <= cursor and (not end or cursor < end)
+            if not inside or len(cursor) > self._limits.key_bytes_max + 1:
+                raise invalid("cursor is not one of this list's")
+            start = cursor
+        limit = 0
+        if "limit" in parameters:
+            limit = targets.number("limit", parameters["limit"], 1, _UINT32_MAX)
+        keys_only = False
+        if "keys_only" in parameters:
+            keys_only = targets.flag("keys_only", parameters["keys_only"])
+        body = encode_range(
+            RangeRequest(
+                options.level,
+                options.max_staleness_ms,
+                options.min_revision,
+                start,
+                end,
+                limit,
+                keys_only,
+            )
+        )
+        answer = await self._ask(RequestKind.RANGE, body, options.timeout_ms)
+        reply = decode_range_reply(answer)
+        cursor_text = None
+        if reply.more:
+            cursor_text = targets.encode_cursor(reply.records[-1].key + b"\0")
+        page = _List(
+            reply.header.revision,
+            reply.more,
+            cursor_text,
+            [_listed(record, keys_only) for record in reply.records],
+        )
+        headers = {**_JSON_HEADERS, **_read_headers(reply.header)}
+        return web.Response(body=_encoder.encode(page), headers=headers)
+
+    async def _ask(self, kind: RequestKind, body: bytes, timeout_ms: int) -> bytes:
+        """The service's reply to one request; an error is raised as its problem."""
+        waiter = _Waiter(self._port.loop)
+        self._port.service.submit(waiter, 1, kind, body, timeout_ms)
+        status, answer = await waiter.future
+        if status != OK:
+            raise problem_of(decode_error(answer, self._limits))
+        return answer
+
+    def _key(self, target: Target, parameters: dict[str, bytes]) -> bytes:
+        key = targets.key_of_path(target.path)
+        if "key64" in parameters:
+            if key:
+                raise invalid("the key is in the path and in key64")
+            key = targets.decode_base64("key64", parameters["key64"])
+        if not key:
+            raise invalid("the key is empty")
+        if len(key) > self._limits.key_bytes_max:
+            raise self._too_long("key", key)
+        return key
+
+    def _too_long(self, what: str, key: bytes) -> Problem:
+        limit = self._limits.key_bytes_max
+        detail = f"the {what} has {len(key)} bytes, over {limit}"
+        return Problem(ErrorCode.KEY_TOO_LONG, detail)
+
+    def _timeout(self, parameters: dict[str, bytes]) -> int:
+        if "timeout" not in parameters:
+            return 0
+        return targets.duration_ms(
+            "timeout", parameters["timeout"], 1, self._limits.timeout_ms_max
+        )
+
+    def _read_options(self, parameters: dict[str, bytes]) -> _ReadOptions:
+        level = Level.LINEARIZABLE
+        if "consistency" in parameters:
+            known = _LEVELS.get(parameters["consistency"])
+            if known is None:
+                raise invalid("consistency is linearizable, bounded or local")
+            level = known
+        if (level == Level.BOUNDED) != ("max_staleness" in parameters):
+            raise invalid("consistency=bounded and max_staleness go together")
+        staleness = 0
+        if level == Level.BOUNDED:
+            staleness = targets.duration_ms(
+                "max_staleness", parameters["max_staleness"], 0, _STALENESS_MS_MAX
+            )
+        lowest = 0
+        if "min_revision" in parameters:
+            lowest = targets.revision("min_revision", parameters["min_revision"])
+        return _ReadOptions(level, staleness, lowest, self._timeout(parameters))
+
+
+def _conditions(request: web.BaseRequest) -> tuple[str | None, str | None]:
+    """If-Match and If-None-Match; refuses what is there twice."""
+    return one_header(request, "If-Match"), one_header(request, "If-None-Match")
+
+
+def one_header(request: web.BaseRequest, name: str) -> str | None:
+    """A header that must not be repeated."""
+    values = request.headers.getall(name, ())
+    if len(values) > 1:
+        raise invalid(f"the header {name} is repeated")
+    return values[0] if values else None
+
+
+def _read_headers(header: ReadHeader) -> dict[str, str]:
+    return {
+        "Quorate-Revision": str(header.revision),
+        "Quorate-Consistency": _LEVEL_NAMES[header.level],
+        "Quorate-Staleness-Ms": str(header.staleness_ms),
+    }
+
+
+def _listed(record: Record, keys_only: bool) -> _Listed:
+    try:
+        text = record.key.decode()
+    except UnicodeDecodeError:
+        text = None
+    return _Listed(
+        text,
+        base64.b64encode(record.key).decode(),
+        msgspec.UNSET if keys_only else base64.b64encode(record.value).decode(),
+        record.create_revision,
+        record.mod_revision,
+        record.version,
+    )

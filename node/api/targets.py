@@ -1,0 +1,148 @@
+"""Request targets: from the bytes of the request line to keys and parameters.
+
+Law: a key is what stands in the request line, percent-decoded once, and nothing else.
+Nothing is normalised: `//`, `%2F` and `a/../b`'s bytes name different keys, and a dot
+segment, which some client on the way would have removed, is refused unless it is
+percent-encoded. As `unquote_to_bytes` has it, a `%` without two digits stands for
+itself. Pure: no I/O, no aiohttp.
+"""
+
+import base64
+import binascii
+import re
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from .errors import invalid
+
+KEYS_PREFIX = "/v1/kv/"
+
+_ABSOLUTE = re.compile(r"https?://([^/?]*)([^\x00]*)", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h)")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,19}")
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_REVISION_MAX = 2**64 - 1
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A request target, still escaped. `authority` is None in the usual form."""
+
+    path: str
+    query: str
+    authority: str | None
+
+
+def split_target(raw: str) -> Target:
+    """The parts of a request target; refuses what is not for an origin server."""
+    authority = None
+    if not raw.startswith("/"):
+        absolute = _ABSOLUTE.fullmatch(raw)
+        if absolute is None:
+            raise invalid("the request target is not a path")
+        authority = absolute[1]
+        raw = absolute[2]
+        if not raw.startswith("/"):
+            raw = "/" + raw
+    if "#" in raw:
+        raise invalid("a '#' in the request target has to be written %23")
+    path, _, query = raw.partition("?")
+    return Target(path, query, authority)
+
+
+def key_of_path(path: str) -> bytes:
+    """The key that `path` names, b"" when it names none."""
+    assert path.startswith(KEYS_PREFIX), path
+    rest = path[len(KEYS_PREFIX) :]
+    if "." in rest:
+        for segment in rest.split("/"):
+            if segment in (".", ".."):
+                raise invalid(f"a segment {segment!r} has to be percent-encoded")
+    return unquote_to_bytes(_raw(rest))
+
+
+def parse_query(query: str, allowed: frozenset[str]) -> dict[str, bytes]:
+    """The parameters of a query; refuses unknown and repeated ones."""
+    parameters: dict[str, bytes] = {}
+    if not query:
+        return parameters
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name not in allowed:
+            raise invalid(f"unknown query parameter {name[:32]!a}")
+        if name in parameters:
+            raise invalid(f"the query parameter {name} is repeated")
+        parameters[name] = unquote_to_bytes(_raw(value.replace("+", " ")))
+    return parameters
+
+
+def decode_base64(name: str, value: bytes) -> bytes:
+    """The bytes in a base64 or base64url parameter, padded or not."""
+    # A '+' that nobody escaped has been read as a space.
+    plain = value.replace(b" ", b"+").replace(b"-", b"+").replace(b"_", b"/")
+    stripped = plain.rstrip(b"=")
+    padded = stripped + b"=" * (-len(stripped) % 4)
+    try:
+        decoded = base64.b64decode(padded, validate=True)
+    except binascii.Error:
+        raise invalid(f"{name} is not base64") from None
+    # One encoding per value: neither wrong padding nor spare bits.
+    if plain not in (stripped, padded) or base64.b64encode(decoded) != padded:
+        raise invalid(f"{name} is not base64")
+    return decoded
+
+
+def encode_cursor(start: bytes) -> str:
+    """Where a listing goes on, as a parameter that needs no escaping."""
+    return base64.urlsafe_b64encode(start).rstrip(b"=").decode()
+
+
+def duration_ms(name: str, value: bytes, lowest: int, highest: int) -> int:
+    """The milliseconds of `500ms`, `2s`, `1m` or `1h`."""
+    match = _DURATION.fullmatch(_text(name, value))
+    if match is None:
+        raise invalid(f"{name} has to look like 500ms, 2s or 1m")
+    milliseconds = int(match[1]) * _UNITS_MS[match[2]]
+    if not lowest <= milliseconds <= highest:
+        raise invalid(f"{name} has to be from {lowest} ms to {highest} ms")
+    return milliseconds
+
+
+def number(name: str, value: bytes, lowest: int, highest: int) -> int:
+    """A decimal number without sign, leading zeros or separators."""
+    text = _text(name, value)
+    if _NUMBER.fullmatch(text) is None or not lowest <= int(text) <= highest:
+        raise invalid(f"{name} has to be a number from {lowest} to {highest}")
+    return int(text)
+
+
+def flag(name: str, value: bytes) -> bool:
+    """A parameter that is on (1) or off (0)."""
+    if value not in (b"0", b"1"):
+        raise invalid(f"{name} has to be 0 or 1")
+    return value == b"1"
+
+
+def revision(name: str, value: bytes) -> int:
+    """A revision; 0 is before everything."""
+    return number(name, value, 0, _REVISION_MAX)
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The first key behind all that start with `prefix`, b"" when there is none."""
+    stripped = prefix.rstrip(b"\xff")
+    if not stripped:
+        return b""
+    return stripped[:-1] + bytes((stripped[-1] + 1,))
+
+
+def _raw(text: str) -> bytes:
+    """The bytes as they were sent: the HTTP parser keeps odd ones as surrogates."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return value.decode("ascii")
+    except UnicodeDecodeError:
+        raise invalid(f"{name} has to be ASCII") from None

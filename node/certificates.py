@@ -1,0 +1,393 @@
+"""The cluster's certificates: made here, and in no other place.
+
+Law: this is the only file that imports cryptography. A cluster has one CA, whose
+subject and URI carry the cluster's id; it signs members and clients and nothing else
+(no intermediate CAs). A certificate stands for exactly one URI; a member's is good for
+both ends of a connection, a client's only for the calling end. Keys are EC P-256.
+Files are new files: nothing is overwritten, keys are 0600 in folders of 0700, and what
+was returned is on the disk.
+
+    create_authority   DIR/ca.crt, DIR/ca.key (who has the key decides who belongs)
+    issue_member       DIR/node.crt, DIR/node.key, DIR/ca.crt
+    issue_client       DIR/client.crt, DIR/client.key, DIR/ca.crt
+
+    CertificateError: a file is missing, damaged, in the way, or not what it should be
+"""
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from .address import is_name
+from .identity import member_id_for
+from .tls import Kind, PeerIdentity, StrangerError, identity_of
+
+__all__ = [
+    "Authority",
+    "CertificateError",
+    "Description",
+    "create_authority",
+    "describe",
+    "issue_client",
+    "issue_member",
+    "load_authority",
+    "member_id_for",
+    "random_id",
+]
+
+AUTHORITY_LIFETIME = timedelta(days=3650)
+LEAF_LIFETIME = timedelta(days=365)
+# Clocks differ: a certificate is already good on a machine that is up to this late.
+BACKDATED = timedelta(hours=1)
+# A certificate of ours has about 700 bytes; a larger file is not one.
+FILE_BYTES_MAX = 64 * 1024
+
+
+class CertificateError(Exception):
+    """A certificate or key can't be made, read or used; the message names the file."""
+
+
+class Authority(msgspec.Struct, frozen=True):
+    """A cluster's CA with its private key: who holds it decides who belongs."""
+
+    cluster_id: int
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What a certificate says, for people."""
+
+    path: str
+    kind: str
+    cluster_id: str
+    member_id: str | None
+    name: str | None
+    uri: str
+    subject: str
+    issuer: str
+    usages: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    serial: str
+    sha256: str
+
+    def expired(self, now: datetime) -> bool:
+        """Whether peers refuse it at `now` (also when it is not valid yet)."""
+        return not self.not_before <= now <= self.not_after
+
+
+def random_id() -> int:
+    """A new id of a cluster or member: 64 random bits, never zero."""
+    return secrets.randbelow((1 << 64) - 1) + 1
+
+
+def create_authority(
+    directory: Path,
+    *,
+    cluster_id: int | None = None,
+    passphrase: str | None = None,
+    now: datetime | None = None,
+    lifetime: timedelta = AUTHORITY_LIFETIME,
+) -> Authority:
+    """Make the CA of a new cluster and write it into `directory`."""
+    identity = PeerIdentity(cluster_id or random_id(), Kind.CA)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(f"quorate cluster {identity.cluster_id:016x}")
+    usage = _key_usage(key_cert_sign=True, crl_sign=True)
+    certificate = (
+        _builder(subject, subject, key, identity, now, lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = {"ca.key": _key_pem(key, passphrase), "ca.crt": _pem(certificate)}
+    _write_new(directory, files)
+    return Authority(identity.cluster_id, certificate, key)
+
+
+def load_authority(directory: Path, *, passphrase: str | None = None) -> Authority:
+    """Read a CA back, checking that its two files belong together."""
+    certificate_path, key_path = directory / "ca.crt", directory / "ca.key"
+    certificate = _load_certificate(certificate_path)
+    identity = _identity(certificate, certificate_path)
+    if identity.kind is not Kind.CA:
+        raise CertificateError(f"{certificate_path}: not a CA but {identity.uri}")
+    key = _load_key(key_path, passphrase)
+    if key.public_key() != certificate.public_key():
+        raise CertificateError(f"{key_path}: not the key of {certificate_path}")
+    return Authority(identity.cluster_id, certificate, key)
+
+
+def issue_member(
+    authority: Authority,
+    directory: Path,
+    *,
+    name: str,
+    member_id: int | None = None,
+    now: datetime | None = None,
+    lifetime: timedelta = LEAF_LIFETIME,
+) -> PeerIdentity:
+    """Write a member's certificate, key and CA certificate into `directory`.
+
+    Without `member_id` it is the one that a static start expects of this name.
+    """
+    _check_name(name)
+    if member_id is None:
+        member_id = member_id_for(authority.cluster_id, name)
+    identity = PeerIdentity(authority.cluster_id, Kind.MEMBER, member_id=member_id)
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    files = _issue(authority, identity, name, usages, "node", now, lifetime)
+    _write_new(directory, files)
+    return identity
+
+
+def issue_client(
+    authority: Authority,
+    directory: Path,
+    *,
+    name: str,
+    now: datetime | None = None,
+    lifetime: timedelta = LEAF_LIFETIME,
+) -> PeerIdentity:
+    """Write a client's certificate, key and CA certificate into `directory`."""
+    _check_name(name)
+    identity = PeerIdentity(authority.cluster_id, Kind.CLIENT, name=name)
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    files = _issue(authority, identity, name, usages, "client", now, lifetime)
+    _write_new(directory, files)
+    return identity
+
+
+def describe(path: Path) -> Description:
+    """What the certificate in the file `path` says; it is read, not verified."""
+    certificate = _load_certificate(path)
+    identity = _identity(certificate, path)
+    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    common_name = str(common_names[0].value) if common_names else None
+    member = identity.kind is Kind.MEMBER
+    return Description(
+        path=str(path),
+        kind=identity.kind.value,
+        cluster_id=f"{identity.cluster_id:016x}",
+        member_id=f"{identity.member_id:016x}" if member else None,
+        name=common_name if member else identity.name or None,
+        uri=identity.uri,
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        usages=_usages(certificate, path),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        serial=f"{certificate.serial_number:x}",
+        sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def _issue(
+    authority: Authority,
+    identity: PeerIdentity,
+    name: str,
+    usages: Sequence[x509.ObjectIdentifier],
+    stem: str,
+    now: datetime | None,
+    lifetime: timedelta,
+) -> Mapping[str, bytes]:
+    issuer = authority.certificate
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(
+        authority.key.public_key()
+    )
+    certificate = (
+        _builder(_name(name), issuer.subject, key, identity, now, lifetime)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(issuer_key, critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )
+    return {
+        f"{stem}.key": _key_pem(key, None),
+        f"{stem}.crt": _pem(certificate),
+        "ca.crt": _pem(issuer),
+    }
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    identity: PeerIdentity,
+    now: datetime | None,
+    lifetime: timedelta,
+) -> x509.CertificateBuilder:
+    """What all our certificates have in common."""
+    begin = now or datetime.now(UTC)
+    uri = x509.UniformResourceIdentifier(identity.uri)
+    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin - BACKDATED)
+        .not_valid_after(begin + lifetime)
+        .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
+        .add_extension(key_id, critical=False)
+    )
+
+
+def _key_usage(
+    *,
+    digital_signature: bool = False,
+    key_cert_sign: bool = False,
+    crl_sign: bool = False,
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _check_name(name: str) -> None:
+    if not is_name(name):
+        raise CertificateError(
+            f"not a usable name: {name[:128]!r} (letters, digits, '.', '_', '-';"
+            " at most 63, a letter or digit first)"
+        )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey, passphrase: str | None) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(passphrase.encode())
+        if passphrase
+        else serialization.NoEncryption(),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise CertificateError(f"{path}: {error.strerror}") from error
+    if len(data) > FILE_BYTES_MAX:
+        raise CertificateError(f"{path}: larger than {FILE_BYTES_MAX} bytes")
+    return data
+
+
+def _load_certificate(path: Path) -> x509.Certificate:
+    data = _read(path)
+    try:
+        certificates = x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise CertificateError(f"{path}: not a certificate: {error}") from error
+    if len(certificates) != 1:
+        raise CertificateError(f"{path}: holds {len(certificates)} certificates, not 1")
+    return certificates[0]
+
+
+def _load_key(path: Path, passphrase: str | None) -> ec.EllipticCurvePrivateKey:
+    data = _read(path)
+    # An empty password would be an error for a plain key: None says that there is none.
+    password = passphrase.encode() if passphrase else None
+    try:
+        key = serialization.load_pem_private_key(data, password)
+    except TypeError as error:
+        # The one report of "encrypted, no passphrase" and of "passphrase, not
+        # encrypted".
+        hint = "is not encrypted" if password else "is encrypted: give its passphrase"
+        raise CertificateError(f"{path}: the key {hint}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        reason = "wrong passphrase or damaged key" if password else "not a private key"
+        raise CertificateError(f"{path}: {reason}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise CertificateError(f"{path}: not an EC key")
+    return key
+
+
+def _identity(certificate: x509.Certificate, path: Path) -> PeerIdentity:
+    try:
+        names = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        return identity_of(uris)
+    except (x509.ExtensionNotFound, StrangerError) as error:
+        raise CertificateError(f"{path}: not of a quorate cluster: {error}") from error
+    except ValueError as error:
+        raise CertificateError(f"{path}: damaged: {error}") from error
+
+
+def _usages(certificate: x509.Certificate, path: Path) -> tuple[str, ...]:
+    words = {
+        ExtendedKeyUsageOID.SERVER_AUTH: "server",
+        ExtendedKeyUsageOID.CLIENT_AUTH: "client",
+    }
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    except x509.ExtensionNotFound:
+        return ()
+    except ValueError as error:
+        raise CertificateError(f"{path}: damaged: {error}") from error
+    return tuple(words.get(usage) or usage.dotted_string for usage in usages.value)
+
+
+def _write_new(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files that must not exist yet; all of them or none, and durably."""
+    made: list[Path] = []
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, data in files.items():
+            mode = 0o600 if name.endswith(".key") else 0o644
+            path = directory / name
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, mode), "wb") as file:
+                made.append(path)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        _sync_directory(directory)
+        _sync_directory(directory.parent)
+    except OSError as error:
+        for path in made:
+            path.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise CertificateError(
+                f"{error.filename}: exists already; nothing is overwritten"
+            ) from error
+        raise CertificateError(f"{directory}: {error.strerror}") from error
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,467 @@
+"""Local clusters: their files, and their nodes as processes of this machine.
+
+Law: synchronous code for whoever wants real nodes (the demo, the chaos harness, tests);
+no asyncio, no threads, none of the cores. A node is steered only in ways that users
+have too: files, signals and its client port.
+
+    DIR/endpoints           one client URL per line; written last, so that its presence
+                            says that the cluster's files are complete
+    DIR/ca/                 the cluster's CA, with its key
+    DIR/NAME/quorate.toml   and certs/, data/; `pid` while it runs, `log` of all runs
+
+The lifeline. A node that is started here must not outlive who started it, however that
+one ends. It inherits the read end of a pipe, whose number is in QUORATE_LIFELINE; the
+write end stays here, is inherited by nobody and never written to. The node watches the
+read end and ends itself, cleanly if it can, as soon as it reads the end of the file:
+this process closed it, or is gone. Nodes that are started by hand have no lifeline.
+
+    LauncherError
+    ├── ClusterUnusable    the directory is in use, incomplete or no cluster's
+    ├── PortsTaken         somebody listens where a node should
+    ├── AlreadyRunning     the node has a process; two would fight for its data
+    └── NodeDied           it ended although it should not, or did not get ready
+"""
+
+import http.client
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from .address import Address, is_name
+from .config import (
+    CONFIG_FILE,
+    ClientPort,
+    Cluster,
+    ConfigError,
+    NodeConfig,
+    PeerPort,
+    environment_names,
+    load_config,
+    to_toml,
+)
+from .pid_file import (
+    LIFELINE,
+    has_lifeline,
+    remove_pid,
+    replace_file,
+    running_pid,
+    stop_process,
+    write_pid,
+)
+
+NODES_MAX = 32
+ENDPOINTS_FILE = "endpoints"
+LOG_FILE = "log"
+# -P: a file in the current folder must not pass for a module of ours.
+COMMAND = (sys.executable, "-P", "-m", "quorate")
+
+_POLL_SECONDS = 0.02
+_HTTP_BYTES_MAX = 1 << 20
+_LOG_TAIL_BYTES = 2048
+# Below where systems take the ports of outgoing connections from: such a port could be
+# gone when a killed node comes back for it.
+_FREE_PORTS = range(15_000, 32_000)
+_FREE_PORT_TRIES = 200
+
+
+class LauncherError(Exception):
+    """A local cluster can't be made, started or found as asked."""
+
+
+class ClusterUnusable(LauncherError):
+    """The directory does not hold what it should, or holds too much."""
+
+
+class PortsTaken(LauncherError):
+    """Somebody listens where a node should."""
+
+
+class AlreadyRunning(LauncherError):
+    """The node has a process already."""
+
+
+class NodeDied(LauncherError):
+    """The node ended or did not get ready in time; the message has its last words."""
+
+
+class LocalNode(msgspec.Struct, frozen=True):
+    """One node of a local cluster: its name, its folder and its addresses."""
+
+    name: str
+    directory: Path
+    client: Address
+    peer: Address
+
+    @property
+    def url(self) -> str:
+        """Where its clients dial."""
+        return f"http://{self.client}"
+
+    @property
+    def log(self) -> Path:
+        """What it said in all its runs."""
+        return self.directory / LOG_FILE
+
+    def running_pid(self) -> int | None:
+        """Its process, whoever started it."""
+        return running_pid(self.directory)
+
+    def wait_for_orphan(self, timeout_seconds: float = 15.0) -> None:
+        """Wait until a node whose launcher was killed has ended by its lifeline.
+
+        `AlreadyRunning` when it does not: then its launcher lives.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while has_lifeline(self.directory):
+            if time.monotonic() > deadline:
+                raise AlreadyRunning(
+                    f"{self.name} was started, and is still held, by another process"
+                    f" (its own is {self.running_pid()})"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def stop_process(self, timeout_seconds: float = 15.0) -> bool:
+        """Stop its process, whoever started it; true when there was one."""
+        return stop_process(self.directory, timeout_seconds)
+
+    def http_status(self, path: str, timeout_seconds: float = 1.0) -> int | None:
+        """The status of a GET on its client port; None when there is no answer."""
+        connection = http.client.HTTPConnection(
+            self.client.host, self.client.port, timeout=timeout_seconds
+        )
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            response.read(_HTTP_BYTES_MAX)
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+        return response.status
+
+    def ready(self, timeout_seconds: float = 1.0) -> bool:
+        """Whether it says that it is ready to serve."""
+        return self.http_status("/readyz", timeout_seconds) == 200
+
+    def serves(self) -> bool:
+        """Whether a linearizable read works: a leader is there and has committed."""
+        path = "/v1/kv/quorate?consistency=linearizable&timeout=1s"
+        return self.http_status(path, timeout_seconds=2.0) in (200, 404)
+
+
+class LocalCluster(msgspec.Struct, frozen=True):
+    """All the nodes that have a folder in `directory`."""
+
+    directory: Path
+    nodes: tuple[LocalNode, ...]
+
+
+def create_cluster(
+    directory: Path,
+    names: Sequence[str],
+    *,
+    client_port: int = 7400,
+    peer_port: int = 7500,
+    host: str = "127.0.0.1",
+) -> LocalCluster:
+    """Write the files of a new cluster: CA, certificates and configurations.
+
+    Node i serves clients at `client_port` + i and peers at `peer_port` + i; a port of 0
+    takes free ones. All nodes are voters of a static start.
+    """
+    # Imported here: who only starts and stops nodes needs no cryptography.
+    from . import certificates
+
+    assert 0 < len(names) <= NODES_MAX
+    assert len(set(names)) == len(names)
+    assert all(map(is_name, names))
+    assert not {"ca", ENDPOINTS_FILE} & set(names)
+    directory = directory.absolute()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise ClusterUnusable(f"{directory}: not empty")
+        nodes = _plan(directory, names, client_port, peer_port, host)
+        voters = {node.name: str(node.peer) for node in nodes}
+        authority = certificates.create_authority(directory / "ca")
+        for node in nodes:
+            node.directory.mkdir(mode=0o700)
+            certs = node.directory / "certs"
+            certificates.issue_member(authority, certs, name=node.name)
+            config = NodeConfig(
+                name=node.name,
+                client=ClientPort(listen=str(node.client)),
+                peer=PeerPort(listen=str(node.peer)),
+                cluster=Cluster(voters=voters),
+            )
+            replace_file(node.directory / CONFIG_FILE, to_toml(config))
+        urls = "".join(f"{node.url}\n" for node in nodes)
+        replace_file(directory / ENDPOINTS_FILE, urls)
+    except (OSError, certificates.CertificateError) as error:
+        raise ClusterUnusable(str(error)) from error
+    return LocalCluster(directory, nodes)
+
+
+def load_cluster(directory: Path) -> LocalCluster:
+    """Find the nodes of an existing cluster, in the order of their numbers."""
+    directory = directory.absolute()
+    if not (directory / ENDPOINTS_FILE).is_file():
+        raise ClusterUnusable(f"{directory}: not a complete local cluster")
+    nodes: list[LocalNode] = []
+    for path in sorted(directory.glob(f"*/{CONFIG_FILE}"), key=_by_number):
+        try:
+            config = load_config(path, {})
+        except ConfigError as error:
+            raise ClusterUnusable(str(error)) from error
+        client, peer = config.client_address, config.peer_address
+        nodes.append(LocalNode(config.name, path.parent, client, peer))
+    if not nodes:
+        raise ClusterUnusable(f"{directory}: holds no nodes")
+    return LocalCluster(directory, tuple(nodes))
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """Ports that nobody listens on: all are held at once, so that they differ."""
+    held: list[socket.socket] = []
+    dice = random.SystemRandom()
+    try:
+        for port in dice.sample(_FREE_PORTS, _FREE_PORT_TRIES + count):
+            if len(held) == count:
+                break
+            listener = _bound(Address(host, port))
+            if listener is not None:
+                held.append(listener)
+        if len(held) < count:
+            raise PortsTaken(f"no {count} free ports on {host}")
+        return [listener.getsockname()[1] for listener in held]
+    finally:
+        for listener in held:
+            listener.close()
+
+
+def check_ports(addresses: Iterable[Address]) -> None:
+    """Refuse addresses at which a node could not listen."""
+    for address in addresses:
+        listener = _bound(address)
+        if listener is None:
+            raise PortsTaken(f"{address}: somebody listens there already")
+        listener.close()
+
+
+class NodeProcess:
+    """A node as a child of this process, holding its lifeline.
+
+    `command` is what stands before `node --dir DIRECTORY`. The child inherits the
+    environment without the variables that are keys of the configuration (one value
+    can't be right for several nodes), and then gets `environment`.
+    """
+
+    def __init__(
+        self,
+        node: LocalNode,
+        *,
+        command: Sequence[str] = COMMAND,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.node = node
+        self.command = (*command, "node", "--dir", str(node.directory))
+        self.environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline = -1
+        self._log_offset = 0
+        self._asked_to_end = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self.kill()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; of the last one when it has ended."""
+        return self._process.pid if self._process else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs (also when paused)."""
+        return self._process is not None and self._ended() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the last child ended: negative for a signal, None while it runs."""
+        return self._ended()
+
+    def start(self) -> None:
+        """Start the node, with its output appended to its log; does not wait."""
+        running = self._process.pid if self.alive and self._process else None
+        running = running or self.node.running_pid()
+        if running is not None:
+            raise AlreadyRunning(f"{self.node.name} runs already: process {running}")
+        reading, writing = os.pipe()
+        try:
+            with open(self.node.log, "ab", opener=_private) as log:
+                self._log_offset = log.tell()
+                self._process = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._child_environment(reading),
+                    pass_fds=(reading,),
+                    # A Ctrl-C at the terminal is for us; we stop our nodes in order.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            os.close(writing)
+            raise NodeDied(f"{self.node.name} can't be started: {error}") from error
+        finally:
+            os.close(reading)
+        self._lifeline = writing
+        self._asked_to_end = False
+        write_pid(self.node.directory, self._process.pid)
+
+    def wait_ready(self, timeout_seconds: float = 15.0) -> None:
+        """Wait until the node says that it serves; `NodeDied` when it won't."""
+        deadline = time.monotonic() + timeout_seconds
+        left = timeout_seconds
+        while not self.node.ready(min(1.0, max(left, _POLL_SECONDS))):
+            if not self.alive:
+                raise NodeDied(f"{self.node.name} ended: {self.last_words()}")
+            left = deadline - time.monotonic()
+            if left < 0:
+                raise NodeDied(
+                    f"{self.node.name} is not ready after {timeout_seconds:g} s:"
+                    f" {self.last_words()}"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self, timeout_seconds: float = 15.0) -> int | None:
+        """End the node cleanly (SIGTERM), or by force after `timeout_seconds`."""
+        self.terminate()
+        if self.alive and self._process:
+            try:
+                self._process.wait(timeout_seconds)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return self._ended()
+
+    def terminate(self) -> None:
+        """Ask the node to end (SIGTERM), once, without waiting; `stop` waits."""
+        if self.alive and self._process and not self._asked_to_end:
+            self._asked_to_end = True
+            self._process.send_signal(signal.SIGTERM)
+            # A paused process takes the signal only when it is resumed.
+            self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the node as a crash would (SIGKILL), and wait until it is gone."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+        self._ended()
+
+    def pause(self) -> None:
+        """Freeze the node (SIGSTOP), as a long stall of its machine would."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen node go on (SIGCONT)."""
+        self._send(signal.SIGCONT)
+
+    def last_words(self) -> str:
+        """The end of what the last child wrote to the log."""
+        with self.node.log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_offset, size - _LOG_TAIL_BYTES))
+            text = log.read().decode(errors="replace").strip()
+        return text or f"it said nothing (exit code {self._ended()})"
+
+    def _send(self, number: signal.Signals) -> None:
+        if not self.alive or self._process is None:
+            raise NodeDied(f"{self.node.name} does not run")
+        self._process.send_signal(number)
+
+    def _ended(self) -> int | None:
+        """Reap the child if it has ended, and tidy up after it."""
+        if self._process is None:
+            return None
+        code = self._process.poll()
+        if code is not None and self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+            remove_pid(self.node.directory, self._process.pid)
+        return code
+
+    def _child_environment(self, lifeline: int) -> dict[str, str]:
+        keys = environment_names()
+        inherited = {k: v for k, v in os.environ.items() if k not in keys}
+        return {**inherited, **self.environment, LIFELINE: str(lifeline)}
+
+
+def _plan(
+    directory: Path, names: Sequence[str], client_port: int, peer_port: int, host: str
+) -> tuple[LocalNode, ...]:
+    """Give each node its folder and ports."""
+    count = len(names)
+    clients = list(range(client_port, client_port + count))
+    peers = list(range(peer_port, peer_port + count))
+    free = free_ports(count * ((not client_port) + (not peer_port)), host)
+    if not client_port:
+        clients, free = free[:count], free[count:]
+    if not peer_port:
+        peers = free
+    if len({*clients, *peers}) != 2 * count or max(clients + peers) > 65535:
+        raise PortsTaken(
+            f"{count} nodes from ports {client_port} and {peer_port} overlap or exceed"
+            " 65535"
+        )
+    return tuple(
+        LocalNode(name, directory / name, Address(host, client), Address(host, peer))
+        for name, client, peer in zip(names, clients, peers, strict=True)
+    )
+
+
+def _by_number(path: Path) -> tuple[str, int]:
+    """Order n2 before n10."""
+    match = re.fullmatch(r"(.*?)([0-9]{0,9})", path.parent.name, re.DOTALL)
+    assert match is not None
+    return match[1], int(match[2] or 0)
+
+
+def _bound(address: Address) -> socket.socket | None:
+    """A socket bound as a node would bind it, or None when that fails."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        # Binding alone succeeds beside another's bound socket that does not listen.
+        listener.listen(1)
+    except OSError:
+        listener.close()
+        return None
+    return listener
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

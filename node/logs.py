@@ -1,0 +1,71 @@
+"""The node's log: one line an event, as text or JSON, written by a thread of its own.
+
+Law: the loop never waits for whoever reads the log (I-75): records go through a bounded
+queue, and what does not fit is counted and said later.
+"""
+
+import json
+import logging
+import logging.handlers
+import queue
+import sys
+import time
+
+_QUEUE_MAX = 10_000
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = (
+            f"{stamp}.{int(record.msecs):03d}Z {record.levelname.lower():<7}"
+            f" {record.getMessage()}"
+        )
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        event: dict[str, object] | None = getattr(record, "event", None)
+        if event is not None:
+            fields.update(event)
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+class _Bounded(logging.handlers.QueueHandler):
+    """Drops rather than waits."""
+
+    dropped = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+            return
+        if self.dropped:
+            count, self.dropped = self.dropped, 0
+            logging.getLogger("quorate").warning("%d log lines were dropped", count)
+
+
+def start_logging(form: str, level: str) -> logging.handlers.QueueListener:
+    """Send the log to standard error; call `.stop()` at the end."""
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(_Json() if form == "json" else _Text())
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(_QUEUE_MAX)
+    root = logging.getLogger()
+    root.handlers = [_Bounded(lines)]
+    root.setLevel(level.upper())
+    listener = logging.handlers.QueueListener(lines, stream)
+    listener.start()
+    return listener

@@ -1,0 +1,239 @@
+"""The replica in real time: one turn of the event loop at a time.
+
+Law: a shell, which adds nothing to what the replica decides. A turn: everything that
+has arrived was stepped → effects → messages to peers, one batch to the journal thread,
+in parallel → replies, one write per connection. A batch is whatever came while the last
+sync ran: no timers, no artificial delay. Its twin is chaos/simulator/node.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ..raft import RoleChanged
+from ..storage.errors import NoSpace
+from ..storage.journal import Batch
+from .journal_thread import JournalThread
+from .replica import CheckpointJob, Effects, PeerMessage, Replica
+from .stable import Stable
+
+TICK_S: Final = 0.01
+TICKS_AT_ONCE_MAX: Final = 3
+NO_SPACE_RETRY_S: Final = 0.2
+LAG_WARNING_S: Final = 0.05
+SPACE_CHECK_TICKS: Final = 50
+
+logger = logging.getLogger("quorate.replica")
+
+
+class ReplicaLoop:
+    """Drives one replica; made and used inside a running event loop.
+
+    `send` takes a turn's messages and returns the members that were not reached;
+    `checkpoint` starts a checkpoint job; `fail` is told the error that ends the node.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        stable: Stable,
+        send: Callable[[list[PeerMessage]], list[int]],
+        checkpoint: Callable[[CheckpointJob], None],
+        fail: Callable[[BaseException], None],
+        reserve_bytes: int,
+    ) -> None:
+        self.replica = replica
+        self.stable = stable
+        self.send = send
+        self.checkpoint = checkpoint
+        self.fail = fail
+        self.reserve_bytes = reserve_bytes
+        self.loop = asyncio.get_running_loop()
+        self.journal = JournalThread(stable, self.loop)
+        self.planned = False
+        self.persisting = False
+        self.stopped = False
+        self.full = False
+        self.ticked_s = 0.0
+        self.ticker: asyncio.TimerHandle | None = None
+        self.ticks = 0
+        self.sync_seconds = 0.0
+        self.sync_seconds_max = 0.0
+        self.lag_seconds_max = 0.0
+        self.free_bytes = 0
+        self.waiters: list[asyncio.Future[None]] = []
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    # -- time ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.ticked_s = self.loop.time()
+        self._check_space()
+        self.ticker = self.loop.call_later(TICK_S, self._tick)
+
+    def advance(self) -> None:
+        """Tell the replica the time; before anything is stepped."""
+        self.replica.advance(
+            time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000
+        )
+
+    def _tick(self) -> None:
+        """Ticks that were missed are made up for, but a long pause is not.
+
+        After a stall the peers' messages still wait in the sockets: ticking through
+        the pause at once would call an election before they are read.
+        """
+        if self.stopped:
+            return
+        now = self.loop.time()
+        late = now - self.ticked_s - TICK_S
+        self.lag_seconds_max = max(self.lag_seconds_max, late)
+        if late > LAG_WARNING_S:
+            logger.warning("the event loop was held for %.0f ms", late * 1000)
+        count = min(int((now - self.ticked_s) / TICK_S), TICKS_AT_ONCE_MAX)
+        self.ticked_s = (
+            now if count == TICKS_AT_ONCE_MAX else (self.ticked_s + count * TICK_S)
+        )
+        self.advance()
+        for _ in range(count):
+            self.replica.tick()
+            self.ticks += 1
+            if self.ticks % SPACE_CHECK_TICKS == 0:
+                self._check_space()
+        self.turn()
+        delay = max(0.001, self.ticked_s + TICK_S - self.loop.time())
+        self.ticker = self.loop.call_later(delay, self._tick)
+
+    def _check_space(self) -> None:
+        """Refuse writes while there is still room for what must go on (I-29)."""
+        try:
+            self.free_bytes = self.stable.env.free_bytes(self.stable.data_dir)
+        except OSError as error:
+            self.fail(error)
+            return
+        self._set_no_space(self.free_bytes < self.reserve_bytes or self.full)
+
+    def _set_no_space(self, full: bool) -> None:
+        if full != self.replica.no_space:
+            if full:
+                logger.error(
+                    "the disk is full: writes are refused until there is space at %s",
+                    self.stable.data_dir,
+                )
+            else:
+                logger.info("there is space again: writes are taken")
+        self.replica.no_space = full
+
+    # -- turns -----------------------------------------------------------------------
+
+    def plan_turn(self) -> None:
+        """Take a turn once everything that has arrived in this loop turn is stepped."""
+        if not self.planned:
+            self.planned = True
+            self.loop.call_soon(self.turn)
+
+    def turn(self) -> None:
+        self.planned = False
+        if self.stopped:
+            return
+        self.advance()
+        effects = self.replica.turn(not self.persisting)
+        for event in effects.events:
+            self._log(event)
+        self._send(effects.messages)
+        if effects.batch is not None:
+            self.persisting = True
+            self.idle.clear()
+            self._persist(effects.batch, effects)
+        for reply in effects.replies:
+            reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
+        if effects.checkpoint is not None:
+            self.checkpoint(effects.checkpoint)
+        if effects.again:
+            self.plan_turn()
+        if self.waiters:
+            waiters, self.waiters = self.waiters, []
+            for waiter in waiters:
+                waiter.set_result(None)
+
+    async def turned(self) -> None:
+        """Wait for the end of the next turn; there is one in each tick at least."""
+        waiter = self.loop.create_future()
+        self.waiters.append(waiter)
+        await waiter
+
+    def _send(self, messages: list[PeerMessage]) -> None:
+        if messages:
+            for member in self.send(messages):
+                self.replica.raft.peer_unreachable(member)
+
+    def _persist(self, batch: Batch, effects: Effects) -> None:
+        def done(error: BaseException | None, seconds: float) -> None:
+            self._persisted(batch, effects, error, seconds)
+
+        self.journal.submit(batch, done)
+
+    def _persisted(
+        self,
+        batch: Batch,
+        effects: Effects,
+        error: BaseException | None,
+        seconds: float,
+    ) -> None:
+        if isinstance(error, NoSpace):
+            # Nothing was written: the same batch is tried until there is room.
+            self.full = True
+            self._set_no_space(True)
+            self.loop.call_later(NO_SPACE_RETRY_S, self._retry, batch, effects)
+            return
+        if error is not None:
+            self.fail(error)
+            return
+        self.full = False
+        self.sync_seconds += seconds
+        self.sync_seconds_max = max(self.sync_seconds_max, seconds)
+        self.persisting = False
+        self.idle.set()
+        if self.stopped:
+            return
+        assert effects.ack is not None
+        self.advance()
+        self.replica.persisted(effects.ack)
+        self._send(effects.messages_after)
+        self.turn()
+
+    def _retry(self, batch: Batch, effects: Effects) -> None:
+        if self.stopped:
+            self.idle.set()
+        else:
+            self._persist(batch, effects)
+
+    def _log(self, event: RoleChanged) -> None:
+        leader = f"{event.leader_id:016x}" if event.leader_id else "nobody"
+        logger.info(
+            "%s in term %d, following %s: %s",
+            event.role,
+            event.term,
+            leader,
+            event.reason,
+            extra={
+                "event": {
+                    "event": "role",
+                    "role": event.role,
+                    "term": event.term,
+                    "leader": leader,
+                    "reason": event.reason,
+                }
+            },
+        )
+
+    async def close(self) -> None:
+        """End: the batch that is on its way is finished, nothing new begins."""
+        self.stopped = True
+        if self.ticker is not None:
+            self.ticker.cancel()
+        await self.idle.wait()
+        await self.loop.run_in_executor(None, self.journal.close)

@@ -1,0 +1,522 @@
+"""A node: one replica, its peers, its clients, in one object.
+
+Law: a shell. `async with Node(config)` runs it; uvloop, signals, the collector and exit
+codes belong to the process (node/process). A fatal disk error ends the object: `failed`
+then holds it, and nothing is retried (I-19).
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from .. import __version__
+from ..raft import Configuration, InstallSnapshot, Options, Raft
+from ..storage.env import Env, RealEnv, read_file, write_file_durably
+from ..storage.journal import JournalOptions
+from ..wire import ErrorCode, Limits, RequestKind
+from .address import parse_address
+from .api.listener import Listener, start_listener
+from .api.options import ApiOptions
+from .api.service import Sink
+from .api.status import status_json
+from .config import NodeConfig
+from .identity import LOCK_FILE, Identity, open_identity
+from .loop import ReplicaLoop
+from .peer_hello import BootPairs, HelloError, Introduction, Stream
+from .replica import CheckpointJob, PeerMessage, Replica, ReplicaOptions, Request
+from .replica.requests import refuse
+from .snapshots import SnapshotReceiver, is_no_space, send_snapshot, write_job
+from .stable import Stable
+from .statistics import PeerStatistics, Statistics
+from .tls import client_context, own_identity, server_context
+from .transport import Session, Transport
+
+HAND_OVER_TIMEOUT_S = 2.0
+PEERS_FILE = "peers"
+
+logger = logging.getLogger("quorate.node")
+
+
+class Node:
+    """One member of a cluster, running in the current event loop.
+
+    Raises in `start`: TlsError, IdentityError, DirectoryLocked, CorruptionError,
+    NotBootstrapped, OSError.
+    """
+
+    def __init__(self, config: NodeConfig, env: Env | None = None) -> None:
+        self.config = config
+        self.env: Env = env or RealEnv()
+        self.started_s = time.monotonic()
+        self.failed: asyncio.Future[BaseException] | None = None
+        self.random = random.Random()
+        self.cluster_id = 0
+        self.member_id = 0
+        self.urls: dict[int, str] = {}
+        self.refused_peers = 0
+        self.snapshots_sent = 0
+        self.checkpoints = 0
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.receiving = False
+        self.polite: set[int] = set()
+        self.broken: set[int] = set()
+        self.stopping = False
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    # -- life ----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the data directory, the peer port, then the client port."""
+        config, env = self.config, self.env
+        self.failed = asyncio.get_running_loop().create_future()
+        self.executor = ThreadPoolExecutor(1, thread_name_prefix="quorate-files")
+        env.make_directory(config.data_dir)
+        self.lock = env.lock(f"{config.data_dir}/{LOCK_FILE}")
+        try:
+            await self._open()
+        except BaseException:
+            self.lock.release()
+            self.executor.shutdown()
+            raise
+
+    async def _open(self) -> None:
+        config, env = self.config, self.env
+        peer = config.peer
+        certificate = own_identity(peer.cert, peer.key, peer.ca)
+        nonce = random.SystemRandom().getrandbits(64) or 1
+        self.identity = open_identity(env, config, certificate, nonce)
+        self.cluster_id = self.identity.cluster_id
+        self.member_id = self.identity.member_id
+        self.pairs = self._read_pairs()
+        self.stable = Stable(env, config.data_dir, self.cluster_id, JournalOptions())
+        salt = random.SystemRandom().getrandbits(64) or 1
+        opened = self.stable.open(_bootstrap(self.identity), salt)
+        options = Options(
+            id=self.member_id,
+            jitter=self.random.randrange,
+            boot=self.identity.boot_count,
+        )
+        raft = Raft(
+            options, opened.snapshot, opened.hard_state, opened.entries, opened.doubt
+        )
+        self.replica = Replica(
+            ReplicaOptions(
+                limits=_limits(config),
+                requests_max=config.limits.requests_in_flight_max,
+            ),
+            raft,
+            opened.database,
+            self.random.randrange,
+        )
+        if opened.doubt is not None:
+            logger.warning("the journal's last batch is in doubt: %s", opened.doubt)
+        self.transport = Transport(
+            self,
+            server_context(peer.cert, peer.key, peer.ca),
+            client_context(peer.cert, peer.key, peer.ca),
+            self.random.random,
+        )
+        self.loop = ReplicaLoop(
+            self.replica,
+            self.stable,
+            self._send,
+            self._start_checkpoint,
+            self._fail,
+            config.limits.journal_reserve_bytes,
+        )
+        await self.transport.listen(config.peer_listen)
+        for member, voter in (self.identity.voters or {}).items():
+            if member != self.member_id:
+                self.transport.connect(member, parse_address(voter.address))
+        self.listener: Listener = await start_listener(
+            self, config.client_listen.host, config.client_listen.port, self._api()
+        )
+        self.loop.start()
+        logger.info(
+            "%s is member %016x of cluster %016x, boot %d, clients at %s, peers at %s",
+            config.name,
+            self.member_id,
+            self.cluster_id,
+            self.identity.boot_count,
+            config.client_url,
+            config.peer_listen,
+        )
+
+    def _api(self) -> ApiOptions:
+        config = self.config
+        return ApiOptions(
+            cluster_id=self.cluster_id,
+            member_id=self.member_id,
+            name=config.name,
+            version=__version__,
+            endpoints=(config.client_url,),
+            origins=config.client.origins,
+            advertise=config.client_url,
+            limits=_limits(config),
+            connections_max=config.limits.connections_max,
+        )
+
+    async def stop(self) -> None:
+        """Hand leadership over, answer who waits, flush, end."""
+        if self.stopping:
+            return
+        self.stopping = True
+        failed = self.failed is not None and self.failed.done()
+        if not failed:
+            await self._hand_over()
+            self.transport.say_goodbye()
+        for reply in self.replica.end():
+            reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
+        await self.listener.close()
+        await self.loop.close() if not failed else None
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        if not failed:
+            await self._last_checkpoint()
+        await self.transport.close()
+        self.executor.shutdown()
+        self.stable.close()
+        self.lock.release()
+        logger.info("%s has stopped", self.config.name)
+
+    async def _hand_over(self) -> None:
+        """Another voter takes over before this one goes; bounded."""
+        member = self.replica.prepare_stop()
+        if member:
+            self.loop.plan_turn()
+            await self._wait_while(lambda: self.replica.raft.is_leader)
+            logger.info("leadership was handed to %016x", member)
+        # Forwarded writes of our own clients get their answers, within the bound.
+        await self._wait_while(lambda: self.replica.writes.count() > 0)
+
+    async def _wait_while(self, condition: Callable[[], bool]) -> None:
+        try:
+            async with asyncio.timeout(HAND_OVER_TIMEOUT_S):
+                while condition() and not self.loop.stopped:
+                    await self.loop.turned()
+        except TimeoutError:
+            logger.warning("the node ends with requests that were not answered")
+
+    async def _last_checkpoint(self) -> None:
+        """A clean stop leaves nothing to replay."""
+        job = self.replica.force_checkpoint()
+        if job is None:
+            return
+        try:
+            await write_job(self.stable, self.cluster_id, job, self.executor)
+        except OSError as error:
+            # The journal has it all; only the next start takes a little longer.
+            logger.warning("the last checkpoint was not written: %s", error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Something on the disk path failed: the node ends, whatever it was."""
+        assert self.failed is not None
+        if not self.failed.done():
+            logger.critical("the node stops: %s", error)
+            self.loop.stopped = True
+            self.failed.set_result(error)
+
+    # -- the client port's service -------------------------------------------------
+
+    def submit(
+        self, sink: Sink, request_id: int, kind: int, body: bytes, timeout_ms: int
+    ) -> None:
+        limits = self.replica.options.limits
+        timeout_ms = min(timeout_ms or limits.timeout_ms_default, limits.timeout_ms_max)
+        if kind == RequestKind.STATUS:
+            sink.reply(request_id, kind, 0, status_json(self.statistics()))
+            return
+        self.loop.advance()
+        deadline = self.replica.now_ms + timeout_ms
+        request = Request(sink, request_id, kind, body, deadline)
+        if self.loop.stopped:
+            reply = refuse(request, ErrorCode.STOPPING, "this node is shutting down")
+            sink.reply(request_id, kind, reply.status, reply.body)
+            return
+        self.replica.submit(request)
+        self.loop.plan_turn()
+
+    def ready(self) -> str | None:
+        raft = self.replica.raft
+        if self.stopping or self.loop.stopped:
+            return "shutting down"
+        if not raft.leader_id:
+            return "no leader is known"
+        if self.replica.no_space:
+            return "the disk is full"
+        return None
+
+    def statistics(self) -> Statistics:
+        replica, raft = self.replica, self.replica.raft
+        database, journal = replica.database, self.stable.journal
+        leader = raft.leader_id
+        leader_url = (
+            self.config.client_url
+            if leader == self.member_id
+            else self.urls.get(leader)
+        )
+        return Statistics(
+            name=self.config.name,
+            member_id=f"{self.member_id:016x}",
+            cluster_id=f"{self.cluster_id:016x}",
+            version=__version__,
+            role=self._role(),
+            leader=f"{leader:016x}" if leader else None,
+            leader_url=leader_url,
+            term=raft.term,
+            commit_index=raft.log.commit_index,
+            applied_index=raft.log.applied_index,
+            last_index=raft.log.last_index,
+            elections_started=replica.elections,
+            leader_changes=replica.leader_changes,
+            proposals=replica.writes.proposals,
+            proposals_pending=replica.writes.count(),
+            read_index_rounds=replica.reads.round_count,
+            reads_pending=replica.reads.count(),
+            journal_syncs=journal.syncs if journal else 0,
+            journal_bytes=journal.bytes_written if journal else 0,
+            journal_size_bytes=journal.size_bytes if journal else 0,
+            journal_sync_seconds=self.loop.sync_seconds,
+            journal_sync_seconds_max=self.loop.sync_seconds_max,
+            checkpoints=self.checkpoints,
+            checkpoint_index=replica.checkpoint_index,
+            snapshots_sent=self.snapshots_sent,
+            snapshots_installed=replica.snapshots_installed,
+            disk_free_bytes=self.loop.free_bytes,
+            revision=database.revision,
+            keys=database.store.count(),
+            state_hash=database.state_hash(),
+            puts=database.puts,
+            deletes=database.deletes,
+            gets=replica.reads.gets,
+            connections=self.listener.connections,
+            refused_peers=self.refused_peers,
+            loop_lag_seconds_max=self.loop.lag_seconds_max,
+            uptime_seconds=time.monotonic() - self.started_s,
+            peers=[self._peer(member) for member in raft.configuration.members()],
+        )
+
+    def _role(self) -> str:
+        raft = self.replica.raft
+        if raft.configuration.is_learner(self.member_id):
+            return "learner"
+        return "candidate" if raft.role.value == "pre_candidate" else raft.role.value
+
+    def _peer(self, member: int) -> PeerStatistics:
+        progress = self.replica.raft.progress.get(member)
+        link = self.transport.links.get((member, Stream.RAFT))
+        voter = (self.identity.voters or {}).get(member)
+        return PeerStatistics(
+            member_id=f"{member:016x}",
+            name=voter.name if voter else "",
+            connected=member == self.member_id or self.transport.connected(member),
+            match_index=progress.match_index if progress else 0,
+            sent_bytes=link.sent_bytes if link else 0,
+            send_failures=link.failures if link else 0,
+        )
+
+    # -- the transport's host ------------------------------------------------------
+
+    def introduction(self, to: int) -> Introduction:
+        return Introduction(
+            self.cluster_id,
+            self.member_id,
+            to,
+            self.identity.boot_count,
+            self.identity.boot_nonce,
+            self.config.name,
+            self.config.client_url,
+        )
+
+    def known_member(self, member: int) -> bool:
+        members = self.replica.raft.configuration.members()
+        return member in members or member in (self.identity.voters or {})
+
+    async def meet(self, who: Introduction) -> None:
+        if self.pairs.check(who):
+            self.pairs.record(who)
+            data = msgspec.msgpack.encode(self.pairs.pairs)
+            path = f"{self.config.data_dir}/{PEERS_FILE}"
+            loop = asyncio.get_running_loop()
+            try:
+                await loop.run_in_executor(
+                    self.executor, write_file_durably, self.env, path, data
+                )
+            except OSError as error:
+                if not is_no_space(error):
+                    self._fail(error)
+                raise HelloError(f"its boot could not be recorded: {error}") from error
+        self.urls[who.member_id] = who.client_url
+
+    def _read_pairs(self) -> BootPairs:
+        path = f"{self.config.data_dir}/{PEERS_FILE}"
+        if not self.env.exists(path):
+            return BootPairs()
+        data = read_file(self.env, path)
+        return BootPairs(msgspec.msgpack.decode(data, type=dict[int, tuple[int, int]]))
+
+    def received(self, member: int, message: PeerMessage) -> None:
+        if self.loop.stopped:
+            return
+        self.broken.discard(member)
+        self.loop.advance()
+        self.replica.step(message)
+        self.loop.plan_turn()
+
+    def link_up(self, member: int) -> None:
+        self.broken.discard(member)
+        self.polite.discard(member)
+
+    def link_down(self, member: int, polite: bool) -> None:
+        if polite:
+            self.polite.add(member)
+        else:
+            self.broken.add(member)
+        if not self.stopping:
+            self.replica.peer_lost(member)
+            self.loop.plan_turn()
+
+    def link_refused(self, member: int) -> None:
+        """Nobody listens where a broken link led: its process is gone."""
+        if member in self.broken and member not in self.polite and not self.stopping:
+            self.loop.advance()
+            self.replica.peer_refused(member)
+            self.loop.plan_turn()
+
+    def stranger(self, where: str, reason: str) -> None:
+        self.refused_peers += 1
+        logger.warning(
+            "refused a peer at %s: %s",
+            where,
+            reason,
+            extra={"event": {"event": "refused_peer", "at": where, "reason": reason}},
+        )
+
+    def _send(self, messages: list[PeerMessage]) -> list[int]:
+        snapshots = [m for m in messages if isinstance(m, InstallSnapshot)]
+        for message in snapshots:
+            self._background(self._send_snapshot(message))
+        if snapshots:
+            messages = [m for m in messages if not isinstance(m, InstallSnapshot)]
+        return self.transport.send(messages)
+
+    # -- snapshots -----------------------------------------------------------------
+
+    def _background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._background_done)
+
+    def _background_done(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _start_checkpoint(self, job: CheckpointJob) -> None:
+        self._background(self._checkpoint(job))
+
+    async def _checkpoint(self, job: CheckpointJob) -> None:
+        try:
+            await write_job(self.stable, self.cluster_id, job, self.executor)
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+            logger.error("no room for a checkpoint: %s", error)
+            self.replica.checkpoint_failed()
+            return
+        self.replica.checkpointed(job.mark)
+        self.checkpoints += 1
+        await self._prune()
+
+    async def _prune(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(
+            self.executor, self.stable.prune, self.replica.raft.snapshot.index
+        )
+
+    async def _send_snapshot(self, message: InstallSnapshot) -> None:
+        member = message.to
+        ok = False
+        try:
+            session = await self.transport.dial_snapshot(member)
+            if session is not None:
+                ok = await send_snapshot(self.stable, session, message, self.executor)
+        finally:
+            self.replica.snapshot_finished(member, ok)
+        self.snapshots_sent += ok
+        logger.info(
+            "snapshot at index %d to %016x: %s",
+            message.index,
+            member,
+            "sent" if ok else "failed",
+        )
+        self.loop.plan_turn()
+
+    def snapshot_stream(self, member: int, session: Session) -> None:
+        if self.receiving or self.stopping:
+            session.close()
+            return
+        self.receiving = True
+        self._background(self._receive_snapshot(member, session))
+
+    async def _receive_snapshot(self, member: int, session: Session) -> None:
+        receiver = SnapshotReceiver(
+            self.stable, self.cluster_id, session, self.executor
+        )
+        try:
+            found = await receiver.receive()
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+            logger.error("no room for a snapshot: %s", error)
+            found = None
+        finally:
+            self.receiving = False
+        if found is None or self.loop.stopped:
+            session.close()
+            return
+        message, database = found
+        self.loop.advance()
+        installed = self.replica.install(message, database)
+        receiver.answer(True)
+        logger.info(
+            "snapshot at index %d from %016x: %s",
+            message.index,
+            member,
+            "installed" if installed else "was not needed",
+        )
+        self.loop.plan_turn()
+        await self._prune()
+
+
+def _bootstrap(identity: Identity) -> Configuration | None:
+    if identity.voters is None:
+        return None
+    return Configuration(tuple(sorted(identity.voters)))
+
+
+def _limits(config: NodeConfig) -> Limits:
+    limits = config.limits
+    return Limits(
+        key_bytes_max=limits.key_bytes_max,
+        value_bytes_max=limits.value_bytes_max,
+        request_bytes_max=limits.request_bytes_max,
+    )

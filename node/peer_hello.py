@@ -1,0 +1,164 @@
+"""Who speaks on a peer connection, and what it will carry (docs/formats.md section 6).
+
+Law: pure. A stranger is turned away before its first message is read: certificate,
+cluster, member, addressee and boot pair are all checked here, and none is guessed.
+
+    hello = stream u8 | magic[3] | version_min u8 | version_max u8 | length u16 | body
+    reply = status u8 | magic[3] | version u8 | zero u8 | length u16 | body
+
+`magic` is "QPR". `stream`: 1 raft, 2 forwarded requests, 3 snapshot, 4 gossip (later).
+`status`: 0 welcome, 1 refused (body: the reason as text). Other bodies are a msgpack
+array of Introduction's fields.
+"""
+
+import struct
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+VERSION_MIN: Final = 1
+VERSION_MAX: Final = 1
+BODY_BYTES_MAX: Final = 4096
+_MAGIC: Final = b"QPR"
+_HEAD = struct.Struct("<B3sBBH")
+HEAD_BYTES: Final = _HEAD.size
+
+
+class Stream(IntEnum):
+    RAFT = 1
+    FORWARD = 2
+    SNAPSHOT = 3
+
+
+class HelloError(Exception):
+    """The other side is refused, or refused us: the reason."""
+
+
+class Introduction(msgspec.Struct, frozen=True, array_like=True):
+    """What each side says of itself; `to` is whom it speaks to (0 in replies)."""
+
+    cluster_id: int
+    member_id: int
+    to: int
+    boot_count: int
+    boot_nonce: int
+    name: str
+    client_url: str
+
+
+class Hello(msgspec.Struct, frozen=True):
+    stream: Stream
+    version_min: int
+    version_max: int
+    introduction: Introduction
+
+
+def encode_hello(stream: Stream, introduction: Introduction) -> bytes:
+    body = msgspec.msgpack.encode(introduction)
+    return _HEAD.pack(stream, _MAGIC, VERSION_MIN, VERSION_MAX, len(body)) + body
+
+
+def encode_welcome(introduction: Introduction) -> bytes:
+    body = msgspec.msgpack.encode(introduction)
+    return _HEAD.pack(0, _MAGIC, VERSION_MAX, 0, len(body)) + body
+
+
+def encode_refusal(reason: str) -> bytes:
+    body = reason.encode()[:BODY_BYTES_MAX]
+    return _HEAD.pack(1, _MAGIC, VERSION_MAX, 0, len(body)) + body
+
+
+def parse_hello(data: bytes) -> tuple[Hello, int] | None:
+    """The hello at the start of `data` and its length; None while incomplete."""
+    found = _split(data)
+    if found is None:
+        return None
+    (stream, low, high), body, end = found
+    try:
+        kind = Stream(stream)
+    except ValueError:
+        raise HelloError(f"unknown stream {stream}") from None
+    if low > high or low > VERSION_MAX or high < VERSION_MIN:
+        raise HelloError(f"no common protocol version with {low} to {high}")
+    return Hello(kind, low, high, _introduction(body)), end
+
+
+def parse_welcome(data: bytes) -> tuple[Introduction, int] | None:
+    """The reply at the start of `data` and its length; raises when it is a refusal."""
+    found = _split(data)
+    if found is None:
+        return None
+    (status, version, _), body, end = found
+    if status != 0:
+        raise HelloError("refused by the peer: " + body.decode(errors="replace"))
+    if not VERSION_MIN <= version <= VERSION_MAX:
+        raise HelloError(f"the peer chose protocol version {version}")
+    return _introduction(body), end
+
+
+def _split(data: bytes) -> tuple[tuple[int, int, int], bytes, int] | None:
+    if data[1:4] != _MAGIC[: max(0, len(data) - 1)]:
+        raise HelloError("it does not speak the peer protocol")
+    if len(data) < _HEAD.size:
+        return None
+    first, _, second, third, length = _HEAD.unpack_from(data)
+    if length > BODY_BYTES_MAX:
+        raise HelloError(f"a hello of {length} bytes")
+    end = _HEAD.size + length
+    if len(data) < end:
+        return None
+    return (first, second, third), data[_HEAD.size : end], end
+
+
+def _introduction(body: bytes) -> Introduction:
+    try:
+        value = msgspec.msgpack.decode(body, type=Introduction)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise HelloError(f"malformed introduction: {error}") from error
+    if not (value.cluster_id > 0 and value.member_id > 0 and value.boot_count > 0):
+        raise HelloError("malformed introduction: an id is not positive")
+    return value
+
+
+class BootPairs(msgspec.Struct):
+    """The last boot pair of each member that this one has met (design: peers).
+
+    A count that is not higher under another nonce is an old copy of that member's data
+    directory: it has forgotten what the real one promised.
+    """
+
+    pairs: dict[int, tuple[int, int]] = {}
+
+    def check(self, who: Introduction) -> bool:
+        """True when the pair is news (to be made durable before answering)."""
+        known = self.pairs.get(who.member_id)
+        pair = (who.boot_count, who.boot_nonce)
+        if known == pair:
+            return False
+        if known is not None and who.boot_count <= known[0]:
+            raise HelloError(
+                f"boot {who.boot_count} of member {who.member_id:016x} is an old copy:"
+                f" boot {known[0]} has been seen"
+            )
+        return True
+
+    def record(self, who: Introduction) -> None:
+        self.pairs[who.member_id] = (who.boot_count, who.boot_nonce)
+
+
+def check_introduction(
+    who: Introduction, certified: int, cluster_id: int, own_id: int, dialled: bool
+) -> None:
+    """Does what it says fit its certificate and us? Raises HelloError."""
+    if who.cluster_id != cluster_id:
+        raise HelloError(f"it is of cluster {who.cluster_id:016x}")
+    if who.member_id != certified:
+        raise HelloError(
+            f"it says it is member {who.member_id:016x},"
+            f" its certificate says {certified:016x}"
+        )
+    if who.member_id == own_id:
+        raise HelloError("it claims to be this very member")
+    if not dialled and who.to != own_id:
+        raise HelloError(f"it looks for member {who.to:016x}")

@@ -1,0 +1,203 @@
+"""The peer port's TLS: who may speak, decided before a byte of theirs is read.
+
+Law: TLS 1.3 only; both sides must show a certificate of the cluster's own CA, and of no
+other: no system roots are loaded. Host names prove nothing here, because a member may
+move: its identity is the one URI in its certificate. The handshake proves that the
+certificate is ours; the hello must still compare what `peer_uri` returns with what the
+peer claims to be and with what the cluster knows, since a client's certificate passes
+the handshake as well. No session tickets are given out: a resumed session would slip
+past a certificate that was taken back. After a change of files always build new
+contexts: a live one keeps what it has loaded.
+
+    Exception
+    ├── TlsError        our own files are missing, damaged or do not belong together
+    └── StrangerError   the other side is not somebody this cluster knows by its URI
+"""
+
+import re
+import ssl
+from enum import StrEnum
+from typing import NoReturn
+
+import msgspec
+
+from .address import is_name
+
+SCHEME = "quorate"
+
+_URI = re.compile(
+    r"quorate://(?P<cluster>[0-9a-f]{16})/"
+    r"(?:(?P<ca>ca)|member/(?P<member>[0-9a-f]{16})|client/(?P<client>[^/]+))"
+)
+# Far above what a handshake between two buffers needs; a loop that goes on is a bug.
+_HANDSHAKE_ROUNDS_MAX = 16
+
+
+class TlsError(Exception):
+    """Our own certificate files can't be used."""
+
+
+class StrangerError(Exception):
+    """The other side's certificate does not name somebody of a cluster of ours."""
+
+
+class Kind(StrEnum):
+    """What a certificate of a cluster may stand for."""
+
+    CA = "ca"
+    MEMBER = "member"
+    CLIENT = "client"
+
+
+class PeerIdentity(msgspec.Struct, frozen=True):
+    """Who a certificate names: `member_id` for members, `name` for clients."""
+
+    cluster_id: int
+    kind: Kind
+    member_id: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        assert 0 < self.cluster_id < 1 << 64
+        assert (self.kind is Kind.MEMBER) == (0 < self.member_id < 1 << 64)
+        assert (self.kind is Kind.CLIENT) == is_name(self.name)
+
+    @property
+    def uri(self) -> str:
+        """The one URI that a certificate of this identity carries."""
+        head = f"{SCHEME}://{self.cluster_id:016x}"
+        match self.kind:
+            case Kind.CA:
+                return f"{head}/ca"
+            case Kind.MEMBER:
+                return f"{head}/member/{self.member_id:016x}"
+            case Kind.CLIENT:
+                return f"{head}/client/{self.name}"
+
+
+def parse_uri(text: str) -> PeerIdentity:
+    """Read a certificate's URI back; whatever is not exactly ours is a stranger's."""
+    match = _URI.fullmatch(text)
+    if match is None:
+        raise StrangerError(f"not an identity of a quorate cluster: {text[:128]!r}")
+    cluster_id = int(match["cluster"], 16)
+    member_id = int(match["member"] or "0", 16)
+    name = match["client"] or ""
+    if cluster_id == 0 or (match["member"] and member_id == 0):
+        raise StrangerError(f"an id of zero names nobody: {text!r}")
+    if match["ca"]:
+        return PeerIdentity(cluster_id, Kind.CA)
+    if match["member"]:
+        return PeerIdentity(cluster_id, Kind.MEMBER, member_id=member_id)
+    if not is_name(name):
+        raise StrangerError(f"not a client's name: {name[:128]!r}")
+    return PeerIdentity(cluster_id, Kind.CLIENT, name=name)
+
+
+def identity_of(uris: list[str]) -> PeerIdentity:
+    """The identity among a certificate's URIs: exactly one of them must be ours.
+
+    Schemes ignore case, so `Quorate://…` counts as ours too (and is then refused for
+    its spelling): nobody gets in by hiding a second identity behind capitals.
+    """
+    ours = [uri for uri in uris if uri.lower().startswith(SCHEME + ":")]
+    if len(ours) != 1:
+        raise StrangerError(f"expected exactly one {SCHEME} URI, found {len(ours)}")
+    return parse_uri(ours[0])
+
+
+def peer_uri(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> PeerIdentity:
+    """Who is at the other end of a finished handshake; `StrangerError` if nobody."""
+    certificate = ssl_object.getpeercert()
+    if not certificate:
+        raise StrangerError("the peer showed no certificate")
+    names = certificate.get("subjectAltName", ())
+    assert isinstance(names, tuple)
+    uris: list[str] = []
+    for entry in names:
+        kind, value = entry
+        if kind == "URI":
+            assert isinstance(value, str)
+            uris.append(value)
+    return identity_of(uris)
+
+
+def server_context(certfile: str, keyfile: str, cafile: str) -> ssl.SSLContext:
+    """What the listening side of the peer port uses."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER, certfile, keyfile, cafile)
+    context.num_tickets = 0
+    return context
+
+
+def client_context(certfile: str, keyfile: str, cafile: str) -> ssl.SSLContext:
+    """What the connecting side of the peer port uses."""
+    return _context(ssl.PROTOCOL_TLS_CLIENT, certfile, keyfile, cafile)
+
+
+def own_identity(certfile: str, keyfile: str, cafile: str) -> PeerIdentity:
+    """Who our own files say that we are, found by a handshake with ourselves.
+
+    The node's first peer is itself: files that a peer would refuse (expired, of
+    another CA, fit for one direction only) fail here, at start, with the reason.
+    """
+    server = server_context(certfile, keyfile, cafile)
+    client = client_context(certfile, keyfile, cafile)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = server.wrap_bio(to_server, to_client, server_side=True)
+    theirs = client.wrap_bio(to_client, to_server, server_side=False)
+    try:
+        for _ in range(_HANDSHAKE_ROUNDS_MAX):
+            # Both sides are stepped in each round, never the second alone.
+            finished = [_advanced(theirs), _advanced(ours)]
+            if all(finished):
+                return peer_uri(ours)
+    except ssl.SSLError as error:
+        raise TlsError(
+            f"{certfile}: peers would refuse this certificate: {_reason(error)}"
+        ) from error
+    except StrangerError as error:
+        raise TlsError(f"{certfile}: {error}") from error
+    raise AssertionError("a handshake in memory did not end")
+
+
+def _advanced(side: ssl.SSLObject) -> bool:
+    """Step one side of a handshake; true when it needs nothing more."""
+    try:
+        side.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True
+
+
+def _context(protocol: int, certfile: str, keyfile: str, cafile: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    try:
+        context.load_verify_locations(cafile=cafile)
+    except (OSError, ssl.SSLError) as error:
+        raise TlsError(f"{cafile}: {_reason(error)}") from error
+    if not context.cert_store_stats()["x509_ca"]:
+        raise TlsError(f"{cafile}: holds no certificate of a CA")
+
+    def ask_nobody() -> NoReturn:
+        # Without this OpenSSL would ask for the passphrase at the terminal.
+        raise TlsError(f"{keyfile}: the key is encrypted; a node can't ask for it")
+
+    try:
+        context.load_cert_chain(certfile, keyfile, password=ask_nobody)
+    except (OSError, ssl.SSLError) as error:
+        raise TlsError(f"{certfile}, {keyfile}: {_reason(error)}") from error
+    return context
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, without OpenSSL's file names and numbers where possible."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    return error.strerror or str(error)

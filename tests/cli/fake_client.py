@@ -1,0 +1,105 @@
+"""A client whose cluster is a dictionary, and which fails as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Self
+
+from quorate.cli.settings import Settings
+from quorate.client import KeyValue, PreconditionFailed, prefix_end
+
+
+class FakeClient:
+    """Stands for AsyncClient behind `Settings.connect`."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.records: dict[bytes, KeyValue] = {}
+        self.revision = 1
+        self.calls: list[tuple[str, object]] = []
+        # Raised by the next calls, first come, first served.
+        self.errors: list[Exception] = []
+        self.in_flight = 0
+        self.in_flight_seen = 0
+        self.states: dict[str, dict[str, object] | Exception] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self.in_flight == 0
+
+    def _call(self, name: str, what: object) -> None:
+        self.calls.append((name, what))
+        if self.errors:
+            raise self.errors.pop(0)
+
+    async def put(
+        self,
+        key: bytes,
+        value: bytes,
+        *,
+        if_revision: int | None = None,
+        if_absent: bool = False,
+    ) -> int:
+        self.in_flight += 1
+        self.in_flight_seen = max(self.in_flight_seen, self.in_flight)
+        try:
+            # Others get their turn, as they do while a real put is on its way.
+            await asyncio.sleep(0)
+            self._call("put", key)
+        finally:
+            self.in_flight -= 1
+        self._expect(key, 0 if if_absent else if_revision)
+        self.revision += 1
+        old = self.records.get(key)
+        self.records[key] = KeyValue(
+            key=key,
+            value=value,
+            create_revision=old.create_revision if old else self.revision,
+            mod_revision=self.revision,
+            version=old.version + 1 if old else 1,
+            lease=0,
+        )
+        return self.revision
+
+    async def delete(self, key: bytes, *, if_revision: int | None = None) -> bool:
+        self._call("delete", key)
+        self._expect(key, if_revision)
+        return self.records.pop(key, None) is not None
+
+    async def get(self, key: bytes, *, level: str) -> KeyValue | None:
+        self._call("get", level)
+        return self.records.get(key)
+
+    async def range(
+        self,
+        *,
+        prefix: bytes | None = None,
+        start: bytes | None = None,
+        end: bytes | None = None,
+        limit: int | None = None,
+        keys_only: bool = False,
+        level: str = "linearizable",
+    ) -> AsyncIterator[KeyValue]:
+        self._call("range", level)
+        if prefix is not None:
+            start, end = prefix, prefix_end(prefix)
+        found = [
+            key
+            for key in sorted(self.records)
+            if key >= (start or b"") and (not end or key < end)
+        ]
+        for key in found[:limit]:
+            yield self.records[key]
+
+    async def status(self, endpoint: str) -> dict[str, object]:
+        state = self.states[endpoint]
+        if isinstance(state, Exception):
+            raise state
+        return state
+
+    def _expect(self, key: bytes, revision: int | None) -> None:
+        record = self.records.get(key)
+        present = record.mod_revision if record else 0
+        if revision is not None and revision != present:
+            raise PreconditionFailed(f"the key is at {present}", present)

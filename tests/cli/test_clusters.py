@@ -1,0 +1,254 @@
+"""certs, init and node: making a cluster by hand and starting one of its nodes."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.testing import Result
+from quorate.node.certificates import describe, load_authority
+from quorate.node.config import NodeConfig, load_config
+from quorate.node.identity import Voter, load_identity, open_identity
+from quorate.node.pid_file import write_pid
+from quorate.node.tls import own_identity
+from quorate.storage.env import RealEnv
+
+Run = Callable[..., Result]
+
+
+def identity_in(files: Path) -> str:
+    names = ("node.crt", "node.key", "ca.crt")
+    return own_identity(*(str(files / name) for name in names)).uri
+
+
+def test_a_static_start_is_made_of_a_ca_and_a_certificate_for_each_node(
+    run: Run, tmp_path: Path
+) -> None:
+    ca, n1 = tmp_path / "ca", tmp_path / "n1"
+    made = run("certs", "init", str(ca))
+    assert made.exit_code == 0
+    cluster_id = f"{load_authority(ca).cluster_id:016x}"
+    assert cluster_id in made.output
+    issued = run("certs", "issue", "--ca", str(ca), "--name", "n1", "--out", str(n1))
+    assert issued.exit_code == 0
+    assert identity_in(n1) in issued.output
+    assert identity_in(n1).startswith(f"quorate://{cluster_id}/member/")
+
+
+def test_a_client_gets_a_certificate_of_its_own(run: Run, tmp_path: Path) -> None:
+    ca, out = str(tmp_path / "ca"), tmp_path / "alice"
+    run("certs", "init", ca)
+    issue = ["certs", "issue", "--ca", ca, "--client", "alice", "--out", str(out)]
+    assert run(*issue, "--days", "3").exit_code == 0
+    shown = describe(out / "client.crt")
+    assert (shown.kind, shown.name) == ("client", "alice")
+    assert (shown.not_after - shown.not_before).days == 3
+
+
+def test_certificates_are_shown_to_people_and_to_programs(
+    run: Run, tmp_path: Path
+) -> None:
+    run("certs", "init", str(tmp_path / "ca"))
+    path = str(tmp_path / "ca" / "ca.crt")
+    shown = run("certs", "show", path).output
+    assert "uri:         quorate://" in shown
+    assert "NOT VALID NOW" not in shown
+    (parsed,) = json.loads(run("certs", "show", path, "-o", "json").output)
+    assert parsed["kind"] == "ca"
+    assert parsed["cluster_id"] in shown
+
+
+def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
+    ca = str(tmp_path / "ca")
+    run("certs", "init", ca)
+    before = (tmp_path / "ca" / "ca.key").read_bytes()
+    again = run("certs", "init", ca)
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+    assert (tmp_path / "ca" / "ca.key").read_bytes() == before
+
+
+def test_a_passphrase_is_read_from_a_file(run: Run, tmp_path: Path) -> None:
+    ca, secret = str(tmp_path / "ca"), tmp_path / "secret"
+    secret.write_text("correct horse\n")
+    with_secret = ["--passphrase-file", str(secret)]
+    assert run("certs", "init", ca, *with_secret).exit_code == 0
+    issue = ["certs", "issue", "--ca", ca, "--name", "n1", "--out", str(tmp_path / "n")]
+    refused = run(*issue)
+    assert refused.exit_code == 1
+    assert "is encrypted" in refused.stderr
+    assert run(*issue, *with_secret).exit_code == 0
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\nx", b"\xff", b"x" * 1024])
+def test_a_file_without_a_usable_passphrase_is_an_error(
+    run: Run, tmp_path: Path, content: bytes | None
+) -> None:
+    secret = tmp_path / "secret"
+    if content is not None:
+        secret.write_bytes(content)
+    ca = tmp_path / "ca"
+    result = run("certs", "init", str(ca), "--passphrase-file", str(secret))
+    assert result.exit_code == 1
+    assert "secret" in result.stderr
+    assert not ca.exists()
+
+
+@pytest.mark.parametrize("who", [[], ["--name", "a", "--client", "b"]])
+def test_a_certificate_is_for_a_node_or_for_a_client(
+    run: Run, tmp_path: Path, who: list[str]
+) -> None:
+    result = run("certs", "issue", "--ca", "x", "--out", str(tmp_path), *who)
+    assert result.exit_code == 2
+
+
+def test_init_makes_a_cluster_whose_only_voter_can_start(
+    run: Run, tmp_path: Path
+) -> None:
+    directory = tmp_path / "n1"
+    result = run("init", str(directory), "--name", "n1", "--peer", "127.0.0.1:7777")
+    assert result.exit_code == 0
+    assert f"quorate node --dir {directory}" in result.output
+    config = load_config(directory / "quorate.toml", {})
+    certificate = own_identity(config.peer.cert, config.peer.key, config.peer.ca)
+    assert f"{certificate.cluster_id:016x}" in result.output
+    identity = open_identity(RealEnv(), config, certificate, 1)
+    assert identity.boot_count == 1
+    assert identity.voters == {identity.member_id: Voter("n1", "127.0.0.1:7777")}
+    assert load_authority(directory / "ca").cluster_id == identity.cluster_id
+
+
+def test_two_clusters_have_nothing_in_common(run: Run, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run("init", str(tmp_path / name), "--name", "n1")
+    a, b = (load_identity(RealEnv(), str(tmp_path / n / "data")) for n in ("a", "b"))
+    assert a.cluster_id != b.cluster_id
+    assert a.member_id != b.member_id
+
+
+def test_init_leaves_a_used_folder_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    result = run("init", str(tmp_path), "--name", "n1")
+    assert result.exit_code == 1
+    assert "not empty" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--name", "a/b"], "not a usable name"),
+        (["--name", "n1", "--client", "nowhere"], "not host:port"),
+        (["--name", "n1", "--peer", "0.0.0.0:7500"], "that others will dial"),
+        (["--name", "n1", "--peer", "n1:0"], "that others will dial"),
+        (["--name", "n1", "--client", "n1.lan:7400"], "insecure_listen_without_tls"),
+    ],
+)
+def test_init_refuses_what_could_not_start_before_it_writes(
+    run: Run, tmp_path: Path, options: list[str], words: str
+) -> None:
+    result = run("init", str(tmp_path / "n1"), *options)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+    assert not (tmp_path / "n1").exists()
+
+
+def test_init_opens_the_client_port_when_it_is_told_to(
+    run: Run, tmp_path: Path
+) -> None:
+    options = ["--client", "n1.lan:7400", "--insecure-listen-without-tls"]
+    run("init", str(tmp_path / "n1"), "--name", "n1", *options)
+    config = load_config(tmp_path / "n1" / "quorate.toml", {})
+    assert str(config.client_listen) == "n1.lan:7400"
+
+
+class FakeProcess(ModuleType):
+    """Stands for quorate.node.process: notes what it was started with."""
+
+    def __init__(self) -> None:
+        super().__init__("quorate.node.process")
+        self.started: list[NodeConfig] = []
+        self.pid_files: list[str | None] = []
+        self.exit_code = 0
+        self.error: Exception | None = None
+
+    def run_node(self, config: NodeConfig) -> int:
+        self.started.append(config)
+        pid_file = Path(config.data_dir).parent / "pid"
+        self.pid_files.append(pid_file.read_text() if pid_file.exists() else None)
+        if self.error is not None:
+            raise self.error
+        return self.exit_code
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> FakeProcess:
+    import quorate.node
+
+    process = FakeProcess()
+    monkeypatch.setitem(sys.modules, "quorate.node.process", process)
+    monkeypatch.setattr(quorate.node, "process", process, raising=False)
+    return process
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "quorate.toml").write_text('name = "n1"')
+    return tmp_path
+
+
+def test_a_node_is_started_with_its_configuration_and_a_pid_file(
+    run: Run, home: Path, process: FakeProcess
+) -> None:
+    assert run("node", "--dir", str(home)).exit_code == 0
+    assert run("node", "--config", str(home / "quorate.toml")).exit_code == 0
+    assert [config.data_dir for config in process.started] == [str(home / "data")] * 2
+    assert process.pid_files == [f"{os.getpid()}\n"] * 2
+    assert not (home / "pid").exists()
+
+
+def test_the_exit_code_is_the_nodes_and_the_pid_file_goes_with_it(
+    run: Run, home: Path, process: FakeProcess
+) -> None:
+    process.exit_code = 7
+    assert run("node", "--dir", str(home)).exit_code == 7
+    process.error = RuntimeError("a bug")
+    with pytest.raises(RuntimeError):
+        run("node", "--dir", str(home))
+    assert not (home / "pid").exists()
+
+
+def test_the_environment_wins_over_the_file(
+    run: Run, home: Path, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUORATE_LOG_LEVEL", "debug")
+    run("node", "--dir", str(home))
+    assert process.started[0].log.level == "debug"
+
+
+def test_a_stale_pid_file_does_not_hinder_a_start(
+    run: Run, home: Path, process: FakeProcess
+) -> None:
+    # Init lives, but is no node of this folder.
+    write_pid(home, 1)
+    assert run("node", "--dir", str(home)).exit_code == 0
+    assert process.pid_files == [f"{os.getpid()}\n"]
+
+
+def test_a_configuration_error_names_file_and_key(
+    run: Run, home: Path, process: FakeProcess
+) -> None:
+    (home / "quorate.toml").write_text('name = "n1"\nnmae = "x"')
+    result = run("node", "--dir", str(home))
+    assert result.exit_code == 1
+    assert f"{home}/quorate.toml: nmae: no such key" in result.stderr
+    assert process.started == []
+    assert run("node", "--dir", str(home / "absent")).exit_code == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--dir", "a", "--config", "b"]])
+def test_a_node_needs_one_configuration(run: Run, options: list[str]) -> None:
+    assert run("node", *options).exit_code == 2

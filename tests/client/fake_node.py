@@ -1,0 +1,246 @@
+"""A node in this process that keeps its keys in a dict and misbehaves on demand."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+from typing import cast
+
+from quorate.wire import (
+    CLIENT_HELLO_BYTES,
+    DEFAULT_LIMITS,
+    OK,
+    REFUSED,
+    ErrorCode,
+    Limits,
+    Outcome,
+    Put,
+    ReadHeader,
+    Record,
+    RequestFrame,
+    RequestKind,
+    RequestParser,
+    ServerHello,
+    decode_command,
+    decode_get,
+    decode_range,
+    encode_error,
+    encode_get_reply,
+    encode_range_reply,
+    encode_reply,
+    encode_server_hello,
+    encode_write_reply,
+    error_reply,
+    parse_client_hello,
+)
+
+CLUSTER_ID = 0xC1
+
+
+def hello_bytes(
+    cluster_id: int = CLUSTER_ID,
+    request_bytes_max: int = DEFAULT_LIMITS.request_bytes_max,
+    endpoints: tuple[str, ...] = (),
+) -> bytes:
+    return encode_server_hello(
+        ServerHello(
+            version=1,
+            cluster_id=cluster_id,
+            member_id=7,
+            name="fake",
+            server="fake",
+            request_bytes_max=request_bytes_max,
+            endpoints=endpoints,
+        )
+    )
+
+
+class Session(asyncio.Protocol):
+    """One client's connection, seen from the node."""
+
+    def __init__(self, node: "FakeNode") -> None:
+        self.node = node
+        self.parser = RequestParser(Limits())
+        self.greeting = b""
+        self.greeted = False
+        self.open = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.node.sessions.append(self)
+        self.node.changed()
+        if self.node.on_connect is not None:
+            self.node.on_connect(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        self.node.changed()
+
+    def data_received(self, data: bytes) -> None:
+        self.node.chunks += 1
+        if not self.greeted:
+            self.greeting += data
+            if parse_client_hello(self.greeting) is None:
+                return
+            data = self.greeting[CLIENT_HELLO_BYTES:]
+            self.greeted = True
+            self.transport.write(self.node.hello)
+            self.node.changed()
+        if not data:
+            return
+        for frame in self.parser.feed(data):
+            self.node.requests.append(frame)
+            self.node.answer(self, frame)
+        self.node.changed()
+
+    def reply(self, frame: RequestFrame, body: bytes) -> None:
+        self.transport.write(encode_reply(frame.kind, frame.request_id, OK, body))
+
+    def refuse(
+        self,
+        frame: RequestFrame,
+        code: ErrorCode,
+        outcome: Outcome = Outcome.NOT_APPLIED,
+        revision: int = 0,
+        request_id: int | None = None,
+    ) -> None:
+        error = error_reply(code, outcome, f"told so: {code.name.lower()}", revision)
+        body = encode_error(error, DEFAULT_LIMITS)
+        at = frame.request_id if request_id is None else request_id
+        self.transport.write(encode_reply(frame.kind, at, REFUSED, body))
+
+
+Answer = Callable[[Session, RequestFrame], None]
+
+
+class FakeNode:
+    """Serves a dict. Set `answer`, `hello` or `on_connect` to misbehave."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = self.serve
+        self.hello = hello_bytes()
+        self.on_connect: Callable[[Session], None] | None = None
+        self.sessions: list[Session] = []
+        self.requests: list[RequestFrame] = []
+        self.chunks = 0
+        self.revision = 1
+        self.keys: dict[bytes, Record] = {}
+        self.page_records = 1000
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._condition = asyncio.Event()
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def start(self, tls: SSLContext | None = None) -> None:
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Session(self), "127.0.0.1", self.port, ssl=tls
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for session in self.sessions:
+            session.transport.abort()
+        await self.wait_for(lambda: not any(one.open for one in self.sessions))
+
+    def changed(self) -> None:
+        self._condition.set()
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self._condition.clear()
+                await self._condition.wait()
+
+    def serve(self, session: Session, frame: RequestFrame) -> None:
+        match frame.kind:
+            case RequestKind.WRITE:
+                self.write(session, frame)
+            case RequestKind.GET:
+                request = decode_get(frame.body, DEFAULT_LIMITS)
+                header = ReadHeader(self.revision, 0, request.level)
+                record = self.keys.get(request.key)
+                session.reply(frame, encode_get_reply(header, record))
+            case RequestKind.RANGE:
+                self.range(session, frame)
+            case RequestKind.STATUS:
+                session.reply(frame, json.dumps({"name": "fake"}).encode())
+            case _:
+                session.reply(frame, b"")
+
+    def write(self, session: Session, frame: RequestFrame) -> None:
+        command = decode_command(frame.body, DEFAULT_LIMITS)
+        old = self.keys.get(command.key)
+        present = 0 if old is None else old.mod_revision
+        if command.expected is not None and command.expected != present:
+            code = ErrorCode.PRECONDITION_FAILED
+            session.refuse(frame, code, revision=present)
+            return
+        if isinstance(command, Put):
+            self.revision += 1
+            created = self.revision if old is None else old.create_revision
+            version = 1 if old is None else old.version + 1
+            self.keys[command.key] = Record(
+                command.key, command.value, created, self.revision, version, 0
+            )
+            count = 1
+        else:
+            count = 0 if old is None else 1
+            self.revision += count
+            self.keys.pop(command.key, None)
+        session.reply(frame, encode_write_reply(self.revision, count))
+
+    def range(self, session: Session, frame: RequestFrame) -> None:
+        request = decode_range(frame.body, DEFAULT_LIMITS)
+        found = [
+            self.keys[key]
+            for key in sorted(self.keys)
+            if request.start <= key and (not request.end or key < request.end)
+        ]
+        size = min(request.limit or self.page_records, self.page_records)
+        page = found[:size]
+        if request.keys_only:
+            page = [Record(one.key, b"", 1, 1, 1, 0) for one in page]
+        header = ReadHeader(self.revision, 0, request.level)
+        body = encode_range_reply(header, page, len(found) > size)
+        session.reply(frame, body)
+
+
+@asynccontextmanager
+async def running(
+    *nodes: FakeNode, tls: SSLContext | None = None
+) -> AsyncGenerator[str]:
+    """Run these nodes; gives their endpoints, separated by commas."""
+    try:
+        for node in nodes:
+            await node.start(tls)
+        yield ",".join(node.endpoint for node in nodes)
+    finally:
+        for node in nodes:
+            await node.stop()
+
+
+def mute(session: Session, frame: RequestFrame) -> None:
+    """Never answer."""
+
+
+def refusing(
+    code: ErrorCode, outcome: Outcome = Outcome.NOT_APPLIED, revision: int = 0
+) -> Answer:
+    """Answer everything with this error."""
+
+    def answer(session: Session, frame: RequestFrame) -> None:
+        session.refuse(frame, code, outcome, revision)
+
+    return answer
+
+
+def hanging_up(session: Session, frame: RequestFrame) -> None:
+    """End the connection instead of answering."""
+    session.transport.abort()

@@ -1,0 +1,117 @@
+"""Client commands: what a write asks for, as values and as bytes.
+
+Law: the client encodes a command once and those bytes are what is journaled and applied
+everywhere, so decoding is exact: one encoding per command, no spare bits, no trailing
+bytes. Admission is decoding: what decodes within the limits may be proposed.
+"""
+
+import struct
+
+import msgspec
+
+from .errors import CommandRefused, ErrorCode
+from .limits import Limits
+
+PUT = 1
+DELETE = 2
+
+_EXPECTED = 1  # the only flag
+_HEAD = struct.Struct("<BBHI")
+_HEAD_EXPECTED = struct.Struct("<BBHIQ")
+_REVISION = struct.Struct("<Q")
+_HEAD_BYTES = _HEAD.size
+_pack = _HEAD.pack
+_pack_expected = _HEAD_EXPECTED.pack
+_unpack_from = _HEAD.unpack_from
+_HEAD_EXPECTED_BYTES = _HEAD_EXPECTED.size
+
+
+class Put(msgspec.Struct, frozen=True, gc=False):
+    """Store `value`; with `expected`, only if the key's mod_revision equals it."""
+
+    key: bytes
+    value: bytes
+    expected: int | None = None
+
+
+class Delete(msgspec.Struct, frozen=True, gc=False):
+    """Remove the key; with `expected`, only if its mod_revision equals it."""
+
+    key: bytes
+    expected: int | None = None
+
+
+def encode_put(key: bytes, value: bytes, expected: int | None = None) -> bytes:
+    """The bytes of a put; refuses only what the format has no room for."""
+    try:
+        if expected is None:
+            return _pack(PUT, 0, len(key), len(value)) + key + value
+        head = _pack_expected(PUT, _EXPECTED, len(key), len(value), expected)
+    except struct.error:
+        raise _not_encodable(key, expected) from None
+    return head + key + value
+
+
+def encode_delete(key: bytes, expected: int | None = None) -> bytes:
+    """The bytes of a delete; refuses only what the format has no room for."""
+    try:
+        if expected is None:
+            return _pack(DELETE, 0, len(key), 0) + key
+        return _pack_expected(DELETE, _EXPECTED, len(key), 0, expected) + key
+    except struct.error:
+        raise _not_encodable(key, expected) from None
+
+
+def decode_command(data: bytes, limits: Limits) -> Put | Delete:
+    """The command in `data`, or CommandRefused with the code to answer."""
+    size = len(data)
+    if size < _HEAD_BYTES:
+        raise CommandRefused(f"a command of {size} bytes is cut off")
+    op, flags, key_length, value_length = _unpack_from(data)
+    if op != PUT and op != DELETE:
+        raise CommandRefused(f"unknown command {op}")
+    if flags > _EXPECTED:
+        raise CommandRefused(f"unknown flags {flags:#x} in a command")
+    start = _HEAD_EXPECTED_BYTES if flags else _HEAD_BYTES
+    if op == DELETE and value_length:
+        raise CommandRefused("a delete with a value")
+    if not 0 < key_length <= limits.key_bytes_max or (
+        value_length > limits.value_bytes_max
+    ):
+        raise _over_limit(key_length, value_length, limits)
+    split = start + key_length
+    if size != split + value_length:
+        raise CommandRefused(
+            f"a command of {size} bytes whose fields say {split + value_length}"
+        )
+    expected: int | None = None
+    if flags:
+        (expected,) = _REVISION.unpack_from(data, _HEAD_BYTES)
+    if op == PUT:
+        return Put(data[start:split], data[split:], expected)
+    return Delete(data[start:], expected)
+
+
+def _over_limit(key_length: int, value_length: int, limits: Limits) -> CommandRefused:
+    if key_length == 0:
+        return CommandRefused("the key is empty")
+    if key_length > limits.key_bytes_max:
+        return CommandRefused(
+            f"the key has {key_length} bytes, over {limits.key_bytes_max}",
+            ErrorCode.KEY_TOO_LONG,
+        )
+    return CommandRefused(
+        f"the value has {value_length} bytes, over {limits.value_bytes_max}",
+        ErrorCode.VALUE_TOO_LARGE,
+    )
+
+
+def _not_encodable(key: bytes, expected: int | None) -> CommandRefused:
+    if expected is not None and not 0 <= expected < 2**64:
+        return CommandRefused(f"{expected} is not a revision")
+    if len(key) >= 2**16:
+        reason = f"the key has {len(key)} bytes, over what the format carries"
+        return CommandRefused(reason, ErrorCode.KEY_TOO_LONG)
+    return CommandRefused(
+        "the value has more bytes than the format carries", ErrorCode.VALUE_TOO_LARGE
+    )
