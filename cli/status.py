@@ -49,7 +49,8 @@ def command() -> None:
         else:
             _print_simple(head, rows)
         for endpoint in failed:
-            click.echo(f"{endpoint}: {states[endpoint]['error']}", err=True)
+            reason = str(states[endpoint]["error"]).removeprefix(f"{endpoint}: ")
+            click.echo(f"{endpoint}: {reason}", err=True)
     if failed:
         click.get_current_context().exit(UNAVAILABLE)
 

@@ -114,7 +114,7 @@ class Stable:
         """Read everything back. `bootstrap` is used when nothing is there yet.
 
         `salt` is a random 64-bit number for a new journal. Raises CorruptionError,
-        NotBootstrapped, OSError.
+        NotBootstrapped, NoSpace (try again), JournalFailed, OSError.
         """
         self._make_directories()
         self._clear_temporary()
@@ -126,14 +126,13 @@ class Stable:
         )
         self.journal = journal
         if index is None:
-            if not recovered.fresh:
+            if not _unused(recovered):
                 raise CorruptionError(
                     self.checkpoints, 0, "there is a journal but no checkpoint"
                 )
             if bootstrap is None:
                 raise NotBootstrapped(self.data_dir)
-            self._write_bootstrap(bootstrap)
-            index = BOOTSTRAP_INDEX
+            return self._bootstrap(bootstrap)
         database, configuration = self._load(index)
         mark = SnapshotMark(index, database.applied_term, configuration)
         return self._join(mark, recovered, database)
@@ -160,15 +159,23 @@ class Stable:
     def _newest_checkpoint(self) -> int | None:
         return max(self._indexes(), default=None)
 
-    def _write_bootstrap(self, configuration: Configuration) -> None:
-        """A cluster begins as if all its voters had the same checkpoint at index 1."""
+    def _bootstrap(self, configuration: Configuration) -> Opened:
+        """A cluster begins as if all its voters had the same checkpoint at index 1.
+
+        The journal comes first: wherever there is a checkpoint there was a journal,
+        and a replica that lost its votes is not taken for a new one (I-25).
+        """
         database = Database(
             meta=Meta(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, FIRST_REVISION, 0, 0, 0)
         )
+        mark = SnapshotMark(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, configuration)
+        hard_state = HardState(BOOTSTRAP_TERM, 0, BOOTSTRAP_INDEX)
+        self._reset(mark, hard_state, None)
         file = CheckpointFile(self, BOOTSTRAP_INDEX, "write")
         for piece in checkpoint_pieces(self.cluster_id, configuration, database):
             file.write(piece)
         file.commit()
+        return Opened(mark, hard_state, [], None, database)
 
     def _load(self, index: int) -> tuple[Database, Configuration]:
         path = self.checkpoint_path(index)
@@ -195,13 +202,9 @@ class Stable:
     ) -> Opened:
         """Checkpoint and journal together: the log that follows the checkpoint."""
         if recovered.fresh:
-            if mark.index != BOOTSTRAP_INDEX:
-                raise CorruptionError(
-                    self.journal_dir, 0, "there is a checkpoint but no journal"
-                )
-            hard_state = HardState(BOOTSTRAP_TERM, 0, BOOTSTRAP_INDEX)
-            self._reset(mark, hard_state)
-            return Opened(mark, hard_state, [], None, database)
+            raise CorruptionError(
+                self.journal_dir, 0, "there is a checkpoint but no journal"
+            )
         hard_state = HardState(recovered.term, recovered.vote, recovered.commit_index)
         if recovered.base_index > mark.index:
             raise CorruptionError(
@@ -219,10 +222,15 @@ class Stable:
             # The checkpoint came from a leader: the log before and after it was not
             # part of that history (7 in the paper).
             entries = []
-            self._reset(mark, hard_state)
+            self._reset(mark, hard_state, recovered.doubt)
         return Opened(mark, hard_state, entries, recovered.doubt, database)
 
-    def _reset(self, mark: SnapshotMark, hard_state: HardState) -> None:
+    def _reset(
+        self,
+        mark: SnapshotMark,
+        hard_state: HardState,
+        doubt: tuple[int, int] | None,
+    ) -> None:
         self.persist(
             Batch(
                 term=hard_state.term,
@@ -230,6 +238,7 @@ class Stable:
                 commit_index=mark.index,
                 first_index=mark.index + 1,
                 reset=(mark.index, mark.term),
+                doubt=doubt,
             )
         )
 
@@ -275,6 +284,16 @@ def checkpoint_pieces(
         database.store.count(),
     )
     return write_checkpoint(header, database.store.view())
+
+
+def _unused(recovered: Recovered) -> bool:
+    """Nothing but, perhaps, the first batch of a bootstrap that was cut short."""
+    return (
+        recovered.term <= BOOTSTRAP_TERM
+        and recovered.vote == 0
+        and recovered.base_index <= BOOTSTRAP_INDEX
+        and not recovered.entries
+    )
 
 
 def _term_at(recovered: Recovered, index: int) -> int | None:

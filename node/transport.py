@@ -302,7 +302,8 @@ class Link:
                 delay = RETRY_MIN_S
                 self.session = session
                 self.host.link_up(self.member)
-                await session.closed
+                # Shielded: whoever ends this task still waits for the connection's end.
+                await asyncio.shield(session.closed)
                 self.session = None
                 self.sent_bytes += session.sent_bytes
                 self.host.link_down(self.member, session.polite)

@@ -12,6 +12,7 @@ effect with one batch, so a crash at any point leaves the log before or after it
 """
 
 import errno
+import re
 from collections.abc import Sequence
 from zlib import crc32
 
@@ -34,7 +35,9 @@ from .journal_format import (
 from .journal_recovery import Recovered, recover
 
 _ZEROS = bytes(1 << 20)
-_SPARE = "spare.seg"
+_NEW = "new-spare.seg"
+_SPARE = re.compile(r"(new|[0-9a-f]{16})-spare\.seg")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,17 +125,20 @@ class Journal:
         A process that ended between a write and its sync leaves a batch in the page
         cache: it reads back whole and would still be lost with the power. When that
         sync had failed, the cache may even call it clean, and only writing it again
-        helps. Batches before the last were durable when the last was written.
+        helps. Batches before the last were durable when the last was written. The
+        segment's name may be in the cache alone as well, though nothing is in it yet.
         """
         path = self._path(self.segments[-1].sequence)
         self.file = self.env.open(path)
-        if last_batch is not None and rules.rewrites_what_it_read():
-            try:
+        if not rules.rewrites_what_it_read():
+            return
+        try:
+            if last_batch is not None:
                 self.file.write_at(*last_batch)
                 self.file.sync()
-                self.env.sync_directory(self.directory)
-            except OSError as error:
-                raise self._fail("sync", path, error) from error
+            self.env.sync_directory(self.directory)
+        except OSError as error:
+            raise self._fail("sync", path, error) from error
 
     @property
     def size_bytes(self) -> int:
@@ -147,6 +153,7 @@ class Journal:
         """
         self._check_alive()
         assert self.durable_batch == self.batch, "sync before the next append"
+        assert batch.reset or batch.first_index <= self.last[0] + 1, "no gaps"
         body = encode_entries(batch.entries)
         size = extent(len(body))
         self._make_room(size)
@@ -253,29 +260,35 @@ class Journal:
         if self.abandons:
             self.batch += 1
             self.durable_batch = self.batch
-        if self.file is not None:
-            self.file.close()
-        self.file = file
+        old, self.file = self.file, file
+        if old is not None:
+            try:
+                old.close()
+            except OSError as error:
+                raise self._fail("close", old.path, error) from error
         self.segments.append(_Segment(sequence, wanted, 0))
         self.offset = 0
 
     def _spares(self) -> list[str]:
         names = self.env.list(self.directory)
-        return [name for name in names if name.endswith(_SPARE)]
+        return [name for name in names if _SPARE.fullmatch(name)]
 
     def _take_spare(self, sequence: int, wanted: int) -> File | None:
         """Give a recycled file its new name; the name is durable before it is used."""
         if wanted != self.options.segment_bytes:
             return None
-        for name in self._spares():
-            path = f"{self.directory}/{name}"
-            if self.env.size(path) == wanted:
-                self._name_segment(path, sequence)
-                return self.env.open(self._path(sequence))
+        path = self.directory
+        try:
+            for name in self._spares():
+                path = f"{self.directory}/{name}"
+                if self.env.size(path) == wanted:
+                    return self._name_segment(path, sequence, wanted)
+        except OSError as error:
+            raise self._fail("recycle", path, error) from error
         return None
 
     def _create(self, sequence: int, wanted: int) -> File:
-        path = f"{self.directory}/new-{_SPARE}"
+        path = f"{self.directory}/{_NEW}"
         try:
             if self.env.exists(path):
                 self.env.remove(path)
@@ -287,22 +300,39 @@ class Journal:
                 file.sync()
             finally:
                 file.close()
-            self._name_segment(path, sequence)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in _FULL:
                 self._discard(path)
                 raise NoSpace(path, wanted) from error
             raise self._fail("create", path, error) from error
-        return self.env.open(self._path(sequence))
+        try:
+            return self._name_segment(path, sequence, wanted)
+        except NoSpace:
+            self._discard(path)
+            raise
 
     def _discard(self, path: str) -> None:
-        if self.env.exists(path):
-            self.env.remove(path)
+        try:
+            if self.env.exists(path):
+                self.env.remove(path)
+        except OSError as error:
+            raise self._fail("remove", path, error) from error
 
-    def _name_segment(self, path: str, sequence: int) -> None:
-        self.env.rename(path, self._path(sequence))
-        if rules.syncs_directory_after_rename():
-            self.env.sync_directory(self.directory)
+    def _name_segment(self, path: str, sequence: int, wanted: int) -> File:
+        """Only a rename that did not happen may be tried again."""
+        try:
+            self.env.rename(path, self._path(sequence))
+        except OSError as error:
+            if error.errno in _FULL:
+                raise NoSpace(path, wanted) from error
+            raise self._fail("rename", path, error) from error
+        path = self._path(sequence)
+        try:
+            if rules.syncs_directory_after_rename():
+                self.env.sync_directory(self.directory)
+            return self.env.open(path)
+        except OSError as error:
+            raise self._fail("name", path, error) from error
 
     def _reclaim(self) -> None:
         """Recycle segments that lie before the durable base (I-30)."""

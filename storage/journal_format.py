@@ -167,6 +167,11 @@ def decode_head(data: bytes, offset: int) -> tuple[Head, int] | None:
     return Head(*fields[2:]), head_crc
 
 
+def salt_at(data: bytes, offset: int) -> int:
+    """The salt of the head at `offset`: in the same place in every format."""
+    return int.from_bytes(data[offset + 8 : offset + 16], "little")
+
+
 def decode_foot(data: bytes, end: int) -> Foot | None:
     """The foot that ends at `end`, or None."""
     packed = data[end - FOOT_BYTES : end - _CRC.size]

@@ -30,6 +30,7 @@ from .journal_format import (
     decode_foot,
     decode_head,
     extent,
+    salt_at,
     segment_name,
     segment_sequence,
 )
@@ -38,7 +39,8 @@ from .journal_format import (
 class Recovered(msgspec.Struct):
     """What a journal holds. `segments` are (sequence, size, last index written).
 
-    `last_batch` is (offset, bytes) of the last whole batch in the last segment.
+    `last_batch` is (offset, bytes) of the last whole batch in the last segment, and of
+    the damaged one behind it as far as its identity reaches.
     """
 
     salt: int
@@ -93,9 +95,9 @@ class _Reader:
         self.log: list[JournalEntry] = []
         self.log_first = 0
         self.known_salt = False
+        self.before: tuple[str, int] | None = None  # the end of the segment before
         self.damage: tuple[str, int, str] | None = None
-        self.damage_head: Head | None = None
-        self.damage_foot: Foot | None = None
+        self.identities: list[Head | Foot] = []  # of what is damaged, oldest first
 
     def read_segment(self, sequence: int) -> None:
         path = f"{self.directory}/{segment_name(sequence)}"
@@ -108,6 +110,7 @@ class _Reader:
         offset, last_index = 0, 0
         state = self.state
         state.last_batch = None
+        self._refuse_stranger(path, data, sequence)
         while (found := self._batch_at(path, data, offset, sequence)) is not None:
             head, body = found
             self._take(path, offset, head, body)
@@ -118,7 +121,24 @@ class _Reader:
             offset += size_of_batch
         state.segments.append((sequence, size, last_index))
         state.offset = offset
-        self._look_behind(path, data, offset, sequence)
+        damage_end = self._look_behind(path, data, offset, sequence)
+        if damage_end:
+            start = state.last_batch[0] if state.last_batch else offset
+            state.last_batch = (start, data[start:damage_end])
+        self.before = (path, offset)
+
+    def _refuse_stranger(self, path: str, data: bytes, sequence: int) -> None:
+        """A file begins with a batch of its own, of an older segment, or with none."""
+        try:
+            found = decode_head(data, 0)
+        except ValueError as error:
+            raise CorruptionError(path, 0, str(error)) from error
+        if found is None:
+            return
+        if self.known_salt and found[0].salt != self.state.salt:
+            raise CorruptionError(path, 0, "the segment is of another journal")
+        if found[0].segment > sequence:
+            raise CorruptionError(path, 0, "the segment is of a later name")
 
     def _batch_at(
         self, path: str, data: bytes, offset: int, segment: int
@@ -152,10 +172,10 @@ class _Reader:
     def _after_damage(self, head: Head) -> None:
         """A whole batch behind damage: only one that says it knew of it is right."""
         assert self.damage is not None
-        path, offset, reason = self.damage
         if not head.flags & FLAG_ABANDONS:
-            raise CorruptionError(path, offset, reason)
-        self.damage = self.damage_head = self.damage_foot = None
+            raise CorruptionError(*self.damage)
+        self.damage = None
+        self.identities.clear()
 
     def _head_at(
         self, path: str, data: bytes, offset: int, segment: int
@@ -163,7 +183,11 @@ class _Reader:
         try:
             found = decode_head(data, offset)
         except ValueError as error:
-            raise CorruptionError(path, offset, str(error)) from error
+            # A client's value can look like a head of any format, but for the salt.
+            ours = salt_at(data, offset) == self.state.salt
+            if ours if self.known_salt else offset == 0:
+                raise CorruptionError(path, offset, str(error)) from error
+            return None
         if found is None or found[0].segment != segment:
             return None
         if self.known_salt and found[0].salt != self.state.salt:
@@ -204,43 +228,84 @@ class _Reader:
         doubt = (head.doubt_term, head.doubt_index)
         state.doubt = doubt if doubt != (0, 0) else None
 
-    def _look_behind(self, path: str, data: bytes, offset: int, segment: int) -> None:
-        """What lies behind the last whole batch of a segment?"""
-        state = self.state
-        for start in range(offset, len(data), BLOCK_BYTES):
-            head = self._head_at(path, data, start, segment)
-            if head is None:
-                continue
-            if head[0].batch == state.next_batch and start == offset:
-                if self.known_salt and not self._continues(head[0]):
-                    continue
-                self._note(path, offset, "the batch's body does not match its crc")
-                self.damage_head = head[0]
-            elif rules.proves_durability(head[0].batch, state.next_batch):
-                reason = f"batch {state.next_batch} is damaged, later ones are whole"
-                raise CorruptionError(path, offset, reason)
-        if self.damage_head is not None or self.damage is not None:
-            return
-        for end in range(offset + BLOCK_BYTES, len(data) + 1, BLOCK_BYTES):
-            foot = decode_foot(data, end)
-            if foot is None or foot.segment != segment:
-                continue
-            if self.known_salt and foot.salt != state.salt:
-                continue
-            if foot.batch >= state.next_batch:
-                self._note(path, offset, "the batch's head is damaged")
-                self.damage_foot = foot
-                return
+    def _look_behind(self, path: str, data: bytes, offset: int, segment: int) -> int:
+        """What lies behind the last whole batch of a segment?
 
-    def _note(self, path: str, offset: int, reason: str) -> None:
-        if self.damage is None:
-            self.damage = (path, offset, reason)
+        Returns where a damaged batch's identity ends, 0 when there is none.
+        """
+        head = self._damaged_head(path, data, offset, segment)
+        # Damage in a segment before: a batch here can only be one that knew of it.
+        damaged = self.state.next_batch + (self.damage is not None)
+        damage_end = 0
+        if head is not None:
+            damaged = head.batch
+            damage_end = offset + BLOCK_BYTES
+            self._note(path, offset, "the batch's body does not match its crc", head)
+        for start in range(offset, len(data), BLOCK_BYTES):
+            if start > offset:
+                later = self._head_at(path, data, start, segment)
+                if later is not None:
+                    self._refuse(path, offset, damaged, later[0].batch)
+            end = start + BLOCK_BYTES
+            foot = self._foot_at(data, end, segment)
+            if foot is None or foot.batch < damaged:
+                continue
+            if foot.batch > damaged:
+                self._refuse(path, offset, damaged, foot.batch)
+            elif not damage_end:
+                self._note(path, offset, "the batch's head is damaged", foot)
+                damage_end = end
+        return damage_end
+
+    def _damaged_head(
+        self, path: str, data: bytes, offset: int, segment: int
+    ) -> Head | None:
+        """The head in the next batch's place: its body was not whole."""
+        found = self._head_at(path, data, offset, segment)
+        if found is None:
+            return None
+        head = found[0]
+        knew = head.flags & FLAG_ABANDONS
+        if self._continues(head) and (self.damage is None or knew):
+            return head
+        self._refuse(path, offset, self.state.next_batch, head.batch)
+        return None
+
+    def _foot_at(self, data: bytes, end: int, segment: int) -> Foot | None:
+        foot = decode_foot(data, end)
+        if foot is None or foot.segment != segment:
+            return None
+        if self.known_salt and foot.salt != self.state.salt:
+            return None
+        return foot
+
+    def _refuse(self, path: str, offset: int, damaged: int, found: int) -> None:
+        """A batch was found that no crash explains: the one before it was durable."""
+        if found <= damaged:
+            reason = f"batch {found} does not continue what is before it"
+            raise CorruptionError(path, offset, reason)
+        if not rules.proves_durability(found, damaged):
+            return
+        if self.damage is not None:
+            raise CorruptionError(*self.damage)
+        if offset == 0 and self.before is not None:
+            path, offset = self.before
+        reason = f"batch {damaged} is damaged, later ones are whole"
+        raise CorruptionError(path, offset, reason)
+
+    def _note(self, path: str, offset: int, reason: str, known: Head | Foot) -> None:
+        self.damage = (path, offset, reason)
+        self.identities.append(known)
 
     def finish(self) -> None:
         """Decide about damage at the end, and cut the front."""
         state = self.state
         if self.damage is not None:
             self._doubt_or_cut()
+        elif not self.known_salt and state.segments[0][0] > 1:
+            # A later segment is the first only when it held a durable batch.
+            path = f"{self.directory}/{segment_name(state.segments[0][0])}"
+            raise CorruptionError(path, 0, "its batches are missing")
         if state.doubt is not None and state.doubt <= self._last():
             state.doubt = None
         drop = state.base_index + 1 - self.log_first
@@ -257,20 +322,28 @@ class _Reader:
 
     def _doubt_or_cut(self) -> None:
         state = self.state
-        known = self.damage_head or self.damage_foot
-        assert known is not None
+        assert self.identities
         state.torn = True
         state.abandoned = True
         if not rules.identity_means_doubt(True):
             return
         if not self.known_salt:
-            state.salt, state.fresh = known.salt, False
-        # Its hard state may have been acted upon: taking it is always safe.
-        if (known.term, known.vote) != (state.term, state.vote):
+            state.salt, state.fresh = self.identities[0].salt, False
+        for known in self.identities:
+            # Its hard state may have been acted upon: taking it is always safe.
             assert known.term >= state.term
             state.term, state.vote = known.term, known.vote
-        if self.damage_head is not None and not self.damage_head.entry_count:
-            return
-        doubt = (known.last_term, known.last_index)
-        if doubt > self._last() and (state.doubt is None or doubt > state.doubt):
-            state.doubt = doubt
+            for doubt in _doubts_of(known):
+                if doubt > self._last() and (
+                    state.doubt is None or doubt > state.doubt
+                ):
+                    state.doubt = doubt
+
+
+def _doubts_of(known: Head | Foot) -> list[tuple[int, int]]:
+    """The last entry that a damaged batch wrote, and the one that it doubted."""
+    last = (known.last_term, known.last_index)
+    if isinstance(known, Foot):
+        return [last]
+    doubt = (known.doubt_term, known.doubt_index)
+    return [last, doubt] if known.entry_count else [doubt]

@@ -12,7 +12,7 @@ from enum import IntEnum
 import msgspec
 
 from .errors import ErrorCode, ProtocolError
-from .limits import FRAME_SLACK_BYTES, Limits
+from .limits import FRAME_SLACK_BYTES, TIMEOUT_MS_CEILING, Limits
 
 OK = 0
 REFUSED = 1
@@ -140,7 +140,6 @@ class RequestParser(_Parser):
         super().__init__(
             REQUEST_LENGTH_MIN, limits.request_bytes_max + FRAME_SLACK_BYTES
         )
-        self._timeout_ms_max: int = limits.timeout_ms_max
         self.complete: list[RequestFrame] = []
 
     def feed(self, data: bytes) -> list[RequestFrame]:
@@ -163,9 +162,9 @@ class RequestParser(_Parser):
                 raise self._bad_length(length)
             if flags or zero or not 1 <= kind <= _KIND_MAX or not request_id:
                 raise self._bad_head(kind, flags, zero)
-            if timeout_ms > self._timeout_ms_max:
+            if timeout_ms > TIMEOUT_MS_CEILING:
                 raise self._refuse(
-                    f"timeout_ms is {timeout_ms}, over {self._timeout_ms_max}"
+                    f"timeout_ms is {timeout_ms}, over {TIMEOUT_MS_CEILING}"
                 )
             end = offset + _LENGTH_BYTES + length
             if end > size:

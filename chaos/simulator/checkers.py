@@ -5,12 +5,13 @@ everything and change nothing. The model of the data is a few plain lines of its
 shares no code with the database.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from ...node.replica import Effects
 from ...raft import COMMAND, Entry, InstallSnapshot
+from ...storage.journal_format import EntryLike
 from ...wire import Put, decode_command, decode_envelope
 from ...wire.limits import Limits
 from .world import World
@@ -168,12 +169,11 @@ class Checkers:
                 )
 
     def _log_matching(
-        self, node: "Node", first: int, entries: "tuple[Entry, ...] | object"
+        self, node: "Node", first: int, entries: Sequence[EntryLike]
     ) -> None:
         """I-6: the same index and term mean the same entry and the same before it."""
         assert node.replica is not None
         log = node.replica.raft.log
-        assert isinstance(entries, tuple)
         previous = log.term(first - 1) or 0
         for position, entry in enumerate(entries):
             place = (first + position, entry.term)

@@ -1,7 +1,7 @@
 """A node without an operating system: the cores in a shell of virtual time.
 
-Law: it carries out effects in the order that raft/ready.py prescribes and adds nothing of
-its own; what it decides by chance, the world decides. Compare node/loop, its real twin.
+Law: it carries out effects in the order that raft/ready.py prescribes and adds nothing
+of its own; what it decides by chance, the world decides. Its real twin is node/loop.
 """
 
 import errno
@@ -98,7 +98,7 @@ class Node:
     def up(self) -> bool:
         return self.replica is not None
 
-    # -- life ------------------------------------------------------------------------
+    # -- life ----------------------------------------------------------------------
 
     def start(self) -> None:
         """Boot from the disk, as a new process would."""
@@ -177,7 +177,7 @@ class Node:
 
         self.world.at(delay_us, run)
 
-    # -- events ------------------------------------------------------------------------
+    # -- events --------------------------------------------------------------------
 
     def _now_ms(self) -> int:
         return int(self.world.now_us * self.rate) // MILLISECOND
@@ -225,7 +225,7 @@ class Node:
             self.turn_planned = True
             self._later(_TURN_US, self._turn)
 
-    # -- effects -------------------------------------------------------------------------
+    # -- effects -------------------------------------------------------------------
 
     def _turn(self) -> None:
         replica = self.replica
@@ -307,11 +307,14 @@ class Node:
         if error.errno != errno.ENOSPC:
             self._die(error)
 
-    # -- checkpoints ---------------------------------------------------------------------
+    # -- checkpoints ---------------------------------------------------------------
 
     def _checkpoint(self, job: CheckpointJob) -> None:
         header = header_of(
-            CLUSTER_ID, encode_configuration(job.mark.configuration), job.meta, job.count
+            CLUSTER_ID,
+            encode_configuration(job.mark.configuration),
+            job.meta,
+            job.count,
         )
         pieces = b"".join(write_checkpoint(header, job.view))
         delay = self.world.random.randint(*self.shape.sync_us) * self.slow * 2
@@ -325,9 +328,9 @@ class Node:
             file.write(pieces)
             file.commit()
         except OSError as error:
+            replica = self.replica
             self._disk_error(error)
-            if self.replica is not None:
-                self.replica.checkpoint_failed()
+            replica.checkpoint_failed()
             return
         self.replica.checkpointed(job.mark)
         self.stable.prune(self.replica.raft.snapshot.index)

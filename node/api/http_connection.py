@@ -2,8 +2,8 @@
 
 Law: the parser is the compiled one, and what it refuses is answered with a problem
 document that echoes nothing of what was sent. A request head has a time and a size.
-What is private to aiohttp and used here is named here: `_request_count`, `_messages`,
-`_current_request`.
+What is private to aiohttp and used here is named here: `_request_count` (heads parsed)
+and `_waiter` (pending while no request is served).
 """
 
 import asyncio
@@ -59,9 +59,10 @@ class HttpConnection(web.RequestHandler):
         """Parse; watch how a head grows that does not end."""
         before = self._request_count
         super().data_received(data)
-        if self._request_count != before or self._current_request is not None:
+        if self._request_count != before:
             self._head_over()
-        elif not self._messages:
+        elif before == 0 or (self._waiter is not None and not self._waiter.done()):
+            # No request is being served, so these bytes belong to the next one's head.
             self._head_grows(len(data))
 
     def connection_lost(self, exc: BaseException | None) -> None:

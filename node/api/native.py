@@ -55,6 +55,10 @@ class NativeConnection(asyncio.Protocol):
     def __init__(self, port: ClientPort, hello: ClientHello) -> None:
         self._port: ClientPort = port
         self._hello: ClientHello = hello
+        self._requests_max: int = port.options.requests_in_flight_max
+        self._charged_max: int = port.options.bytes_in_flight_max
+        self._output_high: int = port.options.output_bytes_high
+        self._output_max: int = port.options.output_bytes_max
         self._transport: asyncio.Transport | None = None
         self._stall: StallTimer | None = None
         # Input: pieces of `_data` from `_offset` on are parsed into `_frames`.
@@ -70,7 +74,7 @@ class NativeConnection(asyncio.Protocol):
         # Requests without a reply: when they came and what they are charged.
         self._in_flight: dict[int, tuple[float, int]] = {}
         self._charged: int = 0
-        self._reply_bytes: dict[int, int] = dict.fromkeys(RequestKind, 0)
+        self._usual_bytes: list[int] = [0] * (max(RequestKind) + 1)
         # Output: replies of this turn, and what the transport had not sent when asked.
         self._out: list[bytes] = []
         self._out_bytes: int = 0
@@ -192,15 +196,21 @@ class NativeConnection(asyncio.Protocol):
         self._charged -= charge
         size = len(body)
         if status == OK:
-            self._expect(kind, size)
-            if kind in _READS and not self._fits(size):
+            if size != self._usual_bytes[kind]:
+                self._expect(kind, size)
+            held = self._out_bytes + self._unsent
+            if held and held + size > self._output_max and kind in _READS:
                 status = REFUSED
                 body = self._too_much_unread()
                 size = len(body)
-        self._count(kind, status, since, body)
+        if status == OK and kind == self._run_kind and since == self._run_since:
+            self._run_length += 1
+        else:
+            self._count(kind, status, since, body)
         self._out.append(encode_reply(kind, request_id, status, body))
         self._out_bytes += size + REQUEST_OVERHEAD_BYTES
-        self._plan_flush()
+        if not self._flush_planned:
+            self._plan_flush()
 
     # Input.
 
@@ -214,21 +224,30 @@ class NativeConnection(asyncio.Protocol):
         left = SLICE_FRAMES
         now = self._port.loop.time()
         while not self._ending:
-            frames = self._frames
-            while self._next < len(frames) and not self._ending:
-                if self._full or not left:
-                    self._pause_reading()
-                    if not left:
-                        self._plan_pump()
-                    return
-                left -= 1
-                frame = frames[self._next]
-                self._next += 1
-                self._submit(frame, now)
+            left = self._start(now, left)
+            if self._next < len(self._frames):
+                self._pause_reading()
+                if not left:
+                    self._plan_pump()
+                return
             if self._offset >= len(self._data):
                 self._caught_up()
                 return
             self._parse()
+
+    def _start(self, now: float, left: int) -> int:
+        """Start parsed requests while limits and `left` allow; what remains of it."""
+        frames = self._frames
+        position = self._next
+        end = min(len(frames), position + left)
+        first = position
+        while position < end and not self._full and not self._ending:
+            frame = frames[position]
+            position += 1
+            self._submit(frame, now)
+        if not self._ending:
+            self._next = position
+        return left - (position - first)
 
     def _parse(self) -> None:
         piece = self._data[self._offset : self._offset + PIECE_BYTES]
@@ -259,27 +278,24 @@ class NativeConnection(asyncio.Protocol):
 
     @property
     def _full(self) -> bool:
-        options = self._port.options
         return (
             self._writing_paused
-            or self._out_bytes >= options.output_bytes_high
-            or len(self._in_flight) >= options.requests_in_flight_max
-            or self._charged >= options.bytes_in_flight_max
+            or self._out_bytes >= self._output_high
+            or len(self._in_flight) >= self._requests_max
+            or self._charged >= self._charged_max
         )
 
     def _submit(self, frame: RequestFrame, now: float) -> None:
         request_id = frame.request_id
+        kind = frame.kind
+        body = frame.body
         if request_id in self._in_flight:
             self._end(ProtocolError(f"request_id {request_id} is already in flight"))
             return
-        charge = (
-            len(frame.body) + self._reply_bytes[frame.kind] + REQUEST_OVERHEAD_BYTES
-        )
+        charge = len(body) + self._usual_bytes[kind] + REQUEST_OVERHEAD_BYTES
         self._in_flight[request_id] = (now, charge)
         self._charged += charge
-        self._port.service.submit(
-            self, request_id, frame.kind, frame.body, frame.timeout_ms
-        )
+        self._port.service.submit(self, request_id, kind, body, frame.timeout_ms)
 
     def _hold_partial(self, count: int) -> bool:
         """Let the shared budget hold `count` bytes for us instead of what it did."""
@@ -314,15 +330,11 @@ class NativeConnection(asyncio.Protocol):
 
     def _expect(self, kind: int, size: int) -> None:
         """Remember how large replies are: quickly when they grow, slowly back."""
-        usual = self._reply_bytes[kind]
-        if size > usual:
-            self._reply_bytes[kind] = size
-        else:
-            self._reply_bytes[kind] = usual - ((usual - size) >> 6)
-
-    def _fits(self, size: int) -> bool:
-        held = self._out_bytes + self._unsent
-        return held + size <= self._port.options.output_bytes_max or held == 0
+        usual = self._usual_bytes[kind]
+        if size < usual:
+            # At least one byte each time, so that it does get back.
+            size = usual - ((usual - size + 63) >> 6)
+        self._usual_bytes[kind] = size
 
     def _too_much_unread(self) -> bytes:
         error = error_reply(
@@ -425,10 +437,8 @@ class NativeConnection(asyncio.Protocol):
             name = _NAMES[RequestKind(kind)]
             self._port.native_timings.of(name, code.name.lower()).observe(elapsed)
             return
-        if kind != self._run_kind or since != self._run_since:
-            self._count_run()
-            self._run_kind, self._run_since = kind, since
-        self._run_length += 1
+        self._count_run()
+        self._run_kind, self._run_since, self._run_length = kind, since, 1
 
     def _count_run(self) -> None:
         length = self._run_length

@@ -31,7 +31,8 @@ KIND_COMMAND = 1
 KIND_CONFIGURATION = 2
 FIRST_REVISION = 1
 _MODULUS = 1 << 128
-_EFFECT = struct.Struct("<QQQI")
+_LOW = (1 << 64) - 1
+_EFFECT = struct.Struct("<QQQIQ")
 # Limits of apply are replicated state, not this node's settings; today they are fixed.
 _APPLY_LIMITS = Limits()
 
@@ -80,7 +81,7 @@ class Database:
     def __init__(self, store: Store | None = None, meta: Meta | None = None) -> None:
         self.store: Store = MemoryStore() if store is None else store
         meta = meta or Meta(self.store.applied_index, 0, FIRST_REVISION, 0, 0, 0)
-        self.applied_index = meta.applied_index
+        self.applied_index: int = meta.applied_index
         self.applied_term = meta.applied_term
         self.revision = meta.revision
         self.cluster_time_ms = meta.cluster_time_ms
@@ -121,8 +122,10 @@ class Database:
                 assert entry.kind in (KIND_NOOP, KIND_CONFIGURATION), entry.kind
                 result = NOTHING
             results.append(result)
+            # The sum tells what was written, even when it is overwritten later.
+            low = self.digest_sum & _LOW
             chain = crc32(
-                pack(entry.index, entry.term, self.revision, result.code), chain
+                pack(entry.index, entry.term, self.revision, result.code, low), chain
             )
             self.applied_index = entry.index
             self.applied_term = entry.term

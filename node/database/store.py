@@ -65,7 +65,8 @@ class MemoryStore:
         self.table: dict[bytes, bytes] = {}
         self.bytes = 0
         self.ordered: list[bytes] = []
-        self.unordered: list[bytes] = []
+        # Keys that `ordered` lacks, as a dict: the order of a set is chance.
+        self.unordered: dict[bytes, None] = {}
 
     def get(self, key: bytes) -> bytes | None:
         return self.table.get(key)
@@ -78,9 +79,10 @@ class MemoryStore:
             if before is not None:
                 self.bytes -= len(key) + len(before)
             elif record is not None:
-                self.unordered.append(key)
+                self.unordered[key] = None
             if record is None:
                 table.pop(key, None)
+                self.unordered.pop(key, None)
             else:
                 table[key] = record
                 self.bytes += len(key) + len(record)
@@ -89,26 +91,25 @@ class MemoryStore:
     def keys(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
         self._order()
         ordered, table = self.ordered, self.table
-        previous = None
         for position in range(bisect_left(ordered, start), len(ordered)):
             key = ordered[position]
             if end is not None and key >= end:
                 return
-            # A deleted key stays in the list until the next ordering; one that was
-            # deleted and put again stands there twice.
-            if key in table and key != previous:
+            # A deleted key stays in the list until the next ordering.
+            if key in table:
                 yield key
-            previous = key
 
     def _order(self) -> None:
         """Sort new keys in: two sorted runs, which the sort merges in one pass."""
         if self.unordered or len(self.ordered) > 2 * len(self.table) + 64:
             table = self.table
-            merged = [key for key in self.ordered if key in table]
-            merged.extend(sorted(set(self.unordered)))
+            new = self.unordered
+            # One that was deleted and put again is in both.
+            merged = [key for key in self.ordered if key in table and key not in new]
+            merged.extend(sorted(new))
             merged.sort()
             self.ordered = merged
-            self.unordered = []
+            self.unordered = {}
 
     def count(self) -> int:
         return len(self.table)

@@ -176,9 +176,9 @@ async def test_nothing_is_asked_of_a_connection_that_has_ended() -> None:
 async def test_a_deadline_tells_whether_the_request_had_left() -> None:
     connection, transport = opened(room=1)
     now = asyncio.get_running_loop().time()
-    written = ask(connection, b"first", now + 0.02)
+    written = connection.request(RequestKind.WRITE, b"first", 9, now + 0.02)
     await loop_turn()
-    queued = ask(connection, b"second", now + 0.02)
+    queued = connection.request(RequestKind.WRITE, b"second", 9, now + 0.02)
     with pytest.raises(Expired):
         await written
     with pytest.raises(NotSent):

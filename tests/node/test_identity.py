@@ -28,6 +28,9 @@ from quorate.node.identity import (
 )
 from quorate.node.tls import Kind, PeerIdentity
 from quorate.storage.env import RealEnv
+from quorate.storage.hold_back_env import HoldBackEnv
+from quorate.storage.memory_env import MemoryEnv
+from quorate.storage.memory_faults import Crashed, Operation
 
 CLUSTER = 0xC0FFEE
 ENV = RealEnv()
@@ -82,6 +85,54 @@ def test_a_lock_or_a_half_written_identity_does_not_hinder_the_first_start(
     (Path(directory) / "lock").touch()
     (Path(directory) / "identity.tmp").write_bytes(b"half")
     create_identity(ENV, directory, IDENTITY)
+    assert load_identity(ENV, directory) == IDENTITY
+
+
+def test_an_identity_and_its_directory_survive_a_power_loss() -> None:
+    env = MemoryEnv()
+    env.make_directory("/node")
+    env.sync_directory("/")
+    create_identity(env, "/node/data", IDENTITY)
+    booted = begin_boot(env, "/node/data", 9)
+    for after in env.crash_states():
+        assert load_identity(after, "/node/data") == booted
+
+
+def test_an_identity_that_was_cut_short_is_whole_or_absent() -> None:
+    def before(crash_at: int) -> MemoryEnv:
+        env = MemoryEnv()
+        env.make_directory("/node")
+        env.sync_directory("/")
+        left = [crash_at]
+
+        def crash(_: Operation) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Crashed
+
+        env.on_operation = crash
+        try:
+            create_identity(env, "/node/data", IDENTITY)
+            finished.append(crash_at)
+        except Crashed:
+            env.on_operation = None
+        return env
+
+    finished: list[int] = []
+    for crash_at in range(30):
+        for after in before(crash_at).crash_states():
+            if after.exists("/node/data/identity"):
+                assert load_identity(after, "/node/data") == IDENTITY
+            else:
+                assert crash_at not in finished
+                # The next start is not hindered by what is left.
+                create_identity(after, "/node/data", IDENTITY)
+    assert 5 < finished[0] < 30
+
+
+def test_an_env_confined_to_the_directory_can_hold_an_identity(directory: str) -> None:
+    Path(directory).mkdir()
+    create_identity(HoldBackEnv(directory), directory, IDENTITY)
     assert load_identity(ENV, directory) == IDENTITY
 
 

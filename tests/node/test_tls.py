@@ -203,7 +203,7 @@ def handmade(
     uris: list[str] | None = None,
     usage: list[x509.ObjectIdentifier] | None = None,
 ) -> Files:
-    """A member's files whose certificate, signed by our CA, has other URIs or usages."""
+    """A member's files; the certificate, by our CA, has other URIs or usages."""
     certificate_path, key_path, ca_path = member_files(authority, directory, "odd")
     honest = x509.load_pem_x509_certificate(Path(certificate_path).read_bytes())
     builder = (

@@ -130,6 +130,7 @@ class Network:
         self.history: list[Entry] = []
         self.loses: Callable[[Message], bool] = lambda message: False
         self.on_message: Callable[[str, Message], None] = lambda what, message: None
+        self.on_turn: Callable[[int, Ready], None] = lambda member, ready: None
         for member in (*configuration.members(), *spares):
             self.add(member, SnapshotMark(0, 0, configuration), HardState(0, 0, 0))
 
@@ -171,6 +172,7 @@ class Network:
         if node.raft.is_leader:
             known = self.leaders.setdefault(node.raft.term, member)
             assert known == member, f"two leaders in term {node.raft.term} (I-1)"
+        self.on_turn(member, ready)
         if node.flight is not None and not node.disk.held:
             self.release(member)
         return ready

@@ -238,6 +238,23 @@ def test_a_failed_snapshot_is_sent_again() -> None:
     assert network.nodes[3].commands == [b"a"]
 
 
+def test_a_transfer_that_always_fails_is_retried_at_the_pace_of_heartbeats() -> None:
+    """I-53: a peer that answers heartbeats but takes no file is no reason to spin."""
+    network = _lagging(b"a")
+    network.loses = lambda message: isinstance(message, InstallSnapshot)
+    tried: list[InstallSnapshot] = []
+    network.on_message = lambda what, message: (
+        tried.append(message)
+        if what == "send" and isinstance(message, InstallSnapshot)
+        else None
+    )
+    network.tick(10)
+    assert 1 <= len(tried) <= 10
+    network.heal()
+    network.tick(4)
+    assert network.nodes[3].commands == [b"a"]
+
+
 def test_a_snapshot_is_not_sent_to_a_silent_peer() -> None:
     """I-78: it would be made for nobody."""
     network = Network()

@@ -109,3 +109,10 @@ def test_what_the_format_has_no_room_for_is_refused_with_its_code() -> None:
         with pytest.raises(CommandRefused) as refused:
             encode_put(b"k", b"", revision)
         assert refused.value.code == ErrorCode.INVALID_REQUEST
+
+
+def test_a_delete_with_a_value_is_refused() -> None:
+    assert decode_command(b"\x02\x00\x01\x00" + bytes(4) + b"k", DEFAULT_LIMITS)
+    for data in (b"\x02\x00\x01\x00\x01\x00\x00\x00k", b"\x02\x00\x01\x00\x01\0\0\0kv"):
+        with pytest.raises(CommandRefused, match="delete with a value"):
+            decode_command(data, DEFAULT_LIMITS)

@@ -181,6 +181,22 @@ async def _wait_until_held(port: Port, count: int) -> None:
                 return
 
 
+async def test_a_large_body_is_not_taken_for_a_head_that_grows() -> None:
+    async with open_port() as port, connect(port) as raw:
+        value = bytes(4 * 1024 * 1024)
+        for number in range(2, 5):
+            raw.send(head("PUT", "/v1/kv/a", Content_Length=str(len(value))) + value)
+            assert (await raw.http_reply()).headers["etag"] == f'"{number}"'
+
+
+async def test_a_refusal_is_not_overtaken_by_a_reset_while_the_body_comes() -> None:
+    async with open_port() as port, connect(port) as raw:
+        value = bytes(6 * 1024 * 1024)
+        raw.send(head("PUT", "/v1/kv/a", Content_Length=str(len(value))) + value)
+        await raw.drain()
+        assert (await raw.http_reply()).status == 413
+
+
 async def test_a_client_that_waits_to_be_asked_is_asked(port: Port) -> None:
     async with connect(port) as raw:
         raw.send(

@@ -98,6 +98,21 @@ async def test_large_replies_are_expected_once_they_were_seen() -> None:
             assert (await client.reply()).status == OK
 
 
+async def test_one_large_reply_is_forgotten_in_time(service: FakeService) -> None:
+    wire = Wire()
+    connection = connection_over(wire, service, bytes_in_flight_max=300_000)
+    service.records[b"a"] = record_of(100_000)
+    connection.data_received(gets([1]))
+    service.records[b"a"] = record_of(1)
+    for number in range(2, 1000):
+        connection.data_received(gets([number]))
+        await turns(1)
+    service.holding = True
+    connection.data_received(gets(range(1, 101)))
+    assert len(service.held) == 100
+    connection.connection_lost(None)
+
+
 async def test_a_client_that_never_reads_is_not_read_either() -> None:
     async with (
         open_port(output_bytes_high=64 * 1024) as port,

@@ -1,0 +1,37 @@
+"""Real processes under load and faults, and what must be true of them afterwards.
+
+Law: the nodes are ordinary nodes, reached in ways that users have too: their processes,
+their client ports. What judges (ledger, schedule, verdict) is pure; what acts is thin.
+"""
+
+from .faults import FAULTS, Kind, Round, draw_rounds
+from .ledger import Attempt, Found, Ledger
+from .options import HarnessOptions
+from .run import Harness, Moment, Started, run_harness
+from .verdict import (
+    RoundResult,
+    Summary,
+    Verdict,
+    Violation,
+    quantile,
+)
+
+__all__ = [
+    "FAULTS",
+    "Attempt",
+    "Found",
+    "Harness",
+    "HarnessOptions",
+    "Kind",
+    "Ledger",
+    "Moment",
+    "Round",
+    "RoundResult",
+    "Started",
+    "Summary",
+    "Verdict",
+    "Violation",
+    "draw_rounds",
+    "quantile",
+    "run_harness",
+]

@@ -1,0 +1,310 @@
+"""Safety rules broken on purpose, one at a time: the simulator must notice each.
+
+Law: a mutant replaces one named predicate in one rules module and nothing else.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import ModuleType
+
+import msgspec
+
+from ...node import rules as disk_rules
+from ...node.database import rules as database_rules
+from ...node.replica import rules as replica_rules
+from ...raft import rules as raft_rules
+from ...storage import rules as storage_rules
+from .run import run_seed
+from .world import Violation
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """`replacement` stands for `predicate` of `module`; `breaks` says what is lost."""
+
+    name: str
+    module: ModuleType
+    predicate: str
+    replacement: Callable[..., object]
+    breaks: str
+
+
+class Catch(msgspec.Struct, frozen=True):
+    """How a mutant was noticed: the seed, how many were tried, and what was seen."""
+
+    seed: int
+    tried: int
+    what: str
+
+
+def _always(*_: object) -> bool:
+    return True
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
+def _truncate_always(conflict_index: int | None, previous_index: int) -> int:
+    del conflict_index
+    return previous_index + 1
+
+
+def _last_index(stable_index: int, last_index: int) -> int:
+    del stable_index
+    return last_index
+
+
+def _commit_only(commit_index: int, stable_index: int) -> int:
+    del stable_index
+    return commit_index
+
+
+def _same_read_id(boot: int, counter: int) -> int:
+    del boot
+    return counter % 4 + 1
+
+
+def _first_wins(
+    own: tuple[int, int], asked: tuple[int, int], vote: int, who: int
+) -> bool:
+    del own, asked
+    return vote in (0, who)
+
+
+def _votes_twice(
+    own: tuple[int, int], asked: tuple[int, int], vote: int, who: int
+) -> bool:
+    del vote, who
+    return asked >= own
+
+
+def _forget_doubt(
+    last: tuple[int, int], doubt: tuple[int, int] | None
+) -> tuple[int, int]:
+    del doubt
+    return last
+
+
+def _campaigns_anyway(voter: bool, doubtful: bool) -> bool:
+    del doubtful
+    return voter
+
+
+def _previous_round(agreed_round: int, needed_round: int) -> bool:
+    return agreed_round >= needed_round - 1
+
+
+MUTANTS = {
+    mutant.name: mutant
+    for mutant in (
+        Mutant(
+            "ack-before-sync",
+            storage_rules,
+            "syncs_before_acknowledging",
+            _never,
+            "I-16: an append is acknowledged before it is durable",
+        ),
+        Mutant(
+            "directory-not-synced",
+            storage_rules,
+            "syncs_directory_after_rename",
+            _never,
+            "I-20: a journal segment's name is used before it is durable",
+        ),
+        Mutant(
+            "checkpoint-name-not-synced",
+            disk_rules,
+            "syncs_checkpoint_name",
+            _never,
+            "I-20: the log is dropped for a checkpoint whose name is not durable",
+        ),
+        Mutant(
+            "failed-sync-ignored",
+            storage_rules,
+            "failed_sync_is_final",
+            _never,
+            "I-19: the node goes on after a failed sync",
+        ),
+        Mutant(
+            "page-cache-believed",
+            storage_rules,
+            "rewrites_what_it_read",
+            _never,
+            "I-18: what was read at start may be in the page cache alone",
+        ),
+        Mutant(
+            "doubt-is-absence",
+            storage_rules,
+            "identity_means_doubt",
+            _never,
+            "I-22: a damaged last batch is taken for one that was never written",
+        ),
+        Mutant(
+            "body-not-checked",
+            storage_rules,
+            "checks_body",
+            _always,
+            "I-28: stored bytes are used unchecked",
+        ),
+        Mutant(
+            "segments-dropped-early",
+            storage_rules,
+            "may_reclaim",
+            _always,
+            "I-30: segments are recycled while the log still needs them",
+        ),
+        Mutant(
+            "message-before-disk",
+            raft_rules,
+            "must_wait_for_disk",
+            _never,
+            "I-2: votes and terms are sent before they are durable",
+        ),
+        Mutant(
+            "append-acked-before-disk",
+            raft_rules,
+            "acknowledges_up_to",
+            _always,
+            "I-16: a follower acknowledges what its disk does not have yet",
+        ),
+        Mutant(
+            "leader-counts-unsynced",
+            raft_rules,
+            "counts_itself",
+            _last_index,
+            "I-3: the leader counts entries that its own disk does not have",
+        ),
+        Mutant(
+            "older-term-committed",
+            raft_rules,
+            "may_commit",
+            _always,
+            "I-4: entries of older terms are committed by counting",
+        ),
+        Mutant(
+            "unstable-applied",
+            raft_rules,
+            "applies_up_to",
+            _commit_only,
+            "I-18: entries are applied that this disk does not have",
+        ),
+        Mutant(
+            "stale-append-truncates",
+            raft_rules,
+            "truncates_at",
+            _truncate_always,
+            "I-7: an old append cuts the log",
+        ),
+        Mutant(
+            "vote-without-log-check",
+            raft_rules,
+            "grants_vote",
+            _first_wins,
+            "5.4.1: votes for candidates with shorter logs",
+        ),
+        Mutant(
+            "votes-twice",
+            raft_rules,
+            "grants_vote",
+            _votes_twice,
+            "I-1: two votes in one term",
+        ),
+        Mutant(
+            "read-id-reused",
+            raft_rules,
+            "read_id",
+            _same_read_id,
+            "I-40: a late answer confirms a newer read",
+        ),
+        Mutant(
+            "reads-before-own-commit",
+            raft_rules,
+            "may_serve_reads",
+            _always,
+            "I-5: a new leader serves reads before it knows what is committed",
+        ),
+        Mutant(
+            "read-round-off-by-one",
+            raft_rules,
+            "read_confirmed",
+            _previous_round,
+            "I-40: a round that began before the read confirms it",
+        ),
+        Mutant(
+            "old-snapshot-installed",
+            raft_rules,
+            "accepts_snapshot",
+            _always,
+            "I-52: a snapshot older than the own commit is installed",
+        ),
+        Mutant(
+            "doubter-forgets",
+            raft_rules,
+            "own_last",
+            _forget_doubt,
+            "I-23: votes as if the entry in doubt had never been",
+        ),
+        Mutant(
+            "doubter-campaigns",
+            raft_rules,
+            "may_campaign",
+            _campaigns_anyway,
+            "I-23: leads from a hole",
+        ),
+        Mutant(
+            "read-before-apply",
+            replica_rules,
+            "serves_read",
+            _always,
+            "I-40: a read does not wait for its index",
+        ),
+        Mutant(
+            "any-entry-answers",
+            replica_rules,
+            "fate_is_known",
+            _always,
+            "I-54: another leader's entry is taken for the own proposal",
+        ),
+        Mutant(
+            "unknown-called-refused",
+            replica_rules,
+            "outcome_unknown_after_proposal",
+            _never,
+            "I-54: a write that may have happened is called not applied",
+        ),
+        Mutant(
+            "condition-ignored",
+            database_rules,
+            "expectation_met",
+            _always,
+            "a conditional write goes through at another revision",
+        ),
+    )
+}
+
+
+@contextmanager
+def planted(name: str) -> Generator[Mutant]:
+    """Break one rule while the block runs."""
+    mutant = MUTANTS[name]
+    original: object = getattr(mutant.module, mutant.predicate)
+    setattr(mutant.module, mutant.predicate, mutant.replacement)
+    try:
+        yield mutant
+    finally:
+        setattr(mutant.module, mutant.predicate, original)
+
+
+def hunt(name: str, seeds: range) -> Catch | None:
+    """The first of `seeds` that notices the mutant; None when none does."""
+    with planted(name):
+        for tried, seed in enumerate(seeds, start=1):
+            # A broken rule may be noticed by a checker, by an assertion of the cores,
+            # or by a disk that can't be read any more: all of them are a catch.
+            try:
+                run_seed(seed)
+            except Violation as violation:
+                return Catch(seed, tried, f"{violation.invariant}: {violation.detail}")
+            except Exception as error:  # noqa: BLE001
+                return Catch(seed, tried, f"{type(error).__name__}: {error}")
+    return None
