@@ -15,6 +15,7 @@ from typing import Final
 from ..raft import RoleChanged
 from ..storage.errors import NoSpace
 from ..storage.journal import Batch
+from ..wire import OK
 from .journal_thread import JournalThread
 from .replica import CheckpointJob, Effects, PeerMessage, Replica
 from .stable import Stable
@@ -63,6 +64,7 @@ class ReplicaLoop:
         self.sync_seconds_max = 0.0
         self.lag_seconds_max = 0.0
         self.free_bytes = 0
+        self.requests_failed = 0
         self.waiters: list[asyncio.Future[None]] = []
         self.idle = asyncio.Event()
         self.idle.set()
@@ -149,6 +151,7 @@ class ReplicaLoop:
             self.idle.clear()
             self._persist(effects.batch, effects)
         for reply in effects.replies:
+            self.requests_failed += reply.status != OK
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
         if effects.checkpoint is not None:
             self.checkpoint(effects.checkpoint)

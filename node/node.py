@@ -289,6 +289,7 @@ class Node:
             elections_started=replica.elections,
             leader_changes=replica.leader_changes,
             proposals=replica.writes.proposals,
+            proposals_failed=replica.writes.failed,
             proposals_pending=replica.writes.count(),
             read_index_rounds=replica.reads.round_count,
             reads_pending=replica.reads.count(),
@@ -308,6 +309,7 @@ class Node:
             puts=database.puts,
             deletes=database.deletes,
             gets=replica.reads.gets,
+            requests_failed=self.loop.requests_failed,
             connections=self.listener.connections,
             refused_peers=self.refused_peers,
             loop_lag_seconds_max=self.loop.lag_seconds_max,
@@ -330,7 +332,8 @@ class Node:
             name=voter.name if voter else "",
             connected=member == self.member_id or self.transport.connected(member),
             match_index=progress.match_index if progress else 0,
-            sent_bytes=link.sent_bytes if link else 0,
+            sent_bytes=link.total_sent_bytes if link else 0,
+            received_bytes=self.transport.received_bytes(member),
             send_failures=link.failures if link else 0,
         )
 

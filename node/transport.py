@@ -286,6 +286,11 @@ class Link:
     def connected(self) -> bool:
         return self.session is not None and self.session.member != 0
 
+    @property
+    def total_sent_bytes(self) -> int:
+        session = self.session
+        return self.sent_bytes + (session.sent_bytes if session is not None else 0)
+
     def write(self, data: bytes) -> bool:
         return self.session is not None and self.session.write(data)
 
@@ -376,6 +381,7 @@ class Transport:
         self.links: dict[tuple[int, Stream], Link] = {}
         self.accepted: set[Session] = set()
         self.answers: dict[int, Session] = {}
+        self.received: dict[int, int] = {}
         self.encoder = Encoder()
         self.server: asyncio.Server | None = None
 
@@ -401,6 +407,7 @@ class Transport:
         member = session.member
         if not member:
             return
+        self.received[member] = self.received.get(member, 0) + session.received_bytes
         if self.answers.get(member) is session:
             del self.answers[member]
         if session.stream is Stream.RAFT:
@@ -429,6 +436,11 @@ class Transport:
         except (OSError, HelloError, TimeoutError) as error:
             logger.warning("no connection for a snapshot: %s", error)
             return None
+
+    def received_bytes(self, member: int) -> int:
+        """Bytes that came over connections which `member` dialled."""
+        alive = [s.received_bytes for s in self.accepted if s.member == member]
+        return self.received.get(member, 0) + sum(alive)
 
     def connected(self, member: int) -> bool:
         link = self.links.get((member, Stream.RAFT))

@@ -346,7 +346,7 @@ class Journal:
                     segment.size == self.options.segment_bytes
                     and len(self._spares()) < self.options.spares_max
                 ):
-                    spare = f"{self.directory}/{segment.sequence:016x}-{_SPARE}"
+                    spare = f"{self.directory}/{segment.sequence:016x}-spare.seg"
                     self.env.rename(path, spare)
                 else:
                     self.env.remove(path)

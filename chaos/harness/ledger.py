@@ -30,9 +30,9 @@ _REVISIONS_KEPT_MAX: Final = 4096
 class Attempt(msgspec.Struct, eq=False):
     """One write: what it is, what it may become, and how it ended.
 
-    `version` is the key's if it happens; `after_revision` the store's newest revision
-    that anybody knew of when it began; `revision` its own once that is known, be it
-    from its acknowledgement or from a read (0 before).
+    `version` is the key's if it happens. `base` and `after_revision` are what was known
+    when it began: the key's counter and the store's newest revision. `revision` is its
+    own once that is known, be it from its acknowledgement or from a read (0 before).
     """
 
     key: str
@@ -40,6 +40,7 @@ class Attempt(msgspec.Struct, eq=False):
     version: int
     node: str
     began_s: float
+    base: int
     after_revision: int
     outcome: Outcome | None = None
     revision: int = 0
@@ -94,10 +95,10 @@ class _Account:
         """The counter that the next read must reach; 0 when nothing must be there."""
         return 0 if self.known is None else self.known.attempt.counter
 
-    def doubtful(self) -> bool:
-        """Whether an attempt of unknown outcome may still happen or have happened."""
+    def doubtful_above(self, base: int) -> bool:
+        """Whether an attempt after `base` may have happened without a word."""
         return any(
-            attempt.outcome == "unknown" and counter > self.floor
+            attempt.outcome == "unknown" and counter > base
             for counter, attempt in self.attempts.items()
         )
 
@@ -142,7 +143,13 @@ class Ledger:
         account.attempted += 1
         version = 1 if account.known is None else account.known.attempt.version + 1
         attempt = Attempt(
-            key, account.attempted, version, node, now_s, self.newest_revision
+            key=key,
+            counter=account.attempted,
+            version=version,
+            node=node,
+            began_s=now_s,
+            base=account.floor,
+            after_revision=self.newest_revision,
         )
         account.attempts[attempt.counter] = account.open = attempt
         self._open[key] = attempt
@@ -187,7 +194,7 @@ class Ledger:
         self._end(attempt, "unknown", now_s)
 
     def condition_failed(
-        self, attempt: Attempt, revision: int, now_s: float
+        self, attempt: Attempt, expected: int, revision: int, now_s: float
     ) -> Violation | None:
         """A conditional write was refused, the key being at `revision`.
 
@@ -195,10 +202,9 @@ class Ledger:
         writes to the key.
         """
         account = self._accounts[attempt.key]
-        doubtful = account.doubtful()
-        floor = 0 if account.known is None else account.known.attempt.revision
         problem = self.write_rejected(attempt, now_s)
-        if problem is not None or (doubtful and revision > floor):
+        doubtful = account.doubtful_above(attempt.base)
+        if problem is not None or (doubtful and revision > expected):
             return problem
         return Violation(
             "condition wrongly refused",

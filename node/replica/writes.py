@@ -41,6 +41,7 @@ class Writes:
         self.replies: list[Reply] = []
         self.forwards: list[ForwardRequest] = []
         self.proposals = 0
+        self.failed = 0
 
     def count(self) -> int:
         return (
@@ -208,6 +209,7 @@ class Writes:
         self, request: Request, code: ErrorCode, message: str, revision: int = 0
     ) -> None:
         self.bytes -= len(request.body)
+        self.failed += 1
         self.replies.append(refuse(request, code, message, revision))
 
 

@@ -1,0 +1,285 @@
+"""A cluster of real processes, and a client's way to each of its nodes.
+
+Law: nothing is known of a node that its process, its log and its client port do not
+tell. Whoever sends an operation chooses its node, so that every finding has a "via";
+nodes that are known to be down are not chosen, and one that listens again is, at once:
+a node that has just come back is the one most likely to be wrong.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import msgspec
+
+from ...client import AsyncClient, QuorateError
+from ...node.launcher import (
+    COMMAND,
+    LauncherError,
+    LocalCluster,
+    LocalNode,
+    NodeProcess,
+    create_cluster,
+)
+from .errors import SetupFailed, Violated
+from .verdict import Violation
+
+ANSWER_SECONDS_MAX: Final = 60.0
+STATUS_SECONDS_MAX: Final = 2.0
+STOP_SECONDS_MAX: Final = 15.0
+WATCH_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.02
+# Names an environment variable of node/process, where its meaning is told.
+HOLD_BACK: Final = "QUORATE_HOLD_BACK"
+
+
+class NodeStatus(msgspec.Struct):
+    """The part of a node's status that a run looks at."""
+
+    name: str
+    id: str
+    role: str
+    leader: str | None
+    term: int
+    commit_index: int
+    applied_index: int
+    last_index: int
+    proposals_pending: int
+    reads_pending: int
+    revision: int
+    keys: int
+    state_hash: str
+
+
+class Node:
+    """One node: its process, and clients that talk to it and to no other.
+
+    `wanted` says whether its process is meant to run, `up` whether it answers.
+    """
+
+    def __init__(
+        self, local: LocalNode, process: NodeProcess, clients: Sequence[AsyncClient]
+    ) -> None:
+        self.local = local
+        self.process = process
+        self.clients = clients
+        self.wanted = False
+        self.up = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """Its name, such as n1."""
+        return self.local.name
+
+    def client(self, number: int) -> AsyncClient:
+        """The connection that user `number` has to it."""
+        return self.clients[number % len(self.clients)]
+
+    async def status(self) -> NodeStatus | None:
+        """What it tells about itself; None when it does not answer."""
+        try:
+            told = await self.clients[0].status(
+                str(self.local.client), timeout=STATUS_SECONDS_MAX
+            )
+        except QuorateError:
+            return None
+        return msgspec.convert(told, NodeStatus)
+
+
+class Cluster:
+    """The nodes of a run, from their first start to their end."""
+
+    def __init__(
+        self,
+        local: LocalCluster,
+        *,
+        command: Sequence[str] | None,
+        power_loss: bool,
+        connections: int,
+    ) -> None:
+        environment = {HOLD_BACK: "1"} if power_loss else {}
+        self.nodes = [
+            Node(
+                node,
+                NodeProcess(node, command=command or COMMAND, environment=environment),
+                [
+                    AsyncClient(str(node.client), learn=False)
+                    for _ in range(connections)
+                ],
+            )
+            for node in local.nodes
+        ]
+        self.any_up = asyncio.Event()
+
+    @classmethod
+    async def create(
+        cls,
+        directory: Path,
+        count: int,
+        *,
+        command: Sequence[str] | None,
+        power_loss: bool,
+        connections: int,
+    ) -> "Cluster":
+        """The files of a new cluster on free ports; nothing is started."""
+        names = [f"n{i}" for i in range(1, count + 1)]
+        try:
+            local = await asyncio.to_thread(
+                create_cluster, directory, names, client_port=0, peer_port=0
+            )
+        except LauncherError as error:
+            raise SetupFailed(str(error)) from error
+        return cls(
+            local, command=command, power_loss=power_loss, connections=connections
+        )
+
+    # -- choosing --------------------------------------------------------------------
+
+    async def pick(self, dice: Random) -> Node:
+        """One of the nodes that are up, waiting for one if there is none."""
+        while True:
+            up = [node for node in self.nodes if node.up.is_set()]
+            if up:
+                return dice.choice(up)
+            await self.any_up.wait()
+
+    async def find_leader(self, seconds: float) -> Node:
+        """The node that leads in the highest term; Violated when none does in time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            told = await self.statuses()
+            leaders = [s for s in told if s is not None and s.role == "leader"]
+            if leaders:
+                newest = max(leaders, key=lambda status: status.term)
+                return next(node for node in self.nodes if node.name == newest.name)
+            if time.monotonic() > deadline:
+                raise Violated(
+                    Violation(
+                        "no progress",
+                        "all nodes",
+                        f"a leader within {seconds:g} s",
+                        describe(self.nodes, told),
+                    )
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def statuses(self) -> list[NodeStatus | None]:
+        """What each node tells, in the order of `nodes`."""
+        return await asyncio.gather(*(node.status() for node in self.nodes))
+
+    # -- starting and stopping -------------------------------------------------------
+
+    async def start(self, node: Node) -> None:
+        """Start a node's process, and wait until it answers."""
+        assert not node.wanted
+        try:
+            await asyncio.to_thread(node.process.start)
+        except LauncherError as error:
+            raise SetupFailed(str(error)) from error
+        node.wanted = True
+        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        while await node.status() is None:
+            self.check_alive([node])
+            if time.monotonic() > deadline:
+                raise Violated(
+                    Violation(
+                        "no progress",
+                        node.name,
+                        f"an answer within {ANSWER_SECONDS_MAX:g} s of its start",
+                        node.process.last_words(),
+                    )
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+        node.up.set()
+        self.any_up.set()
+
+    async def kill(self, nodes: Sequence[Node]) -> float:
+        """End nodes as a power cut would, all at once; the moment just before."""
+        self.check_alive(nodes)
+        pids = [node.process.pid for node in nodes]
+        for node in nodes:
+            node.wanted = False
+            node.up.clear()
+        if not any(node.up.is_set() for node in self.nodes):
+            self.any_up.clear()
+        began_s = time.monotonic()
+        for pid in pids:
+            assert pid is not None
+            # Not reaped yet, so that the number can't be anybody else's.
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.gather(
+            *(asyncio.to_thread(node.process.kill) for node in nodes)
+        )
+        return began_s
+
+    async def stop(self) -> list[Violation]:
+        """End all nodes cleanly; what went wrong with it."""
+        for node in self.nodes:
+            node.wanted = False
+            node.up.clear()
+            node.process.terminate()
+        codes = await asyncio.gather(
+            *(
+                asyncio.to_thread(node.process.stop, STOP_SECONDS_MAX)
+                for node in self.nodes
+            )
+        )
+        return [
+            Violation(
+                "unclean stop",
+                node.name,
+                f"exit code 0 within {STOP_SECONDS_MAX:g} s of SIGTERM",
+                f"exit code {code}: {node.process.last_words()}",
+            )
+            for node, code in zip(self.nodes, codes, strict=True)
+            if code != 0
+        ]
+
+    async def close(self) -> None:
+        """Leave nothing running, whatever happened; safe to repeat."""
+        for node in self.nodes:
+            node.wanted = False
+            node.process.kill()
+        for node in self.nodes:
+            for client in node.clients:
+                await client.close()
+
+    # -- watching --------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Raise Violated when a node ends by itself."""
+        while True:
+            self.check_alive(self.nodes)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def check_alive(self, nodes: Iterable[Node]) -> None:
+        """Raise Violated when one of `nodes` ended although nobody killed it."""
+        for node in nodes:
+            if node.wanted and not node.process.alive:
+                raise Violated(
+                    Violation(
+                        "node ended by itself",
+                        node.name,
+                        "a process that runs until it is killed or stopped",
+                        f"exit code {node.process.exit_code}:"
+                        f" {node.process.last_words()}",
+                    )
+                )
+
+
+def describe(nodes: Sequence[Node], told: Sequence[NodeStatus | None]) -> str:
+    """All statuses in one line, for a violation's text."""
+    return "; ".join(
+        f"{node.name}: no answer"
+        if status is None
+        else f"{node.name}: {status.role} in term {status.term}, committed"
+        f" {status.commit_index}, applied {status.applied_index} of"
+        f" {status.last_index}, {status.proposals_pending} pending,"
+        f" hash {status.state_hash}"
+        for node, status in zip(nodes, told, strict=True)
+    )

@@ -1,0 +1,339 @@
+"""The load: writers, conditional writers, readers and probers, through all nodes.
+
+Law: every operation is in the ledger before its first byte leaves and after its last
+has come, in one thread, so that the ledger's order is the order of real time.
+
+A blind writer leaves a key for ever once a write's outcome is unknown: nobody could say
+what may be there later. A conditional one reads, and goes on from what it found. Probers
+do not wait for answers: each sends a put every 5 ms whatever became of the last, so that
+a gap in the service is measured and not slept through.
+"""
+
+import asyncio
+import time
+from random import Random
+from typing import Final
+
+from ...client import (
+    DeadlineExceeded,
+    NoSpace,
+    PreconditionFailed,
+    QuorateError,
+    TooBusy,
+    Unavailable,
+    Unknown,
+)
+from .cluster import Cluster, Node
+from .errors import Violated
+from .history import Get, History, Put
+from .ledger import Attempt, Found, Ledger
+from .verdict import Counts, Violation
+
+PREFIX: Final = "chaos/"
+WRITE_SECONDS_MAX: Final = 5.0
+READ_SECONDS_MAX: Final = 5.0
+PROBE_SECONDS: Final = 0.005
+PROBES_IN_FLIGHT_MAX: Final = 256
+KEYS_PER_WRITER: Final = 4
+# One in so many writers is conditional; one reader for so many writers.
+CONDITIONAL_SHARE: Final = 4
+WRITERS_PER_READER: Final = 8
+_REFUSED_SECONDS: Final = 0.01
+
+
+class Clock:
+    """Seconds since the start of the run."""
+
+    def __init__(self) -> None:
+        self._zero_s = time.monotonic()
+
+    def now(self) -> float:
+        """This moment."""
+        return time.monotonic() - self._zero_s
+
+    def at(self, monotonic_s: float) -> float:
+        """A moment of the machine's monotonic clock."""
+        return monotonic_s - self._zero_s
+
+
+class Workload:
+    """All operations of a run; `start` begins them and `stop` lets them end."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        ledger: Ledger,
+        history: History,
+        clock: Clock,
+        *,
+        seed: int,
+        writers: int,
+    ) -> None:
+        self.cluster = cluster
+        self.ledger = ledger
+        self.history = history
+        self.clock = clock
+        self.seed = seed
+        self.writers = writers
+        self.counts = Counts()
+        self.begun = 0
+        self.in_flight = 0
+        self.stopping = asyncio.Event()
+        self._read_keys: list[str] = []
+        self._waiters: list[tuple[float, asyncio.Future[float]]] = []
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Start all tasks of the load; they end after `stop`, or with Violated."""
+        for number in range(self.writers):
+            conditional = number % CONDITIONAL_SHARE == CONDITIONAL_SHARE - 1
+            write = self._write_conditionally if conditional else self._write_blindly
+            group.create_task(self._repeat(write, number))
+        for number in range(-(-self.writers // WRITERS_PER_READER)):
+            group.create_task(self._read_on(number))
+        for number, node in enumerate(self.cluster.nodes):
+            group.create_task(self._probe_on(group, number, node))
+
+    def stop(self) -> None:
+        """Begin no more operations; those in flight end by themselves."""
+        self.stopping.set()
+
+    async def next_acknowledgement(self, after_s: float, seconds: float) -> float:
+        """When the first write that begins after `after_s` is acknowledged.
+
+        Raises Violated when that takes longer than `seconds`.
+        """
+        waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._waiters.append((after_s, waiter))
+        try:
+            async with asyncio.timeout(seconds):
+                return await waiter
+        except TimeoutError:
+            raise Violated(
+                Violation(
+                    "no progress",
+                    "all nodes",
+                    f"an acknowledged write within {seconds:g} s of {after_s:.3f} s",
+                    f"none until {self.clock.now():.3f} s",
+                )
+            ) from None
+
+    # -- who does what ---------------------------------------------------------------
+
+    async def _repeat(self, write: "_Write", number: int) -> None:
+        dice = Random(f"{self.seed}:writer:{number}")
+        keys = [_key("w", number, i) for i in range(KEYS_PER_WRITER)]
+        self._read_keys += keys
+        made = KEYS_PER_WRITER
+        while not self.stopping.is_set():
+            node = await self._pick(dice)
+            if node is None:
+                return
+            slot = dice.randrange(KEYS_PER_WRITER)
+            if not await write(keys[slot], node, number, dice):
+                fresh = _key("w", number, made)
+                made += 1
+                self._read_keys[self._read_keys.index(keys[slot])] = fresh
+                keys[slot] = fresh
+
+    async def _write_blindly(
+        self, key: str, node: Node, number: int, dice: Random
+    ) -> bool:
+        """One put; whether the key may be used again."""
+        del dice
+        attempt = await self.put(key, node, number)
+        if attempt.outcome == "rejected":
+            await asyncio.sleep(_REFUSED_SECONDS)
+        return attempt.outcome != "unknown"
+
+    async def _write_conditionally(
+        self, key: str, node: Node, number: int, dice: Random
+    ) -> bool:
+        """One put on top of what is known, and a look if it did not go through."""
+        expected = self.ledger.expected_revision(key)
+        attempt = await self.put(key, node, number, expected)
+        while attempt.outcome != "acknowledged" and not self.stopping.is_set():
+            await asyncio.sleep(_REFUSED_SECONDS)
+            other = await self._pick(dice)
+            if other is None or await self.get(key, other, number):
+                break
+        return True
+
+    async def _read_on(self, number: int) -> None:
+        dice = Random(f"{self.seed}:reader:{number}")
+        while not self.stopping.is_set():
+            node = await self._pick(dice)
+            if node is None:
+                return
+            if not await self.get(dice.choice(self._read_keys), node, number):
+                await asyncio.sleep(_REFUSED_SECONDS)
+
+    async def _probe_on(
+        self, group: asyncio.TaskGroup, number: int, node: Node
+    ) -> None:
+        idle: list[str] = []
+        made = in_flight = 0
+
+        async def probe(key: str) -> None:
+            nonlocal in_flight
+            in_flight += 1
+            attempt = await self.put(key, node, number)
+            in_flight -= 1
+            if attempt.outcome != "unknown":
+                idle.append(key)
+
+        due_s = time.monotonic()
+        while not self.stopping.is_set():
+            if node.up.is_set() and in_flight < PROBES_IN_FLIGHT_MAX:
+                if not idle:
+                    idle.append(_key("p", number, made))
+                    made += 1
+                group.create_task(probe(idle.pop()))
+            # A beat that was missed is not made up for: others would be in its way.
+            due_s = max(due_s + PROBE_SECONDS, time.monotonic())
+            await asyncio.sleep(due_s - time.monotonic())
+
+    async def _pick(self, dice: Random) -> Node | None:
+        """A node that is up; None when the load ends while none is."""
+        picking = asyncio.ensure_future(self.cluster.pick(dice))
+        stopping = asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait(
+                {picking, stopping}, return_when=asyncio.FIRST_COMPLETED
+            )
+            return picking.result() if picking.done() else None
+        finally:
+            picking.cancel()
+            stopping.cancel()
+
+    # -- operations ------------------------------------------------------------------
+
+    async def put(
+        self, key: str, node: Node, number: int, expected: int | None = None
+    ) -> Attempt:
+        """One write through `node`, in the ledger and in the history."""
+        attempt = self.ledger.write_begins(key, node.name, self.clock.now())
+        value = self.ledger.value(attempt)
+        client = node.client(number)
+        self._begin()
+        reason = ""
+        try:
+            if expected is None:
+                sending = client.put(key, value, timeout=WRITE_SECONDS_MAX)
+            else:
+                sending = client.put(
+                    key, value, if_revision=expected, timeout=WRITE_SECONDS_MAX
+                )
+            revision = await sending
+            problem = self._acknowledged(attempt, revision)
+        except QuorateError as error:
+            reason = f"{type(error).__name__}: {error.reason}"
+            problem = self._not_acknowledged(attempt, error, expected)
+        finally:
+            self.in_flight -= 1
+        self.history.record(
+            Put(
+                key,
+                attempt.counter,
+                node.name,
+                attempt.began_s,
+                attempt.ended_s,
+                attempt.outcome or "",
+                attempt.revision,
+                expected,
+                reason,
+            )
+        )
+        if problem is not None:
+            raise Violated(problem)
+        return attempt
+
+    async def get(self, key: str, node: Node, number: int) -> bool:
+        """One linearizable read through `node`; whether there was an answer."""
+        reading = self.ledger.read_begins(key, self.clock.now())
+        found: Found | None = None
+        reason = ""
+        self._begin()
+        try:
+            entry = await node.client(number).get(key, timeout=READ_SECONDS_MAX)
+            now_s = self.clock.now()
+            if entry is not None:
+                found = Found(entry.value, entry.mod_revision, entry.version)
+            problem = self.ledger.read_ends(reading, node.name, found, now_s)
+            self.counts.reads += 1
+        except QuorateError as error:
+            now_s = self.clock.now()
+            reason = f"{type(error).__name__}: {error.reason}"
+            problem = _wrong_refusal(key, node.name, error, now_s)
+            self.ledger.read_failed(reading)
+            self.counts.reads_failed += 1
+        finally:
+            self.in_flight -= 1
+        self._record_get(reading.began_s, now_s, key, node, found, reason)
+        if problem is not None:
+            raise Violated(problem)
+        return not reason
+
+    def _record_get(
+        self,
+        began_s: float,
+        ended_s: float,
+        key: str,
+        node: Node,
+        found: Found | None,
+        reason: str,
+    ) -> None:
+        counter = None if found is None else self.ledger.counter_of(key, found)
+        revision = found.revision if found else 0
+        version = found.version if found else 0
+        self.history.record(
+            Get(
+                key, node.name, began_s, ended_s, counter, revision, version, reason
+            )
+        )
+
+    def _begin(self) -> None:
+        self.begun += 1
+        self.in_flight += 1
+
+    def _acknowledged(self, attempt: Attempt, revision: int) -> Violation | None:
+        now_s = self.clock.now()
+        self.counts.acknowledged += 1
+        for after_s, waiter in self._waiters:
+            if attempt.began_s > after_s and not waiter.done():
+                waiter.set_result(now_s)
+        self._waiters = [w for w in self._waiters if not w[1].done()]
+        return self.ledger.write_acknowledged(attempt, revision, now_s)
+
+    def _not_acknowledged(
+        self, attempt: Attempt, error: QuorateError, expected: int | None
+    ) -> Violation | None:
+        now_s = self.clock.now()
+        if isinstance(error, Unknown):
+            self.counts.unknown += 1
+            self.ledger.write_unknown(attempt, now_s)
+            return None
+        self.counts.rejected += 1
+        if isinstance(error, PreconditionFailed) and expected is not None:
+            return self.ledger.condition_failed(
+                attempt, expected, error.revision, now_s
+            )
+        refused = self.ledger.write_rejected(attempt, now_s)
+        return refused or _wrong_refusal(attempt.key, attempt.node, error, now_s)
+
+
+def _key(kind: str, number: int, made: int) -> str:
+    return f"{PREFIX}{kind}{number:03d}/{made:04d}"
+
+
+def _wrong_refusal(
+    key: str, node: str, error: QuorateError, now_s: float
+) -> Violation | None:
+    """A cluster under faults may be away, busy or full; no more than that."""
+    if isinstance(error, Unavailable | TooBusy | NoSpace | DeadlineExceeded):
+        return None
+    return Violation(
+        "wrong refusal",
+        key,
+        "an answer, or that nobody can answer now",
+        f"{type(error).__name__}: {error.reason}, via {node} at {now_s:.3f} s",
+    )
