@@ -37,6 +37,7 @@ COMMANDS = {
     "import": Lazy("import_files", "Store the files of a folder."),
     "export": Lazy("export_files", "Write keys as files into a folder."),
     "simulate": Lazy("simulate", "Run whole clusters under seeds, with faults."),
+    "chaos": Lazy("chaos", "Check the promises with real processes."),
 }
 
 

@@ -69,10 +69,17 @@ class Host(Protocol):
 class Session(asyncio.Protocol):
     """One TLS connection between two members, from either end."""
 
-    def __init__(self, host: Host, dialled: int = 0, stream: Stream = Stream.RAFT):
+    def __init__(
+        self,
+        host: Host,
+        dialled: int = 0,
+        stream: Stream = Stream.RAFT,
+        opened: "Callable[[Session], None] | None" = None,
+    ) -> None:
         self.host = host
         self.dialled = dialled
         self.stream = stream
+        self.opened = opened
         self.member = 0
         self.transport: asyncio.Transport | None = None
         self.buffer = b""
@@ -94,6 +101,8 @@ class Session(asyncio.Protocol):
         # uvloop's TLS transport is one without saying so.
         transport = cast("asyncio.Transport", transport)
         self.transport = transport
+        if self.opened is not None:
+            self.opened(self)
         transport.set_write_buffer_limits(high=BUFFER_BYTES_MAX // 4)
         _tune(transport)
         loop = asyncio.get_running_loop()
@@ -397,10 +406,12 @@ class Transport:
         )
 
     def _accept(self) -> Session:
-        session = Session(self.host)
+        # Who fails the handshake is never heard of again: not even that it is gone.
+        return Session(self.host, opened=self._opened)
+
+    def _opened(self, session: Session) -> None:
         self.accepted.add(session)
         session.closed.add_done_callback(lambda _: self._gone(session))
-        return session
 
     def _gone(self, session: Session) -> None:
         self.accepted.discard(session)

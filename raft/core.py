@@ -79,6 +79,7 @@ class Raft:
         self.leader_id = 0
         self.doubt: tuple[int, int] | None = None
         self.doubt_answers: dict[int, int] = {}
+        self.doubt_floor = 0
         self.doubt_ticks = 0
         self.doubt_next = 0
         if doubtful is not None and doubtful > self.last():
@@ -112,6 +113,7 @@ class Raft:
         self.in_flight: Persist | None = None
         self.in_flight_ticks = 0
         self.reset_to: tuple[int, int] | None = None
+        self.stall_ticks = options.election_timeout_ticks * 3
         # effects of this turn
         self.outbox: list[Message] = []
         self.installing: SnapshotMark | None = None
@@ -119,6 +121,8 @@ class Raft:
         self.failed_reads: list[int] = []
         self.events: list[RoleChanged] = []
         self.reset_election_timer()
+        if self.doubt is not None:
+            doubt.begin(self)
 
     # -- what others may look at -------------------------------------------------
 
@@ -198,9 +202,11 @@ class Raft:
         return message.transfer or not self.hears_leader()
 
     def disk_stalled(self) -> bool:
-        """I-74: the persist in flight has taken longer than an election timeout."""
-        limit = self.options.election_timeout_ticks
-        return self.in_flight is not None and self.in_flight_ticks > limit
+        """I-74: the persist in flight takes so long that another should lead.
+
+        Three election timeouts: a disk that is slow for once is left alone.
+        """
+        return self.in_flight is not None and self.in_flight_ticks > self.stall_ticks
 
     def hears_leader(self) -> bool:
         leader_id = self.id if self.is_leader else self.leader_id
@@ -260,8 +266,13 @@ class Raft:
             return
         self.in_flight = None
         self.hard_in_flight = False
-        if ack.last_index and rules.storage_ack_is_current(
-            self.log.term(ack.last_index), ack.last_term
+        # A log that starts anew after a snapshot keeps nothing of what was on its way.
+        if (
+            self.reset_to is None
+            and ack.last_index
+            and rules.storage_ack_is_current(
+                self.log.term(ack.last_index), ack.last_term
+            )
         ):
             self.log.stable_index = max(self.log.stable_index, ack.last_index)
         if self.role is Role.CANDIDATE and self._hard_state_durable():
@@ -310,8 +321,8 @@ class Raft:
     def peer_unreachable(self, member: int) -> None:
         """Messages to `member` may have been lost: stop being optimistic."""
         progress = self.progress.get(member)
-        if progress is not None and progress.state != SNAPSHOT:
-            progress.become_probe()
+        if progress is not None:
+            progress.lost()
 
     def snapshot_finished(self, member: int, ok: bool) -> None:
         """The shell's transfer to `member` ended."""
@@ -320,6 +331,8 @@ class Raft:
             if not ok:
                 progress.snapshot_index = 0
             progress.become_probe()
+            # After a failure the next heartbeat that is answered starts another one.
+            progress.paused = not ok
 
     def transfer_leadership(self, member: int) -> Refused | None:
         """Hand leadership to `member`, a voter (3.10); given up after a timeout."""

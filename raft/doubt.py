@@ -2,10 +2,15 @@
 
 Law: an entry in doubt is unknown, never absent (I-23). While in doubt a node compares
 logs as if it held the entry, never campaigns, and asks all voters for exactly that
-entry, needing no leader. It is discarded only when, by the voters' answers, no quorum
-can ever have held it durably: copies held + voters unheard + at most f of the copies in
-doubt < majority (docs/decisions/0004). An entry appended under a newer term, or the
-entry itself, ends the doubt too.
+entry, needing no leader.
+
+It begins its doubt in a new term, the floor: a leader of an older term may have counted
+what is now damaged, and must not count this node again. The entry is discarded only
+when no quorum can hold it now or ever come to: nobody has it, and copies that may have
+been durable (at most f of those in doubt) + voters that have not answered from the
+floor on < majority. Whoever answers from the floor on takes no entry of an older leader
+any more. An entry appended under a newer term, or the entry itself, ends the doubt too.
+See docs/decisions/0004.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +20,14 @@ from .messages import ABSENT, DOUBTED, HELD, EntriesReply, RequestEntries
 
 if TYPE_CHECKING:
     from .core import Raft
+
+
+def begin(raft: "Raft") -> None:
+    """Start in a term in which nobody has counted this node for anything."""
+    raft.term += 1
+    raft.vote = 0
+    raft.hard_dirty = True
+    raft.doubt_floor = raft.term
 
 
 def tick(raft: "Raft") -> None:
@@ -30,7 +43,7 @@ def tick(raft: "Raft") -> None:
                 RequestEntries(
                     raft.id,
                     voter,
-                    raft.term,
+                    raft.doubt_floor,
                     raft.doubt_next or raft.log.commit_index + 1,
                     last_index,
                     last_term,
@@ -40,24 +53,26 @@ def tick(raft: "Raft") -> None:
 
 
 def on_request_entries(raft: "Raft", message: RequestEntries) -> None:
-    """Say truthfully what this disk holds; only durable entries count as held."""
+    """Say truthfully what this disk holds; only durable entries count as held.
+
+    A node that hears no leader goes to the asker's term first, so that its answer stays
+    true: no older leader can give it the entry afterwards.
+    """
+    if message.term > raft.term and not raft.hears_leader():
+        reason = f"member {message.sender:016x} is in doubt"
+        raft.become_follower(message.term, 0, reason)
     log = raft.log
-    held = (
-        log.term(message.last_index) == message.last_term
-        and message.last_index <= log.stable_index
-    )
+    asked = (message.last_term, message.last_index)
     previous = message.next_index - 1
     previous_term = log.term(previous)
-    if held:
-        state = HELD
-    elif raft.doubt is not None and raft.doubt >= (
-        message.last_term,
-        message.last_index,
-    ):
-        state = DOUBTED
-    elif message.last_index <= log.base_index:
+    held = log.term(message.last_index) == message.last_term
+    if held and message.last_index > log.stable_index:
+        return  # still being written: neither held nor absent
+    if held or message.last_index <= log.base_index:
         # Compacted: it is in this replica's checkpoint, or something newer is.
         state = HELD
+    elif raft.doubt is not None and raft.doubt >= asked:
+        state = DOUBTED
     else:
         state = ABSENT
     entries = ()
@@ -83,7 +98,8 @@ def on_request_entries(raft: "Raft", message: RequestEntries) -> None:
 def on_entries_reply(raft: "Raft", message: EntriesReply) -> None:
     if raft.doubt != (message.last_term, message.last_index):
         return
-    raft.doubt_answers[message.sender] = message.state
+    if message.state == HELD or message.term >= raft.doubt_floor:
+        raft.doubt_answers[message.sender] = message.state
     if message.state == HELD and message.entries:
         _take(raft, message)
     _judge(raft)
@@ -101,6 +117,7 @@ def _take(raft: "Raft", message: EntriesReply) -> None:
         return
     conflict = log.find_conflict(message.entries)
     if conflict is None:
+        raft.doubt_next = message.entries[-1].index + 1
         return
     if conflict <= log.last_index:
         raft.truncate_log(conflict)
@@ -124,9 +141,9 @@ def _judge(raft: "Raft") -> None:
     answers = [raft.doubt_answers.get(v) for v in voters if v != raft.id]
     doubted = answers.count(DOUBTED) + (1 if raft.id in voters else 0)
     unheard = answers.count(None)
-    if not quorum.may_be_durable(
-        raft.configuration, answers.count(HELD), unheard, doubted
-    ):
+    if HELD in answers:
+        return
+    if not quorum.may_be_durable(raft.configuration, unheard, doubted):
         raft.doubt = None
         raft.doubt_answers.clear()
         raft.log.truncated = True  # the journal writes down that the log ends here

@@ -154,7 +154,7 @@ def on_append_reply(raft: "Raft", message: AppendEntriesReply) -> None:
     progress = raft.progress.get(message.sender)
     if progress is None:
         return
-    progress.active = True
+    progress.active = progress.heard = True
     if not message.accepted:
         hint = _hint(raft, message)
         progress.rejected(message.index, hint)
@@ -180,7 +180,7 @@ def on_heartbeat_reply(raft: "Raft", message: HeartbeatReply) -> None:
     progress = raft.progress.get(message.sender)
     if progress is None or message.round > raft.round:
         return
-    progress.active = True
+    progress.active = progress.heard = True
     progress.paused = False
     progress.acked_round = max(progress.acked_round, message.round)
     if (
@@ -191,7 +191,7 @@ def on_heartbeat_reply(raft: "Raft", message: HeartbeatReply) -> None:
     ):
         progress.inflight.popleft()  # lost messages must not close the window for ever
     if progress.match_index < raft.log.last_index:
-        progress.sent_commit = 0  # makes `prepare_turn` send, and so find out
+        progress.sent_commit = -1  # makes `prepare_turn` send, and so find out
     _confirm_reads(raft)
 
 
@@ -257,7 +257,7 @@ def _maybe_send(raft: "Raft", member: int, progress: Progress) -> None:
 def _send_snapshot(raft: "Raft", member: int, progress: Progress) -> None:
     """The entries it needs are gone here: the shell sends a checkpoint instead."""
     mark = raft.snapshot
-    if not progress.active:
+    if not (progress.active and progress.heard):
         return
     progress.become_snapshot(mark.index)
     raft.send(

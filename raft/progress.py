@@ -18,6 +18,7 @@ class Progress:
     __slots__ = (
         "acked_round",
         "active",
+        "heard",
         "inflight",
         "match_index",
         "next_index",
@@ -33,19 +34,33 @@ class Progress:
         self.state = PROBE
         self.paused = False
         self.active = False
+        self.heard = False
         self.acked_round = 0
-        self.sent_commit = 0
+        self.sent_commit = -1
         self.snapshot_index = 0
         self.inflight: deque[int] = deque()
 
     def become_probe(self) -> None:
-        floor = self.snapshot_index + 1 if self.state == SNAPSHOT else 1
+        """Send one message at a time, from the last place that is known to match.
+
+        A peer that has not matched anything yet keeps its next index: rejections, not
+        a lost link, are what moves it back (and in the end to a snapshot).
+        """
+        if self.state == SNAPSHOT:
+            self.next_index = max(self.match_index, self.snapshot_index) + 1
+        elif self.match_index:
+            self.next_index = self.match_index + 1
         self.state = PROBE
         self.paused = False
         self.inflight.clear()
-        self.sent_commit = 0
-        self.next_index = max(self.match_index + 1, floor)
+        self.sent_commit = -1
         self.snapshot_index = 0
+
+    def lost(self) -> None:
+        """The link broke: no more optimism. One probe goes out, not one each turn."""
+        self.heard = False
+        if self.state == REPLICATE:
+            self.become_probe()
 
     def become_replicate(self) -> None:
         self.state = REPLICATE

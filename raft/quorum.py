@@ -56,14 +56,12 @@ def active(configuration: Configuration, heard: Mapping[int, bool]) -> bool:
     return won(configuration, {m: True for m, yes in heard.items() if yes}) is True
 
 
-def may_be_durable(
-    configuration: Configuration, held: int, unheard: int, doubted: int
-) -> bool:
-    """Could a quorum hold an entry durably? (one set of voters; the doubt rule)
+def may_be_durable(configuration: Configuration, unheard: int, doubted: int) -> bool:
+    """Could a quorum hold an entry durably, now or later? (the doubt rule)
 
     Damage to durable copies hits a minority f of the voters at most, so of `doubted`
     copies at most f were durable; the others were torn before any acknowledgement.
     """
     count = len(configuration.all_voters())
     faults = count - majority(count)
-    return held + unheard + min(doubted, faults) >= majority(count)
+    return unheard + min(doubted, faults) >= majority(count)

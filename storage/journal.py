@@ -86,7 +86,7 @@ class Journal:
         self.base = (recovered.base_index, recovered.base_term)
         self.durable_base_index = recovered.base_index
         self.last = (recovered.last_index, recovered.last_term)
-        self.batch = recovered.next_batch - 1
+        self.batch: int = recovered.next_batch - 1
         self.durable_batch = self.batch
         self.previous_crc = recovered.previous_crc
         self.abandons = recovered.abandoned

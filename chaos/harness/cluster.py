@@ -10,7 +10,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -115,9 +116,10 @@ class Cluster:
             for node in local.nodes
         ]
         self.any_up = asyncio.Event()
+        self._threads: set[asyncio.Future[int | None]] = set()
 
     @classmethod
-    async def create(
+    def create(
         cls,
         directory: Path,
         count: int,
@@ -129,9 +131,7 @@ class Cluster:
         """The files of a new cluster on free ports; nothing is started."""
         names = [f"n{i}" for i in range(1, count + 1)]
         try:
-            local = await asyncio.to_thread(
-                create_cluster, directory, names, client_port=0, peer_port=0
-            )
+            local = create_cluster(directory, names, client_port=0, peer_port=0)
         except LauncherError as error:
             raise SetupFailed(str(error)) from error
         return cls(
@@ -178,7 +178,7 @@ class Cluster:
         """Start a node's process, and wait until it answers."""
         assert not node.wanted
         try:
-            await asyncio.to_thread(node.process.start)
+            await self._in_thread(node.process.start)
         except LauncherError as error:
             raise SetupFailed(str(error)) from error
         node.wanted = True
@@ -198,24 +198,27 @@ class Cluster:
         node.up.set()
         self.any_up.set()
 
-    async def kill(self, nodes: Sequence[Node]) -> float:
-        """End nodes as a power cut would, all at once; the moment just before."""
+    def kill(self, nodes: Sequence[Node]) -> float:
+        """End nodes as a power cut would, all at once; the moment just before.
+
+        `reap` them before they are started again.
+        """
         self.check_alive(nodes)
-        pids = [node.process.pid for node in nodes]
         for node in nodes:
             node.wanted = False
             node.up.clear()
         if not any(node.up.is_set() for node in self.nodes):
             self.any_up.clear()
         began_s = time.monotonic()
-        for pid in pids:
-            assert pid is not None
+        for node in nodes:
+            assert node.process.pid is not None
             # Not reaped yet, so that the number can't be anybody else's.
-            os.kill(pid, signal.SIGKILL)
-        await asyncio.gather(
-            *(asyncio.to_thread(node.process.kill) for node in nodes)
-        )
+            os.kill(node.process.pid, signal.SIGKILL)
         return began_s
+
+    async def reap(self, nodes: Sequence[Node]) -> None:
+        """Wait until killed nodes are gone."""
+        await asyncio.gather(*(self._in_thread(node.process.kill) for node in nodes))
 
     async def stop(self) -> list[Violation]:
         """End all nodes cleanly; what went wrong with it."""
@@ -225,7 +228,7 @@ class Cluster:
             node.process.terminate()
         codes = await asyncio.gather(
             *(
-                asyncio.to_thread(node.process.stop, STOP_SECONDS_MAX)
+                self._in_thread(partial(node.process.stop, STOP_SECONDS_MAX))
                 for node in self.nodes
             )
         )
@@ -242,12 +245,21 @@ class Cluster:
 
     async def close(self) -> None:
         """Leave nothing running, whatever happened; safe to repeat."""
+        # A start that was cancelled still goes on in its thread: let it end first.
+        await asyncio.gather(*self._threads, return_exceptions=True)
         for node in self.nodes:
             node.wanted = False
             node.process.kill()
         for node in self.nodes:
             for client in node.clients:
                 await client.close()
+
+    async def _in_thread(self, work: Callable[[], int | None]) -> int | None:
+        """Do what blocks without holding the load; it ends before `close` does."""
+        future = asyncio.ensure_future(asyncio.to_thread(work))
+        self._threads.add(future)
+        future.add_done_callback(self._threads.discard)
+        return await asyncio.shield(future)
 
     # -- watching --------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ goes on with such a key must make its writes conditional; else it must leave the
 Books are kept only of what a read that has begun may still find.
 """
 
-from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -23,8 +22,9 @@ from .verdict import Violation
 Outcome: TypeAlias = Literal["acknowledged", "rejected", "unknown"]
 
 _PADDING: Final = bytes(range(33, 127))
-_KEPT_MAX: Final = 256
-_REVISIONS_KEPT_MAX: Final = 4096
+# How much is kept before what can be forgotten is looked for.
+_KEPT_MIN: Final = 64
+_REVISIONS_KEPT_MIN: Final = 4096
 
 
 class Attempt(msgspec.Struct, eq=False):
@@ -81,11 +81,12 @@ class Reading(msgspec.Struct, eq=False):
 class _Account:
     """One key's books."""
 
-    __slots__ = ("attempted", "attempts", "known", "open", "readings")
+    __slots__ = ("attempted", "attempts", "known", "limit", "open", "readings")
 
     def __init__(self) -> None:
         self.attempts: dict[int, Attempt] = {}
         self.attempted = 0
+        self.limit = _KEPT_MIN
         self.known: Known | None = None
         self.open: Attempt | None = None
         self.readings: list[int] = []
@@ -104,10 +105,12 @@ class _Account:
 
     def forget(self) -> None:
         """Drop what no read that has begun may find without being wrong anyway."""
-        if len(self.attempts) > _KEPT_MAX:
+        if len(self.attempts) > self.limit:
             oldest = min([self.floor, *self.readings])
             kept = {c: a for c, a in self.attempts.items() if c >= oldest}
             self.attempts = kept
+            # One slow read must not make every write look through all of them.
+            self.limit = max(_KEPT_MIN, 2 * len(kept))
 
 
 class Ledger:
@@ -119,9 +122,10 @@ class Ledger:
         self._accounts: dict[str, _Account] = {}
         self._open: dict[str, Attempt] = {}
         self._made: dict[int, str] = {}
+        self._made_limit = _REVISIONS_KEPT_MIN
 
     @property
-    def keys(self) -> Iterable[str]:
+    def keys(self) -> list[str]:
         """All keys that were ever written, in order."""
         return sorted(self._accounts)
 
@@ -164,7 +168,7 @@ class Ledger:
         attempt.revision = revision
         self._learn(account, Known(attempt, "acknowledged", attempt.node, now_s))
         self._made[revision] = attempt.key
-        if len(self._made) > _REVISIONS_KEPT_MAX:
+        if len(self._made) > self._made_limit:
             self._forget_revisions()
         if problem is None:
             return None
@@ -351,6 +355,7 @@ class Ledger:
             default=self.newest_revision,
         )
         self._made = {r: key for r, key in self._made.items() if r > oldest}
+        self._made_limit = max(_REVISIONS_KEPT_MIN, 2 * len(self._made))
 
 
 def make_value(key: str, counter: int, size: int) -> bytes:

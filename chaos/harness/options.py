@@ -31,7 +31,7 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds of rounds that `faults` names, each once."""
-        kinds = (kind for name in self.faults for kind in FAULTS[name])
+        kinds: list[Kind] = [kind for name in self.faults for kind in FAULTS[name]]
         return tuple(dict.fromkeys(kinds))
 
     def replay(self) -> str:

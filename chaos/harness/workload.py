@@ -4,15 +4,16 @@ Law: every operation is in the ledger before its first byte leaves and after its
 has come, in one thread, so that the ledger's order is the order of real time.
 
 A blind writer leaves a key for ever once a write's outcome is unknown: nobody could say
-what may be there later. A conditional one reads, and goes on from what it found. Probers
-do not wait for answers: each sends a put every 5 ms whatever became of the last, so that
-a gap in the service is measured and not slept through.
+what may be there later. A conditional one reads, and goes on from what it found.
+Probers do not wait for answers: each sends a put every 5 ms whatever became of the
+last, so that a gap in the service is measured and not slept through.
 """
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Final
+from typing import Final, TypeAlias
 
 from ...client import (
     DeadlineExceeded,
@@ -26,19 +27,22 @@ from ...client import (
 from .cluster import Cluster, Node
 from .errors import Violated
 from .history import Get, History, Put
-from .ledger import Attempt, Found, Ledger
+from .ledger import Attempt, Found, Ledger, read_counter
 from .verdict import Counts, Violation
 
 PREFIX: Final = "chaos/"
 WRITE_SECONDS_MAX: Final = 5.0
 READ_SECONDS_MAX: Final = 5.0
 PROBE_SECONDS: Final = 0.005
-PROBES_IN_FLIGHT_MAX: Final = 256
+# As many as are sent while one waits for its deadline.
+PROBES_IN_FLIGHT_MAX: Final = int(WRITE_SECONDS_MAX / PROBE_SECONDS)
 KEYS_PER_WRITER: Final = 4
 # One in so many writers is conditional; one reader for so many writers.
 CONDITIONAL_SHARE: Final = 4
 WRITERS_PER_READER: Final = 8
 _REFUSED_SECONDS: Final = 0.01
+
+_Write: TypeAlias = Callable[[str, Node, int, Random], Coroutine[None, None, bool]]
 
 
 class Clock:
@@ -65,6 +69,7 @@ class Workload:
         ledger: Ledger,
         history: History,
         clock: Clock,
+        counts: Counts,
         *,
         seed: int,
         writers: int,
@@ -75,7 +80,7 @@ class Workload:
         self.clock = clock
         self.seed = seed
         self.writers = writers
-        self.counts = Counts()
+        self.counts = counts
         self.begun = 0
         self.in_flight = 0
         self.stopping = asyncio.Event()
@@ -119,15 +124,13 @@ class Workload:
 
     # -- who does what ---------------------------------------------------------------
 
-    async def _repeat(self, write: "_Write", number: int) -> None:
+    async def _repeat(self, write: _Write, number: int) -> None:
         dice = Random(f"{self.seed}:writer:{number}")
         keys = [_key("w", number, i) for i in range(KEYS_PER_WRITER)]
         self._read_keys += keys
         made = KEYS_PER_WRITER
         while not self.stopping.is_set():
-            node = await self._pick(dice)
-            if node is None:
-                return
+            node = await self.cluster.pick(dice)
             slot = dice.randrange(KEYS_PER_WRITER)
             if not await write(keys[slot], node, number, dice):
                 fresh = _key("w", number, made)
@@ -153,17 +156,14 @@ class Workload:
         attempt = await self.put(key, node, number, expected)
         while attempt.outcome != "acknowledged" and not self.stopping.is_set():
             await asyncio.sleep(_REFUSED_SECONDS)
-            other = await self._pick(dice)
-            if other is None or await self.get(key, other, number):
+            if await self.get(key, await self.cluster.pick(dice), number):
                 break
         return True
 
     async def _read_on(self, number: int) -> None:
         dice = Random(f"{self.seed}:reader:{number}")
         while not self.stopping.is_set():
-            node = await self._pick(dice)
-            if node is None:
-                return
+            node = await self.cluster.pick(dice)
             if not await self.get(dice.choice(self._read_keys), node, number):
                 await asyncio.sleep(_REFUSED_SECONDS)
 
@@ -191,19 +191,6 @@ class Workload:
             # A beat that was missed is not made up for: others would be in its way.
             due_s = max(due_s + PROBE_SECONDS, time.monotonic())
             await asyncio.sleep(due_s - time.monotonic())
-
-    async def _pick(self, dice: Random) -> Node | None:
-        """A node that is up; None when the load ends while none is."""
-        picking = asyncio.ensure_future(self.cluster.pick(dice))
-        stopping = asyncio.ensure_future(self.stopping.wait())
-        try:
-            await asyncio.wait(
-                {picking, stopping}, return_when=asyncio.FIRST_COMPLETED
-            )
-            return picking.result() if picking.done() else None
-        finally:
-            picking.cancel()
-            stopping.cancel()
 
     # -- operations ------------------------------------------------------------------
 
@@ -282,12 +269,17 @@ class Workload:
         found: Found | None,
         reason: str,
     ) -> None:
-        counter = None if found is None else self.ledger.counter_of(key, found)
-        revision = found.revision if found else 0
-        version = found.version if found else 0
+        size = self.ledger.value_bytes
         self.history.record(
             Get(
-                key, node.name, began_s, ended_s, counter, revision, version, reason
+                key,
+                node.name,
+                began_s,
+                ended_s,
+                None if found is None else read_counter(key, found.value, size),
+                0 if found is None else found.revision,
+                0 if found is None else found.version,
+                reason,
             )
         )
 

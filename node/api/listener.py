@@ -180,6 +180,7 @@ class _Sniffer(asyncio.Protocol):
         assert self._timer is not None
         self._timer.cancel()
         transport = self._transport
+        self._transport = None
         transport.set_protocol(connection)
         self._port.replace(self, connection)
         connection.connection_made(transport)

@@ -130,14 +130,12 @@ class NativeConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends nothing more, or is gone, which looks the same.
 
-        What it has asked is still answered, within the bound of every end.
+        What it has asked is still answered, within the bound of every end. Nothing
+        waits to be started here: while something does, the socket is not read.
         """
         self._half_closed = True
-        if self._finished:
-            return False
-        if not self._backlog:
-            self._end(None)
-        return True
+        self._end(None)
+        return not self._finished
 
     def pause_writing(self) -> None:
         """The client does not read: start nothing, read nothing."""
@@ -148,7 +146,9 @@ class NativeConnection(asyncio.Protocol):
         """The client has read."""
         self._writing_paused = False
         self._unsent = 0
-        if not self._pump_planned:
+        if self._ending:
+            self._resume_reading()
+        elif not self._pump_planned:
             self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -271,8 +271,6 @@ class NativeConnection(asyncio.Protocol):
         self._frames = []
         self._data = b""
         self._next = self._offset = 0
-        if self._half_closed:
-            self._end(None)
         if not self._writing_paused:
             self._resume_reading()
 
@@ -357,17 +355,20 @@ class NativeConnection(asyncio.Protocol):
         if transport is None:
             return
         if self._out:
-            out = self._out
-            self._out = []
-            self._out_bytes = 0
             self._flushes += 1
-            transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._write_out(transport)
             self._unsent = transport.get_write_buffer_size()
         if self._ending:
             if not self._in_flight:
                 self._finish()
         elif self._backlog and not self._full and not self._pump_planned:
             self._pump()
+
+    def _write_out(self, transport: asyncio.Transport) -> None:
+        out = self._out
+        self._out = []
+        self._out_bytes = 0
+        transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     # The end.
 
@@ -408,8 +409,12 @@ class NativeConnection(asyncio.Protocol):
         if self._finished or transport is None or transport.is_closing():
             return
         self._finished = True
+        if self._out:
+            self._write_out(transport)
         if self._reason is not None:
             transport.write(self._last_frame(self._reason))
+        # Replies that come later find nobody.
+        self._in_flight.clear()
         if self._half_closed or not transport.can_write_eof():
             transport.close()
             return

@@ -374,10 +374,9 @@ async def test_a_hello_that_comes_in_pieces_is_understood() -> None:
 async def test_a_node_of_another_cluster_is_not_asked() -> None:
     node, stranger = FakeNode(), FakeNode()
     stranger.hello = hello_bytes(cluster_id=0xC2)
-    async with running(node, stranger) as endpoints:
-        async with AsyncClient(endpoints) as kv:
-            await kv.put("k", "v")
-            await node.stop()
+    async with running(node, stranger) as endpoints, AsyncClient(endpoints) as kv:
+        await kv.put("k", "v")
+        await node.stop()
         with pytest.raises(Unavailable, match="belongs to cluster"):
             await kv.status(stranger.endpoint)
         with pytest.raises(Unavailable):

@@ -325,7 +325,7 @@ def test_a_leader_whose_disk_hangs_resigns() -> None:
     network.elect(1)
     network.hold_disk(1)
     network.propose(1, b"x")
-    network.tick(4 * ELECTION_TICKS)
+    network.tick(6 * ELECTION_TICKS)
     assert not network.raft(1).is_leader
     assert network.leader() in (2, 3)
     network.write(network.leader(), b"y")

@@ -42,15 +42,18 @@ class Cluster(RuleBasedStateMachine):
         self.led: set[int] = set()
         self.asked: dict[tuple[int, int], int] = {}
         self.written = 0
+        self.changes = 0
 
-    @initialize(voters=st.integers(3, 5), learner=st.booleans())
-    def start(self, voters: int, learner: bool) -> None:
+    @initialize(voters=st.integers(3, 5), learner=st.booleans(), leader=st.booleans())
+    def start(self, voters: int, learner: bool, leader: bool) -> None:
         rest = MEMBERS[voters:]
         learners = rest[:1] if learner else ()
         spares = rest[len(learners) :]
         self.network = Network(MEMBERS[:voters], learners, spares)
         self.network.on_turn = self._on_turn
         self.network.on_message = self._on_message
+        if leader:
+            self.network.elect(1)
 
     def node(self, member: int) -> Node:
         return self.network.nodes[member]
@@ -60,20 +63,17 @@ class Cluster(RuleBasedStateMachine):
 
     # -- what may happen ---------------------------------------------------------
 
-    @rule(ticks=st.integers(1, 2 * ELECTION_TICKS))
+    @rule(ticks=st.integers(1, 3 * ELECTION_TICKS))
     def time_passes(self, ticks: int) -> None:
         self.network.tick(ticks)
 
-    @rule(member=ANY, ticks=st.integers(1, 2 * ELECTION_TICKS))
-    def time_passes_for_one(self, member: int, ticks: int) -> None:
+    @rule(member=ANY, ticks=st.integers(1, 2 * ELECTION_TICKS), turn=st.booleans())
+    def time_passes_for_one(self, member: int, ticks: int, turn: bool) -> None:
         if self.alive(member):
             for _ in range(ticks):
                 self.node(member).raft.tick()
-
-    @rule(member=ANY)
-    def one_takes_its_turn(self, member: int) -> None:
-        if self.alive(member):
-            self.network.turn(member)
+            if turn:
+                self.network.turn(member)
 
     @rule()
     def all_take_turns_and_hear_each_other_once(self) -> None:
@@ -84,105 +84,131 @@ class Cluster(RuleBasedStateMachine):
             self.network.deliver(message)
 
     @precondition(lambda self: self.network.sent)
-    @rule(which=NUMBER, again=st.booleans(), turn=st.booleans())
-    def a_message_arrives(self, which: int, again: bool, turn: bool) -> None:
-        """Out of order; `again`: another copy of it will."""
-        message = self._pick(which, keep=again)
-        self.network.deliver(message)
-        if turn and self.alive(message.to):
-            self.network.turn(message.to)
+    @rule(picks=st.lists(st.tuples(NUMBER, st.booleans()), min_size=1, max_size=8))
+    def messages_arrive_in_any_order(self, picks: list[tuple[int, bool]]) -> None:
+        """True: another copy of the message will come."""
+        for which, again in picks:
+            if self.network.sent:
+                message = self._pick(which, keep=again)
+                self.network.deliver(message)
+                if self.alive(message.to):
+                    self.network.turn(message.to)
 
     @precondition(lambda self: self.network.sent)
-    @rule(which=NUMBER)
-    def a_message_is_lost(self, which: int) -> None:
+    @rule(picks=st.lists(NUMBER, min_size=1, max_size=8))
+    def messages_are_lost(self, picks: list[int]) -> None:
         self.network.loses = lambda message: True
-        self.network.deliver(self._pick(which, keep=False))
+        for which in picks:
+            if self.network.sent:
+                self.network.deliver(self._pick(which, keep=False))
         self.network.loses = lambda message: False
 
-    @rule()
-    def everything_on_its_way_is_lost(self) -> None:
-        self.network.drop_all()
+    @rule(member=ANY, settle=st.booleans())
+    def one_campaigns(self, member: int, settle: bool) -> None:
+        """Twice: the first time it may only learn of a term."""
+        for _ in range(2):
+            for other in self.network.living():
+                raft = self.node(other).raft
+                raft.leader_unreachable(raft.leader_id)
+            if self.alive(member):
+                self.node(member).raft.campaign()
+            if not settle:
+                return
+            self.network.settle()
 
-    @rule(member=ANY)
-    def one_campaigns(self, member: int) -> None:
-        for other in self.network.living():
-            raft = self.node(other).raft
-            raft.leader_unreachable(raft.leader_id)
-        if self.alive(member):
-            self.node(member).raft.campaign()
-
-    @rule(count=st.integers(1, 5), settle=st.booleans())
+    @rule(count=st.integers(1, 4), settle=st.booleans())
     def the_leaders_are_written_to(self, count: int, settle: bool) -> None:
         """All that believe to lead."""
         for member in self._leaders():
             data = [f"{self.written + n}".encode() for n in range(count)]
             self.written += count
             self.node(member).raft.propose(data)
+            if not settle:
+                self.network.turn(member)
         if settle:
             self.network.settle()
 
-    @rule(member=ANY)
-    def one_asks_to_read(self, member: int) -> None:
+    @rule(member=ANY, settle=st.booleans())
+    def one_asks_to_read(self, member: int, settle: bool) -> None:
         if self.alive(member):
             read_id = self.node(member).raft.read_index()
             if read_id is not None:
+                assert (member, read_id) not in self.asked, "an id was used twice"
                 self.asked[member, read_id] = len(self.committed)
+        if settle:
+            self.network.settle()
 
-    @rule(member=ANY)
-    def one_crashes(self, member: int) -> None:
+    @rule(member=ANY, back=st.booleans())
+    def one_crashes(self, member: int, back: bool) -> None:
         if self.alive(member):
             self.network.crash(member)
+            if back:
+                self.network.restart(member)
 
-    @rule(member=ANY)
-    def one_restarts(self, member: int) -> None:
-        if not self.alive(member):
+    @rule()
+    def all_crash_and_come_back(self) -> None:
+        for member in MEMBERS:
+            if self.alive(member):
+                self.network.crash(member)
             self.network.restart(member)
 
-    @rule(member=ANY)
-    def one_disk_hangs(self, member: int) -> None:
-        self.network.hold_disk(member)
+    @rule()
+    def all_come_back(self) -> None:
+        for member in MEMBERS:
+            if not self.alive(member):
+                self.network.restart(member)
+
+    @rule(members=st.sets(ANY, min_size=1, max_size=3))
+    def disks_hang(self, members: set[int]) -> None:
+        for member in sorted(members):
+            self.network.hold_disk(member)
 
     @rule(member=ANY)
     def one_disk_finishes_a_batch(self, member: int) -> None:
         if self.node(member).flight is not None:
             self.network.release(member)
 
-    @rule(member=ANY)
-    def one_disk_works_again(self, member: int) -> None:
-        self.network.free_disk(member)
+    @rule()
+    def all_disks_work_again(self) -> None:
+        for member in MEMBERS:
+            self.network.free_disk(member)
 
     @rule(member=ANY, keep=st.integers(0, 4))
     def one_makes_a_checkpoint(self, member: int, keep: int) -> None:
         if self.alive(member):
             self.network.checkpoint(member, keep)
 
-    @rule(side=st.sets(ANY, min_size=1, max_size=3))
-    def the_network_splits(self, side: set[int]) -> None:
+    @rule(side=st.sets(ANY, min_size=1, max_size=3), write=st.booleans())
+    def the_network_splits(self, side: set[int], write: bool) -> None:
         self.network.heal()
         for member in sorted(side):
             self.network.cut(member, *(m for m in MEMBERS if m not in side))
+        if write:
+            self.the_leaders_are_written_to(1, settle=True)
 
     @rule(sender=ANY, to=ANY)
     def a_link_fails_one_way(self, sender: int, to: int) -> None:
         self.network.cut_one_way(sender, to)
-
-    @rule()
-    def the_network_heals(self) -> None:
-        self.network.heal()
 
     @rule(sender=ANY, to=ANY)
     def a_connection_breaks(self, sender: int, to: int) -> None:
         if self.alive(sender):
             self.node(sender).raft.peer_unreachable(to)
 
+    @rule()
+    def the_network_heals(self) -> None:
+        self.network.heal()
+
+    @precondition(lambda self: self.changes < 3)
     @rule(
-        voters=st.sets(ANY, min_size=1),
+        voters=st.sets(ANY, min_size=2),
         learners=st.sets(ANY, max_size=2),
         settle=st.booleans(),
     )
     def the_configuration_changes(
         self, voters: set[int], learners: set[int], settle: bool
     ) -> None:
+        self.changes += 1
         for member in self._leaders():
             raft = self.node(member).raft
             raft.change_configuration(sorted(voters), sorted(learners - voters))

@@ -1,4 +1,4 @@
-"""What is appended and synced is what comes back, in files of bounded number and size."""
+"""What is appended and synced comes back, from files of bounded number and size."""
 
 import re
 

@@ -67,11 +67,14 @@ class Torn:
         return expect_crash_result(recovered, self.before, self.lost)
 
 
-def blocks(count: int, first: int, **options: int) -> Batch:
+def blocks(
+    count: int, first: int, *, term: int, vote: int = 0, commit_index: int = 0
+) -> Batch:
     """A batch that takes `count` blocks."""
     room = BLOCK_ROOM - 100 + (count - 1) * BLOCK_BYTES
     noise = random.Random(count).randbytes(room)
-    return batch(first, [entry(1, noise[: room // 2]), entry(2, noise)][-1:], **options)
+    entries = [entry(term, noise)]
+    return batch(first, entries, term=term, vote=vote, commit_index=commit_index)
 
 
 @pytest.mark.parametrize("recycled", [False, True])
@@ -122,9 +125,9 @@ def test_large_batches_torn_at_every_sector_border(count: int, recycled: bool) -
         batch(2, term=3),
         batch(51, reset=(50, 4), term=4),
         batch(51, [entry(4)], reset=(50, 4), term=4),
-        batch(3, base=(2, 1)),
-        batch(3, [entry(1)], base=(2, 1), doubt=(5, 40)),
-        batch(3, doubt=(5, 40)),
+        batch(3, base=(2, 1), term=2),
+        batch(3, [entry(1)], base=(2, 1), doubt=(5, 40), term=2),
+        batch(3, doubt=(5, 40), term=2),
     ],
     ids=["overwrite", "cut", "reset", "reset+entry", "base", "all", "doubt"],
 )
@@ -206,7 +209,7 @@ def test_a_torn_batch_behind_a_torn_batch_is_not_corruption() -> None:
         seen.add((found.term, found.vote, found.doubt, found.last_index))
     assert seen == {
         (2, 7, (2, 2), 1),  # lost: the first doubt stays
-        (3, 8, (2, 2), 1),  # torn, and only one of term 2 ...
+        (3, 8, (3, 2), 1),  # torn: the newer name counts
         (3, 8, None, 2),  # whole: it was repaired
     }
 

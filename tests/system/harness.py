@@ -7,7 +7,6 @@ it starts ends with it. Nothing here reaches into a node: files, signals, ports.
 import asyncio
 import http.client
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,15 +16,16 @@ from typing import Protocol, TypeVar
 import msgspec
 from quorate.client import Unavailable, Unknown
 from quorate.node.launcher import (
+    COMMAND,
     LocalCluster,
     LocalNode,
     NodeProcess,
     create_cluster,
 )
 
-DEADLINE_S = 60.0
+DEADLINE_S = 20.0
 POLL_S = 0.01
-QUORATE = (sys.executable, "-P", "-m", "quorate")
+QUORATE = COMMAND
 
 T = TypeVar("T")
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple, cast
@@ -253,6 +255,13 @@ class Raw:
     def go_on_reading(self) -> None:
         """Undo `stop_reading`."""
         cast(asyncio.Transport, self.writer.transport).resume_reading()
+
+    def reset(self) -> None:
+        """Leave without a goodbye."""
+        sock: socket.socket = self.writer.get_extra_info("socket")
+        now = struct.pack("ii", 1, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+        self.writer.transport.abort()
 
     async def read_to_end(self) -> bytes:
         """Everything until the other side closes, also by reset."""

@@ -150,7 +150,11 @@ async def test_a_chunked_body_is_counted_while_it_comes(port: Port) -> None:
         raw.send(head("PUT", "/v1/kv/b", Transfer_Encoding="chunked"))
         raw.send(b"3e9\r\n" + b"x" * 1001)
         assert (await raw.http_reply()).status == 413
-    assert b"b" not in port.service.records
+    async with connect(port) as raw:
+        whole = head("PUT", "/v1/kv/c", Transfer_Encoding="chunked")
+        raw.send(whole + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n")
+        assert (await raw.http_reply()).status == 413
+    assert len(port.service.asked) == 1
 
 
 async def test_bodies_of_all_connections_share_one_budget(port: Port) -> None:
@@ -300,6 +304,22 @@ async def _drip(raw: Raw) -> None:
     while True:
         raw.send(b"a")
         await asyncio.sleep(0.005)
+
+
+async def test_a_head_that_came_slowly_leaves_no_clock_running() -> None:
+    async with open_port(head_timeout_s=0.05) as port, connect(port) as raw:
+        whole = head("GET", "/v1/kv/a")
+        for part in (whole[:9], whole[9:20]):
+            raw.send(part)
+            await raw.drain()
+            await asyncio.sleep(0)
+        port.service.holding = True
+        raw.send(whole[20:])
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await raw.reader.read(1)
+        port.service.release()
+        assert (await raw.http_reply()).status == 404
 
 
 async def test_a_second_head_has_its_time_too() -> None:

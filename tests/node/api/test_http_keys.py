@@ -377,3 +377,5 @@ async def test_a_client_that_leaves_does_not_disturb_the_service(port: Port) -> 
     await wait_for(lambda: port.listener.connections == 0)
     port.service.release()
     assert (await http(port, "GET", "/v1/kv/a")).status == 404
+    cancelled = b'_count{operation="get",result="cancelled"} 1.0'
+    assert cancelled in (await http(port, "GET", "/metrics")).body

@@ -151,6 +151,7 @@ async def test_a_body_where_there_is_none_is_refused(port: Port, method: str) ->
     assert reply.status == 400
     assert not port.service.asked
     assert (await http(port, method, "/v1/kv/a", b"")).status == 404
+    assert (await http(port, "GET", "/livez", b"body")).status == 400
 
 
 async def test_a_foreign_origin_is_refused_before_anything_is_done(port: Port) -> None:
@@ -214,3 +215,17 @@ async def test_a_bug_of_ours_is_an_internal_error_that_tells_nothing(
     assert reply.json()["code"] == "internal"
     assert b"canary" not in reply.body
     assert "canary" in caplog.text
+
+
+async def test_a_bug_behind_an_interim_reply_is_an_internal_error_too(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr(port.service, "submit", broken)
+    async with connect(port) as raw:
+        raw.send(head("PUT", "/v1/kv/a", Content_Length="1", Expect="100-continue"))
+        assert (await raw.http_reply()).status == 100
+        raw.send(b"x")
+        assert (await raw.http_reply()).status == 500

@@ -66,6 +66,23 @@ async def test_a_connection_that_says_too_little_is_closed(first: bytes) -> None
         await wait_for(lambda: port.listener.connections == 0)
 
 
+async def test_a_connection_that_has_spoken_may_take_its_time() -> None:
+    async with (
+        open_port(first_bytes_timeout_s=0.05) as port,
+        native(port) as client,
+        connect(port) as raw,
+    ):
+        raw.send(head("GET", "/livez"))
+        await raw.http_reply()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await raw.reader.read(1)
+        raw.send(head("GET", "/livez"))
+        assert (await raw.http_reply()).status == 200
+        client.ask(RequestKind.PING, 1)
+        assert (await client.reply()).status == OK
+
+
 async def test_connections_over_the_limit_are_closed_unread() -> None:
     async with open_port(connections_max=2) as port:
         async with native(port), native(port):

@@ -141,11 +141,11 @@ async def test_a_large_pipeline_is_answered_completely(port: Port) -> None:
     async with native(port) as client:
         frames = [
             encode_request(RequestKind.PING, number, 0, b"")
-            for number in range(1, 20_001)
+            for number in range(1, 5001)
         ]
         client.raw.send(b"".join(frames))
-        got = [(await client.reply()).request_id for _ in range(20_000)]
-    assert got == list(range(1, 20_001))
+        got = [(await client.reply()).request_id for _ in range(5000)]
+    assert got == list(range(1, 5001))
 
 
 async def test_frames_in_single_bytes_are_frames(port: Port) -> None:
@@ -213,7 +213,12 @@ async def test_garbage_is_answered_with_an_error_and_the_end(
 
 async def test_the_error_is_not_overtaken_by_a_reset(port: Port) -> None:
     async with native(port) as client:
-        client.raw.send(FRAME.pack(12, 9, 0, 0, 1, 0) + b"\xff" * 2_000_000)
+        client.raw.stop_reading()
+        client.raw.send(FRAME.pack(12, 9, 0, 0, 1, 0))
+        for _ in range(100):
+            client.raw.send(b"\xff" * 100_000)
+            await client.raw.drain()
+        client.raw.go_on_reading()
         assert last_error(await client.end()).code == ErrorCode.INVALID_REQUEST
 
 
@@ -238,6 +243,9 @@ async def test_an_end_with_unanswered_requests_says_so() -> None:
             client.ask(RequestKind.WRITE, 1, encode_put(b"a", b"v"))
             client.raw.send(FRAME.pack(12, 9, 0, 0, 2, 0))
             assert last_error(await client.end()).outcome == Outcome.UNKNOWN
+            # Too late, and dropped.
+            port.service.release()
+            await asyncio.sleep(0)
 
 
 async def test_a_request_id_in_flight_is_not_used_twice(port: Port) -> None:

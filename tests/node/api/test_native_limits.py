@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 import pytest
-from quorate.node.api.connections import ClientPort
+from quorate.node.api.connections import ClientPort, StallTimer
 from quorate.node.api.native import SLICE_FRAMES, NativeConnection
 from quorate.wire.commands import encode_put
 from quorate.wire.errors import ErrorCode
@@ -120,13 +120,13 @@ async def test_a_client_that_never_reads_is_not_read_either() -> None:
     ):
         port.service.records[b"a"] = record_of(MIB)
         client.raw.stop_reading()
-        client.raw.send(gets(range(1, 501)))
+        client.raw.send(gets(range(1, 61)))
         await wait_for(lambda: bool(port.service.asked))
         await turns(50)
         # The sockets in between hold some; the node stops as soon as they are full.
         assert len(port.service.asked) < 20
         client.raw.go_on_reading()
-        for _ in range(500):
+        for _ in range(60):
             assert (await client.reply()).status == OK
 
 
@@ -171,7 +171,9 @@ async def test_a_frame_that_does_not_end_ends_the_connection() -> None:
 
 async def test_an_idle_connection_is_left_alone() -> None:
     async with open_port(stall_timeout_s=0.01) as port, native(port) as client:
-        await asyncio.sleep(0.05)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.raw.reader.read(1)
         client.raw.send(pings([1]))
         assert (await client.reply()).status == OK
 
@@ -198,6 +200,21 @@ async def test_half_received_frames_of_all_connections_share_one_budget() -> Non
             assert (await three.reply()).status == OK
 
 
+async def test_what_a_lost_connection_held_is_given_back() -> None:
+    frame = encode_request(RequestKind.WRITE, 1, 0, encode_put(b"a", bytes(3000)))
+    async with open_port(partial_bytes_max=4000) as port:
+        async with native(port) as client:
+            client.raw.send(pings([7]) + frame[:2500])
+            await client.reply()
+            client.raw.reset()
+        await wait_for(lambda: port.listener.connections == 0)
+        async with native(port) as client:
+            client.raw.send(pings([7]) + frame[:2500])
+            await client.reply()
+            client.raw.send(frame[2500:])
+            assert (await client.reply()).request_id == 1
+
+
 class Wire(asyncio.Transport):
     """A transport that remembers what is done to it."""
 
@@ -206,12 +223,17 @@ class Wire(asyncio.Transport):
         self.writes: list[bytes] = []
         self.reading = True
         self.closed = False
+        self.aborted = False
+        self.unsent = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(bytes(data))
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def set_write_buffer_limits(
         self, high: int | None = None, low: int | None = None
@@ -239,12 +261,17 @@ def service() -> FakeService:
     return FakeService(DEFAULT_LIMITS)
 
 
+def port_of(service: FakeService, **changes: object) -> ClientPort:
+    """What a listener shares with its connections, without a listener."""
+    options = msgspec.structs.replace(OPTIONS, **changes)
+    return ClientPort(service, options, asyncio.get_running_loop())
+
+
 def connection_over(
     wire: Wire, service: FakeService, **changes: object
 ) -> NativeConnection:
     """A connection without a socket, hellos done."""
-    options = msgspec.structs.replace(OPTIONS, **changes)
-    port = ClientPort(service, options, asyncio.get_running_loop())
+    port = port_of(service, **changes)
     connection = NativeConnection(port, ClientHello())
     port.add(connection)
     connection.connection_made(wire)
@@ -304,3 +331,45 @@ async def test_the_last_connection_that_is_lost_leaves_nothing_behind(
     service.release()
     await turns(2)
     assert not wire.writes
+
+
+class Flow:
+    """What a stall timer asks of a connection."""
+
+    def __init__(self) -> None:
+        self.half: int | None = None
+        self.begun = 0
+
+    def receiving(self) -> int | None:
+        return self.half
+
+    def replies_begun(self) -> int:
+        return self.begun
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "begun", "aborted"),
+    [
+        (0, 5000, 0, False),
+        (5000, 0, 0, False),
+        (5000, 5000, 0, True),
+        (5000, 4999, 0, True),
+        (5000, 5000, 1, False),
+        (500_000, 500_000, 0, True),
+        (500_000, 440_000, 0, True),
+        (500_000, 430_000, 0, False),
+    ],
+)
+async def test_replies_have_to_move_in_each_period(
+    service: FakeService, before: int, after: int, begun: int, *, aborted: bool
+) -> None:
+    wire = Wire()
+    flow = Flow()
+    timer = StallTimer(port_of(service), wire, flow)
+    for period, unsent in enumerate((before, after)):
+        wire.unsent = unsent
+        timer.stop()
+        timer._tick()
+        assert wire.aborted == (aborted and period == 1)
+        flow.begun += begun
+    timer.stop()

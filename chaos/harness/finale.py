@@ -1,0 +1,139 @@
+"""The end of a run: all nodes agree, and all that was acknowledged is there.
+
+Law: asked when the load has ended and every node is up; nothing here writes. Each node
+is asked by itself, for every key, with linearizable reads: as a range, which must hold
+no key that nobody wrote, and key by key.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from ...client import KeyValue, QuorateError
+from .cluster import Cluster, Node, NodeStatus, describe
+from .errors import Violated
+from .ledger import Found, Ledger
+from .verdict import Violation
+from .workload import PREFIX, Clock
+
+AGREE_SECONDS_MAX: Final = 60.0
+READ_SECONDS_MAX: Final = 30.0
+GETS_AT_ONCE: Final = 32
+_POLL_SECONDS: Final = 0.05
+
+
+async def check_all(cluster: Cluster, ledger: Ledger, clock: Clock) -> str:
+    """Everything above; a line that says what was compared. Raises Violated."""
+    told = await wait_for_agreement(cluster)
+    problem = hashes_differ(told)
+    if problem is not None:
+        raise Violated(problem)
+    count = 0
+    for node in cluster.nodes:
+        count = await _check_range(node, ledger, clock)
+        await _check_keys(node, ledger, clock)
+    return (
+        f"{len(told)} nodes at index {told[0].applied_index} with state hash"
+        f" {told[0].state_hash}, {count} keys read through each"
+    )
+
+
+async def wait_for_agreement(cluster: Cluster) -> list[NodeStatus]:
+    """Wait until all nodes have applied the same, and everything they have."""
+    deadline = time.monotonic() + AGREE_SECONDS_MAX
+    while True:
+        told = await cluster.statuses()
+        if settled(told):
+            return [status for status in told if status is not None]
+        if time.monotonic() > deadline:
+            raise Violated(
+                Violation(
+                    "no agreement",
+                    "all nodes",
+                    f"one applied index within {AGREE_SECONDS_MAX:g} s, none pending",
+                    describe(cluster.nodes, told),
+                )
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def settled(told: Sequence[NodeStatus | None]) -> bool:
+    """Whether all nodes answer and have applied one index, the last they know of."""
+    indexes: set[int] = set()
+    for status in told:
+        if status is None or status.proposals_pending:
+            return False
+        indexes |= {status.applied_index, status.commit_index, status.last_index}
+    leaders = [s for s in told if s is not None and s.role == "leader"]
+    return len(indexes) == 1 and len(leaders) == 1
+
+
+def hashes_differ(told: Sequence[NodeStatus]) -> Violation | None:
+    """The same log must have led to the same state."""
+    assert len({status.applied_index for status in told}) == 1
+    if len({status.state_hash for status in told}) == 1:
+        return None
+    return Violation(
+        "states differ",
+        "all nodes",
+        f"one state hash at index {told[0].applied_index}",
+        ", ".join(f"{status.name}: {status.state_hash}" for status in told),
+    )
+
+
+async def _check_range(node: Node, ledger: Ledger, clock: Clock) -> int:
+    """The whole range through one node; how many keys it has."""
+    missing = set(ledger.keys)
+    count = 0
+    try:
+        pager = node.clients[0].range(PREFIX, timeout=READ_SECONDS_MAX)
+        async for entry in pager:
+            key = entry.key.decode("ascii", "backslashreplace")
+            missing.discard(key)
+            count += 1
+            _check(ledger, key, node, entry, clock)
+    except QuorateError as error:
+        raise _no_answer(node, PREFIX, error) from error
+    for key in sorted(missing):
+        _check(ledger, key, node, None, clock)
+    return count
+
+
+async def _check_keys(node: Node, ledger: Ledger, clock: Clock) -> None:
+    """Every key through one node, some at a time."""
+    left = iter(ledger.keys)
+
+    async def check_some() -> None:
+        for key in left:
+            try:
+                entry = await node.clients[0].get(key, timeout=READ_SECONDS_MAX)
+            except QuorateError as error:
+                raise _no_answer(node, key, error) from error
+            _check(ledger, key, node, entry, clock)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(GETS_AT_ONCE):
+            group.create_task(check_some())
+
+
+def _check(
+    ledger: Ledger, key: str, node: Node, entry: KeyValue | None, clock: Clock
+) -> None:
+    found = (
+        None if entry is None else Found(entry.value, entry.mod_revision, entry.version)
+    )
+    problem = ledger.check_final(key, node.name, found, clock.now())
+    if problem is not None:
+        raise Violated(problem)
+
+
+def _no_answer(node: Node, what: str, error: QuorateError) -> Violated:
+    return Violated(
+        Violation(
+            "no progress",
+            node.name,
+            f"a linearizable read of {what} within {READ_SECONDS_MAX:g} s",
+            f"{type(error).__name__}: {error.reason}",
+        )
+    )

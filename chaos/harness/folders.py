@@ -1,0 +1,89 @@
+"""Where a run keeps its nodes and its report, and what is left of it.
+
+Law: what the user named is kept; what was temporary goes, unless it is evidence of a
+violation. Data lies on a real disk where there is one: memory has no syncs to measure.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+_MOUNTS = Path("/proc/self/mounts")
+_MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs"})
+
+
+class Folders:
+    """The two folders of a run; both temporary where no other was named."""
+
+    def __init__(self, nodes: Path | None, report: Path | None) -> None:
+        self._temporary: Path | None = None
+        if nodes is None or report is None:
+            self._temporary = Path(
+                tempfile.mkdtemp(prefix="quorate-chaos-", dir=_temporary_root())
+            )
+        self.nodes = nodes or self._root / "nodes"
+        self.report = report or self._root / "report"
+        self.report.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _root(self) -> Path:
+        assert self._temporary is not None
+        return self._temporary
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the nodes' data lies on a file system without a disk."""
+        return on_memory(self.nodes)
+
+    def write(self, name: str, value: object) -> None:
+        """A JSON file of the report, for people as well."""
+        data = msgspec.json.format(msgspec.json.encode(value), indent=2)
+        (self.report / name).write_bytes(data + b"\n")
+
+    def collect_logs(self, logs: dict[str, Path]) -> None:
+        """Copy the nodes' logs into the report."""
+        target = self.report / "logs"
+        target.mkdir(exist_ok=True)
+        for name, path in logs.items():
+            if path.is_file():
+                shutil.copyfile(path, target / f"{name}.log")
+
+    def remaining(self, *, keep: bool) -> str | None:
+        """What there is to look at after `close`: the report, or all evidence."""
+        if keep and self._temporary is not None:
+            return str(self._temporary)
+        return None if self._is_temporary(self.report) else str(self.report)
+
+    def close(self, *, keep: bool) -> None:
+        """Remove what was temporary, or keep it."""
+        if self._temporary is not None and not keep:
+            shutil.rmtree(self._temporary)
+
+    def _is_temporary(self, path: Path) -> bool:
+        return self._temporary is not None and path.is_relative_to(self._temporary)
+
+
+def on_memory(path: Path) -> bool:
+    """Whether `path` lies on a file system in memory; False where nobody can tell."""
+    try:
+        lines = _MOUNTS.read_text().splitlines()
+    except OSError:
+        return False
+    where = path.resolve()
+    best = (0, "")
+    for line in lines:
+        _, mounted, kind, *_ = line.split()
+        mount = Path(mounted.encode().decode("unicode_escape"))
+        if where.is_relative_to(mount):
+            # Of two mounts at one place the later one covers the earlier.
+            best = max(best, (len(mount.parts), kind), key=lambda found: found[0])
+            if len(mount.parts) == best[0]:
+                best = (best[0], kind)
+    return best[1] in _MEMORY
+
+
+def _temporary_root() -> Path:
+    usual, other = Path(tempfile.gettempdir()), Path("/var/tmp")
+    return other if on_memory(usual) and not on_memory(other) else usual

@@ -1,0 +1,214 @@
+"""`quorate chaos run`: a real cluster under load and faults, and a verdict.
+
+Law: prints what the harness tells, one line a round, the live line only on a terminal;
+decides nothing. Exit codes: 0 valid, 1 violated, 3 void.
+"""
+
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import print_table
+from .settings import duration
+
+if TYPE_CHECKING:
+    from ..chaos.harness import HarnessOptions, Moment, RoundResult, Started, Summary
+
+EXIT_CODES = {"valid": 0, "violated": 1, "void": 3}
+ROUNDS_DEFAULT = 10
+WRITERS_DEFAULT = 64
+VALUE_BYTES_MAX = 1 << 20
+
+
+@click.group("chaos")
+def command() -> None:
+    """Check the promises on this machine, with real processes and real faults."""
+
+
+@command.command("run")
+@click.option(
+    "--faults",
+    default="kill",
+    show_default=True,
+    metavar="NAME,…",
+    help="kill (all of the following), kill-one, kill-leader, kill-all.",
+)
+@click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 100_000),
+    help=f"How many kills (default {ROUNDS_DEFAULT}, unless there is a duration).",
+)
+@click.option("--duration", "duration_s", type=duration, help="Faults for that long.")
+@click.option("--seed", type=click.IntRange(0), help="Draws the schedule.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep history, summary, schedule and logs here.",
+)
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the nodes here; by default a temporary folder.",
+)
+@click.option(
+    "--writers",
+    type=click.IntRange(0, 4096),
+    help=f"Writers at once (default {WRITERS_DEFAULT}; none for kill-leader alone).",
+)
+@click.option(
+    "--value-bytes",
+    type=click.IntRange(1, VALUE_BYTES_MAX),
+    default=256,
+    show_default=True,
+)
+@click.option(
+    "--power-loss", is_flag=True, help="What was not synced is lost by a kill."
+)
+@click.option("--mutant", metavar="NAME", help="Break a safety rule of every node.")
+def run(
+    faults: str,
+    nodes: int,
+    rounds: int | None,
+    duration_s: float | None,
+    seed: int | None,
+    report: Path | None,
+    directory: Path | None,
+    writers: int | None,
+    value_bytes: int,
+    power_loss: bool,
+    mutant: str | None,
+) -> None:
+    """Kill nodes under load, and check that nothing acknowledged is lost.
+
+    With --faults kill-leader alone nothing but probers runs, a put every 5 ms through
+    each node: it measures how long writes are refused after the leader's death. Exit
+    code: 0 valid, 1 violated, 3 void (too little was tried to say so).
+    """
+    from ..chaos.harness import FAULTS, HarnessOptions
+
+    names = tuple(dict.fromkeys(name.strip() for name in faults.split(",")))
+    unknown = [name for name in names if name not in FAULTS]
+    if unknown:
+        raise click.BadParameter(
+            f"--faults: no such fault: {', '.join(unknown)} ({', '.join(FAULTS)})"
+        )
+    if writers is None:
+        writers = 0 if names == ("kill-leader",) else WRITERS_DEFAULT
+    options = HarnessOptions(
+        seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
+        faults=names,
+        nodes=nodes,
+        rounds=ROUNDS_DEFAULT if rounds is None and duration_s is None else rounds,
+        duration_s=duration_s,
+        writers=writers,
+        value_bytes=value_bytes,
+        power_loss=power_loss,
+        mutant=mutant,
+        command=None if mutant is None else _mutated(mutant),
+        directory=directory,
+        report=report,
+    )
+    click.echo(f"seed {options.seed}")
+    summary = asyncio.run(_run(options))
+    _print_summary(summary)
+    click.get_current_context().exit(EXIT_CODES[summary.verdict])
+
+
+def _mutated(name: str) -> tuple[str, ...]:
+    """The command of a node with a broken rule."""
+    from ..chaos.simulator.mutants import MUTANTS
+
+    if name not in MUTANTS:
+        raise click.BadParameter(
+            f"--mutant: no such mutant: {name} ({', '.join(MUTANTS)})"
+        )
+    module = "quorate.chaos.simulator.mutated_node"
+    return (sys.executable, "-P", "-m", module, name)
+
+
+async def _run(options: "HarnessOptions") -> "Summary":
+    from ..chaos.harness import run_harness
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    return await run_harness(options, _teller(), stop)
+
+
+def _teller() -> "Callable[[Started | Moment | RoundResult], None]":
+    """Prints what happens; the live line goes to a terminal or nowhere."""
+    from ..chaos.harness import Moment, RoundResult
+
+    live = sys.stderr.isatty()
+
+    def tell(event: "Started | Moment | RoundResult") -> None:
+        if isinstance(event, Moment):
+            if live:
+                click.echo(f"\r\x1b[K{_moment(event)}", err=True, nl=False)
+            return
+        if live:
+            click.echo("\r\x1b[K", err=True, nl=False)
+        if isinstance(event, RoundResult):
+            click.echo(_round(event))
+        else:
+            note = " (in memory: its syncs cost nothing)" if event.in_memory else ""
+            click.echo(f"{event.command}\nnodes in {event.directory}{note}")
+
+    return tell
+
+
+def _moment(event: "Moment") -> str:
+    return (
+        f"{event.seconds:6.1f} s  {event.rounds} rounds  {event.acknowledged}"
+        f" acknowledged  {event.unknown} unknown  {event.doing}"
+    )
+
+
+def _round(result: "RoundResult") -> str:
+    who = ",".join(result.victims)
+    leader = " (leader)" if result.leader_hit and len(result.victims) == 1 else ""
+    return (
+        f"round {result.number:3}  {result.kind:<11}  {who + leader:<14}"
+        f"  writes again after {result.gap_ms:7.1f} ms"
+        f"  all up after {result.down_ms:7.1f} ms"
+    )
+
+
+def _print_summary(summary: "Summary") -> None:
+    counts = summary.counts
+    rows = [
+        ["operations", str(counts.operations)],
+        ["acknowledged", str(counts.acknowledged)],
+        ["unknown", str(counts.unknown)],
+        ["rejected", str(counts.rejected)],
+        ["reads", f"{counts.reads} ({counts.reads_failed} not answered)"],
+        ["keys", str(summary.keys)],
+        *([kind, str(count)] for kind, count in sorted(summary.kills.items())),
+        *(
+            [f"gap after leader kills, {name}", f"{summary.leader_gap_ms[name]:.1f} ms"]
+            for name in ("median", "p90", "max")
+            if name in summary.leader_gap_ms
+        ),
+        ["seconds", f"{summary.seconds:.1f}"],
+        ["verdict", summary.verdict],
+    ]
+    print_table(["WHAT", "HOW MUCH"], rows)
+    for line in summary.checks:
+        click.echo(f"agreed: {line}")
+    for violation in summary.violations:
+        click.echo(str(violation))
+    for reason in summary.reasons:
+        click.echo(f"void: {reason}")
+    if summary.violations:
+        click.echo(f"try it again: {summary.command}")
+    if summary.files is not None:
+        click.echo(f"files: {summary.files}")

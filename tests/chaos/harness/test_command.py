@@ -1,0 +1,185 @@
+"""`quorate chaos run`: its arguments, what it prints, and its exit codes."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+from quorate.chaos import harness
+from quorate.chaos.harness import (
+    HarnessOptions,
+    Moment,
+    RoundResult,
+    Started,
+    Summary,
+    Verdict,
+    Violation,
+)
+from quorate.chaos.harness.verdict import Counts
+from quorate.cli import group
+
+Event = Started | Moment | RoundResult
+VIOLATION = Violation("lost write", "chaos/w001/0000", "counter 2", "nothing via n3")
+ROUND = RoundResult(1, "kill-leader", ("n2",), True, 1.5, 9, 81.25, 900.0)
+
+
+class FakeHarness:
+    """In the place of the harness: notes what it was asked for, tells a little."""
+
+    def __init__(self) -> None:
+        self.asked: list[HarnessOptions] = []
+        self.verdict: Verdict = "valid"
+        self.violations: list[Violation] = []
+        self.reasons: list[str] = []
+
+    async def __call__(
+        self,
+        options: HarnessOptions,
+        tell: Callable[[Event], None],
+        stop: asyncio.Event,
+    ) -> Summary:
+        assert not stop.is_set()
+        self.asked.append(options)
+        tell(Started(options.replay(), "/nodes", False))
+        tell(Moment(0.5, 0, 10, 0, "kill-leader"))
+        tell(ROUND)
+        return Summary(
+            verdict=self.verdict,
+            reasons=self.reasons,
+            violations=self.violations,
+            options={},
+            command=options.replay(),
+            version="0",
+            python="3",
+            seconds=2.0,
+            counts=Counts(acknowledged=120, unknown=3, reads=7),
+            keys=5,
+            kills={"kill-leader": 1},
+            rounds=[ROUND],
+            leader_gap_ms={"count": 1, "median": 81.25, "p90": 81.25, "max": 81.25},
+            checks=["3 nodes at index 130"],
+        )
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeHarness:
+    fake = FakeHarness()
+    monkeypatch.setattr(harness, "run_harness", fake)
+    return fake
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(group, ["chaos", "run", *arguments])
+
+
+def test_the_defaults_are_ten_rounds_of_all_kills_under_64_writers(
+    fake: FakeHarness,
+) -> None:
+    assert run("--seed", "5").exit_code == 0
+    assert fake.asked == [
+        HarnessOptions(
+            seed=5, faults=("kill",), nodes=3, rounds=10, writers=64, value_bytes=256
+        )
+    ]
+
+
+def test_every_option_arrives(fake: FakeHarness, tmp_path: Path) -> None:
+    result = run(
+        *("--faults", "kill-one,kill-all", "--nodes", "5", "--duration", "1m"),
+        *("--seed", "6", "--writers", "9", "--value-bytes", "10", "--power-loss"),
+        *("--dir", str(tmp_path / "nodes"), "--report", str(tmp_path / "report")),
+        *("--mutant", "ack-before-sync"),
+    )
+    assert result.exit_code == 0, result.output
+    (asked,) = fake.asked
+    assert asked.command is not None
+    assert asked.command[-1] == "ack-before-sync"
+    assert msgspec.structs.replace(asked, command=None) == HarnessOptions(
+        seed=6,
+        faults=("kill-one", "kill-all"),
+        nodes=5,
+        duration_s=60.0,
+        writers=9,
+        value_bytes=10,
+        power_loss=True,
+        mutant="ack-before-sync",
+        directory=tmp_path / "nodes",
+        report=tmp_path / "report",
+    )
+
+
+def test_the_failover_meter_has_probers_alone(fake: FakeHarness) -> None:
+    run("--faults", "kill-leader")
+    run("--faults", "kill-leader", "--writers", "3")
+    assert [options.writers for options in fake.asked] == [0, 3]
+
+
+def test_without_a_seed_one_is_drawn_and_printed(fake: FakeHarness) -> None:
+    outputs = [run().output, run().output]
+    seeds = [options.seed for options in fake.asked]
+    assert seeds[0] != seeds[1]
+    assert [output.splitlines()[0] for output in outputs] == [
+        f"seed {seed}" for seed in seeds
+    ]
+
+
+def test_each_round_and_the_summary_are_printed_without_a_live_line(
+    fake: FakeHarness,
+) -> None:
+    result = run("--seed", "5")
+    assert "kill-leader  n2 (leader)     writes again after    81.2 ms" in result.output
+    assert "| acknowledged                   | 120" in result.output
+    assert "| gap after leader kills, median | 81.2 ms" in result.output
+    assert "agreed: 3 nodes at index 130" in result.output
+    assert "\r" not in result.output
+    assert result.stderr == ""
+
+
+def test_a_violation_is_told_with_the_command_that_shows_it_again(
+    fake: FakeHarness,
+) -> None:
+    fake.verdict, fake.violations = "violated", [VIOLATION]
+    result = run("--rounds", "4", "--power-loss", "--seed", "5")
+    assert result.exit_code == 1
+    assert str(VIOLATION) in result.output
+    assert (
+        "try it again: quorate chaos run --faults kill --nodes 3 --rounds 4"
+        " --writers 64 --value-bytes 256 --power-loss --seed 5"
+    ) in result.output
+
+
+def test_a_void_run_says_why(fake: FakeHarness) -> None:
+    fake.verdict, fake.reasons = "void", ["too little"]
+    result = run()
+    assert result.exit_code == 3
+    assert "void: too little" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--faults", "earthquake"),
+        ("--faults", ""),
+        ("--mutant", "no-such-rule"),
+        ("--rounds", "0"),
+        ("--duration", "soon"),
+        ("--nodes", "0"),
+        ("--seed", "-1"),
+        ("--value-bytes", "0"),
+    ],
+)
+def test_what_makes_no_sense_is_wrong_usage(
+    fake: FakeHarness, arguments: tuple[str, ...]
+) -> None:
+    assert run(*arguments).exit_code == 2
+    assert fake.asked == []
+
+
+def test_the_printed_command_means_the_same_run(fake: FakeHarness) -> None:
+    run("--duration", "90s", "--nodes", "5", "--power-loss", "--seed", "7")
+    words = fake.asked[0].replay().split()
+    assert words[:3] == ["quorate", "chaos", "run"]
+    run(*words[3:])
+    assert fake.asked[0] == fake.asked[1]

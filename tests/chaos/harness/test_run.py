@@ -1,0 +1,91 @@
+"""Whole runs with real processes: few, short, and one of them with a planted bug."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from quorate.chaos.harness import HarnessOptions, Moment, RoundResult, Started
+from quorate.chaos.harness.run import Event, run_harness
+
+from .conftest import Run, processes_below
+
+pytestmark = pytest.mark.slow
+
+MUTATED = (sys.executable, "-P", "-m", "quorate.chaos.simulator.mutated_node")
+# Ends at once, as a node on a machine that lacks something would.
+BROKEN = (sys.executable, "-c", "raise SystemExit('no such machine')")
+
+
+async def test_a_short_run_of_all_kills_loses_nothing(run: Run, tmp_path: Path) -> None:
+    options = HarnessOptions(seed=3, rounds=3, writers=8, value_bytes=64)
+    summary, events = await run(options)
+    assert summary.verdict == "valid", summary
+    assert summary.kills == {"kill-one": 1, "kill-leader": 1, "kill-all": 1}
+    assert summary.counts.acknowledged > 100
+    assert summary.counts.reads > 0
+    assert [type(event) for event in events if not isinstance(event, Moment)] == [
+        Started,
+        RoundResult,
+        RoundResult,
+        RoundResult,
+    ]
+    report = tmp_path / "report"
+    told = json.loads((report / "summary.json").read_bytes())
+    assert told["verdict"] == "valid"
+    assert told["options"]["seed"] == 3
+    assert len(json.loads((report / "schedule.json").read_bytes())) == 3
+    lines = (report / "history.jsonl").read_bytes().splitlines()
+    history = [json.loads(line) for line in lines]
+    puts = [event for event in history if event["event"] == "put"]
+    done = [event for event in puts if event["outcome"] == "acknowledged"]
+    assert len(done) == summary.counts.acknowledged
+    assert sum(event["event"] == "kill" for event in history) == 3
+    assert sum(event["event"] == "start" for event in history) == 5
+    for name in ("n1", "n2", "n3"):
+        assert (report / "logs" / f"{name}.log").stat().st_size > 0
+
+
+async def test_acknowledging_before_the_sync_is_noticed_when_power_is_lost(
+    run: Run,
+) -> None:
+    options = HarnessOptions(
+        seed=3,
+        faults=("kill-all",),
+        rounds=1,
+        writers=4,
+        power_loss=True,
+        mutant="ack-before-sync",
+        command=(*MUTATED, "ack-before-sync"),
+    )
+    summary, _ = await run(options)
+    assert summary.verdict == "violated"
+    assert summary.violations
+
+
+async def test_a_cluster_that_never_comes_up_is_void_and_not_violated(run: Run) -> None:
+    summary, events = await run(HarnessOptions(seed=3, rounds=3, command=BROKEN))
+    assert summary.verdict == "void"
+    assert "no such machine" in summary.reasons[0]
+    assert events == []
+
+
+async def test_a_run_that_is_interrupted_is_void_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("quorate.chaos.harness.folders._MEMORY", ())
+    stop = asyncio.Event()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Started):
+            stop.set()
+
+    options = HarnessOptions(seed=3, duration_s=600.0, writers=4)
+    summary = await run_harness(options, tell, stop)
+    assert summary.verdict == "void"
+    assert summary.reasons == ["it was interrupted"]
+    assert processes_below(tmp_path) == []
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,51 @@
+"""The bytes of a key's record, kept for ever."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from quorate.node.database.records import (
+    HEAD_BYTES,
+    KeyRecord,
+    decode_record,
+    digest,
+    encode_record,
+    mod_revision_of,
+)
+
+U64 = st.integers(0, 2**64 - 1)
+GOLDEN = (
+    "0200000000000000" "0500000000000000" "0300000000000000" "0700000000000000"
+    "DIGEST" "68656c6c6f"
+)  # fmt: skip
+GOLDEN_DIGEST = "f47a314a729023a95ba3f772ecb4dcea"
+
+
+def test_a_record_has_these_bytes_for_ever() -> None:
+    record, number = encode_record(b"greeting", 2, 5, 3, 7, b"hello")
+    assert number.to_bytes(16, "little").hex() == GOLDEN_DIGEST
+    assert record.hex() == GOLDEN.replace("DIGEST", GOLDEN_DIGEST)
+
+
+@given(U64, U64, U64, U64, st.binary(max_size=40))
+def test_what_was_encoded_is_decoded(
+    create: int, mod: int, version: int, lease: int, value: bytes
+) -> None:
+    record, number = encode_record(b"k", create, mod, version, lease, value)
+    wanted = KeyRecord(create, mod, version, lease, number, value)
+    assert decode_record(record) == wanted
+    assert mod_revision_of(record) == mod
+    assert len(record) == HEAD_BYTES + len(value)
+
+
+def test_every_part_of_a_record_is_in_its_digest() -> None:
+    base = digest(b"key", 1, 2, 3, 4, b"value")
+    others = {
+        digest(b"kez", 1, 2, 3, 4, b"value"),
+        digest(b"key", 9, 2, 3, 4, b"value"),
+        digest(b"key", 1, 9, 3, 4, b"value"),
+        digest(b"key", 1, 2, 9, 4, b"value"),
+        digest(b"key", 1, 2, 3, 9, b"value"),
+        digest(b"key", 1, 2, 3, 4, b"valuf"),
+        digest(b"keyv", 1, 2, 3, 4, b"alue"),
+        digest(b"", 1, 2, 3, 4, b"keyvalue"),
+    }
+    assert len(others | {base}) == 9
