@@ -24,6 +24,8 @@ EXIT_CODES = {"valid": 0, "violated": 1, "void": 3}
 ROUNDS_DEFAULT = 10
 WRITERS_DEFAULT = 64
 VALUE_BYTES_MAX = 1 << 20
+# A killed process that takes longer to go was held, most likely by a sync of its disk.
+DYING_MS_TOLD = 200.0
 
 
 @click.group("chaos")
@@ -176,10 +178,12 @@ def _moment(event: "Moment") -> str:
 def _round(result: "RoundResult") -> str:
     who = ",".join(result.victims)
     leader = " (leader)" if result.leader_hit and len(result.victims) == 1 else ""
+    slow = result.dying_ms > DYING_MS_TOLD
+    note = f" (dead only after {result.dying_ms:.0f} ms)" if slow else ""
     return (
         f"round {result.number:3}  {result.kind:<11}  {who + leader:<14}"
         f"  writes again after {result.gap_ms:7.1f} ms"
-        f"  all up after {result.down_ms:7.1f} ms"
+        f"  all up after {result.down_ms:7.1f} ms{note}"
     )
 
 

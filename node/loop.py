@@ -57,6 +57,7 @@ class ReplicaLoop:
         self.persisting = False
         self.stopped = False
         self.full = False
+        self.preparing = False
         self.ticked_s = 0.0
         self.ticker: asyncio.TimerHandle | None = None
         self.ticks = 0
@@ -117,6 +118,16 @@ class ReplicaLoop:
             self.fail(error)
             return
         self._set_no_space(self.free_bytes < self.reserve_bytes or self.full)
+        journal = self.stable.journal
+        if journal is not None and not self.preparing and journal.wants_spare():
+            self.preparing = True
+            done = self.loop.run_in_executor(None, journal.prepare_spare)
+            done.add_done_callback(self._prepared)
+
+    def _prepared(self, done: "asyncio.Future[None]") -> None:
+        self.preparing = False
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self.fail(error)
 
     def _set_no_space(self, full: bool) -> None:
         if full != self.replica.no_space:

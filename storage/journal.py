@@ -36,7 +36,8 @@ from .journal_recovery import Recovered, recover
 
 _ZEROS = bytes(1 << 20)
 _NEW = "new-spare.seg"
-_SPARE = re.compile(r"(new|[0-9a-f]{16})-spare\.seg")
+_AHEAD = "ahead-spare.seg"
+_SPARE = re.compile(r"(new|ahead|[0-9a-f]{16})-spare\.seg")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -193,6 +194,42 @@ class Journal:
         self.durable_base_index = self.base[0]
         self._reclaim()
 
+    def wants_spare(self) -> bool:
+        """Is the last segment half full, with no recycled file to follow it?"""
+        return (
+            self.file is not None
+            and self.offset * 2 >= self.segments[-1].size
+            and not self._spares()
+        )
+
+    def prepare_spare(self) -> None:
+        """Fill a file for the next segment; may run beside appends, in a thread.
+
+        It spares one batch in many the time of zeroing a whole segment. Without room,
+        or when it fails, `append` finds out by itself.
+        """
+        path = f"{self.directory}/ahead.tmp"
+        try:
+            self._fill(path, self.options.segment_bytes, sync_each=True)
+            self.env.rename(path, f"{self.directory}/{_AHEAD}")
+        except OSError as error:
+            if self.env.exists(path) and error.errno in _FULL:
+                self.env.remove(path)
+
+    def _fill(self, path: str, size: int, sync_each: bool = False) -> None:
+        """A file of `size` zeros, durable; what a crash left of one is replaced."""
+        if self.env.exists(path):
+            self.env.remove(path)
+        file = self.env.open(path, create=True)
+        try:
+            for offset in range(0, size, len(_ZEROS)):
+                file.write_at(offset, _ZEROS[: min(len(_ZEROS), size - offset)])
+                if sync_each:
+                    file.sync()
+            file.sync()
+        finally:
+            file.close()
+
     def close(self) -> None:
         if self.file is not None:
             self.file.close()
@@ -290,16 +327,7 @@ class Journal:
     def _create(self, sequence: int, wanted: int) -> File:
         path = f"{self.directory}/{_NEW}"
         try:
-            if self.env.exists(path):
-                self.env.remove(path)
-            file = self.env.open(path, create=True)
-            try:
-                for offset in range(0, wanted, len(_ZEROS)):
-                    piece = min(len(_ZEROS), wanted - offset)
-                    file.write_at(offset, _ZEROS[:piece])
-                file.sync()
-            finally:
-                file.close()
+            self._fill(path, wanted)
         except OSError as error:
             if error.errno in _FULL:
                 self._discard(path)

@@ -233,6 +233,7 @@ class _Reader:
 
         Returns where a damaged batch's identity ends, 0 when there is none.
         """
+        self._number_the_front(path, data, segment)
         head = self._damaged_head(path, data, offset, segment)
         # Damage in a segment before: a batch here can only be one that knew of it.
         damaged = self.state.next_batch + (self.damage is not None)
@@ -256,6 +257,26 @@ class _Reader:
                 self._note(path, offset, "the batch's head is damaged", foot)
                 damage_end = end
         return damage_end
+
+    def _number_the_front(self, path: str, data: bytes, segment: int) -> None:
+        """When segments before were reclaimed, the first damage tells its own number.
+
+        It can be the batch of an abandoned segment; `finish` refuses it if it is not.
+        """
+        if self.known_salt or self.damage is not None or segment == 1:
+            return
+        found = self._head_at(path, data, 0, segment)
+        if found is not None:
+            head = found[0]
+            knew = bool(head.flags & FLAG_ABANDONS)
+            self.state.next_batch = head.batch - knew
+            self.state.previous_crc = head.previous_crc
+            return
+        for end in range(BLOCK_BYTES, len(data) + 1, BLOCK_BYTES):
+            foot = self._foot_at(data, end, segment)
+            if foot is not None:
+                self.state.next_batch = foot.batch
+                return
 
     def _damaged_head(
         self, path: str, data: bytes, offset: int, segment: int
@@ -300,12 +321,13 @@ class _Reader:
     def finish(self) -> None:
         """Decide about damage at the end, and cut the front."""
         state = self.state
+        if not self.known_salt and state.segments[0][0] > 1:
+            # A later segment is the first only when some batch behind it was durable.
+            path = f"{self.directory}/{segment_name(state.segments[0][0])}"
+            found = self.damage or (path, 0, "its batches are missing")
+            raise CorruptionError(*found)
         if self.damage is not None:
             self._doubt_or_cut()
-        elif not self.known_salt and state.segments[0][0] > 1:
-            # A later segment is the first only when it held a durable batch.
-            path = f"{self.directory}/{segment_name(state.segments[0][0])}"
-            raise CorruptionError(path, 0, "its batches are missing")
         if state.doubt is not None and state.doubt <= self._last():
             state.doubt = None
         drop = state.base_index + 1 - self.log_first

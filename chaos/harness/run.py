@@ -220,6 +220,7 @@ class Harness:
                 load.next_acknowledgement(killed_s, PROGRESS_SECONDS_MAX)
             )
             await cluster.reap(victims)
+            gone_s = self.clock.now()
             for number, node in zip(numbers, victims, strict=True):
                 pause_s = round_.pauses_s[number]
                 group.create_task(self._bring_back(cluster, node, pause_s, history))
@@ -234,6 +235,7 @@ class Harness:
             at_s=round(killed_s, 3),
             overlapped=overlapped,
             gap_ms=round((acknowledged.result() - killed_s) * 1000, 1),
+            dying_ms=round((gone_s - killed_s) * 1000, 1),
             down_ms=round((back_s - killed_s) * 1000, 1),
         )
         self.results.append(result)

@@ -48,6 +48,8 @@ class RoundResult(msgspec.Struct, frozen=True):
     overlapped: int
     # From the kill to the first acknowledgement of a write that began after it.
     gap_ms: float
+    # From the kill until the processes were gone: one that waits for its disk can't go.
+    dying_ms: float
     # From the kill until the last victim answered again.
     down_ms: float
 

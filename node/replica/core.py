@@ -257,7 +257,7 @@ class Replica:
         self.stopping = True
         self.writes.refuse_waiting(ErrorCode.STOPPING, "this node is shutting down")
         self.writes.leadership_lost()
-        for member in {to for to, _ in self.writes.forwarded.values()}:
+        for member in sorted({to for to, _ in self.writes.forwarded.values()}):
             self.writes.link_lost(member)
         self.reads.refuse_all(ErrorCode.STOPPING, "this node is shutting down")
         return self._take_replies()

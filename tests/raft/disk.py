@@ -31,6 +31,7 @@ class Disk:
     def __init__(self, snapshot: SnapshotMark, hard_state: HardState) -> None:
         self.snapshot = snapshot
         self._first = hard_state
+        self._doubt: tuple[int, int] | None = None
         self.entries: tuple[Entry, ...] = ()
         self.batches: list[_Batch] = []
         self.damaged = False
@@ -53,7 +54,7 @@ class Disk:
 
     def recover(self) -> Recovered:
         """Read everything back, and go on from it as the new beginning."""
-        hard_state, doubt = self._first, None
+        hard_state, doubt = self._first, self._doubt
         log = {entry.index: entry for entry in self.entries}
         last_damaged = self.batches[-1] if self.damaged else None
         for batch in self.batches:
@@ -64,7 +65,7 @@ class Disk:
                 doubt = batch.doubt
                 _replay(log, batch.persist)
         entries = self._after_snapshot(log)
-        self._first, self.entries = hard_state, entries
+        self._first, self.entries, self._doubt = hard_state, entries, doubt
         self.batches.clear()
         self.damaged = False
         return Recovered(hard_state, entries, doubt)

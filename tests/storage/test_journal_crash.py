@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from quorate.storage.errors import JournalFailed
+from quorate.storage.errors import CorruptionError, JournalFailed
 from quorate.storage.journal import Journal
 from quorate.storage.journal_format import BLOCK_BYTES, segment_name
 from quorate.storage.memory_env import Crashed, Kind, MemoryEnv, Operation
@@ -295,3 +295,51 @@ def test_a_first_boot_may_fail_at_any_operation_with_any_salt() -> None:
             again = Journal.open(disk, DIRECTORY, OPTIONS, SALT + 2)[1]
             assert again.last_index == recovered.last_index + 1
             assert again.last_index >= state.last_index + 1
+
+
+@pytest.mark.parametrize("second_at", [None, 70, 150])
+@pytest.mark.parametrize("first_at", [70, 150])
+def test_a_damaged_segment_may_be_the_first_one_left(
+    first_at: int, second_at: int | None
+) -> None:
+    """Story: the state machine found it. A segment held nothing but a torn batch, the
+    next one's batch said so; then the front was reclaimed, and the power failed between
+    the removals. The torn batch was now the first of all and was taken for a durable
+    one. (70: damaged in the head, known by the foot; 150: the other way round.)
+    """
+    env = new_disk()
+    journal, _ = open_journal(env)
+    full = [entry(1, bytes(3 * BLOCK_BYTES))]
+    persist(journal, batch(1, full), batch(2, [entry(2)], term=2))
+    for name, at in ((segment_name(2), first_at), (segment_name(3), second_at)):
+        if at is None:
+            continue
+        env.flip_bit(f"{DIRECTORY}/{name}", at, 0)
+        env.kill()
+        journal, state = open_journal(env)
+        assert state.doubt is not None
+        persist(journal, batch(2, [entry(3)], term=3))
+    env.sync_directory(DIRECTORY)
+    reset = batch(9, [entry(4)], term=4, reset=(8, 4))
+    persist(journal, reset)
+    state = State().after(reset)
+    seen: set[int] = set()
+    for disk in env.crash_states(tear=True):
+        seen.add(len(disk.list(DIRECTORY)))
+        assert open_journal(disk)[1] == state
+    assert len(seen) >= 2
+
+
+def test_a_damaged_segment_with_nothing_behind_it_is_corruption() -> None:
+    """It is the first one, so those before it were reclaimed: its batch was durable."""
+    for at in (70, 150):
+        env = new_disk()
+        journal, _ = open_journal(env)
+        for index in range(1, 6):
+            persist(journal, batch(index, [entry(1)], base=(index - 1, 1)))
+        env.kill()
+        assert segment_name(1) not in env.list(DIRECTORY)
+        env.flip_bit(f"{DIRECTORY}/{segment_name(2)}", at, 0)
+        with pytest.raises(CorruptionError) as caught:
+            recover(env)
+        assert caught.value.path == f"{DIRECTORY}/{segment_name(2)}"

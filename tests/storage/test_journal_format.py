@@ -88,7 +88,7 @@ def test_what_was_encoded_is_decoded() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_entries_that_are_not_exactly_so_many_are_refused(count: int) -> None:
-    with pytest.raises(ValueError, match="early|after"):
+    with pytest.raises(ValueError, match=r"early|after"):
         decode_entries(encode_entries(ENTRIES), 7, count)
 
 

@@ -23,7 +23,7 @@ from quorate.node.launcher import (
     create_cluster,
 )
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 POLL_S = 0.01
 QUORATE = COMMAND
 

@@ -35,14 +35,15 @@ async def running(local: LocalNode, faults: Faults) -> AsyncGenerator[Node]:
     """A cluster of one voter in this event loop, once it leads."""
     config = load_config(local.directory / "quorate.toml", {})
     async with Node(config, FailingEnv(faults)) as node:
-        await until(lambda: node.ready() is None)
+        await until(node, lambda: node.ready() is None)
         yield node
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(node: Node, condition: Callable[[], bool]) -> None:
+    """Look after each turn of the node until the condition holds."""
     async with asyncio.timeout(DEADLINE_S):
         while not condition():
-            await asyncio.sleep(POLL_S)
+            await node.loop.turned()
 
 
 async def test_the_first_failed_sync_ends_the_node_and_is_never_retried(
@@ -104,7 +105,7 @@ async def test_little_free_space_refuses_writes_but_no_reads(tmp_path: Path) -> 
     async with running(local, faults) as node, AsyncClient(str(local.client)) as client:
         assert await client.put("a", "before") == 2
         faults.free_bytes = 1 * MIB
-        await until(lambda: node.replica.no_space)
+        await until(node, lambda: node.replica.no_space)
         assert node.ready() == "the disk is full"
         for _ in range(3):
             with pytest.raises(NoSpace):
@@ -113,7 +114,7 @@ async def test_little_free_space_refuses_writes_but_no_reads(tmp_path: Path) -> 
         assert entry is not None
         assert entry.value == b"before"
         faults.free_bytes = None
-        await until(lambda: node.ready() is None)
+        await until(node, lambda: node.ready() is None)
         assert await client.put("a", "after") == 3
 
 
@@ -143,7 +144,7 @@ async def test_a_journal_that_gets_no_new_segment_waits_for_space_and_goes_on(
         faults.no_new_segments = False
         # What was proposed before is neither lost nor done twice.
         assert await waiting == accepted + 1
-        await until(lambda: node.ready() is None)
+        await until(node, lambda: node.ready() is None)
         assert await client.put("a", "after") == accepted + 2
 
 
@@ -154,6 +155,13 @@ def mount_is_allowed(directory: Path) -> bool:
     except FileNotFoundError:
         return False
     return done.returncode == 0
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full: this ends with an error."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(MIB))
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])
@@ -177,10 +185,8 @@ def test_a_full_disk_on_one_node_refuses_writes_until_there_is_space(
         node = cluster.leader() if role == "leader" else cluster.followers()[0]
         assert node.request("PUT", "/v1/kv/a", b"before").status == 200
         ballast = Path(f"/proc/{node.pid}/root{node.data}/ballast")
-        with ballast.open("wb") as file, pytest.raises(OSError, match="No space"):
-            while True:
-                file.write(bytes(MIB))
-                file.flush()
+        with pytest.raises(OSError, match="No space"):
+            fill(ballast)
         wait_for(lambda: "the disk is full" in node.log(), "the node to notice")
         refused = node.request_once("PUT", "/v1/kv/a", b"refused")
         assert (refused.status, refused.problem) == (507, ("no_space", "not_applied"))

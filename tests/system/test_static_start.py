@@ -1,6 +1,7 @@
 """Three machines' start by hand, as docs/operations.md describes it."""
 
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,12 @@ def quorate(*arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def put(endpoints: str, value: str) -> bool:
+    """Try to write once; at first nobody listens."""
+    command = [*QUORATE, "put", endpoints, "a", value]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_a_cluster_whose_files_were_written_by_hand_starts_and_starts_again(
@@ -50,18 +57,7 @@ def test_a_cluster_whose_files_were_written_by_hand_starts_and_starts_again(
             for folder in folders
         ]
         try:
-            # The first tries come before anybody listens.
-            wait_for(
-                lambda: (
-                    subprocess.run(
-                        [*QUORATE, "put", endpoints, "a", value],
-                        capture_output=True,
-                        check=False,
-                    ).returncode
-                    == 0
-                ),
-                "a write",
-            )
+            wait_for(partial(put, endpoints, value), "a write")
             for port in clients:
                 one = f"--endpoints=127.0.0.1:{port}"
                 got = quorate("get", one, "--timeout=30s", "--print-value-only", "a")
@@ -86,17 +82,7 @@ def test_a_cluster_of_one_is_born_by_init(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     ) as node:
         try:
-            wait_for(
-                lambda: (
-                    subprocess.run(
-                        [*QUORATE, "put", where, "a", "b"],
-                        capture_output=True,
-                        check=False,
-                    ).returncode
-                    == 0
-                ),
-                "a write",
-            )
+            wait_for(partial(put, where, "b"), "a write")
             assert quorate("get", where, "--print-value-only", "a") == "b\n"
         finally:
             node.terminate()

@@ -22,7 +22,7 @@ from quorate.cli import group
 
 Event = Started | Moment | RoundResult
 VIOLATION = Violation("lost write", "chaos/w001/0000", "counter 2", "nothing via n3")
-ROUND = RoundResult(1, "kill-leader", ("n2",), True, 1.5, 9, 81.25, 900.0)
+ROUND = RoundResult(1, "kill-leader", ("n2",), True, 1.5, 9, 81.25, 300.4, 900.0)
 
 
 class FakeHarness:
@@ -130,6 +130,7 @@ def test_each_round_and_the_summary_are_printed_without_a_live_line(
 ) -> None:
     result = run("--seed", "5")
     assert "kill-leader  n2 (leader)     writes again after    81.2 ms" in result.output
+    assert "all up after   900.0 ms (dead only after 300 ms)" in result.output
     assert "| acknowledged                   | 120" in result.output
     assert "| gap after leader kills, median | 81.2 ms" in result.output
     assert "agreed: 3 nodes at index 130" in result.output

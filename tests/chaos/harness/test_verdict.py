@@ -23,7 +23,7 @@ def result(
     gap_ms: float = 50.0,
 ) -> RoundResult:
     return RoundResult(
-        number, kind, victims, leader_hit, 1.0, overlapped, gap_ms, 900.0
+        number, kind, victims, leader_hit, 1.0, overlapped, gap_ms, 4.0, 900.0
     )
 
 

@@ -4,7 +4,13 @@ from collections.abc import Iterable
 
 from quorate.node.database import CheckpointReader, Database, header_of
 from quorate.node.database.checkpoint import write_checkpoint
-from quorate.raft import COMMAND, Configuration, Entry, encode_configuration
+from quorate.raft import (
+    COMMAND,
+    NOOP,
+    Configuration,
+    Entry,
+    encode_configuration,
+)
 from quorate.wire import (
     EnvelopeKind,
     encode_delete,
@@ -45,3 +51,20 @@ def read_checkpoint(pieces: Iterable[bytes], cluster_id: int = CLUSTER) -> Datab
 
 def records_of(database: Database) -> list[tuple[bytes, bytes]]:
     return list(database.store.view().records())
+
+
+def history() -> list[Entry]:
+    """Puts, deletes, conditions that hold and that do not, on few keys."""
+    entries: list[Entry] = []
+    for index in range(1, 120):
+        key = b"key %d" % (index * 7 % 11)
+        match index % 5:
+            case 0:
+                entries.append(delete(index, key))
+            case 1:
+                entries.append(put(index, key, b"%d" % index, index % 3))
+            case 2:
+                entries.append(Entry(index, 1, NOOP, b""))
+            case _:
+                entries.append(put(index, key, b"%d" % index * index))
+    return entries

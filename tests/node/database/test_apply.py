@@ -11,7 +11,7 @@ from quorate.node.database import Applied, Database
 from quorate.raft import CONFIGURATION, NOOP, Entry
 from quorate.wire import ErrorCode, ProtocolError, Record, encode_put
 
-from .support import command, delete, put, records_of
+from .support import command, delete, history, put, records_of
 
 
 def applied(entries: Sequence[Entry]) -> tuple[Database, list[Applied]]:
@@ -94,23 +94,6 @@ def test_noops_and_configurations_only_move_the_applied_index() -> None:
     assert database.store.applied_index == 2
     assert database.revision == 1
     assert database.state_hash() != before
-
-
-def history() -> list[Entry]:
-    """Puts, deletes, conditions that hold and that do not, on few keys."""
-    entries: list[Entry] = []
-    for index in range(1, 120):
-        key = b"key %d" % (index * 7 % 11)
-        match index % 5:
-            case 0:
-                entries.append(delete(index, key))
-            case 1:
-                entries.append(put(index, key, b"%d" % index, index % 3))
-            case 2:
-                entries.append(Entry(index, 1, NOOP, b""))
-            case _:
-                entries.append(put(index, key, b"%d" % index * index))
-    return entries
 
 
 def test_the_borders_of_batches_make_no_difference() -> None:
@@ -237,26 +220,27 @@ def test_an_empty_state_has_the_sum_zero_again() -> None:
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
+from hashlib import sha256
 from quorate.node.database import Database
-from {package}.test_apply import history
-from {package}.support import checkpoint_of
+from database.support import checkpoint_of, history
 database = Database()
 results = database.apply(history())
-print(database.state_hash(), hash(checkpoint_of(database)) and "", results)
+print(database.state_hash(), sha256(checkpoint_of(database)).hexdigest(), results)
 """
+FOLDER = str(Path(__file__).resolve().parents[1])
 
 
 def test_another_process_with_another_hash_seed_comes_to_the_same() -> None:
     """I-33: nothing of a process (hash seeds, zone, locale) gets into the state."""
     outputs: set[str] = set()
-    for seed, zone in (("0", "UTC"), ("1", "Asia/Kathmandu"), ("4242", "UTC")):
+    for seed, zone in (("1", "UTC"), ("4242", "Asia/Kathmandu")):
         environment = os.environ | {
             "PYTHONHASHSEED": seed,
             "TZ": zone,
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
         run = subprocess.run(
-            [sys.executable, "-c", SCRIPT.format(package="database"), FOLDER],
+            [sys.executable, "-c", SCRIPT, FOLDER],
             env=environment,
             capture_output=True,
             text=True,
@@ -265,6 +249,3 @@ def test_another_process_with_another_hash_seed_comes_to_the_same() -> None:
         outputs.add(run.stdout)
     assert len(outputs) == 1
     assert applied(history())[0].state_hash() in outputs.pop()
-
-
-FOLDER = str(Path(__file__).resolve().parents[1])

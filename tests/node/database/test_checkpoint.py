@@ -6,7 +6,11 @@ from hashlib import blake2b, sha256
 import msgspec
 import pytest
 from quorate.node.database import CheckpointReader, DamagedCheckpoint, Database, Header
-from quorate.node.database.checkpoint import BLOCK_BYTES
+from quorate.node.database.checkpoint import (
+    BLOCK_BYTES,
+    header_of,
+    write_checkpoint,
+)
 
 from .support import (
     CLUSTER,
@@ -168,8 +172,6 @@ def test_a_checkpoint_of_another_cluster_is_refused_at_its_header() -> None:
 
 def resealed(database: Database, **changes: int | bytes) -> bytes:
     """A checkpoint with another header, all its checksums right."""
-    from quorate.node.database.checkpoint import header_of, write_checkpoint
-
     wanted = header_of(CLUSTER, CONFIGURATION, database.meta(), database.store.count())
     wanted = msgspec.structs.replace(wanted, **changes)
     return b"".join(write_checkpoint(wanted, database.store.view()))

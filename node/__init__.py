@@ -1,0 +1,1 @@
+"""One process: the cores (replica, database) and the shells around them."""

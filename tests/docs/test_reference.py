@@ -1,0 +1,383 @@
+"""Tables of the documents against the code: in both directions, row by row."""
+
+import ast
+import asyncio
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from quorate.chaos.simulator import faults, mutants
+from quorate.node import config, peer_wire, process
+from quorate.node.api import errors, http
+from quorate.node.api.connections import ClientPort
+from quorate.node.api.exposition import Exposition
+from quorate.node.api.options import ApiOptions
+from quorate.node.api.service import Sink
+from quorate.node.api.status import status_json
+from quorate.node.pid_file import LIFELINE
+from quorate.node.statistics import PeerStatistics, Statistics
+from quorate.wire.errors import ERROR_TRAITS, ErrorCode
+
+from .markdown import ROOT, read, rows, section, spans
+
+_TICKED = re.compile(r"`([^`]+)`")
+
+
+def ticked(cell: str) -> list[str]:
+    return _TICKED.findall(cell)
+
+
+# -- error codes -------------------------------------------------------------------
+
+
+def documented_codes(text: str) -> dict[str, tuple[int, bool]]:
+    """Rows of a code, its HTTP status, and whether to retry."""
+    return {
+        ticked(row[0])[0]: (int(row[1]), row[2] == "yes")
+        for row in rows(text)
+        if len(row) == 4 and row[2] in ("yes", "no")
+    }
+
+
+def test_the_error_codes_of_the_http_api_are_those_of_the_code() -> None:
+    expected = {code.name.lower(): tuple(t) for code, t in ERROR_TRAITS.items()}
+    expected |= errors.HTTP_PROBLEMS
+    assert documented_codes(read("docs/http-api.md")) == expected
+
+
+def test_the_error_codes_of_the_formats_are_those_of_the_code() -> None:
+    found = {
+        (int(row[0]), row[1], int(row[2]), row[3] == "yes")
+        for row in rows(read("docs/formats.md"))
+        if len(row) == 5 and row[3] in ("yes", "no")
+    }
+    expected = {
+        (code.value, code.name.lower(), *ERROR_TRAITS[code]) for code in ErrorCode
+    }
+    assert found == expected
+
+
+# -- configuration -----------------------------------------------------------------
+
+
+def test_every_key_of_the_configuration_is_documented_with_its_default() -> None:
+    found = {
+        ticked(row[0])[0]: (ticked(row[1])[0], row[2])
+        for row in rows(read("docs/configuration.md"))
+        if len(row) == 4
+    }
+    keys = {str(key): key for key in config._keys()}
+    assert found.keys() == keys.keys()
+    for name, (variable, default) in found.items():
+        assert variable == keys[name].variable
+        if name == "name":
+            assert default == "none, needed"
+        else:
+            assert default == f"`{as_toml(keys[name].default)}`", name
+
+
+def as_toml(value: object) -> str:
+    return "[]" if value == () else config._toml(value)
+
+
+def test_every_environment_variable_that_is_named_exists() -> None:
+    text = read("docs/configuration.md")
+    named = {word for span in spans(text) for word in re.findall(r"QUORATE_\w+", span)}
+    others = {LIFELINE, process.HOLD_BACK, *command_line_variables()}
+    assert named == config.environment_names() | others
+
+
+def command_line_variables() -> set[str]:
+    """Those that options of the command line read."""
+    from quorate.cli import certs, group
+
+    parameters = [*group.params, *certs.init.params]
+    return {str(p.envvar) for p in parameters if p.envvar is not None}
+
+
+# -- HTTP --------------------------------------------------------------------------
+
+
+def test_every_route_is_documented_and_exists() -> None:
+    text = read("docs/http-api.md")
+    table = {
+        ticked(row[0])[0]: row[1]
+        for row in rows(text)
+        if len(row) == 3 and row[1].startswith("GET, HEAD")
+    }
+    keys = "/v1/kv/"
+    single = ", ".join(("GET", "HEAD", "PUT", "DELETE"))
+    assert sorted(single.split(", ")) == sorted(http.METHODS)
+    expected = dict.fromkeys(http._OPERATIONS, "GET, HEAD")
+    expected |= {keys: "GET, HEAD", f"{keys}{{key}}": single}
+    assert table == expected
+
+
+def test_every_route_that_any_document_shows_exists() -> None:
+    for path in ("README.md", "docs/http-api.md", "docs/operations.md"):
+        for route in re.findall(r"127\.0\.0\.1:74\d\d(/[^\s'`]*)", read(path)):
+            plain = route.partition("?")[0]
+            assert plain.startswith("/v1/kv/") or plain in http._OPERATIONS, route
+
+
+def test_every_query_parameter_is_documented() -> None:
+    from quorate.node.api import http_keys
+
+    text = read("docs/http-api.md")
+    one = " ".join(row[0] for row in rows(section(text, "`GET /v1/kv/{key}`")))
+    many = " ".join(row[0] for row in rows(section(text, "`GET /v1/kv/`")))
+    read_only = {"consistency", "max_staleness", "min_revision", "timeout", "key64"}
+    documented = set(ticked(one)) - response_headers(text)
+    assert documented == http_keys._GET == read_only
+    # A list that is given key64 is a get.
+    assert set(ticked(many)) == http_keys._LIST - {"key64"}
+    for method in ("PUT", "DELETE"):
+        own = section(text, f"`{method} /v1/kv/{{key}}`")
+        line = own.partition("Parameters: ")[2].partition(".")[0]
+        assert set(ticked(line)) == http_keys._WRITE
+
+
+def response_headers(text: str) -> set[str]:
+    table = rows(section(text, "`GET /v1/kv/{key}`"))
+    return {name for row in table for name in ticked(row[0]) if name[0].isupper()}
+
+
+def test_every_field_of_the_status_is_documented() -> None:
+    table = list(rows(section(read("docs/http-api.md"), "`GET /v1/status`")))
+    named = {name for row in table for name in ticked(row[0])}
+    document: dict[str, object] = msgspec.json.decode(status_json(Statistics()))
+    assert named == document.keys()
+    peer = next(row for row in table if row[0] == "`peers`")
+    assert set(ticked(peer[1])) == set(PeerStatistics.__struct_fields__)
+
+
+# -- metrics -----------------------------------------------------------------------
+
+
+class _Idle:
+    """A node that does nothing but have figures."""
+
+    def submit(
+        self, sink: Sink, request_id: int, kind: int, body: bytes, timeout_ms: int
+    ) -> None:
+        raise AssertionError("no request is made here")
+
+    def statistics(self) -> Statistics:
+        return Statistics(peers=[PeerStatistics(member_id="1")])
+
+    def ready(self) -> str | None:
+        return None
+
+
+async def test_every_metric_is_documented_and_exposed() -> None:
+    options = ApiOptions(cluster_id=1, member_id=1, name="n1", version="0")
+    port = ClientPort(_Idle(), options, asyncio.get_running_loop())
+    text = Exposition(port).text().decode()
+    exposed: set[str] = set()
+    for family in text_string_to_metric_families(text):
+        ending = {"counter": "_total"}.get(family.type, "")
+        exposed.add(family.name + ending)
+    ours = {name for name in exposed if name.startswith("quorate_")}
+    table = section(read("docs/operations.md"), "Metrics")
+    documented = {name for row in rows(table) for name in ticked(row[0])}
+    assert documented == ours
+    others = {name.partition("_")[0] for name in exposed - ours}
+    assert others <= {"process", "python"}
+
+
+# -- formats -----------------------------------------------------------------------
+
+
+def peer_messages() -> dict[int, list[str]]:
+    """The documented layouts: kind, then name and fields (`field: type`)."""
+    text = section(read("docs/formats.md"), "6. The peer protocol")
+    found: dict[int, list[str]] = {}
+    for kind, name, payload in (row for row in rows(text) if len(row) == 3):
+        if kind.isdigit():
+            fields = ticked(payload)[0].split(", ") if "`" in payload else []
+            found[int(kind)] = [name, *fields]
+    return found
+
+
+def test_the_layouts_of_fixed_peer_messages_are_those_of_the_code() -> None:
+    documented = peer_messages()
+    for cls, (kind, layout) in peer_wire._FIXED.items():
+        name, *fields = documented.pop(kind)
+        assert name == cls.__name__
+        plain = [field.partition(":")[0] for field in fields]
+        assert plain == list(cls.__struct_fields__)
+        letters = "".join("?" if field.endswith(": truth") else "Q" for field in fields)
+        assert layout.format == "<" + letters
+    variable = {
+        "AppendEntries": peer_wire._KIND_APPEND,
+        "InstallSnapshot": peer_wire._KIND_SNAPSHOT,
+        "EntriesReply": peer_wire._KIND_ENTRIES,
+        "ForwardRequest": peer_wire._KIND_FORWARD,
+        "ForwardReply": peer_wire._KIND_FORWARD_REPLY,
+        "Goodbye": peer_wire.GOODBYE_KIND,
+    }
+    assert {fields[0]: kind for kind, fields in documented.items()} == variable
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout"),
+    [
+        (peer_wire._KIND_APPEND, peer_wire._APPEND),
+        (peer_wire._KIND_SNAPSHOT, peer_wire._SNAPSHOT),
+        (peer_wire._KIND_ENTRIES, peer_wire._ENTRIES),
+        (peer_wire._KIND_FORWARD, peer_wire._FORWARD),
+        (peer_wire._KIND_FORWARD_REPLY, peer_wire._FORWARD_REPLY),
+    ],
+)
+def test_the_heads_of_other_peer_messages_are_those_of_the_code(
+    kind: int, layout: "peer_wire.struct.Struct"
+) -> None:
+    # The last field is the part of variable length.
+    fields = peer_messages()[kind][1:-1]
+    letters = {"u8": "B", "u32": "I", "": "Q"}
+    found = "".join(letters[field.partition(": ")[2]] for field in fields)
+    assert layout.format == "<" + found
+
+
+def test_the_sizes_of_the_journals_head_and_foot_are_those_of_the_code() -> None:
+    from quorate.storage import journal_format
+
+    text = section(read("docs/formats.md"), "4. The journal")
+    found = {
+        name: sum(int(bits) // 8 for bits in re.findall(r"\bu(8|16|32|64)\b", grammar))
+        for name, grammar in re.findall(
+            r"^    (head|foot) +=((?:.+\n)(?: {10,}.+\n)*)", text, re.MULTILINE
+        )
+    }
+    assert found == {
+        "head": journal_format.HEAD_BYTES,
+        "foot": journal_format.FOOT_BYTES,
+    }
+
+
+# -- invariants --------------------------------------------------------------------
+
+
+def invariants() -> dict[int, list[str]]:
+    """The table's rows by number: what, simulator, tests."""
+    table = rows(section(read("docs/testing.md"), "The invariants"))
+    numbered = [row for row in table if row[0].startswith("I-")]
+    found = {int(row[0].removeprefix("I-")): row[1:] for row in numbered}
+    assert len(found) == len(numbered), "a number stands there twice"
+    return found
+
+
+def sources(folder: str) -> str:
+    return "\n".join(p.read_text() for p in sorted((ROOT / folder).rglob("*.py")))
+
+
+def test_every_invariant_has_one_row() -> None:
+    assert list(invariants()) == list(range(1, 83))
+
+
+def test_the_tests_that_the_invariants_name_exist() -> None:
+    for number, (_, _, tests) in invariants().items():
+        paths = [name for name in ticked(tests) if name.startswith("tests/")]
+        assert paths or tests.startswith("not yet"), f"I-{number}"
+        for name in paths:
+            path, _, function = name.partition("::")
+            assert (ROOT / path).is_file(), f"I-{number}: {path}"
+            if function:
+                assert function in functions(ROOT / path), f"I-{number}: {name}"
+
+
+def functions(path: Path) -> set[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    tree = ast.walk(ast.parse(path.read_text()))
+    return {node.name for node in tree if isinstance(node, kinds)}
+
+
+def test_the_checkers_that_the_invariants_name_exist_and_all_are_named() -> None:
+    looked_for = re.findall(r'fail\(\s*"I-(\d+)"', sources("chaos/simulator"))
+    named = {n for n, row in invariants().items() if row[1].startswith("checker")}
+    assert named == {int(number) for number in looked_for}
+
+
+def test_every_mutant_stands_in_the_row_of_the_rule_that_it_breaks() -> None:
+    table = invariants()
+    text = read("docs/testing.md")
+    named = {name for row in table.values() for name in ticked(row[1])}
+    assert named <= mutants.MUTANTS.keys()
+    for name, mutant in mutants.MUTANTS.items():
+        assert f"`{name}`" in text, name
+        number = re.match(r"I-(\d+)", mutant.breaks)
+        if number is not None:
+            assert name in ticked(table[int(number[1])][1]), name
+
+
+def test_what_tests_mention_is_not_called_missing() -> None:
+    mentioned = {int(n) for n in re.findall(r"\bI-(\d+)", sources("tests/raft"))}
+    for number in mentioned:
+        assert not invariants()[number][2].startswith("not yet"), f"I-{number}"
+
+
+def test_the_faults_of_the_simulator_are_documented() -> None:
+    table = rows(section(read("docs/testing.md"), "The simulator"))
+    named = {name for row in table if len(row) == 2 for name in ticked(row[0])}
+    assert named == set(faults.KINDS)
+
+
+# -- the map -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "docs/testing.md"])
+def test_files_and_folders_that_the_map_names_exist(name: str) -> None:
+    shape = re.compile(r"[a-z_]+(/[a-z_]+)*(/|\.py|\.txt)")
+    paths = [span for span in spans(read(name)) if shape.fullmatch(span)]
+    assert len(paths) > 10
+    for path in paths:
+        anywhere = "/" not in path and any(ROOT.glob(f"*/**/{path}"))
+        assert (ROOT / path).exists() or anywhere, path
+
+
+def test_the_threads_that_the_map_names_are_started() -> None:
+    named = {span for span in spans(read("ARCHITECTURE.md")) if "quorate-" in span}
+    code = sources("node") + sources("client")
+    assert named
+    for name in named:
+        assert f'"{name}"' in code, name
+
+
+def test_messages_in_the_trouble_table_are_said_by_the_code() -> None:
+    """What a node says when it does not start: the words between the varying parts."""
+    table = rows(section(read("docs/operations.md"), "When a node does not start"))
+    said = joined_strings("node", "storage", "cli")
+    missing: list[str] = []
+    for row in table:
+        for message in ticked(row[0]):
+            parts = re.split(
+                r"…|reason|KEY|ACTION|FILE|\bN\b|'n\d'|\bn\d\b|certs/\S+", message
+            )
+            for part in (part.strip(" :,'/") for part in parts):
+                # What the operating system says is not ours to compare.
+                if part not in said and part != "address already in use":
+                    missing.append(part)
+    assert not missing
+
+
+def joined_strings(*folders: str) -> str:
+    """All string constants, pieces of f-strings joined by nothing."""
+    found: list[str] = []
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    pieces = [v for v in node.values if isinstance(v, ast.Constant)]
+                    found.append("\0".join(str(piece.value) for piece in pieces))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return "\n".join(found)
+
+
+def test_public_names_are_in_the_readme() -> None:
+    import quorate
+
+    words = set(re.findall(r"\w+", read("README.md")))
+    assert {name for name in quorate.__all__ if name.endswith("Client")} <= words
