@@ -14,11 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from .. import __version__
 from ..raft import Configuration, InstallSnapshot, Options, Raft
-from ..storage.env import Env, RealEnv, read_file, write_file_durably
+from ..storage.env import Env, RealEnv
 from ..storage.journal import JournalOptions
 from ..wire import ErrorCode, Limits, RequestKind
 from .address import parse_address
@@ -27,19 +25,20 @@ from .api.options import ApiOptions
 from .api.service import Sink
 from .api.status import status_json
 from .config import NodeConfig
+from .figures import gather
 from .identity import LOCK_FILE, Identity, open_identity
 from .loop import ReplicaLoop
-from .peer_hello import BootPairs, HelloError, Introduction, Stream
+from .peer_hello import HelloError, Introduction
+from .peers_file import read_pairs, write_pairs
 from .replica import CheckpointJob, PeerMessage, Replica, ReplicaOptions, Request
 from .replica.requests import refuse
 from .snapshots import SnapshotReceiver, is_no_space, send_snapshot, write_job
 from .stable import Stable
-from .statistics import PeerStatistics, Statistics
+from .statistics import Statistics
 from .tls import client_context, own_identity, server_context
 from .transport import Session, Transport
 
 HAND_OVER_TIMEOUT_S = 2.0
-PEERS_FILE = "peers"
 
 logger = logging.getLogger("quorate.node")
 
@@ -105,7 +104,7 @@ class Node:
         self.identity = open_identity(env, config, certificate, nonce)
         self.cluster_id = self.identity.cluster_id
         self.member_id = self.identity.member_id
-        self.pairs = self._read_pairs()
+        self.pairs = read_pairs(env, config.data_dir)
         self.stable = Stable(env, config.data_dir, self.cluster_id, JournalOptions())
         salt = random.SystemRandom().getrandbits(64) or 1
         opened = self.stable.open(_bootstrap(self.identity), salt)
@@ -167,7 +166,6 @@ class Node:
             member_id=self.member_id,
             name=config.name,
             version=__version__,
-            endpoints=(config.client_url,),
             origins=config.client.origins,
             advertise=config.client_url,
             limits=_limits(config),
@@ -266,76 +264,12 @@ class Node:
         return None
 
     def statistics(self) -> Statistics:
-        replica, raft = self.replica, self.replica.raft
-        database, journal = replica.database, self.stable.journal
-        leader = raft.leader_id
-        leader_url = (
-            self.config.client_url
-            if leader == self.member_id
-            else self.urls.get(leader)
-        )
-        return Statistics(
-            name=self.config.name,
-            member_id=f"{self.member_id:016x}",
-            cluster_id=f"{self.cluster_id:016x}",
-            version=__version__,
-            role=self._role(),
-            leader=f"{leader:016x}" if leader else None,
-            leader_url=leader_url,
-            term=raft.term,
-            commit_index=raft.log.commit_index,
-            applied_index=raft.log.applied_index,
-            last_index=raft.log.last_index,
-            elections_started=replica.elections,
-            leader_changes=replica.leader_changes,
-            proposals=replica.writes.proposals,
-            proposals_failed=replica.writes.failed,
-            proposals_pending=replica.writes.count(),
-            read_index_rounds=replica.reads.round_count,
-            reads_pending=replica.reads.count(),
-            journal_syncs=journal.syncs if journal else 0,
-            journal_bytes=journal.bytes_written if journal else 0,
-            journal_size_bytes=journal.size_bytes if journal else 0,
-            journal_sync_seconds=self.loop.sync_seconds,
-            journal_sync_seconds_max=self.loop.sync_seconds_max,
-            checkpoints=self.checkpoints,
-            checkpoint_index=replica.checkpoint_index,
-            snapshots_sent=self.snapshots_sent,
-            snapshots_installed=replica.snapshots_installed,
-            disk_free_bytes=self.loop.free_bytes,
-            revision=database.revision,
-            keys=database.store.count(),
-            state_hash=database.state_hash(),
-            puts=database.puts,
-            deletes=database.deletes,
-            gets=replica.reads.gets,
-            requests_failed=self.loop.requests_failed,
-            connections=self.listener.connections,
-            refused_peers=self.refused_peers,
-            loop_lag_seconds_max=self.loop.lag_seconds_max,
-            uptime_seconds=time.monotonic() - self.started_s,
-            peers=[self._peer(member) for member in raft.configuration.members()],
-        )
+        return gather(self)
 
-    def _role(self) -> str:
-        raft = self.replica.raft
-        if raft.configuration.is_learner(self.member_id):
-            return "learner"
-        return "candidate" if raft.role.value == "pre_candidate" else raft.role.value
-
-    def _peer(self, member: int) -> PeerStatistics:
-        progress = self.replica.raft.progress.get(member)
-        link = self.transport.links.get((member, Stream.RAFT))
-        voter = (self.identity.voters or {}).get(member)
-        return PeerStatistics(
-            member_id=f"{member:016x}",
-            name=voter.name if voter else "",
-            connected=member == self.member_id or self.transport.connected(member),
-            match_index=progress.match_index if progress else 0,
-            sent_bytes=link.total_sent_bytes if link else 0,
-            received_bytes=self.transport.received_bytes(member),
-            send_failures=link.failures if link else 0,
-        )
+    def endpoints(self) -> tuple[str, ...]:
+        """The client URLs of the members that this one has met, its own first."""
+        own = self.config.client_url
+        return (own, *(url for url in self.urls.values() if url and url != own))
 
     # -- the transport's host ------------------------------------------------------
 
@@ -357,25 +291,17 @@ class Node:
     async def meet(self, who: Introduction) -> None:
         if self.pairs.check(who):
             self.pairs.record(who)
-            data = msgspec.msgpack.encode(self.pairs.pairs)
-            path = f"{self.config.data_dir}/{PEERS_FILE}"
+            pairs = dict(self.pairs.pairs)
             loop = asyncio.get_running_loop()
             try:
                 await loop.run_in_executor(
-                    self.executor, write_file_durably, self.env, path, data
+                    self.executor, write_pairs, self.env, self.config.data_dir, pairs
                 )
             except OSError as error:
                 if not is_no_space(error):
                     self._fail(error)
                 raise HelloError(f"its boot could not be recorded: {error}") from error
         self.urls[who.member_id] = who.client_url
-
-    def _read_pairs(self) -> BootPairs:
-        path = f"{self.config.data_dir}/{PEERS_FILE}"
-        if not self.env.exists(path):
-            return BootPairs()
-        data = read_file(self.env, path)
-        return BootPairs(msgspec.msgpack.decode(data, type=dict[int, tuple[int, int]]))
 
     def received(self, member: int, message: PeerMessage) -> None:
         if self.loop.stopped:

@@ -15,6 +15,7 @@ import sys
 from ..storage.env import Env, RealEnv
 from ..storage.errors import StorageError
 from ..storage.hold_back_env import HoldBackEnv
+from .api.errors import ParserMissing
 from .config import NodeConfig
 from .identity import IdentityError
 from .logs import start_logging
@@ -65,6 +66,7 @@ def _run(config: NodeConfig, env: Env) -> int:
         NotBootstrapped,
         OSError,
         StorageError,
+        ParserMissing,
         TlsError,
     ) as error:
         logger.critical("%s can't start: %s", config.name, error)

@@ -131,7 +131,10 @@ class Stable:
                     self.checkpoints, 0, "there is a journal but no checkpoint"
                 )
             if bootstrap is None:
-                raise NotBootstrapped(self.data_dir)
+                raise NotBootstrapped(
+                    f"{self.data_dir}: holds no replica, and this member was not"
+                    " among the first voters"
+                )
             return self._bootstrap(bootstrap)
         database, configuration = self._load(index)
         mark = SnapshotMark(index, database.applied_term, configuration)

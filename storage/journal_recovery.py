@@ -263,7 +263,8 @@ class _Reader:
 
         It can be the batch of an abandoned segment; `finish` refuses it if it is not.
         """
-        if self.known_salt or self.damage is not None or segment == 1:
+        first = self.state.segments[0][0]
+        if self.known_salt or self.damage is not None or first == 1:
             return
         found = self._head_at(path, data, 0, segment)
         if found is not None:

@@ -112,7 +112,7 @@ class NativeConnection(asyncio.Protocol):
             name=options.name,
             server=f"quorate/{options.version}",
             request_bytes_max=options.limits.request_bytes_max,
-            endpoints=options.endpoints,
+            endpoints=self._port.service.endpoints(),
         )
         self._transport.write(encode_server_hello(hello))
         if version == 0:

@@ -20,8 +20,6 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     member_id: int
     name: str
     version: str
-    # Client URLs of the cluster ("http://127.0.0.1:7400"); the first may be our own.
-    endpoints: tuple[str, ...] = ()
 
     # Who may ask from a browser, beside this node itself ("https://ui.example.com").
     origins: tuple[str, ...] = ()

@@ -39,6 +39,10 @@ class Service(Protocol):
         """Numbers of this moment; cheap enough for every scrape."""
         ...
 
+    def endpoints(self) -> tuple[str, ...]:
+        """Client URLs of the cluster that are known here, this node's own first."""
+        ...
+
     def ready(self) -> str | None:
         """None when this node serves requests, else why it does not."""
         ...

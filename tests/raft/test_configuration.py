@@ -3,6 +3,7 @@
 import pytest
 from quorate.raft import (
     CONFIGURATION,
+    AppendEntries,
     AppendEntriesReply,
     Configuration,
     Entry,
@@ -257,6 +258,31 @@ def test_the_others_learn_that_the_last_step_has_committed() -> None:
     for member in (2, 3):
         log = network.raft(member).log
         assert log.commit_index == log.last_index == raft.log.commit_index
+
+
+def test_a_removed_voter_campaigns_while_its_removal_has_not_committed() -> None:
+    """4.2.2: it alone has the last step, so nobody else can get its vote.
+
+    It needs the majority of the new voters, and does not count itself.
+    """
+    network = Network((1, 2))
+    raft = network.elect(1)
+    joint = _changed(raft, (2,))
+    network.loses = lambda message: (
+        isinstance(message, AppendEntries)
+        and any(entry.index > joint for entry in message.entries)
+    )
+    network.settle()
+    assert raft.configuration == Configuration((2,))
+    assert network.raft(2).configuration == Configuration((2,), outgoing=(1, 2))
+    network.crash(1)
+    network.heal()
+    network.restart(1)
+    network.tick(10 * ELECTION_TICKS)
+    assert network.leader() == 2
+    assert network.raft(2).configuration == Configuration((2,))
+    network.write(2, b"x")
+    assert network.nodes[2].commands == [b"x"]
 
 
 def test_a_leader_made_a_learner_steps_down_and_still_gets_the_log() -> None:

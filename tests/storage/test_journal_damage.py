@@ -256,6 +256,15 @@ def test_a_first_segment_that_was_zeroed_is_corruption() -> None:
     expect_corruption(env, segment_name(3))
 
 
+@pytest.mark.parametrize("at", [70, 150])
+def test_a_wiped_first_segment_is_not_made_good_by_a_torn_second_one(at: int) -> None:
+    env, _ = five_batches()
+    env.zero_range(path(FIRST), 0, OPTIONS.segment_bytes)
+    env.flip_bit(path(LAST), at, 0)
+    with pytest.raises(CorruptionError):
+        recover(env)
+
+
 def test_an_only_segment_that_was_zeroed_is_no_new_journal() -> None:
     """Story: without any batch it was taken for a fresh journal, and its replica for
     one that never voted. A segment is the first one only when it held a batch.

@@ -6,6 +6,7 @@ synced is `pending`: after a crash it is there, or not, or in doubt.
 
 import random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -203,4 +204,4 @@ class JournalMachine(RuleBasedStateMachine):
 JournalMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=25, deadline=None
 )
-TestJournal = JournalMachine.TestCase
+TestJournal = pytest.mark.slow(JournalMachine.TestCase)

@@ -16,7 +16,7 @@ from .harness import DEADLINE_S, QUORATE, Cluster, Running, surely, wait_for
 
 pytestmark = pytest.mark.slow
 
-FILES = 600
+FILES = 400
 
 
 def link_real_files(target: Path) -> int:
@@ -111,7 +111,7 @@ class Writers:
         self.errors: list[QuorateError] = []
         self.enough = False
 
-    async def run(self, per_node: int = 8) -> None:
+    async def run(self, per_node: int = 32) -> None:
         async with asyncio.TaskGroup() as group:
             for node in self.nodes:
                 for number in range(per_node):
@@ -147,7 +147,7 @@ async def test_a_leader_that_is_told_to_stop_loses_no_write_in_flight(
     async with asyncio.TaskGroup() as group:
         running = group.create_task(writers.run())
         try:
-            await until(lambda: len(writers.acknowledged) == 16, "writes")
+            await until(lambda: len(writers.acknowledged) == 64, "writes")
             term = await asyncio.to_thread(lambda: leader.status().term)
             assert await asyncio.to_thread(leader.process.stop) == 0
             after = await asyncio.to_thread(own.leader)
@@ -180,7 +180,7 @@ async def test_a_follower_that_missed_more_than_the_log_keeps_comes_by_snapshot(
     endpoints = ",".join(str(each.node.client) for each in rest)
     async with AsyncClient(endpoints, timeout=DEADLINE_S) as client:
         put = partial(surely_put, client)
-        for start in range(0, 140_000, 2_000):
+        for start in range(0, 72_000, 2_000):
             await asyncio.gather(*map(put, range(start, start + 2_000)))
 
     def forgotten() -> bool:
@@ -196,7 +196,7 @@ async def test_a_follower_that_missed_more_than_the_log_keeps_comes_by_snapshot(
     # It is a whole replica again: a majority with it alone serves.
     await asyncio.to_thread(rest[0].process.kill)
     answer = await asyncio.to_thread(away.request, "GET", "/v1/kv/key-4999")
-    assert answer.body == b"139999"
+    assert answer.body == b"71999"
 
 
 async def surely_put(client: AsyncClient, number: int) -> None:

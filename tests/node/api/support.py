@@ -50,7 +50,6 @@ OPTIONS = ApiOptions(
     member_id=0xA1,
     name="n1",
     version="0.1.0",
-    endpoints=("http://127.0.0.1:7400",),
 )
 
 SMALL_LIMITS = Limits(
@@ -104,6 +103,9 @@ class FakeService:
     def answer(self, asked: Asked) -> None:
         status, body = self._outcome(asked)
         asked.sink.reply(asked.request_id, asked.kind, status, body)
+
+    def endpoints(self) -> tuple[str, ...]:
+        return ("http://127.0.0.1:7400",)
 
     def statistics(self) -> Statistics:
         return Statistics(

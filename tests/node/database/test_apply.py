@@ -230,6 +230,7 @@ print(database.state_hash(), sha256(checkpoint_of(database)).hexdigest(), result
 FOLDER = str(Path(__file__).resolve().parents[1])
 
 
+@pytest.mark.slow
 def test_another_process_with_another_hash_seed_comes_to_the_same() -> None:
     """I-33: nothing of a process (hash seeds, zone, locale) gets into the state."""
     outputs: set[str] = set()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -142,4 +143,4 @@ class DatabaseMachine(RuleBasedStateMachine):
 DatabaseMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None
 )
-TestDatabase = DatabaseMachine.TestCase
+TestDatabase = pytest.mark.slow(DatabaseMachine.TestCase)

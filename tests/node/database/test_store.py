@@ -1,6 +1,6 @@
 """The store in memory: ordered, counted, and no larger than what is in it."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from quorate.node.database import MemoryStore
 
@@ -12,6 +12,7 @@ def footprint(store: MemoryStore) -> int:
     return len(store.ordered) + len(store.unordered)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(EFFECTS, KEYS, KEYS | st.none()), max_size=30))
 def test_it_is_a_sorted_dict(
     steps: list[tuple[dict[bytes, bytes | None], bytes, bytes | None]],

@@ -1,0 +1,40 @@
+"""The file of boot pairs that this node has met (docs/formats.md section 7).
+
+Law: a damaged file is an error for people to look at: without the pairs an old copy of
+a member's data directory could not be told from the member.
+
+    data/peers = crc32 u32 | body      body = msgpack map { member_id: [count, nonce] }
+"""
+
+from zlib import crc32
+
+import msgspec
+
+from ..storage.env import Env, read_file, write_file_durably
+from .identity import DamagedIdentity
+from .peer_hello import BootPairs
+
+FILE = "peers"
+_CRC_BYTES = 4
+
+
+def read_pairs(env: Env, data_dir: str) -> BootPairs:
+    """The pairs met so far; none at first. Raises DamagedIdentity, OSError."""
+    path = f"{data_dir}/{FILE}"
+    if not env.exists(path):
+        return BootPairs()
+    data = read_file(env, path)
+    body = data[_CRC_BYTES:]
+    if len(data) < _CRC_BYTES or crc32(body) != int.from_bytes(data[:4], "little"):
+        raise DamagedIdentity(f"{path}: damaged: its checksum is wrong")
+    try:
+        return BootPairs(msgspec.msgpack.decode(body, type=dict[int, tuple[int, int]]))
+    except msgspec.MsgspecError as error:
+        raise DamagedIdentity(f"{path}: damaged: {error}") from error
+
+
+def write_pairs(env: Env, data_dir: str, pairs: dict[int, tuple[int, int]]) -> None:
+    """Make the pairs durable, all of them at once. Raises OSError."""
+    body = msgspec.msgpack.encode(pairs)
+    data = crc32(body).to_bytes(_CRC_BYTES, "little") + body
+    write_file_durably(env, f"{data_dir}/{FILE}", data)
