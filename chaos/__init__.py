@@ -1,1 +1,1 @@
-"""Faults on purpose: whole clusters under a seed, and real processes under a harness."""
+"""Faults on purpose: clusters under a seed, and real processes under a harness."""

@@ -4,12 +4,14 @@ Law: a data directory belongs to one member of one cluster, for ever. The identi
 made once, by `init` or by a static start's voters; a directory that holds anything else
 but no identity is never given one (its data may be another member's), and a damaged
 identity is an error for people to look at, never a reason to begin anew. Each boot is
-counted durably before the node speaks: peers refuse a count that does not grow under
-another nonce, which is how an old copy of a directory is found out.
+counted durably before the node speaks, and its nonce is added to the history: peers
+refuse a history that does not hold the last boot that they have met, which is how an
+old copy of a directory is found out, however often it boots.
 
     data/identity = crc32 u32 | body        crc32 is that of body
     body          = msgpack map { "format": 1, "cluster_id": uint, "member_id": uint,
                     "name": str, "boot_count": uint, "boot_nonce": uint,
+                    "boot_history": bin (4 bytes a boot, the last 8,192 of them),
                     "voters": { member_id: { "name": str, "address": str } } | nil }
 
 `voters` is the first configuration of a cluster that this member was born with; nil
@@ -32,6 +34,7 @@ import msgspec
 from ..storage.env import Env, parent_of, read_file, write_file_durably
 from .address import is_name, parse_address
 from .config import NodeConfig
+from .peer_hello import HISTORY_BOOTS_MAX, HISTORY_NONCE_BYTES, short_nonce
 from .tls import Kind, PeerIdentity
 
 FORMAT = 1
@@ -82,6 +85,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: str
     boot_count: int = 0
     boot_nonce: int = 0
+    boot_history: bytes = b""
     voters: Mapping[int, Voter] | None = None
 
     def problem(self) -> str | None:
@@ -97,6 +101,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         nonce_fits = 0 < self.boot_nonce < 1 << 64 if self.boot_count else True
         if not nonce_fits or (self.boot_nonce != 0 and self.boot_count == 0):
             return "boot count and nonce do not go together"
+        count = min(self.boot_count, HISTORY_BOOTS_MAX)
+        if len(self.boot_history) != count * HISTORY_NONCE_BYTES:
+            return "boot count and history do not go together"
         return None if self.voters is None else _voters_problem(self)
 
 
@@ -189,7 +196,12 @@ def begin_boot(env: Env, directory: str, nonce: int) -> Identity:
     if identity.boot_count == BOOT_COUNT_MAX:
         raise DamagedIdentity(f"{directory}: no boots are left; replace this member")
     booted = msgspec.structs.replace(
-        identity, boot_count=identity.boot_count + 1, boot_nonce=nonce
+        identity,
+        boot_count=identity.boot_count + 1,
+        boot_nonce=nonce,
+        boot_history=(identity.boot_history + short_nonce(nonce))[
+            -HISTORY_BOOTS_MAX * HISTORY_NONCE_BYTES :
+        ],
     )
     write_file_durably(env, f"{directory}/{FILE}", encode_identity(booted))
     return booted

@@ -28,9 +28,16 @@ from .config import NodeConfig
 from .figures import gather
 from .identity import LOCK_FILE, Identity, open_identity
 from .loop import ReplicaLoop
-from .peer_hello import HelloError, Introduction
+from .peer_hello import HelloError, Introduction, Stream
 from .peers_file import read_pairs, write_pairs
-from .replica import CheckpointJob, PeerMessage, Replica, ReplicaOptions, Request
+from .replica import (
+    CheckpointJob,
+    ForwardRequest,
+    PeerMessage,
+    Replica,
+    ReplicaOptions,
+    Request,
+)
 from .replica.requests import refuse
 from .snapshots import SnapshotReceiver, is_no_space, send_snapshot, write_job
 from .stable import Stable
@@ -67,6 +74,7 @@ class Node:
         self.polite: set[int] = set()
         self.broken: set[int] = set()
         self.stopping = False
+        self.deaf = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -180,6 +188,9 @@ class Node:
         failed = self.failed is not None and self.failed.done()
         if not failed:
             await self._hand_over()
+            # From here on no forwarded request is taken: the goodbye says so.
+            self.deaf = True
+            self.loop.turn()
             self.transport.say_goodbye()
         for reply in self.replica.end():
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
@@ -202,7 +213,8 @@ class Node:
         if member:
             self.loop.plan_turn()
             await self._wait_while(lambda: self.replica.raft.is_leader)
-            logger.info("leadership was handed to %016x", member)
+            if not self.replica.raft.is_leader:
+                logger.info("leadership was handed over")
         # Forwarded writes of our own clients get their answers, within the bound.
         await self._wait_while(lambda: self.replica.writes.count() > 0)
 
@@ -282,6 +294,7 @@ class Node:
             self.identity.boot_nonce,
             self.config.name,
             self.config.client_url,
+            self.identity.boot_history,
         )
 
     def known_member(self, member: int) -> bool:
@@ -304,7 +317,7 @@ class Node:
         self.urls[who.member_id] = who.client_url
 
     def received(self, member: int, message: PeerMessage) -> None:
-        if self.loop.stopped:
+        if self.loop.stopped or (self.deaf and isinstance(message, ForwardRequest)):
             return
         self.broken.discard(member)
         self.loop.advance()
@@ -315,14 +328,15 @@ class Node:
         self.broken.discard(member)
         self.polite.discard(member)
 
-    def link_down(self, member: int, polite: bool) -> None:
-        if polite:
-            self.polite.add(member)
+    def link_down(self, member: int, stream: Stream, polite: bool) -> None:
+        if self.loop.stopped:
+            return
+        if stream is Stream.FORWARD:
+            self.replica.forwarding_ended(member, polite)
         else:
-            self.broken.add(member)
-        if not self.stopping:
+            (self.polite if polite else self.broken).add(member)
             self.replica.peer_lost(member)
-            self.loop.plan_turn()
+        self.loop.plan_turn()
 
     def link_refused(self, member: int) -> None:
         """Nobody listens where a broken link led: its process is gone."""

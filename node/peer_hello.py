@@ -19,7 +19,10 @@ import msgspec
 
 VERSION_MIN: Final = 1
 VERSION_MAX: Final = 1
-BODY_BYTES_MAX: Final = 4096
+BODY_BYTES_MAX: Final = 48 << 10
+# The last boots, by which a member proves that it is not an old copy of itself.
+HISTORY_BOOTS_MAX: Final = 8192
+HISTORY_NONCE_BYTES: Final = 4
 _MAGIC: Final = b"QPR"
 _HEAD = struct.Struct("<B3sBBH")
 HEAD_BYTES: Final = _HEAD.size
@@ -45,6 +48,7 @@ class Introduction(msgspec.Struct, frozen=True, array_like=True):
     boot_nonce: int
     name: str
     client_url: str
+    boot_history: bytes
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -124,8 +128,8 @@ def _introduction(body: bytes) -> Introduction:
 class BootPairs(msgspec.Struct):
     """The last boot pair of each member that this one has met (design: peers).
 
-    A count that is not higher under another nonce is an old copy of that member's data
-    directory: it has forgotten what the real one promised.
+    A member whose history does not hold the last boot that was met has an old copy of
+    its data directory, or a new one: it has forgotten what the real one promised.
     """
 
     pairs: dict[int, tuple[int, int]] = {}
@@ -136,15 +140,30 @@ class BootPairs(msgspec.Struct):
         pair = (who.boot_count, who.boot_nonce)
         if known == pair:
             return False
-        if known is not None and who.boot_count <= known[0]:
+        if known is not None and not _remembers(who, known):
             raise HelloError(
                 f"boot {who.boot_count} of member {who.member_id:016x} is an old copy:"
-                f" boot {known[0]} has been seen"
+                f" it does not remember boot {known[0]}, which has been met"
             )
         return True
 
     def record(self, who: Introduction) -> None:
         self.pairs[who.member_id] = (who.boot_count, who.boot_nonce)
+
+
+def short_nonce(nonce: int) -> bytes:
+    """What the history keeps of a boot: enough to tell two copies apart."""
+    return (nonce & 0xFFFFFFFF).to_bytes(HISTORY_NONCE_BYTES, "little")
+
+
+def _remembers(who: Introduction, known: tuple[int, int]) -> bool:
+    """Is the boot `known` part of its history, and before this one?"""
+    count, nonce = known
+    history = who.boot_history
+    start = len(history) - (who.boot_count - count + 1) * HISTORY_NONCE_BYTES
+    if who.boot_count <= count or start < 0:
+        return False
+    return history[start : start + HISTORY_NONCE_BYTES] == short_nonce(nonce)
 
 
 def check_introduction(

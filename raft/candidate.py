@@ -67,10 +67,24 @@ def start_election(raft: "Raft", transfer: bool) -> None:
 
 
 def _may_campaign(raft: "Raft") -> bool:
-    voter = raft.configuration.is_voter(raft.id)
     if raft.disk_stalled():
         return False
+    voter = _may_be_voter(raft)
     return rules.may_campaign(voter, raft.doubt is not None)
+
+
+def _may_be_voter(raft: "Raft") -> bool:
+    """A voter of the effective configuration, or of one that may still be the last.
+
+    Whoever was removed by an entry that has not committed may be the only one to have
+    it: nobody else could get its vote, so it must be able to lead once more (4.2.2).
+    """
+    for index, configuration in reversed(raft.configurations):
+        if configuration.is_voter(raft.id):
+            return True
+        if index <= raft.log.commit_index:
+            return False
+    return False
 
 
 def count_own_vote(raft: "Raft") -> None:

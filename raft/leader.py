@@ -210,6 +210,8 @@ def _maybe_commit(raft: "Raft") -> None:
     raft.commit_to(index)
     while raft.uncommitted and raft.uncommitted[0][0] <= index:
         raft.uncommitted_bytes -= raft.uncommitted.popleft()[1]
+    if raft.transferee:
+        _maybe_timeout_now(raft)
 
 
 def prepare_turn(raft: "Raft") -> None:
@@ -319,9 +321,11 @@ def transfer(raft: "Raft", member: int) -> Refused | None:
 
 def _maybe_timeout_now(raft: "Raft") -> None:
     progress = raft.progress.get(raft.transferee)
+    last_index = raft.log.last_index
     if progress is None:
         raft.transferee = 0
-    elif progress.match_index == raft.log.last_index:
+    elif progress.match_index == last_index and raft.log.commit_index == last_index:
+        # Everything is committed, so that every proposal gets its answer here.
         raft.send(TimeoutNow(raft.id, raft.transferee, raft.term))
 
 

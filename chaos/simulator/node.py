@@ -217,6 +217,7 @@ class Node:
     def _peer_down(self, member: int) -> None:
         assert self.replica is not None
         self.replica.peer_lost(member)
+        self.replica.forwarding_ended(member, polite=False)
         self.replica.peer_refused(member)
         self._plan_turn()
 
@@ -325,8 +326,12 @@ class Node:
         assert self.replica is not None
         try:
             file = self.stable.begin_checkpoint(job.mark.index, "write")
-            file.write(pieces)
-            file.commit()
+            try:
+                file.write(pieces)
+                file.commit()
+            except OSError:
+                file.abandon()
+                raise
         except OSError as error:
             replica = self.replica
             self._disk_error(error)

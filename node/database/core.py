@@ -14,9 +14,9 @@ from zlib import crc32
 import msgspec
 
 from ...wire import (
+    FORMAT_LIMITS,
     Delete,
     ErrorCode,
-    Limits,
     Put,
     Record,
     decode_command,
@@ -33,8 +33,6 @@ FIRST_REVISION = 1
 _MODULUS = 1 << 128
 _LOW = (1 << 64) - 1
 _EFFECT = struct.Struct("<QQQIQ")
-# Limits of apply are replicated state, not this node's settings; today they are fixed.
-_APPLY_LIMITS = Limits()
 
 
 class LogEntry(Protocol):
@@ -138,7 +136,7 @@ class Database:
     ) -> Applied:
         envelope = decode_envelope(data)
         self.cluster_time_ms = max(self.cluster_time_ms, envelope.cluster_time_ms)
-        command = decode_command(envelope.payload, _APPLY_LIMITS)
+        command = decode_command(envelope.payload, FORMAT_LIMITS)
         key = command.key
         before = effects[key] if key in effects else self.store.get(key)
         if command.expected is not None:

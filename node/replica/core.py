@@ -160,8 +160,18 @@ class Replica:
 
     def peer_lost(self, member: int) -> None:
         """The link to or from `member` broke: what was on it may be lost."""
-        self.writes.link_lost(member)
         self.raft.peer_unreachable(member)
+
+    def forwarding_ended(self, member: int, polite: bool) -> None:
+        """The link by which writes were handed to `member` ended.
+
+        After a goodbye what it did not answer was not taken either, and is handed to
+        the next leader; otherwise nobody knows.
+        """
+        if polite:
+            self.writes.link_left(member)
+        else:
+            self.writes.link_lost(member)
 
     def peer_refused(self, member: int) -> None:
         """`member`'s link broke without a goodbye and can't be made again.
@@ -256,7 +266,7 @@ class Replica:
         """The node ends now: every request that still waits gets its answer."""
         self.stopping = True
         self.writes.refuse_waiting(ErrorCode.STOPPING, "this node is shutting down")
-        self.writes.leadership_lost()
+        self.writes.leadership_lost(0)
         for member in sorted({to for to, _ in self.writes.forwarded.values()}):
             self.writes.link_lost(member)
         self.reads.refuse_all(ErrorCode.STOPPING, "this node is shutting down")
@@ -311,7 +321,7 @@ class Replica:
             self.leader_since_ms = self.now_ms
             self.leader_time_base_ms = self.database.cluster_time_ms
         elif self.leading and not raft.is_leader:
-            self.writes.leadership_lost()
+            self.writes.leadership_lost(raft.log.commit_index)
         self.leading = raft.is_leader
 
     def _cluster_time_ms(self) -> int:

@@ -155,11 +155,15 @@ class Writes:
 
     # -- loss ------------------------------------------------------------------------
 
-    def leadership_lost(self) -> None:
-        """I-13: what this leader proposed may or may not be committed by the next."""
-        for _, request in self.pending.values():
+    def leadership_lost(self, commit_index: int) -> None:
+        """I-13: what this leader proposed may or may not be committed by the next.
+
+        What it knows to be committed is answered when it is applied.
+        """
+        gone = [index for index in self.pending if index > commit_index]
+        for index in gone:
+            _, request = self.pending.pop(index)
             self._lost(request, "leadership was lost before the write was committed")
-        self.pending.clear()
 
     def link_lost(self, member: int) -> None:
         """What was handed to `member` will not be answered on this link."""
@@ -167,6 +171,11 @@ class Writes:
         for forward_id in gone:
             _, request = self.forwarded.pop(forward_id)
             self._lost(request, "the link to the leader broke")
+
+    def link_left(self, member: int) -> None:
+        """`member` said goodbye after its last answer: the rest it did not take."""
+        gone = [i for i, (to, _) in self.forwarded.items() if to == member]
+        self.later += [self.forwarded.pop(forward_id)[1] for forward_id in gone]
 
     def retry(self) -> None:
         """Called at each tick: what a former leader sent back waits for the next."""

@@ -146,7 +146,9 @@ def test_each_boot_is_counted_with_its_nonce(directory: str) -> None:
 
 
 def test_boots_can_run_out_and_do_not_wrap(directory: str) -> None:
-    last = msgspec.structs.replace(IDENTITY, boot_count=BOOT_COUNT_MAX, boot_nonce=1)
+    last = msgspec.structs.replace(
+        IDENTITY, boot_count=BOOT_COUNT_MAX, boot_nonce=1, boot_history=bytes(4 * 8192)
+    )
     create_identity(ENV, directory, last)
     with pytest.raises(DamagedIdentity, match="no boots are left"):
         begin_boot(ENV, directory, 2)
@@ -186,14 +188,16 @@ def fields() -> dict[str, object]:
         "name": "n1",
         "boot_count": 0,
         "boot_nonce": 0,
+        "boot_history": b"",
         "voters": None,
     }
 
 
 def test_the_bytes_of_an_identity_are_these_for_ever() -> None:
     body = (
-        b"\x87\xa6format\x01\xaacluster_id\xce\x00\xc0\xff\xee\xa9member_id\x05"
-        b"\xa4name\xa2n1\xaaboot_count\x00\xaaboot_nonce\x00\xa6voters\xc0"
+        b"\x88\xa6format\x01\xaacluster_id\xce\x00\xc0\xff\xee\xa9member_id\x05"
+        b"\xa4name\xa2n1\xaaboot_count\x00\xaaboot_nonce\x00"
+        b"\xacboot_history\xc4\x00\xa6voters\xc0"
     )
     joined = msgspec.structs.replace(IDENTITY, voters=None)
     assert encode_identity(joined) == sealed(body)

@@ -1,8 +1,14 @@
 """Boot pairs on the disk, and what they are for: telling an old copy from the member."""
 
+import msgspec
 import pytest
 from quorate.node.identity import DamagedIdentity
-from quorate.node.peer_hello import BootPairs, HelloError, Introduction
+from quorate.node.peer_hello import (
+    BootPairs,
+    HelloError,
+    Introduction,
+    short_nonce,
+)
 from quorate.node.peers_file import read_pairs, write_pairs
 from quorate.storage.memory_env import MemoryEnv
 
@@ -14,8 +20,12 @@ def _env() -> MemoryEnv:
     return env
 
 
-def _boot(count: int, nonce: int) -> Introduction:
-    return Introduction(1, 7, 8, count, nonce, "n", "http://127.0.0.1:1")
+def _boot(*nonces: int) -> Introduction:
+    """Member 7 in its latest boot, after all of these."""
+    history = b"".join(map(short_nonce, nonces))
+    return Introduction(
+        1, 7, 8, len(nonces), nonces[-1], "n", "http://127.0.0.1:1", history
+    )
 
 
 def test_pairs_come_back_as_they_were_written() -> None:
@@ -36,14 +46,34 @@ def test_a_flipped_bit_anywhere_is_an_error_that_names_the_file() -> None:
     assert read_pairs(env, "/data").pairs
 
 
-def test_a_boot_is_welcome_once_it_counts_higher_or_is_the_same_one() -> None:
+def test_a_boot_is_welcome_when_it_is_the_same_or_remembers_the_last_one() -> None:
     pairs = BootPairs({7: (3, 99)})
-    assert not pairs.check(_boot(3, 99)), "the same boot is no news"
-    assert pairs.check(_boot(4, 5))
+    assert not pairs.check(_boot(1, 2, 99)), "the same boot is no news"
+    assert pairs.check(_boot(1, 2, 99, 5))
+    assert pairs.check(_boot(1, 2, 99, 5, 6, 7))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_an_old_copy_is_turned_away(count: int) -> None:
-    """A count that is not higher, under another nonce (design: peers)."""
+@pytest.mark.parametrize("boots", range(1, 6))
+def test_an_old_copy_is_turned_away_however_often_it_boots(boots: int) -> None:
+    """Boot 3 with nonce 99 has been met; this copy was taken before it.
+
+    Found by starting a node with its data deleted twice: only the count was compared,
+    and the second start counted high enough.
+    """
+    copied = _boot(*range(1, 3), *range(50, 50 + boots))
     with pytest.raises(HelloError, match="old copy"):
-        BootPairs({7: (3, 99)}).check(_boot(count, 5))
+        BootPairs({7: (3, 99)}).check(copied)
+
+
+@pytest.mark.parametrize("boots", range(1, 6))
+def test_an_emptied_directory_is_turned_away_however_often_it_boots(boots: int) -> None:
+    with pytest.raises(HelloError, match="old copy"):
+        BootPairs({7: (3, 99)}).check(_boot(*range(50, 50 + boots)))
+
+
+def test_a_history_that_does_not_reach_back_far_enough_proves_nothing() -> None:
+    who = _boot(*range(1, 10))
+    cut = msgspec.structs.replace(who, boot_history=who.boot_history[-8:])
+    with pytest.raises(HelloError, match="old copy"):
+        BootPairs({7: (3, 3)}).check(cut)
+    assert BootPairs({7: (3, 3)}).check(who)

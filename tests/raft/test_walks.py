@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 import pytest
+from quorate.raft import rules
 
 from .network import ELECTION_TICKS
 from .test_random import MEMBERS, Cluster, DamagedCluster
@@ -170,18 +171,25 @@ def test_no_walk_breaks_a_promise(damage: bool) -> None:
             pytest.fail(f"seed {seed}: {wrong}\n{story}")
 
 
-def test_a_walk_that_goes_wrong_is_cut_down_to_what_is_needed() -> None:
-    """The shortener itself: a failure that two of many events make together."""
+def test_a_broken_rule_is_found_and_the_walk_cut_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The walks themselves: messages leave before the term is durable (I-2)."""
 
-    class Broken(Cluster):
-        def all_come_back(self) -> None:
-            assert not self.network.cut_links, "planted"
+    def never(hard_state_durable: bool) -> bool:
+        del hard_state_durable
+        return False
 
-    events = _walk(7, 60, damage=False)
-    cluster = Broken()
-    assert len(events) == 61
-    for event in events[:1]:
-        _happens(cluster, event)
-    cluster.the_network_splits({1}, write=False)
-    with pytest.raises(AssertionError, match="planted"):
-        cluster.all_come_back()
+    events = _walk(1, 60, damage=False)
+    assert _follow(events, damage=False) is None
+    monkeypatch.setattr(rules, "must_wait_for_disk", never)
+    wrong = _follow(events, damage=False)
+    assert wrong == "sent in a term that is not durable"
+    needed = _shorten(events, wrong, damage=False)
+    assert _follow(needed, damage=False) == wrong
+    assert len(needed) <= 3
+
+
+def test_the_same_seed_gives_the_same_walk() -> None:
+    assert _walk(3, 50, damage=True) == _walk(3, 50, damage=True)
+    assert _walk(3, 50, damage=True) != _walk(4, 50, damage=True)

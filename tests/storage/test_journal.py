@@ -1,11 +1,12 @@
 """What is appended and synced comes back, from files of bounded number and size."""
 
+import errno
 import re
 
 import pytest
 from quorate.storage.journal import Journal, JournalOptions
 from quorate.storage.journal_format import BLOCK_BYTES, segment_name, segment_sequence
-from quorate.storage.memory_env import MemoryEnv
+from quorate.storage.memory_env import Kind, MemoryEnv
 
 from .journal_kit import (
     BLOCK_ROOM,
@@ -218,6 +219,46 @@ def test_without_spares_old_segments_are_removed() -> None:
         persist(journal, batch(index, [entry(1)], base=(index - 1, 1)))
         assert len(env.list(DIRECTORY)) <= 2
     assert reopened(env, options).last_index == 39
+
+
+def test_a_spare_that_was_filled_ahead_becomes_the_next_segment() -> None:
+    env = new_disk()
+    journal, _ = open_journal(env)
+    assert not journal.wants_spare()
+    persist(journal, batch(1, [entry(1)]))
+    assert not journal.wants_spare()
+    persist(journal, batch(2, [entry(1)]))
+    assert journal.wants_spare()
+    journal.append(batch(3, [entry(1)]))
+    journal.prepare_spare()
+    journal.sync()
+    assert not journal.wants_spare()
+    assert env.list(DIRECTORY) == [segment_name(1), "ahead-spare.seg"]
+    written = env.statistics().written_bytes
+    persist(journal, batch(4, [entry(1)]), batch(5, [entry(1)]))
+    assert env.list(DIRECTORY) == [segment_name(1), segment_name(2)]
+    assert env.statistics().written_bytes - written == 2 * BLOCK_BYTES
+    assert reopened(env).last_index == 5
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("kind", ["create", "write", "sync", "rename"])
+def test_a_spare_that_cannot_be_filled_harms_nothing(kind: Kind, error: int) -> None:
+    """Nothing depends on it; the append that needs a segment finds out by itself."""
+    env = new_disk()
+    journal, _ = open_journal(env)
+    persist(journal, batch(1, [entry(1)]), batch(2, [entry(1)]))
+    fault = env.fail(kind, f"{DIRECTORY}/ahead", error=error)
+    journal.prepare_spare()
+    assert fault.fired
+    left = [n for n in env.list(DIRECTORY) if n != segment_name(1)]
+    assert left == ([] if error == errno.ENOSPC or kind == "create" else ["ahead.tmp"])
+    for index in range(3, 12):
+        persist(journal, batch(index, [entry(1)]))
+    assert reopened(env).last_index == 11
+    journal, _ = open_journal(env)
+    journal.prepare_spare()
+    assert "ahead.tmp" not in env.list(DIRECTORY)
 
 
 def test_a_segment_stays_until_the_base_behind_it_is_durable() -> None:

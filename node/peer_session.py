@@ -1,0 +1,260 @@
+"""One peer connection: TLS identity, hello, then frames. See transport for the whole.
+
+Law: a shell. Before `_meet` has ended nothing that a stranger sent is parsed but its
+certificate and, after that, its hello.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from .peer_hello import (
+    BODY_BYTES_MAX,
+    HEAD_BYTES,
+    Hello,
+    HelloError,
+    Introduction,
+    Stream,
+    check_introduction,
+    encode_hello,
+    encode_refusal,
+    encode_welcome,
+    parse_hello,
+    parse_welcome,
+)
+from .peer_wire import FrameParser, Goodbye, PeerProtocolError
+from .replica import PeerMessage
+from .tls import Kind, StrangerError, peer_uri
+
+HANDSHAKE_TIMEOUT_S: Final = 5.0
+BUFFER_BYTES_MAX: Final = 32 << 20
+
+
+class Host(Protocol):
+    """What the transport needs of its node."""
+
+    cluster_id: int
+    member_id: int
+
+    def introduction(self, to: int) -> Introduction: ...
+    def known_member(self, member: int) -> bool: ...
+    async def meet(self, who: Introduction) -> None:
+        """Check and durably record a boot pair; raises HelloError."""
+        ...
+
+    def received(self, member: int, message: PeerMessage) -> None: ...
+    def link_up(self, member: int) -> None: ...
+    def link_down(self, member: int, stream: Stream, polite: bool) -> None: ...
+    def link_refused(self, member: int) -> None: ...
+    def stranger(self, where: str, reason: str) -> None: ...
+    def snapshot_stream(self, member: int, session: "Session") -> None: ...
+
+
+class Session(asyncio.Protocol):
+    """One TLS connection between two members, from either end."""
+
+    def __init__(
+        self,
+        host: Host,
+        dialled: int = 0,
+        stream: Stream = Stream.RAFT,
+        opened: "Callable[[Session], None] | None" = None,
+    ) -> None:
+        self.host = host
+        self.dialled = dialled
+        self.stream = stream
+        self.opened = opened
+        self.member = 0
+        self.transport: asyncio.Transport | None = None
+        self.buffer = b""
+        self.ready = asyncio.get_running_loop().create_future()
+        self.closed = asyncio.get_running_loop().create_future()
+        self.parser: FrameParser | None = None
+        self.on_data: Callable[[bytes], None] | None = None
+        self.polite = False
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.deadline: asyncio.TimerHandle | None = None
+        self.resumed = asyncio.Event()
+        self.resumed.set()
+        self.meeting: asyncio.Task[None] | None = None
+
+    # -- asyncio ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's TLS transport is one without saying so.
+        transport = cast("asyncio.Transport", transport)
+        self.transport = transport
+        if self.opened is not None:
+            self.opened(self)
+        transport.set_write_buffer_limits(high=BUFFER_BYTES_MAX // 4)
+        _tune(transport)
+        loop = asyncio.get_running_loop()
+        self.deadline = loop.call_later(HANDSHAKE_TIMEOUT_S, self._too_slow)
+        try:
+            self.certified = self._certified(transport)
+        except StrangerError as error:
+            self._turn_away(str(error))
+            return
+        if self.dialled:
+            hello = encode_hello(self.stream, self.host.introduction(self.dialled))
+            transport.write(hello)
+
+    def _certified(self, transport: asyncio.Transport) -> int:
+        """The member that the certificate names; nobody else gets to say a word."""
+        ssl_object: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        identity = peer_uri(ssl_object)
+        if identity.cluster_id != self.host.cluster_id:
+            raise StrangerError(f"a certificate of cluster {identity.cluster_id:016x}")
+        if identity.kind is not Kind.MEMBER:
+            raise StrangerError("a certificate that is not a member's")
+        if self.dialled and identity.member_id != self.dialled:
+            raise StrangerError(f"the certificate of member {identity.member_id:016x}")
+        if not self.host.known_member(identity.member_id):
+            raise StrangerError(f"member {identity.member_id:016x} is not known here")
+        return identity.member_id
+
+    def data_received(self, data: bytes) -> None:
+        self.received_bytes += len(data)
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self.on_data is not None:
+            self.on_data(data)
+            return
+        self.buffer += data
+        if self.meeting is None:
+            self._greet()
+        elif len(self.buffer) > BUFFER_BYTES_MAX:
+            self._turn_away("it does not wait for the welcome")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.resumed.set()
+        if not self.ready.done():
+            self.ready.set_exception(
+                HelloError(f"the connection ended early: {exc or 'closed'}")
+            )
+            self.ready.exception()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self.resumed.clear()
+
+    def resume_writing(self) -> None:
+        self.resumed.set()
+
+    # -- hello -----------------------------------------------------------------------
+
+    def _greet(self) -> None:
+        try:
+            if self.dialled:
+                found = parse_welcome(self.buffer)
+                who = None if found is None else found[0]
+            else:
+                found = parse_hello(self.buffer)
+                who = None if found is None else found[0].introduction
+            if found is None or who is None:
+                if len(self.buffer) > HEAD_BYTES + BODY_BYTES_MAX:
+                    raise HelloError("the hello is too long")
+                return
+            check_introduction(
+                who,
+                self.certified,
+                self.host.cluster_id,
+                self.host.member_id,
+                bool(self.dialled),
+            )
+        except HelloError as error:
+            self._turn_away(str(error))
+            return
+        self.buffer = self.buffer[found[1] :]
+        if isinstance(found[0], Hello):
+            self.stream = found[0].stream
+        self.meeting = asyncio.ensure_future(self._meet(who))
+
+    async def _meet(self, who: Introduction) -> None:
+        """Only once the boot pair is durable may the two speak (design: peers)."""
+        try:
+            await self.host.meet(who)
+        except HelloError as error:
+            self._turn_away(str(error))
+            return
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.member = who.member_id
+        if not self.dialled:
+            welcome = encode_welcome(self.host.introduction(0))
+            self.transport.write(welcome)
+        if self.stream is Stream.SNAPSHOT:
+            if not self.dialled:
+                self.host.snapshot_stream(self.member, self)
+        else:
+            self.parser = FrameParser()
+            self.on_data = self._frames
+        if not self.ready.done():
+            self.ready.set_result(None)
+        data, self.buffer = self.buffer, b""
+        if data and self.on_data is not None:
+            self.on_data(data)
+
+    def _frames(self, data: bytes) -> None:
+        assert self.parser is not None
+        try:
+            for message in self.parser.feed(data):
+                if isinstance(message, Goodbye):
+                    self.polite = True
+                elif message.sender != self.member:
+                    raise PeerProtocolError("a message in another member's name")
+                else:
+                    self.host.received(self.member, message)
+        except PeerProtocolError as error:
+            self._turn_away(str(error))
+
+    def _too_slow(self) -> None:
+        self._turn_away("no hello in time")
+
+    def _turn_away(self, reason: str) -> None:
+        assert self.transport is not None
+        peer = self.transport.get_extra_info("peername")
+        where = f"{peer[0]}:{peer[1]}" if peer else "a closed connection"
+        self.host.stranger(where, reason)
+        if not self.dialled and self.member == 0:
+            self.transport.write(encode_refusal(reason))
+        if not self.ready.done():
+            self.ready.set_exception(HelloError(reason))
+            self.ready.exception()
+        self.transport.close()
+
+    # -- sending ---------------------------------------------------------------------
+
+    def write(self, data: bytes) -> bool:
+        """False, and nothing sent, when too much waits already (I-78)."""
+        transport = self.transport
+        if transport is None or transport.is_closing() or not self.member:
+            return False
+        if transport.get_write_buffer_size() + len(data) > BUFFER_BYTES_MAX:
+            return False
+        self.sent_bytes += len(data)
+        transport.write(data)
+        return True
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def _tune(transport: asyncio.Transport) -> None:
+    """A peer whose machine vanished is noticed in seconds, not in hours."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000)

@@ -1,0 +1,1 @@
+"""Bytes on a disk: the env, its twins, and the journal. Import the modules directly."""
