@@ -1,4 +1,4 @@
-"""Boot pairs on the disk, and what they are for: telling an old copy from the member."""
+"""Boot pairs on the disk, and what they are for: telling an old copy from a member."""
 
 import msgspec
 import pytest

@@ -142,7 +142,14 @@ def hello_and_vote(stranger: Stranger, ids: dict[str, int]) -> bytes:
     cluster_id = ids["cluster"] + stranger.cluster_off_by
     who, to = ids[stranger.says], ids[stranger.to]
     introduction = Introduction(
-        cluster_id, who, to, stranger.boot_count, random_id(), "n2", "http://[::1]:1"
+        cluster_id,
+        who,
+        to,
+        stranger.boot_count,
+        random_id(),
+        "n2",
+        "http://[::1]:1",
+        b"",
     )
     vote = RequestVote(who, to, FAR_TERM, FAR_TERM, FAR_TERM, False)
     return encode_hello(Stream.RAFT, introduction) + Encoder().encode(vote)
