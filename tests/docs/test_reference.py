@@ -167,6 +167,9 @@ class _Idle:
     def statistics(self) -> Statistics:
         return Statistics(peers=[PeerStatistics(member_id="1")])
 
+    def endpoints(self) -> tuple[str, ...]:
+        return ()
+
     def ready(self) -> str | None:
         return None
 
