@@ -46,7 +46,7 @@ class Stranger(msgspec.Struct, frozen=True):
 
     `certificate` is written for it; None: it speaks no TLS. `says` and `to` name
     members; "nobody" is an id that no member has. `reason`: what it is told, and what
-    the node's log says; "" when already TLS refuses it, which tells nothing.
+    the node's log says; "" when already TLS refuses it, which tells it nothing.
     """
 
     certificate: Make | None
@@ -177,7 +177,12 @@ def test_a_stranger_is_turned_away_before_its_first_message(
         with pytest.raises(HelloError, match=stranger.reason):
             parse_welcome(answer)
         wait_for(lambda: stranger.reason in node.log(), "a line in the log")
-        assert node.status().refused_peers > before.refused_peers
+    wait_for(
+        lambda: node.status().refused_peers > before.refused_peers,
+        "the figure of refused peers",
+    )
+    if not stranger.reason:
+        assert "the TLS handshake" in node.log()
     for each in healthy.nodes:
         assert each.status().term < FAR_TERM
 
