@@ -33,7 +33,9 @@ from .transport import Session
 
 SLICE_S: Final = 0.001
 PIECE_BYTES: Final = 256 << 10
-SYNC_EVERY_BYTES: Final = 4 << 20
+SYNC_EVERY_BYTES: Final = 1 << 20
+# After each of these syncs the disk is the journal's for a while.
+SYNC_PAUSE_S: Final = 0.01
 WINDOW_BYTES: Final = 2 << 20
 TRANSFER_TIMEOUT_S: Final = 60.0
 SNAPSHOT_BYTES_MAX: Final = 1 << 40
@@ -67,6 +69,7 @@ async def write_job(
             if unsynced >= SYNC_EVERY_BYTES:
                 # A large sync at the end would hold up the journal's.
                 await loop.run_in_executor(executor, file.sync)
+                await asyncio.sleep(SYNC_PAUSE_S)
                 unsynced = 0
         await loop.run_in_executor(executor, file.commit)
     except BaseException:

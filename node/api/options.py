@@ -38,7 +38,7 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes_high: int = 1 * MIB
     output_bytes_max: int = 32 * MIB
     # Half-received frames and bodies of all connections together.
-    partial_bytes_max: int = 64 * MIB
+    partial_bytes_max: int = 40 * MIB
 
     # A connection that has not said what it speaks.
     first_bytes_timeout_s: float = 10.0
