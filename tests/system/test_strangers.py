@@ -182,7 +182,7 @@ def test_a_stranger_is_turned_away_before_its_first_message(
         "the figure of refused peers",
     )
     if not stranger.reason:
-        assert "the TLS handshake" in node.log()
+        wait_for(lambda: "the TLS handshake" in node.log(), "a line in the log")
     for each in healthy.nodes:
         assert each.status().term < FAR_TERM
 
