@@ -4,7 +4,7 @@ Law: bytes and values only. Numbers are permanent; formats only grow.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 from zlib import crc32
 
@@ -197,8 +197,3 @@ def segment_sequence(name: str) -> int | None:
     if any(c not in "0123456789abcdef" for c in stem):
         return None
     return int(stem, 16)
-
-
-def last_index_of(heads: Sequence[Head]) -> int:
-    """The highest index that any of these batches wrote an entry for."""
-    return max((h.last_index for h in heads if h.entry_count), default=0)

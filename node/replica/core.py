@@ -12,14 +12,10 @@ from ...raft import Persist as RaftPersist
 from ...raft.progress import SNAPSHOT
 from ...storage.journal import Batch
 from ...wire import (
-    DEFAULT_LIMITS,
     ErrorCode,
-    Outcome,
     ProtocolError,
     RequestKind,
     decode_command,
-    encode_error,
-    error_reply,
 )
 from ..database import Database
 from .effects import CheckpointJob, Effects, Reply
@@ -381,8 +377,3 @@ class Replica:
             self.database.store.count(),
             self.database.store.view(),
         )
-
-
-def connection_error(code: ErrorCode, message: str) -> bytes:
-    """The body of an error that is about no request in particular."""
-    return encode_error(error_reply(code, Outcome.NONE, message), DEFAULT_LIMITS)
