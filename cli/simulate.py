@@ -1,10 +1,30 @@
-"""`quorate simulate`: whole clusters under seeds; what it prints depends on those."""
+"""`quorate simulate`: whole clusters under seeds; what it prints depends on those.
 
-from collections import Counter
+Law: standard output is the same in every process and on every machine. What is not (how
+long it took) goes to standard error.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from .settings import Failure
+
+if TYPE_CHECKING:
+    from ..chaos.simulator.campaign import Coverage, Outcome
+    from ..chaos.simulator.run import RunOptions
+
+_VOID: Final = 3
+_FRESH: Final = "1..100"
+
+
+class Void(Failure):
+    """Nothing was objected to, and too little was tried to say that all is well."""
+
+    exit_code = _VOID
 
 
 def _range(text: str) -> range:
@@ -18,90 +38,198 @@ def _range(text: str) -> range:
     return range(start, end + 1)
 
 
+def _numbers(text: str) -> frozenset[int]:
+    try:
+        return frozenset(int(number) for number in text.split(",") if number)
+    except ValueError:
+        raise click.BadParameter("give faults as 3,17,20, or none as ''") from None
+
+
 @click.command("simulate")
-@click.option("--seeds", default="1..20", help="Seeds A..B, both included.")
+@click.option(
+    "--seeds", help="Seeds A..B, both included.  [default: 1..20, --fresh: 1..100]"
+)
 @click.option("--replay", type=int, help="Run one seed and print what happened.")
+@click.option("--shrink", type=int, help="Find the few faults by which a seed fails.")
+@click.option("--faults", metavar="N,N", help="With --replay: these faults alone.")
+@click.option("--mutant", metavar="NAME", help="Break a safety rule by its name.")
 @click.option(
     "--mutants",
+    metavar="[NAME,NAME]",
     is_flag=False,
     flag_value="all",
-    help="Break rules by name (all of them by default); each must be noticed.",
+    help="Break rules, all by default; the seed on record must notice each.",
+)
+@click.option("--fresh", is_flag=True, help="With --mutants: hunt them with --seeds.")
+@click.option(
+    "--exhaustive",
+    type=click.Choice(["storage", "links"]),
+    help="All crash states of short workloads; all link graphs of five nodes.",
+)
+@click.option(
+    "--dense", is_flag=True, help="Five nodes, 50 operations a second, all faults."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    default=1,
+    help="Processes.",
+    show_default=True,
 )
 @click.option("--quiet", is_flag=True, help="No line for each seed.")
-def command(seeds: str, replay: int | None, mutants: str | None, quiet: bool) -> None:
+def command(
+    seeds: str | None,
+    replay: int | None,
+    shrink: int | None,
+    faults: str | None,
+    mutant: str | None,
+    mutants: str | None,
+    fresh: bool,
+    exhaustive: str | None,
+    dense: bool,
+    jobs: int,
+    quiet: bool,
+) -> None:
     """Run simulated clusters with faults, and check their promises.
 
-    Exit 1 when a checker objects. A failing seed names the command that shows it again.
+    Exit code: 0 all is well; 1 a checker objects, or a mutant is not noticed; 3 void: a
+    fault of the menu never struck an operation in flight. A failing seed names the
+    command that shows it again.
     """
-    if replay is not None:
-        _replay(replay)
-    elif mutants is not None:
-        _mutants(mutants, _range(seeds))
-    else:
-        _run(_range(seeds), quiet)
+    from ..chaos.simulator.mutants import MUTANTS, planted
+    from ..chaos.simulator.run import RunOptions
+
+    if mutant is not None and mutant not in MUTANTS:
+        raise click.BadParameter(f"no such mutant: {mutant} ({', '.join(MUTANTS)})")
+    options = RunOptions(dense=dense, keep_trace=replay is not None)
+    with nullcontext() if mutant is None else planted(mutant):
+        if replay is not None:
+            _replay(replay, options, None if faults is None else _numbers(faults))
+        elif shrink is not None:
+            _shrink(shrink, options, mutant)
+        elif exhaustive is not None:
+            _exhaust(exhaustive)
+        elif mutants is not None:
+            _mutants(mutants, _range(seeds or _FRESH) if fresh else None)
+        elif mutant is not None and jobs > 1:
+            raise click.BadParameter("--mutant runs in this process: leave out --jobs")
+        else:
+            _run(_range(seeds or "1..20"), options, jobs, quiet)
 
 
-def _run(seeds: range, quiet: bool) -> None:
-    from ..chaos.simulator.run import OPERATIONS_MIN, run_seed
-    from ..chaos.simulator.world import Violation
+# -- seeds ---------------------------------------------------------------------------
 
-    fired: Counter[str] = Counter()
-    failed: list[int] = []
-    simulated_us = operations = snapshots = events = 0
-    for seed in seeds:
-        # Whatever ends a seed is said with its number, and the others still run.
-        try:
-            result = run_seed(seed)
-        except (Violation, AssertionError) as error:
-            kind = type(error).__name__
-            failed.append(seed)
-            click.echo(f"seed {seed}: {kind}: {error}")
-            click.echo(f"  see it again: quorate simulate --replay {seed}")
-            continue
-        fired.update(result.fired)
-        simulated_us += result.simulated_us
-        operations += result.acknowledged
-        snapshots += result.snapshots
-        events += result.events
-        if result.acknowledged < OPERATIONS_MIN:
-            failed.append(seed)
-            click.echo(f"seed {seed}: void: only {result.acknowledged} operations")
-        if not quiet:
-            click.echo(
-                f"seed {seed}: {result.nodes} nodes, {result.acknowledged} operations,"
-                f" {sum(result.fired.values())} faults,"
-                f" {result.simulated_us / 1e6:.1f} s, log {result.agreed},"
-                f" trace {result.trace}"
-            )
+
+def _run(seeds: range, options: "RunOptions", jobs: int, quiet: bool) -> None:
+    from ..chaos.simulator.campaign import Coverage, run_seeds
+
+    coverage = Coverage()
+    began_s = time.monotonic()
+    for outcome in run_seeds(seeds, options, jobs):
+        coverage.add(outcome)
+        _show_outcome(outcome, options, quiet)
+    _show_coverage(coverage)
+    _show_speed(coverage.simulated_us / 1e6, time.monotonic() - began_s, jobs)
+    if coverage.failed:
+        raise Failure(f"seeds that failed: {', '.join(map(str, coverage.failed))}")
+    missing = coverage.missing()
+    if missing:
+        raise Void(f"void: {'; '.join(missing)}")
+
+
+def _show_outcome(outcome: "Outcome", options: "RunOptions", quiet: bool) -> None:
+    from ..chaos.simulator.run import OPERATIONS_MIN
+
+    seed, result = outcome.seed, outcome.result
+    if result is None:
+        dense = " --dense" if options.dense else ""
+        click.echo(f"seed {seed}: {outcome.detail}")
+        click.echo(f"  see it again: quorate simulate --replay {seed}{dense}")
+        return
+    if result.acknowledged < OPERATIONS_MIN:
+        click.echo(f"seed {seed}: void: only {result.acknowledged} operations")
+    if not quiet:
+        broken = f", {result.broken} broken disks" if result.broken else ""
+        click.echo(
+            f"seed {seed}: {result.nodes} nodes, {result.acknowledged} operations,"
+            f" {sum(result.fired.values())} faults{broken},"
+            f" {result.simulated_us / 1e6:.1f} s, log {result.agreed},"
+            f" trace {result.trace}"
+        )
+
+
+def _show_coverage(coverage: "Coverage") -> None:
+    faults = sum(coverage.fired.values())
     click.echo(
-        f"{len(seeds)} seeds, {len(failed)} failed:"
-        f" {simulated_us / 3.6e9:.2f} simulated hours, {operations} operations,"
-        f" {sum(fired.values())} faults, {snapshots} snapshots, {events} events"
+        f"{coverage.seeds} seeds, {len(coverage.failed)} failed:"
+        f" {coverage.simulated_us / 3.6e9:.2f} simulated hours,"
+        f" {coverage.acknowledged} operations acknowledged of {coverage.operations},"
+        f" {faults} faults, {sum(coverage.failpoints.values())} failpoints,"
+        f" {coverage.checkpoints} checkpoints, {coverage.snapshots} snapshots,"
+        f" {coverage.broken} broken disks, {coverage.events} events"
     )
-    for kind, count in sorted(fired.items()):
-        click.echo(f"  {kind:<16} {count}")
-    if failed:
-        raise Failure(f"seeds that failed: {', '.join(map(str, failed))}")
+    if coverage.undecided:
+        click.echo(f"  {coverage.undecided} keys' histories were too long to search")
+    click.echo("  fault                 struck  at work")
+    for kind, count in sorted(coverage.fired.items()):
+        click.echo(f"  {kind:<20} {count:>7}  {coverage.overlapped[kind]:>7}")
+    for name, count in sorted(coverage.failpoints.items()):
+        click.echo(f"  died at {name:<26} {count:>7}")
 
 
-def _replay(seed: int) -> None:
+def _show_speed(simulated_s: float, real_s: float, jobs: int) -> None:
+    click.echo(
+        f"{real_s:.1f} s for {simulated_s:.0f} simulated ones, with {jobs} process"
+        f"{'es' * (jobs > 1)}: {simulated_s / real_s:.1f} times real time",
+        err=True,
+    )
+
+
+def _replay(seed: int, options: "RunOptions", only: frozenset[int] | None) -> None:
+    import msgspec
+
     from ..chaos.simulator.run import Cluster
     from ..chaos.simulator.world import Violation
 
-    cluster = Cluster(seed, keep_trace=True)
+    cluster = Cluster(seed, msgspec.structs.replace(options, only=only))
     problem: Exception | None = None
     try:
         cluster.run()
     except (Violation, AssertionError) as error:
         problem = error
+    click.echo("     seconds  who       event         detail")
     for line in cluster.world.lines or ():
         click.echo(line)
     click.echo(f"trace {cluster.world.digest.hexdigest()}")
     if problem is not None:
-        raise Failure(f"seed {seed}: {type(problem).__name__}: {problem}")
+        raise Failure(f"seed {seed}: {problem or type(problem).__name__}")
 
 
-def _mutants(names: str, seeds: range) -> None:
+def _shrink(seed: int, options: "RunOptions", mutant: str | None) -> None:
+    from ..chaos.simulator.shrink import shrink
+
+    found = shrink(seed, options, click.echo)
+    if found is None:
+        raise Failure(f"seed {seed} does not fail")
+    click.echo(
+        f"{len(found.faults)} of {found.before} faults are enough, after {found.runs}"
+        f" runs: {found.outcome.detail}"
+    )
+    dense = " --dense" if options.dense else ""
+    planted = "" if mutant is None else f" --mutant {mutant}"
+    numbers = ",".join(map(str, found.faults)) or "''"
+    click.echo(
+        f"see it again: quorate simulate --replay {seed} --faults {numbers}"
+        f"{dense}{planted}"
+    )
+
+
+# -- mutants and small worlds --------------------------------------------------------
+
+
+def _mutants(names: str, fresh: range | None) -> None:
+    """Each rule broken in turn: by the seed on record, or by seeds not seen before."""
+    from ..chaos.simulator.catches import CATCHES
     from ..chaos.simulator.mutants import MUTANTS, hunt
 
     chosen = list(MUTANTS) if names == "all" else names.split(",")
@@ -109,8 +237,12 @@ def _mutants(names: str, seeds: range) -> None:
     if unknown:
         raise click.BadParameter(f"no such mutant: {', '.join(unknown)}")
     survivors: list[str] = []
+    costs: list[float] = []
     for name in chosen:
+        began_s = time.process_time()
+        seeds = fresh or range(CATCHES[name], CATCHES[name] + 1)
         catch = hunt(name, seeds)
+        costs.append(time.process_time() - began_s)
         if catch is None:
             survivors.append(name)
             click.echo(f"{name:<28} NOT noticed by {len(seeds)} seeds")
@@ -120,5 +252,38 @@ def _mutants(names: str, seeds: range) -> None:
                 f" {catch.what[:90]}"
             )
     click.echo(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants were noticed")
+    median_s = sorted(costs)[len(costs) // 2]
+    click.echo(
+        f"{sum(costs):.0f} s of CPU time, median {median_s:.1f} s, longest"
+        f" {max(costs):.0f} s",
+        err=True,
+    )
     if survivors:
         raise Failure(f"not noticed: {', '.join(survivors)}")
+
+
+def _exhaust(what: str) -> None:
+    violations = _crash_states() if what == "storage" else _links()
+    for violation in violations:
+        click.echo(violation)
+    if violations:
+        raise Failure(f"{len(violations)} violations")
+
+
+def _crash_states() -> list[str]:
+    from ..chaos.simulator.exhaustive.crash_states import enumerate_crash_states
+
+    return _timed(lambda: enumerate_crash_states(4, report=click.echo).violations)
+
+
+def _links() -> list[str]:
+    from ..chaos.simulator.exhaustive.links import enumerate_links
+
+    return _timed(lambda: enumerate_links(click.echo).violations)
+
+
+def _timed(work: Callable[[], list[str]]) -> list[str]:
+    began_s = time.process_time()
+    violations = work()
+    click.echo(f"{time.process_time() - began_s:.0f} s of CPU time", err=True)
+    return violations

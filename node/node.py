@@ -191,8 +191,11 @@ class Node:
             # From here on no forwarded request is taken: the goodbye says so.
             self.deaf = True
             self.loop.turn()
+        replies, answers = self.replica.end()
+        if not failed:
+            self.transport.send(list(answers))
             self.transport.say_goodbye()
-        for reply in self.replica.end():
+        for reply in replies:
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
         await self.listener.close()
         await self.loop.close() if not failed else None
@@ -395,6 +398,17 @@ class Node:
             self.executor, self.stable.prune, self.replica.raft.snapshot.index
         )
 
+    async def _discard(self, index: int) -> None:
+        """A checkpoint that was received for nothing goes, lest they pile up.
+
+        While an own one is written it stays: both may have the same name.
+        """
+        replica = self.replica
+        if index > replica.raft.snapshot.index and not replica.checkpoint_running:
+            await asyncio.get_running_loop().run_in_executor(
+                self.executor, self.stable.discard, index
+            )
+
     async def _send_snapshot(self, message: InstallSnapshot) -> None:
         member = message.to
         ok = False
@@ -440,6 +454,8 @@ class Node:
         self.loop.advance()
         installed = self.replica.install(message, database)
         receiver.answer(True)
+        if not installed:
+            await self._discard(message.index)
         logger.info(
             "snapshot at index %d from %016x: %s",
             message.index,

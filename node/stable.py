@@ -80,7 +80,8 @@ class CheckpointFile:
 
     def commit(self) -> None:
         """Sync, give it its name, make the name durable (I-20). Older ones stay."""
-        self.file.sync()
+        if rules.syncs_checkpoint_contents():
+            self.file.sync()
         self.file.close()
         stable = self.stable
         stable.env.rename(self.path, stable.checkpoint_path(self.index))
@@ -267,8 +268,12 @@ class Stable:
     def prune(self, newest: int) -> None:
         """Checkpoints older than the durable `newest` are not needed any more."""
         for index in self._indexes():
-            if index < newest:
+            if rules.may_prune(index, newest):
                 self.env.remove(self.checkpoint_path(index))
+
+    def discard(self, index: int) -> None:
+        """A received checkpoint that was not needed: its log is here already."""
+        self.env.remove(self.checkpoint_path(index))
 
     def close(self) -> None:
         if self.journal is not None:

@@ -175,8 +175,9 @@ class Raft:
             case RequestPreVote():
                 candidate.on_request_pre_vote(self, message)
                 return
-            case RequestVote():
-                if message.term > self.term and not self._may_join_election(message):
+            case RequestVote() if message.term > self.term:
+                # I-12: a voter that hears its leader ignores a higher term, too.
+                if not message.transfer and self.hears_leader():
                     return
             case PreVoteReply() if message.term <= self.term:
                 # The voter's own term may be behind the asker's: it still counts.
@@ -193,20 +194,18 @@ class Raft:
                 message.term, message.sender if sender_leads else 0, reason
             )
         elif message.term < self.term:
-            self._answer_older_term(message)
+            follower.answer_older_term(self, message)
             return
         self._dispatch(message)
-
-    def _may_join_election(self, message: RequestVote) -> bool:
-        """I-12: a voter that hears its leader ignores a higher term, too."""
-        return message.transfer or not self.hears_leader()
 
     def disk_stalled(self) -> bool:
         """I-74: the persist in flight takes so long that another should lead.
 
         Three election timeouts: a disk that is slow for once is left alone.
         """
-        return self.in_flight is not None and self.in_flight_ticks > self.stall_ticks
+        return self.in_flight is not None and rules.disk_stalled(
+            self.in_flight_ticks, self.stall_ticks
+        )
 
     def hears_leader(self) -> bool:
         leader_id = self.id if self.is_leader else self.leader_id
@@ -214,20 +213,6 @@ class Raft:
         return rules.sticks_to_leader(
             leader_id, elapsed, self.options.election_timeout_ticks
         )
-
-    def _answer_older_term(self, message: Message) -> None:
-        """I-11d: a leader of an older term, or a late candidate, learns ours."""
-        match message:
-            case AppendEntries() | Heartbeat() | InstallSnapshot():
-                self.send(
-                    AppendEntriesReply(
-                        self.id, message.sender, self.term, False, 0, 0, 0
-                    )
-                )
-            case RequestVote():
-                self.send(RequestVoteReply(self.id, message.sender, self.term, False))
-            case _:
-                pass
 
     def _dispatch(self, message: Message) -> None:
         match message:
@@ -247,15 +232,9 @@ class Raft:
                 pass  # its higher term was all there was to learn
             case RequestVoteReply():
                 candidate.on_vote_reply(self, message)
-            case AppendEntriesReply():
+            case AppendEntriesReply() | HeartbeatReply() | ReadIndex():
                 if self.is_leader:
-                    leader.on_append_reply(self, message)
-            case HeartbeatReply():
-                if self.is_leader:
-                    leader.on_heartbeat_reply(self, message)
-            case ReadIndex():
-                if self.is_leader:
-                    leader.on_read_index(self, message)
+                    leader.step(self, message)
             case _:
                 raise AssertionError(f"undispatched message {message!r}")
 
@@ -388,20 +367,44 @@ class Raft:
         result.events, self.events = self.events, []
         return result
 
+    def has_work(self, can_persist: bool) -> bool:
+        """Could `ready` have anything to say? Everything else needs an event first."""
+        said = self.outbox or self.events or self.reads or self.failed_reads
+        asked = self.new_reads or self.heartbeat_due or self.installing is not None
+        return bool(
+            said
+            or asked
+            or self.acknowledged is not None
+            or (can_persist and self._unsaved())
+            or self.log.can_apply()
+            or (self.is_leader and leader.wants_to_send(self))
+        )
+
+    def _unsaved(self) -> bool:
+        """Is there anything that the disk does not have yet, nor is given?"""
+        log = self.log
+        return (
+            log.last_index > log.stable_index
+            or self.hard_dirty
+            or log.truncated
+            or self.reset_to is not None
+        )
+
     def _hard_state_durable(self) -> bool:
         return not (self.hard_dirty or self.hard_in_flight)
 
     def _take_persist(self) -> Persist | None:
         assert self.in_flight is None, "one persist at a time"
-        log = self.log
-        unstable = log.last_index > log.stable_index
-        if not (unstable or self.hard_dirty or log.truncated or self.reset_to):
+        if not self._unsaved():
             return None
+        log = self.log
         self.sequence += 1
         first = log.stable_index + 1
         persist = Persist(
             sequence=self.sequence,
-            hard_state=HardState(self.term, self.vote, log.commit_index),
+            hard_state=HardState(
+                self.term, rules.persisted_vote(self.vote), log.commit_index
+            ),
             first_index=first,
             entries=tuple(log.entries[first - log.base_index - 1 :]),
             reset=self.reset_to,

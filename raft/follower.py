@@ -15,7 +15,10 @@ from .messages import (
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
+    Message,
     ReadIndexReply,
+    RequestVote,
+    RequestVoteReply,
     TimeoutNow,
 )
 from .ready import SnapshotMark
@@ -49,6 +52,19 @@ def _hear_leader(raft: "Raft", sender: int) -> None:
     if raft.role is not Role.FOLLOWER or raft.leader_id != sender:
         raft.become_follower(raft.term, sender, "heard the leader")
     raft.election_elapsed = 0
+
+
+def answer_older_term(raft: "Raft", message: Message) -> None:
+    """I-11d: a leader of an older term, or a late candidate, learns ours."""
+    match message:
+        case AppendEntries() | Heartbeat() | InstallSnapshot():
+            raft.send(
+                AppendEntriesReply(raft.id, message.sender, raft.term, False, 0, 0, 0)
+            )
+        case RequestVote():
+            raft.send(RequestVoteReply(raft.id, message.sender, raft.term, False))
+        case _:
+            pass
 
 
 def on_append_entries(raft: "Raft", message: AppendEntries) -> None:
@@ -85,7 +101,9 @@ def on_append_entries(raft: "Raft", message: AppendEntries) -> None:
         return
     _append(raft, message)
     last_new = message.previous_index + len(message.entries)
-    raft.commit_to(min(message.commit_index, last_new))
+    raft.commit_to(
+        rules.append_commit(message.commit_index, last_new, raft.log.last_index)
+    )
     _acknowledge(raft, last_new)
     doubt.settle(raft)
 

@@ -113,7 +113,7 @@ def _check_quorum(raft: "Raft") -> bool:
         heard[raft.id] = True
     for progress in raft.progress.values():
         progress.active = False
-    return quorum.active(raft.configuration, heard)
+    return rules.heard_quorum(quorum.active(raft.configuration, heard))
 
 
 # -- proposals ---------------------------------------------------------------------
@@ -145,6 +145,19 @@ def _append(raft: "Raft", items: Sequence[tuple[int, bytes]]) -> None:
     size = sum(len(data) + ENTRY_OVERHEAD_BYTES for _, data in items)
     raft.uncommitted.append((raft.log.last_index, size))
     raft.uncommitted_bytes += size
+
+
+def step(
+    raft: "Raft", message: AppendEntriesReply | HeartbeatReply | ReadIndex
+) -> None:
+    """Take what only a leader takes."""
+    match message:
+        case AppendEntriesReply():
+            on_append_reply(raft, message)
+        case HeartbeatReply():
+            on_heartbeat_reply(raft, message)
+        case ReadIndex():
+            on_read_index(raft, message)
 
 
 # -- replication -------------------------------------------------------------------
@@ -220,11 +233,22 @@ def prepare_turn(raft: "Raft") -> None:
     if raft.heartbeat_due:
         raft.heartbeat_due = False
         for member, progress in raft.progress.items():
-            commit = min(raft.log.commit_index, progress.match_index)
+            commit = rules.heartbeat_commit(raft.log.commit_index, progress.match_index)
             raft.send(Heartbeat(raft.id, member, raft.term, commit, raft.round))
     for member, progress in raft.progress.items():
         _maybe_send(raft, member, progress)
     _confirm_reads(raft)
+
+
+def wants_to_send(raft: "Raft") -> bool:
+    """Is there a peer that something new may be sent to now?"""
+    last, commit = raft.log.last_index, raft.log.commit_index
+    inflight_max = raft.options.inflight_messages_max
+    for progress in raft.progress.values():
+        news = progress.next_index <= last or progress.sent_commit < commit
+        if (news or progress.state == PROBE) and progress.can_send(inflight_max):
+            return True
+    return False
 
 
 def _maybe_send(raft: "Raft", member: int, progress: Progress) -> None:

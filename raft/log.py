@@ -6,6 +6,7 @@ Law: a container, it decides nothing. The journal holds the same entries on disk
 
 from collections.abc import Sequence
 
+from . import rules
 from .messages import Entry
 
 ENTRY_OVERHEAD_BYTES = 32
@@ -88,6 +89,11 @@ class Log:
                 return index, own
             index -= 1
         return self.base_index, self.base_term
+
+    def can_apply(self) -> bool:
+        """Is anything committed and durable here that was not applied yet?"""
+        limit = rules.applies_up_to(self.commit_index, self.stable_index)
+        return self.applied_index < limit
 
     def compact(self, index: int) -> None:
         """Forget entries up to `index`, which a durable checkpoint holds."""

@@ -5,6 +5,7 @@ Law: functions of values. A learner never appears here (I-47).
 
 from collections.abc import Mapping
 
+from . import rules
 from .configuration import Configuration
 
 
@@ -25,7 +26,8 @@ def agreed(configuration: Configuration, values: Mapping[int, int]) -> int:
     `values` maps a voter to its match index (commits) or acknowledged round (reads);
     a missing voter has 0.
     """
-    result = _agreed_by(configuration.voters, values)
+    voters = rules.counting_voters(configuration.voters, configuration.learners)
+    result = _agreed_by(voters, values)
     if configuration.outgoing:
         result = min(result, _agreed_by(configuration.outgoing, values))
     return result
@@ -43,7 +45,8 @@ def _tally(voters: tuple[int, ...], votes: Mapping[int, bool]) -> bool | None:
 
 def won(configuration: Configuration, votes: Mapping[int, bool]) -> bool | None:
     """True: a majority (both while joint) granted; False: it can't; None: open."""
-    results = [_tally(configuration.voters, votes)]
+    voters = rules.counting_voters(configuration.voters, configuration.learners)
+    results = [_tally(voters, votes)]
     if configuration.outgoing:
         results.append(_tally(configuration.outgoing, votes))
     if False in results:

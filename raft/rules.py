@@ -31,6 +31,11 @@ def must_wait_for_disk(hard_state_durable: bool) -> bool:
     return not hard_state_durable
 
 
+def persisted_vote(vote: int) -> int:
+    """I-2: the vote is written down with its term."""
+    return vote
+
+
 def acknowledges_up_to(acknowledged: int, stable_index: int) -> bool:
     """I-16: an append is acknowledged only once it is durable here."""
     return acknowledged <= stable_index
@@ -40,6 +45,35 @@ def counts_itself(stable_index: int, last_index: int) -> int:
     """I-3: the leader's own match index is what its own disk holds."""
     del last_index
     return stable_index
+
+
+def counting_voters(
+    voters: tuple[int, ...], learners: tuple[int, ...]
+) -> tuple[int, ...]:
+    """I-47: learners count in no majority."""
+    del learners
+    return voters
+
+
+def heartbeat_commit(commit_index: int, match_index: int) -> int:
+    """A heartbeat speaks of no entry that its receiver has not matched."""
+    return min(commit_index, match_index)
+
+
+def append_commit(commit_index: int, matched_index: int, last_index: int) -> int:
+    """Figure 2: what is behind the entries of this message is not known to match."""
+    del last_index
+    return min(commit_index, matched_index)
+
+
+def heard_quorum(heard: bool) -> bool:
+    """I-13: a leader that hears no majority for a timeout leads no more."""
+    return heard
+
+
+def disk_stalled(ticks: int, ticks_max: int) -> bool:
+    """I-74: a sync that takes so long that another should lead."""
+    return ticks > ticks_max
 
 
 def may_commit(entry_term: int | None, current_term: int) -> bool:

@@ -308,7 +308,8 @@ class Journal:
 
     def _spares(self) -> list[str]:
         names = self.env.list(self.directory)
-        return [name for name in names if _SPARE.fullmatch(name)]
+        spares = [name for name in names if name.endswith("-spare.seg")]
+        return [name for name in spares if _SPARE.fullmatch(name)]
 
     def _take_spare(self, sequence: int, wanted: int) -> File | None:
         """Give a recycled file its new name; the name is durable before it is used."""

@@ -17,6 +17,8 @@ FLAG_ABANDONS = 2
 
 _HEAD_MAGIC = 0x31424A51  # "QJB1"
 _FOOT_MAGIC = 0x31464A51  # "QJF1"
+_HEAD_START = _HEAD_MAGIC.to_bytes(4, "little")
+_FOOT_START = _FOOT_MAGIC.to_bytes(4, "little")
 # magic, format, flags, salt, segment, batch, durable, previous_crc, body_length,
 # body_crc, entry_count, term, vote, commit, base_index, base_term, first_index,
 # last_index, last_term, doubt_term, doubt_index; then the crc of all that
@@ -154,13 +156,15 @@ def encode_batch(head: Head, body: bytes) -> tuple[bytes, int]:
 
 def decode_head(data: bytes, offset: int) -> tuple[Head, int] | None:
     """The head at `offset` and its crc, or None when no whole head is there."""
+    if not data.startswith(_HEAD_START, offset):
+        return None
     packed = data[offset : offset + _HEAD.size]
     tail = data[offset + _HEAD.size : offset + HEAD_BYTES]
     if len(tail) < _CRC.size:
         return None
     fields = _HEAD.unpack(packed)
     head_crc: int = _CRC.unpack(tail)[0]
-    if fields[0] != _HEAD_MAGIC or crc32(packed) != head_crc:
+    if crc32(packed) != head_crc:
         return None
     if fields[1] != FORMAT:
         raise ValueError(f"journal format {fields[1]} is not known to this version")
@@ -174,12 +178,12 @@ def salt_at(data: bytes, offset: int) -> int:
 
 def decode_foot(data: bytes, end: int) -> Foot | None:
     """The foot that ends at `end`, or None."""
+    if not data.startswith(_FOOT_START, max(end - FOOT_BYTES, 0)):
+        return None
     packed = data[end - FOOT_BYTES : end - _CRC.size]
     if len(packed) < _FOOT.size:
         return None
     fields = _FOOT.unpack(packed)
-    if fields[0] != _FOOT_MAGIC:
-        return None
     if crc32(packed) != _CRC.unpack(data[end - _CRC.size : end])[0]:
         return None
     return Foot(*fields[1:])

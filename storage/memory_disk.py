@@ -70,6 +70,14 @@ class Inode:
         self.diverged = self.diverged or bool(self.pending)
         self.pending.clear()
 
+    def copy(self) -> Inode:
+        twin = Inode()
+        twin.content = bytearray(self.content)
+        twin.durable = bytearray(self.durable)
+        twin.pending = self.pending.copy()
+        twin.diverged, twin.links = self.diverged, self.links
+        return twin
+
     def settle(self, image: bytearray) -> None:
         """Start again from `image`, after a power loss."""
         self.durable = image
@@ -186,9 +194,11 @@ def reachable(root: Directory) -> tuple[list[Directory], list[Inode]]:
     directories, inodes = [root], list[Inode]()
     seen: set[Node] = {root}
     for directory in directories:  # it grows while it is read
-        changed = (node for change in directory.pending for _, node in change.names)
-        tables = (directory.durable.values(), directory.entries.values(), changed)
-        for node in itertools.chain(*tables):
+        nodes: Iterable[Node | None] = directory.durable.values()
+        if directory.pending:  # else both tables name the same
+            changed = (node for change in directory.pending for _, node in change.names)
+            nodes = itertools.chain(nodes, directory.entries.values(), changed)
+        for node in nodes:
             if node is None or node in seen:
                 continue
             seen.add(node)
@@ -197,6 +207,49 @@ def reachable(root: Directory) -> tuple[list[Directory], list[Inode]]:
             else:
                 inodes.append(node)
     return directories, inodes
+
+
+class _Copier:
+    """Copies what is below a directory, pending steps and their needs included.
+
+    Each is known before its parts are copied, because needs go round in circles. Far
+    faster than the library's deep copy: whoever tries every crash copies all the time.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[Node, Node] = {}
+        self.changes: dict[Change, Change] = {}
+
+    def directory(self, old: Directory) -> Directory:
+        known = self.nodes.get(old)
+        if isinstance(known, Directory):
+            return known
+        twin = Directory()
+        self.nodes[old] = twin
+        twin.entries = {name: self.node(n) for name, n in old.entries.items()}
+        twin.durable = {name: self.node(n) for name, n in old.durable.items()}
+        twin.pending = [self.change(change) for change in old.pending]
+        return twin
+
+    def node(self, old: Node) -> Node:
+        if isinstance(old, Directory):
+            return self.directory(old)
+        if old not in self.nodes:
+            self.nodes[old] = old.copy()
+        return self.nodes[old]
+
+    def change(self, old: Change) -> Change:
+        if old in self.changes:
+            return self.changes[old]
+        twin = self.changes[old] = Change(())
+        twin.names = tuple((name, node and self.node(node)) for name, node in old.names)
+        twin.needs = tuple((self.directory(d), self.change(n)) for d, n in old.needs)
+        return twin
+
+
+def copy_of(root: Directory) -> Directory:
+    """Copy a tree with what is and what is not yet durable."""
+    return _Copier().directory(root)
 
 
 def _needed(prefixes: Prefixes) -> Iterator[tuple[Directory, int]]:

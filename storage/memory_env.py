@@ -9,7 +9,6 @@ What a power loss leaves is in `memory_disk`, what can be made to fail in
 that have a name; a change that does not fit has no effect and raises ENOSPC.
 """
 
-import copy
 import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from .memory_disk import (
     Inode,
     Node,
     TooManyCrashStates,
+    copy_of,
     crash,
     crash_states,
     reachable,
@@ -326,7 +326,7 @@ class MemoryEnv(Machine):
 
         No process came along (no handles, no locks), nor any fault or hook.
         """
-        return self._of(copy.deepcopy(self._root))
+        return self._of(copy_of(self._root))
 
     def crash_states(
         self, *, bound: int = 10_000, tear: bool = False
@@ -345,6 +345,19 @@ class MemoryEnv(Machine):
         return env
 
     # --- damage ---
+
+    def peek(self, directory: str) -> dict[str, bytes]:
+        """What readers of a directory's files see, past every fault; {} if not there.
+
+        By name, in order: whoever does damage looks for its place here.
+        """
+        node: Node | None = self._root
+        for part in parts_of(directory):
+            node = node.entries.get(part) if isinstance(node, Directory) else None
+        if not isinstance(node, Directory):
+            return {}
+        files = sorted(node.entries.items())
+        return {n: bytes(f.content) for n, f in files if isinstance(f, Inode)}
 
     def flip_bit(self, path: str, offset: int, bit: int) -> None:
         """Flip one bit of a file, on the disk and for readers."""
@@ -425,7 +438,7 @@ class MemoryEnv(Machine):
         _, inodes = reachable(self._root)
         self._used_bytes = sum(len(i.content) for i in inodes if i.links)
 
-    def _walk(self, parts: Names, path: str) -> Node:
+    def _walk(self, parts: tuple[str, ...], path: str) -> Node:
         if self._down:
             raise Crashed
         node: Node = self._root

@@ -7,9 +7,10 @@ no hook listens, `watched` is false, and a call on a file asks for nothing else.
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from .env import Names, os_error
+from .env import os_error
 
 Kind = Literal[
     "create",
@@ -193,7 +194,8 @@ class Machine:
         )
 
 
-def parts_of(path: str) -> Names:
+@lru_cache(maxsize=4096)  # a simulated cluster asks for the same few for ever
+def parts_of(path: str) -> tuple[str, ...]:
     """Split a path into its names."""
     if not path:
         raise os_error(errno.ENOENT, path)
@@ -205,9 +207,10 @@ def parts_of(path: str) -> Names:
             raise os_error(errno.EINVAL, path)
         if len(part.encode()) > NAME_BYTES_MAX:
             raise os_error(errno.ENAMETOOLONG, path)
-    return parts
+    return tuple(parts)
 
 
+@lru_cache(maxsize=4096)
 def place_of(path: str) -> str:
     """Spell a path in the one way by which faults and operations name it."""
     return "/" + "/".join(parts_of(path))

@@ -78,6 +78,27 @@ def _votes_twice(
     return asked >= own
 
 
+def _no_vote(vote: int) -> int:
+    del vote
+    return 0
+
+
+def _learners_too(
+    voters: tuple[int, ...], learners: tuple[int, ...]
+) -> tuple[int, ...]:
+    return voters + learners
+
+
+def _commit_unmatched(commit_index: int, match_index: int) -> int:
+    del match_index
+    return commit_index
+
+
+def _commit_the_log(commit_index: int, matched_index: int, last_index: int) -> int:
+    del matched_index
+    return min(commit_index, last_index)
+
+
 def _forget_doubt(
     last: tuple[int, int], doubt: tuple[int, int] | None
 ) -> tuple[int, int]:
@@ -85,13 +106,32 @@ def _forget_doubt(
     return last
 
 
-def _campaigns_anyway(voter: bool, doubtful: bool) -> bool:
+def _campaigns_in_doubt(voter: bool, doubtful: bool) -> bool:
     del doubtful
     return voter
 
 
+def _learner_campaigns(voter: bool, doubtful: bool) -> bool:
+    del voter
+    return not doubtful
+
+
 def _previous_round(agreed_round: int, needed_round: int) -> bool:
     return agreed_round >= needed_round - 1
+
+
+def _committed(applied_index: int, commit_index: int) -> int:
+    del applied_index
+    return commit_index
+
+
+def _by_the_wall(base_ms: int, elapsed_ms: int, wall_ms: int) -> int:
+    del base_ms, elapsed_ms
+    return wall_ms
+
+
+def _newest_too(index: int, newest: int) -> bool:
+    return index <= newest
 
 
 MUTANTS = {
@@ -248,7 +288,7 @@ MUTANTS = {
             "doubter-campaigns",
             raft_rules,
             "may_campaign",
-            _campaigns_anyway,
+            _campaigns_in_doubt,
             "I-23: leads from a hole",
         ),
         Mutant(
@@ -278,6 +318,139 @@ MUTANTS = {
             "expectation_met",
             _always,
             "a conditional write goes through at another revision",
+        ),
+        Mutant(
+            "vote-not-persisted",
+            raft_rules,
+            "persisted_vote",
+            _no_vote,
+            "I-2: a restarted voter has forgotten its vote",
+        ),
+        Mutant(
+            "learner-counted",
+            raft_rules,
+            "counting_voters",
+            _learners_too,
+            "I-47: learners count in majorities",
+        ),
+        Mutant(
+            "learner-campaigns",
+            raft_rules,
+            "may_campaign",
+            _learner_campaigns,
+            "I-47: a learner asks for votes",
+        ),
+        Mutant(
+            "heartbeat-commits-unmatched",
+            raft_rules,
+            "heartbeat_commit",
+            _commit_unmatched,
+            "5.3: a heartbeat commits what its receiver has not matched",
+        ),
+        Mutant(
+            "append-commits-unmatched",
+            raft_rules,
+            "append_commit",
+            _commit_the_log,
+            "5.3: an append commits what lies behind its own entries",
+        ),
+        Mutant(
+            "quorum-unchecked",
+            raft_rules,
+            "heard_quorum",
+            _always,
+            "I-13: a leader that a majority is silent to goes on",
+        ),
+        Mutant(
+            "leader-not-stuck-to",
+            raft_rules,
+            "sticks_to_leader",
+            _never,
+            "I-12: anybody can depose a leader that is heard",
+        ),
+        Mutant(
+            "stalled-disk-leads",
+            raft_rules,
+            "disk_stalled",
+            _never,
+            "I-74: a leader whose disk hangs goes on",
+        ),
+        Mutant(
+            "stale-disk-acknowledged",
+            raft_rules,
+            "storage_ack_is_current",
+            _always,
+            "I-10: a sync of replaced entries counts for those that replaced them",
+        ),
+        Mutant(
+            "damage-taken-for-tail",
+            storage_rules,
+            "proves_durability",
+            _never,
+            "I-22: a damaged batch is cut although later ones prove it durable",
+        ),
+        Mutant(
+            "checkpoint-not-synced",
+            disk_rules,
+            "syncs_checkpoint_contents",
+            _never,
+            "I-20: a checkpoint's name is durable before its bytes are",
+        ),
+        Mutant(
+            "newest-checkpoint-pruned",
+            disk_rules,
+            "may_prune",
+            _newest_too,
+            "I-30: the checkpoint that the log depends on is removed",
+        ),
+        Mutant(
+            "checkpoint-not-checked",
+            database_rules,
+            "checkpoint_matches",
+            _always,
+            "I-51: a damaged checkpoint is believed",
+        ),
+        Mutant(
+            "checkpoint-index-of-commit",
+            replica_rules,
+            "checkpoint_index",
+            _committed,
+            "I-31: a checkpoint claims entries that are not applied yet",
+        ),
+        Mutant(
+            "lost-forward-sent-again",
+            replica_rules,
+            "lost_forward_is_unknown",
+            _never,
+            "I-56: a write of unknown fate is sent a second time",
+        ),
+        Mutant(
+            "every-node-answers-alone",
+            replica_rules,
+            "answers_alone",
+            _always,
+            "I-41: followers answer linearizable reads by themselves",
+        ),
+        Mutant(
+            "bounded-read-unbounded",
+            replica_rules,
+            "fresh_enough",
+            _always,
+            "a bounded read is as old as it likes",
+        ),
+        Mutant(
+            "least-revision-ignored",
+            replica_rules,
+            "far_enough",
+            _always,
+            "I-43: a reader is shown less than it has seen",
+        ),
+        Mutant(
+            "cluster-time-by-the-wall",
+            replica_rules,
+            "cluster_time_ms",
+            _by_the_wall,
+            "leases would end when somebody sets a clock",
         ),
     )
 }

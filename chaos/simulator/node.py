@@ -1,65 +1,67 @@
 """A node without an operating system: the cores in a shell of virtual time.
 
 Law: it carries out effects in the order that raft/ready.py prescribes and adds nothing
-of its own; what it decides by chance, the world decides. Its real twin is node/loop.
+of its own; what it decides by chance, the world decides. Its real twin is node/loop. A
+turn that could have no effect is left out: that is where the speed comes from.
 """
 
 import errno
-from collections.abc import Callable
-from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
-from ...node.database import CheckpointReader
-from ...node.database.checkpoint import header_of, write_checkpoint
 from ...node.replica import (
-    CheckpointJob,
     Effects,
+    ForwardRequest,
     PeerMessage,
     Replica,
-    ReplicaOptions,
-    Reply,
     Request,
 )
-from ...node.stable import Stable
+from ...node.stable import Opened, Stable
 from ...raft import (
     Configuration,
     InstallSnapshot,
     Options,
-    Persisted,
     Raft,
-    encode_configuration,
+    RequestPreVote,
 )
-from ...storage.errors import JournalFailed, NoSpace
-from ...storage.journal import JournalOptions
-from ...storage.memory_env import MemoryEnv
-from .checkers import Checkers
+from ...storage.errors import CorruptionError, JournalFailed, NoSpace
+from ...storage.memory_env import Crashed, MemoryEnv, Operation
+from .checkpoints import Answer, Checkpoints
+from .clock import Clock
+from .failpoints import place_of
 from .network import Network
-from .world import MILLISECOND, World
+from .shape import CLUSTER_ID, RESERVE_BYTES, TICK_MS, Shape
+from .world import MILLISECOND, Action, World
 
-CLUSTER_ID = 0xC1
-_TURN_US = 50
-_RESERVE_BYTES = 512 << 10
+if TYPE_CHECKING:
+    from .checkers import Checkers
+
+_TICK_US = TICK_MS * MILLISECOND
+_RESTART_US = 300 * MILLISECOND
+_RETRY_US = 100 * MILLISECOND
+# A peer that stops politely is given up after so many ticks.
+_HAND_OVER_TICKS = 30
 
 
-class Shape:
-    """What a seed chose for all nodes: options of every layer."""
+class Cluster(Protocol):
+    """What a node needs of the world around it."""
 
-    def __init__(self, world: World) -> None:
-        dice = world.random
-        self.raft = {
-            "append_entries_max": dice.choice([1, 4, 64, 4096]),
-            "inflight_messages_max": dice.choice([1, 2, 8]),
-            "apply_entries_max": dice.choice([1, 7, 4096]),
-        }
-        self.replica = ReplicaOptions(
-            checkpoint_entries=dice.choice([10, 40, 300, 65536]),
-            log_keep_entries=dice.choice([0, 5, 50]),
-        )
-        self.journal = JournalOptions(segment_bytes=dice.choice([16, 64]) * 4096)
-        self.sync_us = (200, dice.choice([1, 5, 20]) * MILLISECOND)
+    def went_down(self, node: "Node", polite: bool) -> None:
+        """Peers and clients see their connections end."""
+        ...
+
+    def starts(self, node: "Node") -> None:
+        """A new process begins."""
+        ...
+
+    def deliver_snapshot(
+        self, message: InstallSnapshot, data: bytes, answer: "Answer"
+    ) -> None:
+        """A transfer has arrived; the receiver answers whether it has it."""
+        ...
 
 
 class Node:
-    """One member: its disk, its clock, and, while it is up, its replica."""
+    """One member: its disk, its clocks, and, while it is up, its replica."""
 
     def __init__(
         self,
@@ -68,8 +70,8 @@ class Node:
         bootstrap: Configuration,
         shape: Shape,
         network: Network,
-        checkers: Checkers,
-        link_event: Callable[["Node"], None],
+        checkers: "Checkers",
+        cluster: Cluster,
     ) -> None:
         self.world = world
         self.member = member
@@ -78,314 +80,362 @@ class Node:
         self.shape = shape
         self.network = network
         self.checkers = checkers
-        self.link_event = link_event
+        self.cluster = cluster
         self.env = MemoryEnv()
         self.env.make_directory("/data")
         self.env.sync_directory("/")
+        self.clock = Clock()
         self.boots = 0
         self.epoch = 0
         self.replica: Replica | None = None
         self.stable: Stable | None = None
         self.paused = False
-        self.held: list[Callable[[], None]] = []
-        self.rate = 1.0
+        self.held: list[tuple[int, Action, tuple[object, ...]]] = []
         self.slow = 1
         self.turn_planned = False
         self.persisting = False
-        self.waiting: list[Request] = []
+        # Held down by a fault: nobody starts it until the fault is over.
+        self.wanted = True
+        # Its disk was damaged on purpose; then, and only then, it may refuse to start.
+        self.damaged = False
+        self.broken: str | None = None
+        self.failpoint: tuple[str, str] | None = None
+        self.stopping_ticks = 0
+        self.checkpoints = Checkpoints(self)
 
     @property
     def up(self) -> bool:
         return self.replica is not None
 
+    @property
+    def raft(self) -> Raft:
+        """The consensus core of a node that is up."""
+        assert self.replica is not None
+        return self.replica.raft
+
     # -- life ----------------------------------------------------------------------
 
     def start(self) -> None:
         """Boot from the disk, as a new process would."""
-        if self.up:
+        if self.up or not self.wanted or self.broken is not None:
             return
-        world = self.world
+        self.cluster.starts(self)
         self.boots += 1
         self.epoch += 1
         self.persisting = self.turn_planned = self.paused = False
+        self.stopping_ticks = 0
         self.held.clear()
-        stable = Stable(self.env, "/data", CLUSTER_ID, self.shape.journal)
-        salt = self.member << 32 | self.boots
-        try:
-            opened = stable.open(self.bootstrap, salt)
-        except (NoSpace, JournalFailed, OSError) as error:
-            world.trace(self.name, f"cannot start: {type(error).__name__}")
-            self.env.kill()
+        self.checkpoints.forget()
+        opened = self._open()
+        if opened is None:
             return
         options = Options(
             id=self.member,
-            jitter=world.random.randrange,
+            jitter=self.world.below,
             boot=self.boots,
             **self.shape.raft,
         )
         raft = Raft(
             options, opened.snapshot, opened.hard_state, opened.entries, opened.doubt
         )
-        self.stable = stable
         self.replica = Replica(
-            self.shape.replica, raft, opened.database, world.random.randrange
+            self.shape.replica, raft, opened.database, self.world.below
         )
-        world.trace(
-            self.name,
-            f"start boot={self.boots} term={raft.term} last={raft.log.last_index}"
+        self.trace(
+            "start",
+            f"boot={self.boots} term={raft.term} last={raft.log.last_index}"
             f" commit={raft.log.commit_index} doubt={raft.doubt}",
         )
-        self.checkers.started(self)
-        self._later(world.random.randrange(10 * MILLISECOND), self._tick)
+        self.checkers.started(self, opened)
+        self.later(self.world.below(_TICK_US), self._tick)
+
+    def _open(self) -> Opened | None:
+        stable = Stable(self.env, "/data", CLUSTER_ID, self.shape.journal)
+        try:
+            opened = stable.open(self.bootstrap, self.member << 32 | self.boots)
+        except CorruptionError as error:
+            self.env.kill()
+            self.broken = str(error)
+            self.trace("refuses", self.broken)
+            self.checkers.refused(self, error)
+        except (NoSpace, JournalFailed, OSError) as error:
+            self._cannot_start(type(error).__name__)
+        except Crashed:
+            assert self.failpoint is not None
+            how = self._reached()
+            if how == "power":
+                self.env.crash(self.world.random)
+            self._cannot_start("died at a failpoint")
+        else:
+            self.stable = stable
+            return opened
+        return None
+
+    def _cannot_start(self, reason: str) -> None:
+        self.trace("cannot start", reason)
+        self.env.kill()
+        self.world.at(_RESTART_US, self.start)
 
     def stop(self, how: str) -> None:
         """End the process: `kill` keeps the page cache, `power` does not."""
-        if not self.up:
-            return
-        self.world.trace(self.name, f"down ({how})")
+        if self.up:
+            self.trace("down", how)
+            self._end(how, polite=False)
+        elif how == "power":
+            self.env.crash(self.world.random)
+
+    def _end(self, how: str, polite: bool) -> None:
         self.epoch += 1
-        self.replica = None
-        self.stable = None
+        self.replica = self.stable = None
         if how == "power":
             self.env.crash(self.world.random)
         else:
             self.env.kill()
-        self.link_event(self)
+        self.cluster.went_down(self, polite)
+
+    def stop_politely(self) -> None:
+        """SIGTERM: hand leadership over, answer who waits, say goodbye, end."""
+        if self.up and not self.paused and not self.stopping_ticks:
+            assert self.replica is not None
+            self.trace("stopping", "asked to end")
+            self.replica.prepare_stop()
+            self.stopping_ticks = _HAND_OVER_TICKS
+            self.plan_turn()
+
+    def _go_on_stopping(self) -> None:
+        replica = self.replica
+        assert replica is not None
+        self.stopping_ticks -= 1
+        waiting = replica.raft.is_leader or replica.writes.count() > 0
+        if self.stopping_ticks and (waiting or self.persisting):
+            return
+        replies, answers = replica.end()
+        self._send(list(answers))
+        for reply in replies:
+            reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
+        self.trace("down", "stopped politely")
+        self.wanted = False
+        self._end("kill", polite=True)
 
     def pause(self, paused: bool) -> None:
         """SIGSTOP and SIGCONT: time goes on, nothing is done; then all at once."""
         if paused == self.paused or not self.up:
             return
         self.paused = paused
-        self.world.trace(self.name, "paused" if paused else "resumed")
+        self.trace("paused" if paused else "resumed", "")
         if not paused:
             held, self.held = self.held, []
-            for action in held:
-                self.world.at(0, action)
+            for epoch, action, arguments in held:
+                self.world.at(0, self._run, epoch, action, arguments)
 
-    def _later(self, delay_us: int, action: Callable[[], None]) -> None:
+    def later(self, delay_us: int, action: Action, *arguments: object) -> None:
         """Run `action` then, in this boot only, and not while paused."""
-        epoch = self.epoch
+        self.world.at(delay_us, self._run, self.epoch, action, arguments)
 
-        def run() -> None:
-            if self.epoch != epoch or not self.up:
-                return
-            if self.paused:
-                self.held.append(run)
-            else:
-                action()
+    def _run(self, epoch: int, action: Action, arguments: tuple[object, ...]) -> None:
+        if epoch != self.epoch or self.replica is None:
+            return
+        if self.paused:
+            self.held.append((epoch, action, arguments))
+            return
+        try:
+            action(*arguments)
+        except Crashed:
+            self.stop(self._reached())
 
-        self.world.at(delay_us, run)
+    def trace(self, event: str, detail: str) -> None:
+        self.world.trace(self.name, event, detail)
+
+    # -- failpoints ------------------------------------------------------------------
+
+    def arm(self, failpoint: str | None, how: str = "kill") -> None:
+        """Let the process die when it next comes to `failpoint`; None: never mind."""
+        self.failpoint = None if failpoint is None else (failpoint, how)
+        self.env.on_operation = None if failpoint is None else self._before_operation
+
+    def _before_operation(self, operation: Operation) -> None:
+        if self.failpoint is not None and self.failpoint[0] == place_of(operation):
+            raise Crashed
+
+    def _reached(self) -> str:
+        """The process dies at its failpoint; how."""
+        assert self.failpoint is not None
+        name, how = self.failpoint
+        self.arm(None)
+        self.trace("failpoint", name)
+        self.checkers.reached(name)
+        return how
+
+    def point(self, name: str) -> None:
+        if self.failpoint is not None and self.failpoint[0] == name:
+            raise Crashed
 
     # -- events --------------------------------------------------------------------
 
-    def _now_ms(self) -> int:
-        return int(self.world.now_us * self.rate) // MILLISECOND
+    def _advance(self) -> None:
+        assert self.replica is not None
+        now_ms = self.clock.monotonic_ms(self.world.now_us)
+        self.replica.advance(now_ms, now_ms + self.clock.wall_offset_ms)
 
     def _tick(self) -> None:
-        assert self.replica is not None
-        self.replica.advance(self._now_ms(), self._now_ms())
-        self.replica.no_space = self.env.free_bytes("/") < _RESERVE_BYTES
-        self.replica.tick()
-        self._turn()
-        self._later(int(10 * MILLISECOND / self.rate), self._tick)
+        replica = self.replica
+        assert replica is not None
+        self._advance()
+        if self.env.capacity_bytes is not None:
+            replica.no_space = self.env.free_bytes("/") < RESERVE_BYTES
+        else:
+            replica.no_space = False
+        replica.tick()
+        if replica.has_work(not self.persisting):
+            self._turn()
+        if self.stopping_ticks:
+            self._go_on_stopping()
+        self.later(int(_TICK_US / self.clock.rate), self._tick)
 
     def deliver(self, message: PeerMessage) -> None:
-        if self.up:
-            self._later(0, partial(self._deliver, message))
+        """A message has come over the network."""
+        replica = self.replica
+        if replica is None:
+            return
+        if self.paused:
+            self.held.append((self.epoch, self._step, (message,)))
+        else:
+            self._step(message)
 
-    def _deliver(self, message: PeerMessage) -> None:
+    def _step(self, message: PeerMessage) -> None:
         assert self.replica is not None
-        self.replica.advance(self._now_ms(), self._now_ms())
+        if isinstance(message, ForwardRequest):
+            self._advance()
+        self.checkers.stepped(self, message)
         self.replica.step(message)
-        self._plan_turn()
+        if isinstance(message, RequestPreVote):
+            self.checkers.answered(self, message)
+        self.plan_turn()
 
     def submit(self, request: Request) -> None:
-        self._later(0, partial(self._submit, request))
+        """A client's request has come; its deadline is relative yet."""
+        self.later(0, self._submit, request)
 
     def _submit(self, request: Request) -> None:
         assert self.replica is not None
-        self.replica.advance(self._now_ms(), self._now_ms())
+        self._advance()
         request.deadline_ms += self.replica.now_ms
         self.replica.submit(request)
-        self._plan_turn()
+        self.plan_turn()
 
-    def peer_down(self, member: int) -> None:
-        """The link to a process that ended broke, and nobody listens there."""
-        self._later(0, partial(self._peer_down, member))
+    def link_broke(self, member: int, polite: bool, refused: bool) -> None:
+        """The connection to a peer ended; `refused`: nobody listens there any more."""
+        self.later(0, self._link_broke, member, polite, refused)
 
-    def _peer_down(self, member: int) -> None:
+    def _link_broke(self, member: int, polite: bool, refused: bool) -> None:
         assert self.replica is not None
+        self._advance()
+        self.checkpoints.peer_gone(member)
         self.replica.peer_lost(member)
-        self.replica.forwarding_ended(member, polite=False)
-        self.replica.peer_refused(member)
-        self._plan_turn()
+        self.replica.forwarding_ended(member, polite=polite)
+        if refused and not polite:
+            self.checkers.hinted(self, member)
+            self.replica.peer_refused(member)
+        self.plan_turn()
 
-    def _plan_turn(self) -> None:
-        if not self.turn_planned:
+    def transfer_leadership(self, member: int) -> None:
+        """An operator moves the leadership."""
+        if self.up and not self.paused:
+            self.raft.transfer_leadership(member)
+            self.plan_turn()
+
+    def plan_turn(self) -> None:
+        replica = self.replica
+        assert replica is not None
+        if not self.turn_planned and replica.has_work(not self.persisting):
             self.turn_planned = True
-            self._later(_TURN_US, self._turn)
+            self.later(self.shape.turn_us, self._planned_turn)
+
+    def _planned_turn(self) -> None:
+        self.turn_planned = False
+        self._turn()
 
     # -- effects -------------------------------------------------------------------
 
     def _turn(self) -> None:
         replica = self.replica
         assert replica is not None
-        self.turn_planned = False
-        replica.advance(self._now_ms(), self._now_ms())
+        self._advance()
         effects = replica.turn(not self.persisting)
         for event in effects.events:
-            self.world.trace(
-                self.name,
-                f"{event.role} term={event.term} leader={event.leader_id}"
-                f" ({event.reason})",
+            self.trace(
+                event.role,
+                f"term={event.term} leader={event.leader_id} ({event.reason})",
             )
         self.checkers.turned(self, effects)
-        for reply in effects.replies:
-            self._reply(reply)
-        self._send(effects.messages)
+        self.point("entries-applied")
+        if effects.messages:
+            self._send(effects.messages)
+            self.point("messages-sent")
         if effects.batch is not None:
+            self.persisting = True
             self._persist(effects)
+        for reply in effects.replies:
+            reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
         if effects.checkpoint is not None and self.up:
-            self._checkpoint(effects.checkpoint)
+            self.checkpoints.begin(effects.checkpoint)
         if effects.again and self.up:
-            self._plan_turn()
-
-    def _reply(self, reply: Reply) -> None:
-        reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
+            self.plan_turn()
 
     def _send(self, messages: list[PeerMessage]) -> None:
         for message in messages:
+            self.checkers.sending(self, message)
             if isinstance(message, InstallSnapshot):
-                self._send_snapshot(message)
+                self.checkpoints.send(message)
             else:
                 self.network.send(message)
 
     def _persist(self, effects: Effects) -> None:
-        assert self.stable is not None
-        assert self.stable.journal is not None
-        assert effects.batch is not None
-        self.persisting = True
+        stable, batch = self.stable, effects.batch
+        assert stable is not None
+        assert stable.journal is not None
+        assert batch is not None
         try:
-            self.stable.journal.append(effects.batch)
+            self.checkers.appending(self, batch)
+            stable.journal.append(batch)
         except NoSpace:
-            self._later(100 * MILLISECOND, partial(self._persist, effects))
+            self.later(_RETRY_US, self._persist, effects)
             return
         except (JournalFailed, OSError) as error:
-            self._die(error)
+            self.die(error)
             return
-        delay = self.world.random.randint(*self.shape.sync_us) * self.slow
-        self._later(delay, partial(self._synced, effects))
+        self.point("batch-appended")
+        low, high = self.shape.sync_us
+        delay = (low + self.world.below(high - low)) * self.slow
+        self.later(delay, self._synced, effects)
 
     def _synced(self, effects: Effects) -> None:
-        assert self.stable is not None
-        assert self.stable.journal is not None
-        assert self.replica is not None
+        stable, replica = self.stable, self.replica
+        assert stable is not None
+        assert stable.journal is not None
+        assert replica is not None
         assert effects.ack is not None
         try:
-            self.stable.journal.sync()
+            stable.journal.sync()
         except (JournalFailed, OSError) as error:
-            self._die(error)
+            self.die(error)
             return
+        self.point("batch-synced")
         self.checkers.synced(self, effects)
         self.persisting = False
-        self._acknowledge(effects.ack)
+        self._advance()
+        replica.persisted(effects.ack)
+        self.point("batch-acknowledged")
         self._send(effects.messages_after)
-        self._plan_turn()
+        self._turn()
 
-    def _acknowledge(self, ack: Persisted) -> None:
-        assert self.replica is not None
-        self.replica.advance(self._now_ms(), self._now_ms())
-        self.replica.persisted(ack)
-
-    def _die(self, error: Exception) -> None:
-        """The first failed sync is final: the process ends by itself."""
-        self.world.trace(self.name, f"ends by itself: {type(error).__name__}")
+    def die(self, error: Exception) -> None:
+        """The first failed write or sync is final; a supervisor starts it again."""
+        self.trace("ends", f"by itself: {type(error).__name__}")
         self.stop("kill")
+        self.world.at(_RESTART_US, self.start)
 
-    def _disk_error(self, error: OSError) -> None:
+    def disk_error(self, error: OSError) -> None:
         """No space is waited out; anything else is final."""
         if error.errno != errno.ENOSPC:
-            self._die(error)
-
-    # -- checkpoints ---------------------------------------------------------------
-
-    def _checkpoint(self, job: CheckpointJob) -> None:
-        header = header_of(
-            CLUSTER_ID,
-            encode_configuration(job.mark.configuration),
-            job.meta,
-            job.count,
-        )
-        pieces = b"".join(write_checkpoint(header, job.view))
-        delay = self.world.random.randint(*self.shape.sync_us) * self.slow * 2
-        self._later(delay, partial(self._write_checkpoint, job, pieces))
-
-    def _write_checkpoint(self, job: CheckpointJob, pieces: bytes) -> None:
-        assert self.stable is not None
-        assert self.replica is not None
-        try:
-            file = self.stable.begin_checkpoint(job.mark.index, "write")
-            try:
-                file.write(pieces)
-                file.commit()
-            except OSError:
-                file.abandon()
-                raise
-        except OSError as error:
-            replica = self.replica
-            self._disk_error(error)
-            replica.checkpoint_failed()
-            return
-        self.replica.checkpointed(job.mark)
-        self.stable.prune(self.replica.raft.snapshot.index)
-        self.world.trace(self.name, f"checkpoint index={job.mark.index}")
-
-    def _send_snapshot(self, message: InstallSnapshot) -> None:
-        """Transfer the checkpoint; it takes a while and may break on the way."""
-        assert self.stable is not None
-        try:
-            file = self.stable.open_checkpoint(message.index)
-            data = file.read_at(0, file.size())
-            file.close()
-        except OSError as error:
-            self._die(error)
-            return
-        delay = self.world.random.randint(1, 50) * MILLISECOND
-        self._later(delay, partial(self._finish_snapshot, message, data))
-
-    def _finish_snapshot(self, message: InstallSnapshot, data: bytes) -> None:
-        assert self.replica is not None
-        pair, back = (message.sender, message.to), (message.to, message.sender)
-        cut = self.network.cut
-        ok = pair not in cut and back not in cut and not self.world.chance(0.1)
-        if ok:
-            self.checkers.transfer(message, data)
-        self.replica.snapshot_finished(message.to, ok)
-        self._plan_turn()
-
-    def receive_snapshot(self, message: InstallSnapshot, data: bytes) -> None:
-        if self.up:
-            self._later(0, partial(self._receive_snapshot, message, data))
-
-    def _receive_snapshot(self, message: InstallSnapshot, data: bytes) -> None:
-        assert self.stable is not None
-        assert self.replica is not None
-        reader = CheckpointReader(CLUSTER_ID)
-        try:
-            file = self.stable.begin_checkpoint(message.index, "received")
-            for offset in range(0, len(data), 4096):
-                file.write(data[offset : offset + 4096])
-                reader.feed(data[offset : offset + 4096])
-            database = reader.finish()
-            file.commit()
-        except OSError as error:
-            self._disk_error(error)
-            return
-        installed = self.replica.install(message, database)
-        self.stable.prune(self.replica.raft.snapshot.index)
-        self.world.trace(
-            self.name, f"snapshot index={message.index} installed={installed}"
-        )
-        self.checkers.installed(self, message, installed)
-        self._plan_turn()
+            self.die(error)

@@ -1,7 +1,8 @@
 """One seed, one world: build it, hurt it, heal it, and look at what is left.
 
-Law: a run depends on its seed alone. A failing seed prints the one command that shows
-it again.
+Law: a run depends on its seed and its options alone. The phases are those of
+docs/testing.md: faults; a quorum healed and the others not; all healed; power lost by
+all; then the histories.
 """
 
 from collections import Counter
@@ -11,17 +12,32 @@ import msgspec
 
 from ...node.replica import PeerMessage
 from ...raft import Configuration, InstallSnapshot
+from ..histories import check_linearizable, check_replay
 from .checkers import Checkers
-from .faults import Faults
+from .checkers.reads import check_weak_reads
+from .faults import KINDS, Fault, Faults, Ground, Plan
 from .network import Network
-from .node import Node, Shape
-from .workload import Client, check_histories
-from .world import MILLISECOND, SECOND, World
+from .node import Answer, Node
+from .recovery import Recovery
+from .shape import Shape
+from .workload import Client
+from .world import SECOND, World
 
 HURT_US = 20 * SECOND
-HEAL_US = 60 * SECOND
 OPERATIONS_MIN = 300
-MORE_TIMES = 12
+_OPERATIONS_WANTED = OPERATIONS_MIN + 20
+_SEGMENTS_MAX = 13
+
+
+class RunOptions(msgspec.Struct, frozen=True):
+    """`dense`: the shape and all faults of the speed figure. `only`: these faults."""
+
+    dense: bool = False
+    only: frozenset[int] | None = None
+    keep_trace: bool = False
+
+
+DEFAULT_OPTIONS = RunOptions()
 
 
 class Result(msgspec.Struct):
@@ -33,157 +49,157 @@ class Result(msgspec.Struct):
     acknowledged: int
     simulated_us: int
     events: int
+    kinds: list[str]
     fired: Counter[str]
+    overlapped: Counter[str]
+    failpoints: Counter[str]
     agreed: str
     trace: str
     snapshots: int
-    lines: list[str] | None
+    checkpoints: int
+    broken: int
+    undecided: int
 
 
 class Cluster:
     """A world with its nodes, links, clients, faults and checkers."""
 
-    def __init__(self, seed: int, keep_trace: bool = False) -> None:
-        self.world = World(seed, keep_trace)
-        dice = self.world.random
-        size = dice.choice([1, 3, 3, 3, 5, 5])
-        self.voters = tuple(range(1, size + 1))
-        learners = (size + 1,) if dice.random() < 0.2 else ()
+    def __init__(self, seed: int, options: RunOptions = DEFAULT_OPTIONS) -> None:
+        self.world = World(seed, options.keep_trace)
+        shape = self.shape = Shape(self.world, options.dense)
+        self.voters = tuple(range(1, shape.voters + 1))
+        learners = tuple(range(shape.voters + 1, shape.voters + shape.learners + 1))
         bootstrap = Configuration(self.voters, (), learners)
-        shape = Shape(self.world)
-        self.network = Network(self.world, self._deliver)
-        self.checkers = Checkers(self.world, self.voters)
-        self.checkers.deliver_snapshot = self._deliver_snapshot
+        members = bootstrap.members()
+        self.network = Network(self.world, members, self._deliver)
+        self.checkers = Checkers(self.world, bootstrap, shape)
         self.nodes = [
-            Node(
-                self.world,
-                member,
-                bootstrap,
-                shape,
-                self.network,
-                self.checkers,
-                self._went_down,
-            )
-            for member in bootstrap.members()
+            Node(self.world, m, bootstrap, shape, self.network, self.checkers, self)
+            for m in members
         ]
         self.by_member = {node.member: node for node in self.nodes}
-        keys = dice.choice([2, 8, 40])
-        pause = dice.choice([100, 200, 400]) * MILLISECOND
-        count = dice.randint(4, 10)
         self.clients = [
-            Client(self.world, number, self.nodes, keys, pause)
-            for number in range(1, count + 1)
+            Client(self.world, number, self.nodes, shape)
+            for number in range(1, shape.clients + 1)
         ]
-        self.faults = Faults(self.world, self.nodes, self.network)
+        self.ground = Ground(
+            self.world, self.nodes, self.voters, self.network, self.checkers
+        )
+        self.plan = Plan(seed, KINDS, everything=options.dense, only=options.only)
+        self.faults = Faults(self.ground, self._in_flight)
+        self.world.trace("world", "seed", f"{seed}: {shape.describe()}")
+
+    # -- what nodes ask of the world ---------------------------------------------------
 
     def _deliver(self, member: int, message: PeerMessage) -> None:
         self.by_member[member].deliver(message)
 
-    def _deliver_snapshot(self, message: InstallSnapshot, data: bytes) -> None:
-        self.by_member[message.to].receive_snapshot(message, data)
+    def deliver_snapshot(
+        self, message: InstallSnapshot, data: bytes, answer: Answer
+    ) -> None:
+        self.by_member[message.to].checkpoints.receive(message, data, answer)
 
-    def _went_down(self, node: Node) -> None:
-        """Its peers see their links break, unless the network hides it."""
+    def went_down(self, node: Node, polite: bool) -> None:
+        """Peers and clients see the connection end, unless the network hides it.
+
+        A goodbye comes behind all answers; what was on its way to the node is lost.
+        """
+        network = self.network
         for other in self.nodes:
             pair = (node.member, other.member)
-            if other is node or pair in self.network.cut:
+            network.break_connection((other.member, node.member))
+            if other is node:
                 continue
-            delay = self.world.random.randint(200, 5 * MILLISECOND)
-            self.world.at(delay, partial(self._tell_down, node, other))
+            broke = partial(other.link_broke, node.member, polite=polite, refused=True)
+            if polite:
+                network.stream(pair, broke)
+                continue
+            network.break_connection(pair)
+            if other.up and network.connected(*pair):
+                broke()
+        for client in self.clients:
+            client.went_down(node)
 
-    def _tell_down(self, node: Node, other: Node) -> None:
-        if not node.up:
-            other.peer_down(node.member)
+    def starts(self, node: Node) -> None:
+        """What its last process had still under way is nobody's any more."""
+        for other in self.nodes:
+            if other is not node and self.network.break_connection(
+                (node.member, other.member)
+            ):
+                other.link_broke(node.member, polite=False, refused=False)
+
+    def _in_flight(self) -> bool:
+        return any(client.current is not None for client in self.clients)
+
+    @property
+    def completed(self) -> int:
+        return sum(client.completed for client in self.clients)
+
+    # -- the run ---------------------------------------------------------------------
 
     def run(self) -> Result:
-        """Raises Violation when an invariant does not hold."""
-        world = self.world
+        """Raises Violation; AssertionError out of the cores is a violation, too."""
         for node in self.nodes:
             node.start()
         for client in self.clients:
             client.start()
-        self.faults.start()
-        world.run_until(HURT_US)
-        for _ in range(MORE_TIMES):
-            if world.run_until(world.now_us + HURT_US, self._enough):
+        self._hurt()
+        recovery = Recovery(
+            self.world, self.shape, self.nodes, self.clients, self.checkers
+        )
+        recovery.heal_a_quorum(self.faults)
+        recovery.heal_all()
+        recovery.survive_power_loss()
+        return self._judge()
+
+    def _hurt(self) -> None:
+        """Harsh seeds go on, with fewer faults, until each has its operations."""
+        world = self.world
+        for _ in range(_SEGMENTS_MAX):
+            end_us = world.now_us + HURT_US
+            self.faults.schedule(self.plan.segment(world.now_us, end_us))
+            enough = None if world.now_us == 0 else self._enough
+            world.run_until(end_us, enough)
+            if self._enough():
                 break
-            # So harsh that nothing gets done: the same faults, less often.
-            self.faults.pause_us *= 2
-        self._heal()
-        self._survive_power_loss()
-        check_histories(world, self.clients, self.checkers.model)
-        return self._result()
+            self.plan.mean_us *= 2
 
     def _enough(self) -> bool:
-        """Harsh seeds go on a little longer, so that each has its operations."""
-        return sum(client.completed for client in self.clients) >= OPERATIONS_MIN + 20
+        return self.completed >= _OPERATIONS_WANTED
 
-    def _heal(self) -> None:
-        """I-73: when the faults stop, everybody converges, within a bound."""
-        world = self.world
-        world.trace("world", "faults stop")
-        self.faults.stop()
-        for client in self.clients:
-            client.stopped = True
-        self._converge("after the faults")
-
-    def _survive_power_loss(self) -> None:
-        """Durability: whatever was acknowledged is there after everybody lost power."""
-        for node in self.nodes:
-            node.stop("power")
-        for node in self.nodes:
-            node.start()
-        self._converge("after total power loss")
-
-    def _converge(self, when: str) -> None:
-        world = self.world
-        if not world.run_until(world.now_us + HEAL_US, self._converged):
-            states = [
-                f"{n.name}: {n.replica.raft.role.value} term {n.replica.raft.term}"
-                f" last {n.replica.raft.log.last_index}"
-                f" commit {n.replica.raft.log.commit_index}"
-                f" doubt {n.replica.raft.doubt}"
-                if n.replica
-                else f"{n.name}: down"
-                for n in self.nodes
-            ]
-            world.fail("I-73", f"no convergence {when}: {'; '.join(states)}")
-
-    def _converged(self) -> bool:
-        replicas = [node.replica for node in self.nodes]
-        if any(client.current is not None for client in self.clients):
-            return False
-        alive = [replica for replica in replicas if replica is not None]
-        if len(alive) < len(replicas):
-            return False
-        leaders = [replica for replica in alive if replica.raft.is_leader]
-        if len(leaders) != 1:
-            return False
-        log = leaders[0].raft.log
-        return log.commit_index == log.last_index and all(
-            replica.raft.term == leaders[0].raft.term
-            and replica.database.applied_index == log.last_index
-            for replica in alive
-        )
-
-    def _result(self) -> Result:
-        world = self.world
+    def _judge(self) -> Result:
+        world, model = self.world, self.checkers.book.model
         history = [op for client in self.clients for op in client.history]
+        objection = check_replay(history, model.changes)
+        if objection is not None:
+            world.fail(objection.invariant, objection.detail)
+        verdict = check_linearizable(history)
+        if verdict.objection is not None:
+            world.fail(verdict.objection.invariant, verdict.objection.detail)
+        check_weak_reads(world, self.clients, model.changes, history)
         return Result(
             seed=world.seed,
             nodes=len(self.nodes),
-            operations=len(history),
-            acknowledged=sum(1 for op in history if op.applied),
+            operations=len(history) + sum(len(c.weak) for c in self.clients),
+            acknowledged=self.completed,
             simulated_us=world.now_us,
             events=world.events,
+            kinds=self.plan.kinds,
             fired=self.faults.fired,
+            overlapped=self.faults.overlapped,
+            failpoints=self.checkers.failpoints,
             agreed=self.checkers.digest(),
             trace=world.digest.hexdigest(),
             snapshots=self.checkers.snapshots,
-            lines=world.lines,
+            checkpoints=self.checkers.checkpoints,
+            broken=sum(node.broken is not None for node in self.nodes),
+            undecided=verdict.undecided,
         )
 
 
-def run_seed(seed: int, keep_trace: bool = False) -> Result:
+def run_seed(seed: int, options: RunOptions = DEFAULT_OPTIONS) -> Result:
     """Run one seed. Raises Violation; AssertionError is a violation, too."""
-    return Cluster(seed, keep_trace).run()
+    return Cluster(seed, options).run()
+
+
+__all__ = ["Cluster", "Fault", "Result", "RunOptions", "run_seed"]

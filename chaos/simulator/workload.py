@@ -1,7 +1,8 @@
 """Clients that write and read through any node, and remember what they were told.
 
 Law: a client believes replies and nothing else. Every write has a value of its own, so
-that what is read names the write that made it.
+that what is read names the write that made it. What a history may look like is judged
+in chaos/histories; only what needs this world's time is judged here.
 """
 
 from ...node.replica import Request
@@ -20,117 +21,153 @@ from ...wire import (
     encode_get,
     encode_put,
 )
-from .checkers import Change, Model
+from ..histories import UNSEEN, Kind, Operation
+from ..histories import Outcome as Ending
 from .node import Node
+from .shape import Shape
 from .world import MILLISECOND, World
 
-_TIMEOUT_MS = 1500
+# Weights of what a client does next.
+_LINEARIZABLE = Level.LINEARIZABLE
+_WEIGHTS: tuple[tuple[Kind, Level], ...] = (
+    ("put", _LINEARIZABLE),
+    ("put", _LINEARIZABLE),
+    ("put", _LINEARIZABLE),
+    ("get", _LINEARIZABLE),
+    ("get", _LINEARIZABLE),
+    ("get", _LINEARIZABLE),
+    ("delete", _LINEARIZABLE),
+    ("cas", _LINEARIZABLE),
+    ("get", Level.BOUNDED),
+    ("get", Level.LOCAL),
+)
+_GIVE_UP_US = 4_500 * MILLISECOND
+_AGAIN_US = 20 * MILLISECOND
 
 
-class Operation:
-    """One operation of a history; `end_us` None: nobody knows whether it happened."""
+class WeakRead:
+    """A bounded or local read: when, what was asked for, what came."""
 
-    __slots__ = (
-        "applied",
-        "end_us",
-        "expected",
-        "key",
-        "kind",
-        "mod_revision",
-        "revision",
-        "start_us",
-        "value",
-    )
+    __slots__ = ("level", "max_staleness_ms", "min_revision", "operation")
 
-    def __init__(self, kind: str, key: bytes, start_us: int) -> None:
-        self.kind = kind
-        self.key = key
-        self.start_us = start_us
-        self.end_us: int | None = None
-        self.value: bytes | None = None
-        self.expected: int | None = None
-        self.revision = 0
-        self.mod_revision = 0
-        self.applied: bool | None = None
+    def __init__(
+        self, operation: Operation, level: Level, staleness: int, revision: int
+    ) -> None:
+        self.operation = operation
+        self.level = level
+        self.max_staleness_ms = staleness
+        self.min_revision = revision
 
 
 class Client:
     """A closed loop: one operation at a time, then a pause, at some node."""
 
     def __init__(
-        self, world: World, number: int, nodes: list[Node], keys: int, pause_us: int
+        self, world: World, number: int, nodes: list[Node], shape: Shape
     ) -> None:
         self.world = world
         self.number = number
         self.nodes = nodes
-        self.keys = keys
-        self.pause_us = pause_us
+        self.keys = shape.keys
+        self.pause_us = shape.pause_us
+        self.timeout_ms = world.random.choice([200, 1500, 1500])
         self.history: list[Operation] = []
+        self.weak: list[WeakRead] = []
         self.current: Operation | None = None
         self.node: Node | None = None
         self.request_id = 0
-        self.last_seen = 0
+        self.seen: dict[bytes, tuple[int, bytes | None]] = {}
+        self.newest = 0
         self.stopped = False
         self.completed = 0
+        self.turn = 0
+        # Reads still to be made at the end, through these nodes; None: at random.
+        self.script: list[tuple[bytes, Node]] | None = None
 
     def start(self) -> None:
-        self.world.at(self.world.random.randrange(self.pause_us + 1), self._next)
+        self._go_on(self.world.below(self.pause_us + 1))
 
-    def _next(self) -> None:
-        if self.stopped:
+    def _go_on(self, delay_us: int) -> None:
+        """Begin the next operation then, unless something else is decided before."""
+        self.turn += 1
+        self.world.at(delay_us, self._next, self.turn)
+
+    def _next(self, turn: int) -> None:
+        if self.stopped or turn != self.turn:
             return
-        world, dice = self.world, self.world.random
+        if self.script is not None:
+            self._follow_script(self.script)
+            return
         up = [node for node in self.nodes if node.up]
         if not up:
-            world.at(20 * MILLISECOND, self._next)
+            self._go_on(_AGAIN_US)
             return
-        self.node = dice.choice(up)
-        self.request_id += 1
-        key = b"k%d" % dice.randrange(self.keys)
-        kind = dice.choice(("put", "put", "get", "get", "delete", "cas"))
-        operation = Operation(kind, key, world.now_us)
-        self.current = operation
-        self.history.append(operation)
-        self.node.submit(
-            Request(
-                self,
-                self.request_id,
-                RequestKind.GET if kind == "get" else RequestKind.WRITE,
-                self._body(operation),
-                _TIMEOUT_MS,
-            )
-        )
-        self._watch(self.request_id)
+        key = b"k%d" % self.world.below(self.keys)
+        kind, level = self.world.random.choice(_WEIGHTS)
+        self.begin(kind, level, key, self.world.random.choice(up))
 
-    def _body(self, operation: Operation) -> bytes:
-        value = b"c%d-%d" % (self.number, self.request_id)
-        if operation.kind == "get":
-            wanted = GetRequest(Level.LINEARIZABLE, 0, 0, operation.key)
-            return encode_get(wanted)
+    def read_all(self, wanted: list[tuple[bytes, Node]]) -> None:
+        """Read these keys through these nodes, one after the other, until it works."""
+        self.script, self.stopped = wanted, False
+        self._go_on(1)
+
+    def _follow_script(self, script: list[tuple[bytes, Node]]) -> None:
+        if not script:
+            return
+        key, node = script[-1]
+        if node.up:
+            self.begin("get", _LINEARIZABLE, key, node)
+        else:
+            self._go_on(_AGAIN_US)
+
+    def begin(self, kind: Kind, level: Level, key: bytes, node: Node) -> None:
+        """Ask `node` for something now; one at a time. `level` is for reads."""
+        assert self.current is None
+        self.request_id += 1
+        self.node = node
+        operation = Operation(self.number, kind, key, self.world.now_us)
+        self.current = operation
+        if kind == "get":
+            wanted, body = RequestKind.GET, self._read(operation, level)
+        else:
+            wanted, body = RequestKind.WRITE, self._write(operation)
+        if level is _LINEARIZABLE:
+            self.history.append(operation)
+        node.submit(Request(self, self.request_id, wanted, body, self.timeout_ms))
+        self.world.at(_GIVE_UP_US, self._give_up, self.request_id)
+
+    def _read(self, operation: Operation, level: Level) -> bytes:
+        staleness = revision = 0
+        if level is not _LINEARIZABLE:
+            if level is Level.BOUNDED:
+                staleness = self.world.random.choice([10, 100, 1000])
+            if self.world.chance(0.5):
+                revision = self.newest
+            self.weak.append(WeakRead(operation, level, staleness, revision))
+        return encode_get(GetRequest(level, staleness, revision, operation.key))
+
+    def _write(self, operation: Operation) -> bytes:
         if operation.kind == "delete":
             return encode_delete(operation.key)
-        operation.value = value
+        operation.value = b"c%d-%d" % (self.number, self.request_id)
         if operation.kind == "cas":
-            operation.expected = self.last_seen
-        return encode_put(operation.key, value, operation.expected)
+            expected, value = self.seen.get(operation.key, (0, None))
+            operation.expected, operation.expected_value = expected, value
+            if expected and value is None:
+                operation.expected_value = UNSEEN
+        return encode_put(operation.key, operation.value, operation.expected)
 
-    def _watch(self, request_id: int) -> None:
-        """The node may die or sleep with the answer: then nobody knows."""
-        node = self.node
-        assert node is not None
-        epoch = node.epoch
+    # -- ends ------------------------------------------------------------------------
 
-        def look() -> None:
-            if self.request_id != request_id or self.current is None:
-                return
-            waited = self.world.now_us - self.current.start_us
-            gone = node.epoch != epoch
-            if gone or waited > 3 * _TIMEOUT_MS * MILLISECOND:
-                self._finish(None)
-            else:
-                self.world.at(50 * MILLISECOND, look)
+    def _give_up(self, request_id: int) -> None:
+        """The node sleeps, or the answer is lost: nobody knows."""
+        if self.request_id == request_id and self.current is not None:
+            self._finish("unknown")
 
-        self.world.at(50 * MILLISECOND, look)
+    def went_down(self, node: Node) -> None:
+        """The connection to the node broke."""
+        if node is self.node and self.current is not None:
+            self.world.at(MILLISECOND, self._give_up, self.request_id)
 
     def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
         operation = self.current
@@ -144,112 +181,47 @@ class Client:
             record = read.record
             operation.value = None if record is None else record.value
             operation.mod_revision = 0 if record is None else record.mod_revision
-            self.last_seen = operation.mod_revision
-            self._finish(True)
+            self._saw(operation.key, operation.mod_revision, operation.value)
+            self._finish("ok")
         else:
             written = decode_write_reply(body)
             operation.revision = written.revision
-            operation.mod_revision = written.count
-            self._finish(True)
+            operation.count = written.count
+            revision = 0 if operation.value is None else written.revision
+            self._saw(operation.key, revision, operation.value)
+            self._finish("ok")
+
+    def _saw(self, key: bytes, revision: int, value: bytes | None) -> None:
+        self.seen[key] = (revision, value)
 
     def _refused(self, operation: Operation, body: bytes) -> None:
         error = decode_error(body, DEFAULT_LIMITS)
         if error.code == ErrorCode.PRECONDITION_FAILED:
-            self.last_seen = error.revision
             operation.mod_revision = error.revision
-            self._finish(False)
-        elif error.outcome == Outcome.UNKNOWN:
-            self._finish(None)
+            self._saw(operation.key, error.revision, None)
+            self._finish("refused")
+        elif error.outcome == Outcome.UNKNOWN or operation.kind == "get":
+            self._finish("unknown")
         else:
-            self._finish(False)
+            self._finish("refused")
 
-    def _finish(self, applied: bool | None) -> None:
+    def _finish(self, outcome: Ending) -> None:
         operation = self.current
         assert operation is not None
         self.current = None
-        operation.applied = applied
-        if applied is not None:
-            operation.end_us = self.world.now_us
-            self.completed += applied
-        delay = self.pause_us if applied else self.pause_us + 10 * MILLISECOND
+        operation.outcome = outcome
+        if outcome != "unknown":
+            operation.end = self.world.now_us
+        done = outcome == "ok"
+        if done:
+            self.completed += 1
+            if self.script:
+                self.script.pop()
+            self.newest = max(self.newest, operation.revision)
         self.world.trace(
             f"c{self.number}",
-            f"{operation.kind} {operation.key.decode()} -> {applied}"
-            f" r{operation.revision}",
+            outcome,
+            f"{operation.kind} {operation.key.decode()} r{operation.revision}",
         )
-        self.world.at(self.world.random.randrange(delay + 1), self._next)
-
-
-def check_histories(world: World, clients: list[Client], model: Model) -> None:
-    """Replay along revisions: every reply is what the agreed log says.
-
-    Acknowledged writes are in it at their revision, refused ones are not, and nothing
-    is answered from a state older than what had been acknowledged before it was asked.
-    """
-    operations = [op for client in clients for op in client.history]
-    by_value = {c.value: c for c in model.changes if c.value is not None}
-    by_revision = {c.revision: c for c in model.changes}
-    for operation in operations:
-        if operation.kind == "get":
-            if operation.applied:
-                _check_read(world, operation, model)
-        else:
-            _check_write(world, operation, by_value, by_revision)
-    _check_real_time(world, operations)
-
-
-def _check_read(world: World, operation: Operation, model: Model) -> None:
-    change = model.at(operation.key, operation.revision)
-    value = None if change is None else change.value
-    revision = 0 if change is None else change.revision
-    if (value, revision) != (operation.value, operation.mod_revision):
-        world.fail(
-            "I-44",
-            f"a read of {operation.key!r} at revision {operation.revision} gave"
-            f" {operation.value!r}, the log says {value!r}",
-        )
-
-
-def _check_write(
-    world: World,
-    operation: Operation,
-    by_value: dict[bytes, Change],
-    by_revision: dict[int, Change],
-) -> None:
-    if operation.applied is True and operation.mod_revision:
-        change = by_revision.get(operation.revision)
-        if change is None or (change.key, change.value) != (
-            operation.key,
-            operation.value if operation.kind != "delete" else None,
-        ):
-            world.fail(
-                "I-16",
-                f"the acknowledged {operation.kind} of {operation.key!r} at revision"
-                f" {operation.revision} is not in the log",
-            )
-    elif (
-        operation.applied is False
-        and operation.value is not None
-        and operation.value in by_value
-    ):
-        world.fail("I-54", f"the refused write {operation.value!r} was applied")
-
-
-def _check_real_time(world: World, operations: list[Operation]) -> None:
-    """I-40: an operation's revision is not before any that ended before it began."""
-    done = [op for op in operations if op.applied and op.end_us is not None]
-    ends = sorted(done, key=lambda op: op.end_us or 0)
-    newest, position = 0, 0
-    for operation in sorted(done, key=lambda op: op.start_us):
-        while (
-            position < len(ends) and (ends[position].end_us or 0) < operation.start_us
-        ):
-            newest = max(newest, ends[position].revision)
-            position += 1
-        made = operation.kind != "get" and operation.mod_revision > 0
-        if operation.revision < newest + made:
-            world.fail(
-                "I-40",
-                f"{operation.kind} of {operation.key!r} at revision"
-                f" {operation.revision} began after revision {newest} was answered",
-            )
+        delay = self.pause_us if done else self.pause_us + 10 * MILLISECOND
+        self._go_on(self.world.below(delay + 1))

@@ -8,9 +8,12 @@ import heapq
 from collections.abc import Callable
 from hashlib import blake2b
 from random import Random
+from typing import Final
 
-MILLISECOND = 1_000
-SECOND = 1_000_000
+MILLISECOND: Final = 1_000
+SECOND: Final = 1_000_000
+
+Action = Callable[..., None]
 
 
 class Violation(Exception):
@@ -31,38 +34,49 @@ class World:
         self.random = Random(seed)
         self.now_us = 0
         self.sequence = 0
-        self.queue: list[tuple[int, int, Callable[[], None]]] = []
+        self.queue: list[tuple[int, int, Action, tuple[object, ...]]] = []
         self.events = 0
         self.digest = blake2b(digest_size=16)
         self.lines: list[str] | None = [] if keep_trace else None
 
-    def at(self, delay_us: int, action: Callable[[], None]) -> None:
+    def at(self, delay_us: int, action: Action, *arguments: object) -> None:
         """Run `action` after `delay_us`; equal times run in the order of asking."""
         self.sequence += 1
-        heapq.heappush(self.queue, (self.now_us + delay_us, self.sequence, action))
+        heapq.heappush(
+            self.queue, (self.now_us + delay_us, self.sequence, action, arguments)
+        )
 
     def run_until(self, time_us: int, stop: Callable[[], bool] | None = None) -> bool:
         """Run events up to `time_us`; True when `stop` ended it before."""
-        queue = self.queue
+        queue, pop = self.queue, heapq.heappop
         while queue and queue[0][0] <= time_us:
-            self.now_us, _, action = heapq.heappop(queue)
+            self.now_us, _, action, arguments = pop(queue)
             self.events += 1
-            action()
+            action(*arguments)
             if stop is not None and self.events % 64 == 0 and stop():
                 return True
         self.now_us = max(self.now_us, time_us)
         return stop is not None and stop()
 
-    def trace(self, who: str, what: str) -> None:
-        """Note something that happened; it is part of the trace's hash."""
-        line = f"{self.now_us / SECOND:12.6f}  {who:<8} {what}"
+    def trace(self, who: str, event: str, detail: str = "") -> None:
+        """Note something that happened; it is part of the trace's hash.
+
+        Columns: seconds, who, what, and the rest; who is at most 8 characters.
+        """
+        line = f"{self.now_us / SECOND:12.6f}  {who:<8}  {event:<12}  {detail}"
         self.digest.update(line.encode())
         if self.lines is not None:
-            self.lines.append(line)
+            self.lines.append(line.rstrip())
 
     def fail(self, invariant: str, detail: str) -> None:
-        self.trace("VIOLATED", f"{invariant}: {detail}")
+        self.trace("world", "VIOLATED", f"{invariant}: {detail}")
         raise Violation(invariant, self.now_us, detail)
+
+    # -- chance ----------------------------------------------------------------------
 
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
+
+    def below(self, end: int) -> int:
+        """From 0 to `end` - 1; the library's own way costs three times as much."""
+        return int(self.random.random() * end)

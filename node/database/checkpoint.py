@@ -12,6 +12,7 @@ from zlib import crc32
 
 import msgspec
 
+from . import rules
 from .core import Database, Meta
 from .records import HEAD_BYTES, decode_record
 from .store import MemoryStore, View
@@ -123,7 +124,7 @@ class CheckpointReader:
         if self.records != header.count:
             raise DamagedCheckpoint("the number of records is wrong")
         total = int.from_bytes(header.digest_sum, "little")
-        if self.digest_sum % (1 << 128) != total:
+        if not rules.checkpoint_matches(total, self.digest_sum % (1 << 128)):
             raise DamagedCheckpoint("the records' digests do not add up")
         self.store.applied_index = header.index
         return Database(
@@ -162,7 +163,8 @@ class CheckpointReader:
         if len(self.buffer) < total + 4:
             return False
         packed = bytes(self.buffer[:total])
-        if crc32(packed) != int.from_bytes(self.buffer[total : total + 4], "little"):
+        crc = int.from_bytes(self.buffer[total : total + 4], "little")
+        if not rules.checkpoint_matches(crc, crc32(packed)):
             raise DamagedCheckpoint("the header's crc is wrong")
         try:
             header = msgspec.msgpack.decode(packed[_PREFIX.size :], type=Header)
@@ -187,7 +189,7 @@ class CheckpointReader:
             self.ended = True
             return True
         body = self._take(length)
-        if crc32(body) != crc:
+        if not rules.checkpoint_matches(crc, crc32(body)):
             raise DamagedCheckpoint("a block's crc is wrong")
         self._read_records(body)
         return True
@@ -213,7 +215,7 @@ class CheckpointReader:
         if self.whole or len(self.buffer) < HASH_BYTES:
             return False
         expected = self._take(HASH_BYTES, hashed=False)
-        if expected != self.state.digest():
+        if not rules.checkpoint_matches(expected, self.state.digest()):
             raise DamagedCheckpoint("the hash of the whole is wrong")
         if self.buffer:
             raise DamagedCheckpoint("bytes after the end")

@@ -18,6 +18,7 @@ from ...wire import (
     decode_command,
 )
 from ..database import Database
+from . import rules
 from .effects import CheckpointJob, Effects, Reply
 from .messages import ForwardReply, ForwardRequest, PeerMessage
 from .options import ReplicaOptions
@@ -26,6 +27,7 @@ from .requests import Request, answer, refuse
 from .writes import Writes
 
 _EXPIRE_TICKS = 5
+_WALL_MS_MAX = (1 << 63) - 1
 
 
 class _Forwarder:
@@ -84,9 +86,13 @@ class Replica:
     # -- events in -----------------------------------------------------------------
 
     def advance(self, now_ms: int, wall_ms: int) -> None:
-        """The clocks now. The monotonic one only moves forward."""
-        self.now_ms = max(self.now_ms, now_ms)
-        self.wall_ms = wall_ms
+        """The clocks now. The monotonic one only moves forward.
+
+        The wall clock may say anything; what the envelope has no room for is unknown.
+        """
+        if now_ms > self.now_ms:
+            self.now_ms = now_ms
+        self.wall_ms = wall_ms if 0 <= wall_ms <= _WALL_MS_MAX else 0
 
     def tick(self) -> None:
         """One tick of `options.tick_ms` has passed."""
@@ -258,40 +264,65 @@ class Replica:
         _, member = max(candidates)
         return 0 if raft.transfer_leadership(member) else member
 
-    def end(self) -> list[Reply]:
-        """The node ends now: every request that still waits gets its answer."""
+    def end(self) -> tuple[list[Reply], list[ForwardReply]]:
+        """The node ends now: every request that still waits gets its answer.
+
+        The answers to peers must leave before a goodbye does: whoever hears that one
+        sends again what was not answered (I-56).
+        """
         self.stopping = True
         self.writes.refuse_waiting(ErrorCode.STOPPING, "this node is shutting down")
         self.writes.leadership_lost(0)
         for member in sorted({to for to, _ in self.writes.forwarded.values()}):
             self.writes.link_lost(member)
         self.reads.refuse_all(ErrorCode.STOPPING, "this node is shutting down")
-        return self._take_replies()
+        replies = self._take_replies()
+        answers, self.forward_replies = self.forward_replies, []
+        return replies, answers
 
     # -- effects out -----------------------------------------------------------------
 
     def turn(self, can_persist: bool) -> Effects:
         """This turn's effects; see effects for the order to carry them out in."""
-        self.writes.send(self.now_ms, self._cluster_time_ms(), self.wall_ms)
-        self.reads.send(self.now_ms)
+        writes = self.writes
+        if writes.waiting:
+            writes.send(self.now_ms, self._cluster_time_ms(), self.wall_ms)
+        if self.reads.waiting:
+            self.reads.send(self.now_ms)
         ready = self.raft.ready(can_persist)
         self._apply(ready)
         self._follow_leadership(ready)
         effects = Effects(events=ready.events)
-        effects.messages = list(ready.messages)
-        effects.messages_after = list(ready.messages_after)
+        effects.messages += ready.messages
+        effects.messages_after += ready.messages_after
         if ready.persist is not None:
             effects.batch = self._batch(ready.persist)
             effects.ack = acknowledge(ready.persist)
         effects.replies = self._take_replies()
-        effects.messages += self.writes.forwards
-        self.writes.forwards = []
-        effects.messages += self.forward_replies
-        self.forward_replies = []
+        if writes.forwards:
+            effects.messages += writes.forwards
+            writes.forwards = []
+        if self.forward_replies:
+            effects.messages += self.forward_replies
+            self.forward_replies = []
         effects.checkpoint = self._checkpoint_job()
-        log = self.raft.log
-        effects.again = log.applied_index < min(log.commit_index, log.stable_index)
+        effects.again = self.raft.log.can_apply()
         return effects
+
+    def has_work(self, can_persist: bool) -> bool:
+        """Could a turn now have any effect? A shell may leave out one that can't."""
+        writes, reads = self.writes, self.reads
+        return bool(
+            self.replies
+            or writes.replies
+            or reads.replies
+            or self.forward_replies
+            or (writes.waiting and self.raft.leader_id)
+            or reads.waiting
+            or reads.confirmed
+            or reads.behind
+            or self.raft.has_work(can_persist)
+        )
 
     def _apply(self, ready: Ready) -> None:
         if ready.committed:
@@ -302,7 +333,8 @@ class Replica:
             self.reads.confirm(read_id, index)
         for read_id in ready.failed_reads:
             self.reads.fail(read_id)
-        self.reads.applied(self.now_ms)
+        if self.reads.confirmed or self.reads.behind:
+            self.reads.applied(self.now_ms)
 
     def _follow_leadership(self, ready: Ready) -> None:
         raft = self.raft
@@ -322,7 +354,9 @@ class Replica:
 
     def _cluster_time_ms(self) -> int:
         """Advanced by this leader's own clock since its election, never jumping."""
-        return self.leader_time_base_ms + self.now_ms - self.leader_since_ms
+        return rules.cluster_time_ms(
+            self.leader_time_base_ms, self.now_ms - self.leader_since_ms, self.wall_ms
+        )
 
     def _batch(self, persist: RaftPersist) -> Batch:
         log = self.raft.log
@@ -339,6 +373,8 @@ class Replica:
 
     def _take_replies(self) -> list[Reply]:
         """All replies of this turn; those to peers become messages."""
+        if not (self.replies or self.writes.replies or self.reads.replies):
+            return []
         replies = self.replies + self.writes.replies + self.reads.replies
         self.replies, self.writes.replies, self.reads.replies = [], [], []
         mine: list[Reply] = []
@@ -372,7 +408,11 @@ class Replica:
         self.checkpoint_running = True
         self.bytes_behind = 0
         return CheckpointJob(
-            self.raft.mark(self.database.applied_index),
+            self.raft.mark(
+                rules.checkpoint_index(
+                    self.database.applied_index, self.raft.log.commit_index
+                )
+            ),
             self.database.meta(),
             self.database.store.count(),
             self.database.store.view(),

@@ -69,7 +69,8 @@ class Reads:
             return
         read = Read(request, wanted)
         bounded = wanted.level is Level.BOUNDED
-        if wanted.level is Level.LOCAL or (bounded and self._is_fresh(wanted, now_ms)):
+        fresh = bounded and self._is_fresh(wanted, now_ms)
+        if fresh or rules.answers_alone(wanted.level):
             self._serve_or_wait(read, now_ms)
         elif self.count() >= self.options.requests_max:
             self.replies.append(
@@ -140,7 +141,7 @@ class Reads:
         self, read: Read, now_ms: int, asked_ms: int | None = None
     ) -> None:
         wanted = read.wanted
-        if self.database.revision < wanted.min_revision:
+        if not rules.far_enough(self.database.revision, wanted.min_revision):
             self.behind.append(read)
             return
         staleness = self._staleness_ms(now_ms)

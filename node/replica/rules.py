@@ -3,6 +3,8 @@
 Law: called by name through this module, so that a mutant can replace exactly one.
 """
 
+from ...wire import Level
+
 
 def serves_read(applied_index: int, read_index: int) -> bool:
     """I-40: a read waits until the state machine has reached its read index."""
@@ -22,3 +24,30 @@ def outcome_unknown_after_proposal() -> bool:
 def fresh_enough(staleness_ms: int, max_staleness_ms: int) -> bool:
     """A bounded read is at most as old as its caller allows."""
     return staleness_ms <= max_staleness_ms
+
+
+def answers_alone(level: Level) -> bool:
+    """I-41: only a local read is answered from whatever this node happens to have."""
+    return level is Level.LOCAL
+
+
+def far_enough(revision: int, min_revision: int) -> bool:
+    """I-43: who has seen a revision is never shown an older one."""
+    return revision >= min_revision
+
+
+def lost_forward_is_unknown() -> bool:
+    """I-56: a write that was handed on and not answered is not sent again."""
+    return True
+
+
+def checkpoint_index(applied_index: int, commit_index: int) -> int:
+    """I-31: a checkpoint's index is the state machine's own, and nobody else's."""
+    del commit_index
+    return applied_index
+
+
+def cluster_time_ms(base_ms: int, elapsed_ms: int, wall_ms: int) -> int:
+    """Cluster time goes by the leader's monotonic clock since its election alone."""
+    del wall_ms
+    return base_ms + elapsed_ms

@@ -170,7 +170,10 @@ class Writes:
         gone = [i for i, (to, _) in self.forwarded.items() if to == member]
         for forward_id in gone:
             _, request = self.forwarded.pop(forward_id)
-            self._lost(request, "the link to the leader broke")
+            if rules.lost_forward_is_unknown():
+                self._lost(request, "the link to the leader broke")
+            else:
+                self.later.append(request)
 
     def link_left(self, member: int) -> None:
         """`member` said goodbye after its last answer: the rest it did not take."""

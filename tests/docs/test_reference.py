@@ -299,6 +299,7 @@ def functions(path: Path) -> set[str]:
 
 def test_the_checkers_that_the_invariants_name_exist_and_all_are_named() -> None:
     looked_for = re.findall(r'fail\(\s*"I-(\d+)"', sources("chaos/simulator"))
+    looked_for += re.findall(r'"I-(\d+)"', sources("chaos/histories"))
     named = {n for n, row in invariants().items() if row[1].startswith("checker")}
     assert named == {int(number) for number in looked_for}
 

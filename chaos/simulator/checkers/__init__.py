@@ -1,0 +1,208 @@
+"""What must hold in a simulated cluster, looked at as it happens.
+
+Law: one function an invariant, in the module of its subject; this one shows them what
+happens and decides nothing. Checkers look at everything and change nothing but their
+own book; the model of the data shares no code with the database.
+"""
+
+from collections import Counter
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from ....node.replica import Effects, PeerMessage
+from ....node.stable import Opened
+from ....raft import (
+    AppendEntries,
+    AppendEntriesReply,
+    Configuration,
+    Heartbeat,
+    InstallSnapshot,
+    PreVoteReply,
+    RequestPreVote,
+    RequestVote,
+    RequestVoteReply,
+)
+from ....storage.errors import CorruptionError
+from ....storage.journal import Batch
+from ..shape import Shape
+from ..world import World
+from . import durability, election, limits, state
+from .book import Book
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+# What a member answers for: its term, its vote, its log.
+_PROMISES = (AppendEntriesReply, RequestVote, RequestVoteReply)
+_LEADS = (AppendEntries, Heartbeat, InstallSnapshot)
+# Some things need not be looked at in every turn.
+_NOW_AND_THEN_TURNS = 7
+_SELDOM_TURNS = 64
+
+
+class Checkers:
+    """All invariants over one world."""
+
+    def __init__(self, world: World, bootstrap: Configuration, shape: Shape) -> None:
+        self.book = Book(world, bootstrap, shape)
+        self.snapshots = 0
+        self.checkpoints = 0
+        self.failpoints: Counter[str] = Counter()
+        self.turns = 0
+
+    # -- boots -----------------------------------------------------------------------
+
+    def started(self, node: "Node", opened: Opened) -> None:
+        book, member = self.book, self.book.members[node.member]
+        durability.remembers_its_term(book, node, opened)
+        durability.remembers_its_log(book, node, opened)
+        member.boot()
+        member.appended = None
+        member.disk.term = opened.hard_state.term
+        member.disk.vote = opened.hard_state.vote
+        mark = opened.snapshot
+        member.disk.read((mark.index, mark.term), opened.entries)
+        member.applied = mark.index
+        member.commit = node.raft.log.commit_index
+        state.equal_states(book, node)
+
+    def refused(self, node: "Node", error: CorruptionError) -> None:
+        durability.refuses_only_damage(self.book, node, str(error))
+
+    def reached(self, failpoint: str) -> None:
+        self.failpoints[failpoint] += 1
+
+    # -- events in -------------------------------------------------------------------
+
+    def stepped(self, node: "Node", message: PeerMessage) -> None:
+        """A message is about to be taken by the node."""
+        member, replica = self.book.members[node.member], node.replica
+        assert replica is not None
+        member.heard[message.sender] = replica.ticks
+        if isinstance(message, _LEADS) and message.term >= replica.raft.term:
+            member.heard_leader = (message.term, replica.ticks)
+
+    def answered(self, node: "Node", message: RequestPreVote) -> None:
+        """A pre-vote was taken; the answer may wait for the disk before it leaves."""
+        reply = node.raft.outbox[-1]
+        if isinstance(reply, PreVoteReply) and reply.to == message.sender:
+            election.sticks_to_its_leader(self.book, node, reply)
+
+    def hinted(self, node: "Node", peer: int) -> None:
+        """The node is told that the peer's process is gone."""
+        if node.raft.leader_id == peer:
+            self.book.members[node.member].heard_leader = None
+
+    # -- effects out -----------------------------------------------------------------
+
+    def turned(self, node: "Node", effects: Effects) -> None:
+        book, member, raft = self.book, self.book.members[node.member], node.raft
+        for event in effects.events:
+            election.learners_stay_learners(book, node, event.role)
+            election.doubters_wait(book, node, event.role)
+            if event.leader_id != node.member:
+                member.leads_since = None
+            elif event.role == "leader":
+                self._leads(node, event.term)
+            if event.leader_id == 0:
+                # It has given its leader up, or learnt of a newer term.
+                member.heard_leader = None
+        if effects.batch is not None:
+            state.logs_match(book, node, effects.batch)
+        if raft.log.applied_index > member.applied:
+            self._applied(node)
+        commit = raft.log.commit_index
+        if commit != member.commit:
+            state.commits_never_go_back(book, node, commit)
+            if election.leads(node):
+                state.commits_by_counting_its_own_term(book, node, commit)
+            member.commit = commit
+            if commit > book.committed:
+                durability.committed_is_durable(book, node, commit)
+                book.committed = commit
+        self.turns += 1
+        if self.turns % _NOW_AND_THEN_TURNS == 0 and election.leads(node):
+            election.leads_with_a_quorum(book, node)
+            election.stalled_disk_resigns(book, node)
+        if self.turns % _SELDOM_TURNS == 0:
+            limits.queues_are_bounded(book, node)
+            limits.the_log_is_bounded(book, node)
+
+    def _leads(self, node: "Node", term: int) -> None:
+        book, member = self.book, self.book.members[node.member]
+        assert node.replica is not None
+        election.one_leader_a_term(book, node, term)
+        election.has_everything_committed(book, node, term)
+        member.leads_since = node.raft.log.commit_index
+        member.heard = dict.fromkeys(book.voters, node.replica.ticks)
+
+    def _applied(self, node: "Node") -> None:
+        book, member, log = self.book, self.book.members[node.member], node.raft.log
+        durability.applies_what_is_durable(book, node, log.applied_index)
+        base = log.base_index
+        for entry in log.entries[member.applied - base : log.applied_index - base]:
+            state.one_sequence(book, node, entry)
+        member.applied = log.applied_index
+        state.equal_states(book, node)
+
+    def sending(self, node: "Node", message: PeerMessage) -> None:
+        if not isinstance(message, _PROMISES):
+            return
+        book = self.book
+        match message:
+            case AppendEntriesReply():
+                durability.append_is_durable(book, node, message)
+            case RequestVote() | RequestVoteReply():
+                election.vote_is_durable(book, node, message)
+                if isinstance(message, RequestVote):
+                    candidate = node.member
+                    election.one_vote_a_term(book, node, message.term, candidate)
+                elif message.granted:
+                    election.one_vote_a_term(book, node, message.term, message.to)
+
+    # -- disks -----------------------------------------------------------------------
+
+    def appending(self, node: "Node", batch: Batch) -> None:
+        durability.overwrites_nothing_applied(self.book, node, batch)
+        self.book.members[node.member].appended = batch
+
+    def synced(self, node: "Node", effects: Effects) -> None:
+        """The node's journal has this batch for good."""
+        member = self.book.members[node.member]
+        assert effects.batch is not None
+        member.disk.take(effects.batch)
+        member.appended = None
+
+    def checkpointed(self) -> None:
+        self.checkpoints += 1
+
+    def pruned(self, node: "Node") -> None:
+        limits.files_are_bounded(self.book, node)
+
+    def installed(
+        self, node: "Node", message: InstallSnapshot, installed: bool
+    ) -> None:
+        if not installed:
+            return
+        self.snapshots += 1
+        state.installs_news(self.book, node, message.index)
+        member = self.book.members[node.member]
+        member.applied = message.index
+        # Its log begins anew with the next batch; the checkpoint is durable now.
+        member.disk.base_index, member.disk.base_term = (
+            message.index,
+            message.snapshot_term,
+        )
+        member.disk.terms = []
+        member.commit = max(member.commit, message.index)
+        state.equal_states(self.book, node)
+
+    # -- at the end ------------------------------------------------------------------
+
+    def digest(self) -> str:
+        """Of the agreed log: equal seeds, equal digests."""
+        digest = blake2b(digest_size=8)
+        for term, data in self.book.agreed:
+            digest.update(term.to_bytes(8, "little"))
+            digest.update(data)
+        return digest.hexdigest()

@@ -1,0 +1,111 @@
+"""What the checkers remember: of each member, and of the log that all agree on.
+
+Law: plain values, filled by `Checkers` from what it is shown, never from the cores'
+opinion of themselves. A disk is remembered as the batches that were synced to it.
+"""
+
+from collections.abc import Sequence
+
+from ....raft import Configuration, Entry
+from ....storage.journal import Batch
+from ....storage.journal_format import EntryLike
+from ..shape import Shape
+from ..world import World
+from .model import Model
+
+
+class Disk:
+    """The log and the hard state that a member's synced batches make."""
+
+    def __init__(self) -> None:
+        self.term = 0
+        self.vote = 0
+        self.base_index = 0
+        self.base_term = 0
+        self.terms: list[int] = []
+
+    @property
+    def last_index(self) -> int:
+        return self.base_index + len(self.terms)
+
+    def term_at(self, index: int) -> int | None:
+        """The term of the entry at `index`; None when it is not there any more."""
+        offset = index - self.base_index
+        if 0 < offset <= len(self.terms):
+            return self.terms[offset - 1]
+        return self.base_term if offset == 0 else None
+
+    def holds(self, index: int, term: int | None) -> bool:
+        """Is the entry here, as itself or in what a checkpoint holds?"""
+        return index < self.base_index or self.term_at(index) == term
+
+    def take(self, batch: Batch) -> None:
+        """A batch was synced."""
+        self.term, self.vote = batch.term, batch.vote
+        if batch.reset is not None:
+            self.base_index, self.base_term = batch.reset
+            self.terms = []
+        if batch.first_index <= self.base_index:
+            return  # a snapshot was installed while the batch was on its way
+        del self.terms[batch.first_index - self.base_index - 1 :]
+        self.terms += [entry.term for entry in batch.entries]
+
+    def read(self, base: tuple[int, int], entries: Sequence[EntryLike]) -> None:
+        """A boot found this log; what lies before its base is in a checkpoint."""
+        self.base_index, self.base_term = base
+        self.terms = [entry.term for entry in entries]
+
+
+class Member:
+    """What is known of one member; of this boot, unless it says otherwise."""
+
+    def __init__(self, member: int) -> None:
+        self.member = member
+        # Of all boots.
+        self.disk = Disk()
+        self.appended: Batch | None = None  # on its way to the disk, perhaps there
+        # Of this boot.
+        self.applied = 0
+        self.commit = 0
+        self.leads_since: int | None = None  # its commit index when it began to lead
+        self.heard_leader: tuple[int, int] | None = None  # term, tick
+        self.heard: dict[int, int] = {}
+
+    def boot(self) -> None:
+        self.leads_since = self.heard_leader = None
+        self.heard = {}
+
+
+class Book:
+    """Everything that checkers look things up in."""
+
+    def __init__(self, world: World, bootstrap: Configuration, shape: Shape) -> None:
+        self.world = world
+        self.shape = shape
+        self.voters = bootstrap.voters
+        self.members = {m: Member(m) for m in bootstrap.members()}
+        self.leaders: dict[int, int] = {}
+        self.votes: dict[tuple[int, int], int] = {}
+        # (term, data) of each index from 2 on, as the first to apply it had it.
+        self.agreed: list[tuple[int, bytes]] = []
+        self.hashes: dict[int, tuple[int, int]] = {}
+        self.entries: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self.committed = 1
+        self.cluster_time_ms = 0
+        self.model = Model()
+
+    def majority(self, members: Sequence[int]) -> bool:
+        return 2 * len(members) > len(self.voters)
+
+    def agreed_term(self, index: int) -> int:
+        return self.agreed[index - 2][0]
+
+    @property
+    def agreed_index(self) -> int:
+        """The last index that anybody applied."""
+        return len(self.agreed) + 1
+
+
+def same(entry: Entry) -> tuple[int, bytes]:
+    """What makes two committed entries the same."""
+    return entry.term, entry.data

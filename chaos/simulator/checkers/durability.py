@@ -1,0 +1,132 @@
+"""What has to be on which disk, when; and what a boot must find again.
+
+Law: one function an invariant, by its number in docs/testing.md.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from ....node.stable import Opened
+from ....raft import AppendEntriesReply
+from ....storage.journal import Batch
+from .book import Book, Member
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+
+def append_is_durable(book: Book, node: "Node", message: AppendEntriesReply) -> None:
+    """I-16: what a follower acknowledges is on its disk, and its term as well."""
+    disk = book.members[node.member].disk
+    if message.accepted and disk.last_index < message.index:
+        book.world.fail(
+            "I-16",
+            f"{node.name} acknowledges index {message.index}; its disk ends at"
+            f" {disk.last_index}",
+        )
+    if disk.term < message.term:
+        book.world.fail(
+            "I-2", f"{node.name} speaks of term {message.term}; its disk: {disk.term}"
+        )
+
+
+def committed_is_durable(book: Book, node: "Node", index: int) -> None:
+    """I-16, I-3: when anybody calls an index committed, a quorum's disks have it."""
+    term = node.raft.log.term(index)
+    holders = [v for v in book.voters if book.members[v].disk.holds(index, term)]
+    if not book.majority(holders):
+        book.world.fail(
+            "I-16",
+            f"{node.name} calls index {index} committed; only {holders} have it on"
+            f" disk",
+        )
+
+
+def applies_what_is_durable(book: Book, node: "Node", index: int) -> None:
+    """I-18: nothing is applied, and so nothing read, that this disk may still lose."""
+    disk = book.members[node.member].disk
+    if disk.last_index < index:
+        book.world.fail(
+            "I-18", f"{node.name} applied {index}; its disk ends at {disk.last_index}"
+        )
+
+
+def overwrites_nothing_applied(book: Book, node: "Node", batch: Batch) -> None:
+    """I-7: a batch never replaces what was committed."""
+    first = batch.first_index if batch.reset is None else batch.reset[0]
+    applied = book.members[node.member].applied
+    if first < applied or (batch.reset is None and first <= applied):
+        book.world.fail(
+            "I-7", f"{node.name} writes index {first} again, and has applied {applied}"
+        )
+
+
+def remembers_its_term(book: Book, node: "Node", opened: Opened) -> None:
+    """I-2, I-27: a boot finds the term and the vote that were durable, or later."""
+    disk = book.members[node.member].disk
+    found = opened.hard_state
+    if found.term < disk.term or (
+        found.term == disk.term and disk.vote and found.vote != disk.vote
+    ):
+        book.world.fail(
+            "I-2",
+            f"{node.name} forgot term {disk.term} and its vote for n{disk.vote}: it"
+            f" found {found.term} and n{found.vote}",
+        )
+
+
+def remembers_its_log(book: Book, node: "Node", opened: Opened) -> None:
+    """I-16, I-22: what was synced is there, or known to be in doubt.
+
+    Only the batch that was on its way when the process ended may have replaced it.
+    """
+    member = book.members[node.member]
+    if opened.doubt is not None:
+        return
+    first = len(opened.entries) and opened.entries[0].index
+    for index in range(opened.snapshot.index + 1, member.disk.last_index + 1):
+        offset = index - first
+        there = first and 0 <= offset < len(opened.entries)
+        term = opened.entries[offset].term if there else None
+        if term != member.disk.term_at(index) and not _replaced(member, index):
+            book.world.fail(
+                "I-16",
+                f"{node.name} lost index {index} of term"
+                f" {member.disk.term_at(index)}, which was durable",
+            )
+
+
+def _replaced(member: Member, index: int) -> bool:
+    """Was a batch on its way that drops the entry at `index`?"""
+    batch = member.appended
+    if batch is None:
+        return False
+    return batch.reset is not None or batch.first_index <= index
+
+
+def refuses_only_damage(book: Book, node: "Node", reason: str) -> None:
+    """I-21: a crash alone never looks like corruption."""
+    if not node.damaged:
+        book.world.fail("I-21", f"{node.name}, not damaged, refuses: {reason}")
+
+
+def any_quorum_has_everything(
+    book: Book, nodes: "Sequence[Node]", majority: int
+) -> None:
+    """I-16: whoever can lead a quorum of these disks has all that was ever applied.
+
+    Looked at before a message is sent: the disks alone must be enough.
+    """
+    for quorum in combinations(nodes, majority):
+        needed = max(max(n.raft.last(), n.raft.doubt or (0, 0)) for n in quorum)
+        for node in quorum:
+            raft = node.raft
+            if raft.doubt is not None or raft.last() < needed:
+                continue
+            for index in range(raft.log.base_index + 1, book.agreed_index + 1):
+                if raft.log.term(index) != book.agreed_term(index):
+                    names = " ".join(n.name for n in quorum)
+                    book.world.fail(
+                        "I-16", f"{names}: {node.name} can lead without index {index}"
+                    )

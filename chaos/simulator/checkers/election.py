@@ -1,0 +1,117 @@
+"""Who may lead, and whom one may vote for.
+
+Law: one function an invariant, by its number in docs/testing.md. They look and change
+nothing but the book.
+"""
+
+from typing import TYPE_CHECKING
+
+from ....raft import PreVoteReply, RequestVote, RequestVoteReply, Role
+from .book import Book
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+
+def one_leader_a_term(book: Book, node: "Node", term: int) -> None:
+    """I-1."""
+    other = book.leaders.setdefault(term, node.member)
+    if other != node.member:
+        book.world.fail("I-1", f"n{other} and {node.name} both lead term {term}")
+
+
+def one_vote_a_term(book: Book, node: "Node", term: int, candidate: int) -> None:
+    """I-1, over all boots of a voter: what it granted, and what it asked for itself."""
+    other = book.votes.setdefault((node.member, term), candidate)
+    if other != candidate:
+        book.world.fail(
+            "I-1",
+            f"{node.name} votes for n{candidate} in term {term}, and did for n{other}",
+        )
+
+
+def vote_is_durable(
+    book: Book, node: "Node", message: RequestVote | RequestVoteReply
+) -> None:
+    """I-2: the term and the vote that a message speaks for are on the disk."""
+    disk = book.members[node.member].disk
+    vote = node.member if isinstance(message, RequestVote) else message.to
+    granted = isinstance(message, RequestVote) or message.granted
+    if disk.term < message.term or (
+        granted and disk.term == message.term and disk.vote != vote
+    ):
+        book.world.fail(
+            "I-2",
+            f"{node.name} speaks of term {message.term} and a vote for n{vote}; its"
+            f" disk has term {disk.term} and n{disk.vote}",
+        )
+
+
+def has_everything_committed(book: Book, node: "Node", term: int) -> None:
+    """Leader completeness (5.4.3 of the paper)."""
+    log = node.raft.log
+    for index in range(book.agreed_index, max(log.base_index, 1), -1):
+        if log.term(index) != book.agreed_term(index):
+            book.world.fail(
+                "leader completeness",
+                f"{node.name} leads term {term} without committed index {index}",
+            )
+
+
+def learners_stay_learners(book: Book, node: "Node", role: str) -> None:
+    """I-47: whoever is no voter never campaigns."""
+    if role != "follower" and node.member not in book.voters:
+        book.world.fail("I-47", f"{node.name}, a learner, becomes {role}")
+
+
+def doubters_wait(book: Book, node: "Node", role: str) -> None:
+    """I-23: a node that does not know its own log neither campaigns nor leads."""
+    if role != "follower" and node.raft.doubt is not None:
+        book.world.fail("I-23", f"{node.name} is in doubt and becomes {role}")
+
+
+def sticks_to_its_leader(book: Book, node: "Node", message: PreVoteReply) -> None:
+    """I-12: who has just heard its leader helps nobody to depose it."""
+    heard = book.members[node.member].heard_leader
+    if not message.granted or heard is None or heard[0] < node.raft.term:
+        return
+    assert node.replica is not None
+    silent = node.replica.ticks - heard[1]
+    if silent < book.shape.raft["election_timeout_ticks"]:
+        book.world.fail(
+            "I-12",
+            f"{node.name} pre-votes for n{message.to}, {silent} ticks after it heard"
+            f" its leader",
+        )
+
+
+def leads_with_a_quorum(book: Book, node: "Node") -> None:
+    """I-13: a leader that a majority is silent to steps down in time."""
+    assert node.replica is not None
+    ticks = node.replica.ticks
+    heard = book.members[node.member].heard
+    silent = sorted(
+        0 if voter == node.member else ticks - heard.get(voter, 0)
+        for voter in book.voters
+    )
+    longest = silent[len(book.voters) // 2]
+    # Two checks apart: heard just after one, found silent by the next but one.
+    if longest > 2 * book.shape.raft["election_timeout_ticks"] + 1:
+        book.world.fail(
+            "I-13", f"{node.name} leads without a quorum for {longest} ticks"
+        )
+
+
+def stalled_disk_resigns(book: Book, node: "Node") -> None:
+    """I-74: a leader whose disk hangs must not look healthy for ever."""
+    raft = node.raft
+    limit = 3 * book.shape.raft["election_timeout_ticks"]
+    if raft.in_flight is not None and raft.in_flight_ticks > limit + 1:
+        book.world.fail(
+            "I-74",
+            f"{node.name} leads; its disk has stood for {raft.in_flight_ticks} ticks",
+        )
+
+
+def leads(node: "Node") -> bool:
+    return node.raft.role is Role.LEADER

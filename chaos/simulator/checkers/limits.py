@@ -1,0 +1,55 @@
+"""Everything has a bound (I-76): memory, queues, files.
+
+Law: bounds are computed from the seed's options, never measured and then believed.
+"""
+
+from typing import TYPE_CHECKING
+
+from .book import Book
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+# Behind a checkpoint that is being written the log goes on growing for a while.
+_LOG_SLACK_ENTRIES = 3000
+_SEGMENTS_MAX = 64
+
+
+def queues_are_bounded(book: Book, node: "Node") -> None:
+    replica = node.replica
+    assert replica is not None
+    options = book.shape.replica
+    writes, reads = replica.writes, replica.reads
+    # Writes that followers hand on are admitted by the same count.
+    if writes.count() > options.requests_max:
+        book.world.fail("I-76", f"{node.name}: {writes.count()} writes wait")
+    if reads.count() > options.requests_max:
+        book.world.fail("I-76", f"{node.name}: {reads.count()} reads wait")
+    raft = replica.raft
+    pending = raft.log.last_index - raft.log.commit_index
+    limit = book.shape.raft["uncommitted_entries_max"]
+    if raft.is_leader and raft.uncommitted and pending > limit + 4096:
+        book.world.fail("I-76", f"{node.name}: {pending} entries are not committed")
+
+
+def the_log_is_bounded(book: Book, node: "Node") -> None:
+    """I-78: a slow follower does not make the leader keep everything."""
+    replica = node.replica
+    assert replica is not None
+    options = book.shape.replica
+    bound = options.checkpoint_entries + options.log_keep_entries + _LOG_SLACK_ENTRIES
+    length = len(replica.raft.log.entries)
+    if length > bound:
+        book.world.fail("I-78", f"{node.name} keeps {length} entries")
+
+
+def files_are_bounded(book: Book, node: "Node") -> None:
+    """One checkpoint that counts and one that is written; no forgotten file."""
+    stable = node.stable
+    assert stable is not None
+    checkpoints = node.env.list(stable.checkpoints)
+    if len(checkpoints) > 2:
+        book.world.fail("I-76", f"{node.name} keeps the checkpoints {checkpoints}")
+    segments = node.env.list(stable.journal_dir)
+    if len(segments) > _SEGMENTS_MAX and book.shape.replica.checkpoint_entries <= 40:
+        book.world.fail("I-76", f"{node.name} keeps {len(segments)} journal files")

@@ -1,0 +1,269 @@
+"""Faults of disks: errors, slowness, no room; and damage, which hits victims only.
+
+Law: each function starts one fault and answers how to end it, or None. Damage is what
+single bits and sectors do: an identity at one end of a batch survives it (decision
+0004). Errors are told; damage and misdirection are not.
+"""
+
+from random import Random
+
+from ....storage.journal_format import (
+    BLOCK_BYTES,
+    decode_head,
+    extent,
+    segment_sequence,
+)
+from ....storage.memory_disk import SECTOR_BYTES
+from ..node import Node
+from .ground import Ground, Undo
+from .plan import Fault
+
+_ENDLESS_BYTES = 1 << 50
+_STORE = "/data/stores/1"
+
+
+def _segments(node: Node) -> dict[str, bytes]:
+    """The journal's live segments, oldest first, by path."""
+    journal = node.env.peek(f"{_STORE}/journal")
+    return {
+        f"{_STORE}/journal/{name}": data
+        for name, data in journal.items()
+        if name.endswith(".seg") and "spare" not in name
+    }
+
+
+def _batches(segments: dict[str, bytes]) -> list[tuple[str, int, int]]:
+    """Path, begin and end of each batch, in order.
+
+    A recycled segment still holds heads of its former life, which are nobody's.
+    """
+    batches: list[tuple[str, int, int]] = []
+    for path, data in segments.items():
+        sequence = segment_sequence(path.rpartition("/")[2])
+        for start in range(0, len(data), BLOCK_BYTES):
+            found = decode_head(data, start)
+            if found is not None and found[0].segment == sequence:
+                batches.append((path, start, start + extent(found[0].body_length)))
+    return batches
+
+
+def _may_wound(ground: Ground, node: Node, path: str, at: int) -> bool:
+    """Each batch is damaged once at most: one of its ends still says who it is."""
+    for member, wounded, start, end in ground.wounds:
+        if (member, wounded) == (node.member, path) and start <= at < end:
+            return False
+    for batch in _batches(_segments(node)):
+        if batch[0] == path and batch[1] <= at < batch[2]:
+            ground.wounds.append((node.member, *batch))
+    return True
+
+
+def _victim(ground: Ground, dice: Random) -> Node | None:
+    """One of the few whose disks may be damaged; a cluster of one has none."""
+    return dice.choice(ground.victims) if ground.victims else None
+
+
+def _byte(node: Node, dice: Random) -> tuple[str, int] | None:
+    """A byte of the journal or of a checkpoint that is likely to mean something.
+
+    Most of a segment is padding, to which damage would be none. The newest segment
+    comes most often.
+    """
+    segments = _segments(node)
+    checkpoints = node.env.peek(f"{_STORE}/checkpoints")
+    if checkpoints and dice.random() < 0.25:
+        name = dice.choice(list(checkpoints))
+        path, data = f"{_STORE}/checkpoints/{name}", checkpoints[name]
+    elif segments:
+        path = dice.choice(list(segments)[-1:] * 3 + list(segments))
+        data = segments[path]
+    else:
+        return None
+    if not data.strip(b"\0"):
+        return None
+    at = dice.randrange(len(data))
+    while not data[at]:
+        at = dice.randrange(len(data))
+    return path, at
+
+
+def bit_flip(ground: Ground, fault: Fault, dice: Random) -> None:
+    """One bit, or a few in one sector."""
+    node = _victim(ground, dice)
+    place = _byte(node, dice) if node is not None else None
+    if node is not None and place is not None:
+        _flip(ground, node, place, fault.strength, dice)
+
+
+def _flip(
+    ground: Ground, node: Node, place: tuple[str, int], strength: int, dice: Random
+) -> None:
+    path, at = place
+    if not _may_wound(ground, node, path, at):
+        return
+    node.damaged = True
+    ground.world.trace(node.name, "bit flip", f"{path} at {at}")
+    node.env.flip_bit(path, at, dice.randrange(8))
+    size = node.env.size(path)
+    for _ in range(strength):
+        near = at - at % SECTOR_BYTES + dice.randrange(SECTOR_BYTES)
+        node.env.flip_bit(path, min(size - 1, near), dice.randrange(8))
+
+
+def rotten_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
+    """A node is down, and its last batch, which it may have acknowledged, is damaged.
+
+    Some sector of it loses a bit or all its bytes; its other end still says who it is.
+    """
+    node = _victim(ground, dice)
+    batches = _batches(_segments(node)) if node is not None else []
+    if node is None or not batches:
+        return None
+    path, start, _ = batches[-1]
+    node.wanted = False
+    node.stop("kill")
+    node.damaged = True
+    data = _segments(node)[path]
+    sectors = [
+        at
+        for at in range(start, len(data), SECTOR_BYTES)
+        if data[at : at + SECTOR_BYTES].strip(b"\0")
+    ]
+    at = dice.choice(sectors)
+    if fault.strength == 0 and _may_wound(ground, node, path, at):
+        node.env.zero_range(path, at, SECTOR_BYTES)
+        ground.world.trace(node.name, "lost sector", f"{path} at {at}")
+    else:
+        sector = data[at : at + SECTOR_BYTES]
+        offset = dice.choice([n for n, byte in enumerate(sector) if byte])
+        _flip(ground, node, (path, at + offset), 0, dice)
+
+    def start_again() -> None:
+        node.wanted = True
+        node.start()
+
+    return start_again
+
+
+def lost_sector(ground: Ground, fault: Fault, dice: Random) -> None:
+    """512 bytes read back as zeros from now on."""
+    del fault
+    node = _victim(ground, dice)
+    place = _byte(node, dice) if node is not None else None
+    if node is None or place is None or not _may_wound(ground, node, *place):
+        return
+    path, at = place
+    start = at - at % SECTOR_BYTES
+    node.damaged = True
+    length = min(SECTOR_BYTES, node.env.size(path) - start)
+    node.env.zero_range(path, start, length)
+    ground.world.trace(node.name, "lost sector", f"{path} at {start}")
+
+
+def misdirected_read(ground: Ground, fault: Fault, dice: Random) -> None:
+    """The next read of a file returns what lies a few blocks further on, or before.
+
+    Not of the newest segment: zeros in the place of a last batch nobody could miss.
+    """
+    node = _victim(ground, dice)
+    place = _byte(node, dice) if node is not None else None
+    if node is None or place is None:
+        return
+    if place[0] != next(reversed(_segments(node)), None):
+        node.damaged = True
+        blocks = dice.choice((1, 2, -1)) if fault.strength else 1
+        node.env.misdirect_next_read(place[0], blocks * BLOCK_BYTES)
+        ground.world.trace(node.name, "misdirected", place[0])
+
+
+def lost_write(ground: Ground, fault: Fault, dice: Random) -> None:
+    """A write that was reported done was not: a block of the journal is still empty.
+
+    It hits no last batch: that one nobody could miss (README: the disks must keep what
+    they said is synced).
+    """
+    del fault
+    node = _victim(ground, dice)
+    batches = _batches(_segments(node)) if node is not None else []
+    if node is None or len(batches) < 2:
+        return
+    path, start, _ = dice.choice(batches[:-1])
+    if _may_wound(ground, node, path, start):
+        node.damaged = True
+        node.env.zero_range(path, start, BLOCK_BYTES)
+        ground.world.trace(node.name, "lost write", f"{path} at {start}")
+
+
+def _fail(kind: str, ground: Ground, fault: Fault, dice: Random) -> Undo:
+    node = ground.choose(fault, dice)[0]
+    times = None if fault.strength == 2 else 1
+    folder = dice.choice(("journal", "checkpoints", ""))
+    node.env.fail(
+        kind,  # pyright: ignore[reportArgumentType]
+        f"{_STORE}/{folder}",
+        times=times,
+        after=dice.randrange(3) if times else 0,
+    )
+
+    def end() -> None:
+        node.env.heal()
+        node.start()
+
+    return end
+
+
+def eio_read(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    return _fail("read", ground, fault, dice)
+
+
+def eio_write(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    return _fail("write", ground, fault, dice)
+
+
+def eio_sync(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    """The first failed sync is final: the process must end (I-19)."""
+    return _fail("sync", ground, fault, dice)
+
+
+def eio_open(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    return _fail("open", ground, fault, dice)
+
+
+def eio_rename(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    return _fail("rename", ground, fault, dice)
+
+
+def eio_remove(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    return _fail("remove", ground, fault, dice)
+
+
+def eio_directory(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    return _fail("sync_directory", ground, fault, dice)
+
+
+def full_disk(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    """No room, or hardly any."""
+    nodes = ground.choose(fault, dice)
+    for node in nodes:
+        node.env.capacity_bytes = _ENDLESS_BYTES
+        used = _ENDLESS_BYTES - node.env.free_bytes("/")
+        node.env.capacity_bytes = used + (0, 20_000, 600_000)[fault.strength]
+
+    def end() -> None:
+        for node in nodes:
+            node.env.capacity_bytes = None
+            node.start()
+
+    return end
+
+
+def slow_disk(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    nodes = ground.choose(fault, dice)
+    for node in nodes:
+        node.slow = (5, 50, 500)[fault.strength]
+
+    def end() -> None:
+        for node in nodes:
+            node.slow = 1
+
+    return end

@@ -1,0 +1,200 @@
+"""What happens after the faults: a quorum must serve, then all, then after power loss.
+
+Law: bounds are in election timeouts, and the same for every seed (I-73). A node that is
+in doubt about its log needs all voters to settle it (decision 0004), so where there are
+enough others it is not in the quorum that must do without the rest.
+"""
+
+from collections.abc import Callable
+
+from .checkers import Checkers
+from .checkers.durability import any_quorum_has_everything
+from .faults import Faults
+from .faults.ground import Undo
+from .node import Node
+from .shape import Shape
+from .workload import Client
+from .world import MILLISECOND, SECOND, World
+
+# A few elections, the transfer of a snapshot, and a slow disk's last sync.
+_TIMEOUTS = 20
+_SLACK_US = 15 * SECOND
+_SERVED = 2
+_SETTLE_US = 50 * MILLISECOND
+
+
+class Recovery:
+    """The end of a run."""
+
+    def __init__(
+        self,
+        world: World,
+        shape: Shape,
+        nodes: list[Node],
+        clients: list[Client],
+        checkers: Checkers,
+    ) -> None:
+        self.world = world
+        self.nodes = nodes
+        self.clients = clients
+        self.checkers = checkers
+        self.voters = nodes[: shape.voters]
+        self.majority = shape.voters // 2 + 1
+        self.left_out: list[Undo] = []
+        self.bound_us = _TIMEOUTS * shape.election_timeout_us + _SLACK_US
+
+    # -- phases ----------------------------------------------------------------------
+
+    def heal_a_quorum(self, faults: Faults) -> None:
+        """Faults stop for a quorum; the others stay dead, deaf, asleep or far away."""
+        faults.end_all()
+        self._mend(self.nodes)
+        self.world.run_until(self.world.now_us + _SETTLE_US)
+        core = self._choose_core()
+        names = " ".join(node.name for node in core)
+        self.world.trace("world", "heals", f"a quorum: {names}")
+        for node in self.nodes:
+            if node not in core:
+                self._leave_out(node)
+        for client in self.clients:
+            client.nodes = core
+        marks = {client.number: client.completed for client in self.clients}
+
+        def served() -> bool:
+            return all(
+                client.completed >= marks[client.number] + _SERVED
+                for client in self.clients
+            )
+
+        self._expect(served, "a quorum serves", core)
+        self._stop_clients()
+        self._expect(lambda: self._converged(core), "a quorum converges", core)
+
+    def heal_all(self) -> None:
+        self.world.trace("world", "heals", "all")
+        for undo in self.left_out:
+            undo()
+        self._mend(self.nodes)
+        whole = [node for node in self.nodes if node.broken is None]
+        self._expect(lambda: self._converged(whole), "all", whole)
+
+    def survive_power_loss(self) -> None:
+        """Whatever was acknowledged is read after everybody lost power at once."""
+        whole = [node for node in self.nodes if node.broken is None]
+        for node in self.nodes:
+            node.stop("power")
+        self.world.trace("world", "power", "lost by all")
+        for node in whole:
+            node.start()
+        alive = [node for node in whole if node.up]
+        voting = [node for node in alive if node in self.voters]
+        any_quorum_has_everything(self.checkers.book, voting, self.majority)
+        sure = [node for node in voting if node.raft.doubt is None]
+        core = voting
+        if len(sure) >= self.majority:
+            core = self.world.random.sample(sure, self.majority)
+            for node in alive:
+                if node not in core:
+                    node.wanted = False
+                    node.stop("kill")
+        self._read_everything(core)
+        self._mend(self.nodes)
+        whole = [node for node in whole if node.broken is None]
+        self._expect(lambda: self._converged(whole), "all after power loss", whole)
+
+    def _read_everything(self, core: list[Node]) -> None:
+        keys = sorted(self.checkers.book.model.newest)
+        for position, client in enumerate(self.clients):
+            share = keys[position :: len(self.clients)]
+            client.read_all([(key, self.world.random.choice(core)) for key in share])
+        self._expect(
+            lambda: not any(client.script for client in self.clients),
+            "a quorum is read after power loss",
+            core,
+        )
+
+    # -- steps -----------------------------------------------------------------------
+
+    def _mend(self, nodes: list[Node]) -> None:
+        for node in nodes:
+            node.wanted = True
+            node.slow = 1
+            node.arm(None)
+            node.env.heal()
+            node.env.capacity_bytes = None
+            node.clock.run_at(1.0, self.world.now_us)
+            node.pause(False)
+            if node.stopping_ticks:
+                node.stop("kill")
+            node.start()
+
+    def _choose_core(self) -> list[Node]:
+        """A quorum of voters that know their own log; all, when there is none."""
+        sure = [n for n in self.voters if n.up and n.raft.doubt is None]
+        if len(sure) < self.majority:
+            return [n for n in self.nodes if n.up]
+        return self.world.random.sample(sure, self.majority)
+
+    def _leave_out(self, node: Node) -> None:
+        network = node.network
+        match self.world.below(5):
+            case 0:
+                node.wanted = False
+                node.stop("kill")
+            case 1:
+                self.left_out.append(network.close(network.between([node.member])))
+            case 2:
+                pairs = network.between([node.member])
+                mute = [pair for pair in pairs if pair[0] == node.member]
+                self.left_out.append(network.close(mute))
+            case 3:
+                node.pause(True)
+            case _:
+                pass
+
+    def _stop_clients(self) -> None:
+        for client in self.clients:
+            client.stopped = True
+        self._expect(
+            lambda: all(client.current is None for client in self.clients),
+            "the last operations end",
+            self.nodes,
+        )
+
+    # -- conditions ------------------------------------------------------------------
+
+    def _converged(self, nodes: list[Node]) -> bool:
+        """One leader, perhaps from outside, whom all of `nodes` follow to the end."""
+        if not all(node.up for node in nodes):
+            return False
+        leader_id = nodes[0].raft.leader_id
+        leader = next((n for n in self.nodes if n.member == leader_id), None)
+        if leader is None or not leader.up or not leader.raft.is_leader:
+            return False
+        log, term = leader.raft.log, leader.raft.term
+        return log.commit_index == log.last_index and all(
+            node.raft.term == term
+            and node.raft.leader_id == leader_id
+            and node.raft.log.applied_index == log.last_index
+            for node in nodes
+        )
+
+    def _expect(
+        self, condition: Callable[[], bool], what: str, nodes: list[Node]
+    ) -> None:
+        world = self.world
+        if world.run_until(world.now_us + self.bound_us, condition):
+            return
+        states = "; ".join(_state_of(node) for node in nodes)
+        seconds = self.bound_us / SECOND
+        world.fail("I-73", f"{what}: not within {seconds:g} s: {states}")
+
+
+def _state_of(node: Node) -> str:
+    if not node.up:
+        return f"{node.name}: down"
+    raft = node.raft
+    return (
+        f"{node.name}: {raft.role.value} term {raft.term} last {raft.log.last_index}"
+        f" commit {raft.log.commit_index} doubt {raft.doubt}"
+    )

@@ -1,0 +1,67 @@
+"""What a seed chooses before anything happens: sizes, options, the load.
+
+Law: drawn once, from the world's dice, and the same for all nodes of a world. Options
+are drawn wide on purpose: small limits reach the edges that real ones rarely see.
+"""
+
+from typing import Final
+
+from ...node.replica import ReplicaOptions
+from ...storage.journal import JournalOptions
+from .world import MILLISECOND, World
+
+CLUSTER_ID: Final = 0xC1
+TICK_MS: Final = 10
+RESERVE_BYTES: Final = 512 << 10
+
+
+class Shape:
+    """`dense` is the shape whose speed docs/testing.md quotes: five nodes at work."""
+
+    def __init__(self, world: World, dense: bool = False) -> None:
+        dice = world.random
+        self.voters = 5 if dense else dice.choice([1, 3, 3, 3, 3, 3, 5, 5, 7])
+        self.learners = 0 if dense else dice.choice([0, 0, 0, 1, 2])
+        election = dice.choice([20, 40, 40, 80])
+        self.raft = {
+            "election_timeout_ticks": election,
+            "heartbeat_ticks": dice.choice([election // 10, election // 8, 5]),
+            "append_entries_max": dice.choice([1, 4, 64, 4096]),
+            "append_bytes_max": dice.choice([200, 4096, 1 << 20]),
+            "inflight_messages_max": dice.choice([1, 2, 8]),
+            "apply_entries_max": dice.choice([1, 7, 4096]),
+            "uncommitted_entries_max": dice.choice([16, 16384, 16384]),
+        }
+        self.replica = ReplicaOptions(
+            checkpoint_entries=dice.choice([10, 40, 300, 65536]),
+            log_keep_entries=dice.choice([0, 5, 50]),
+            requests_max=dice.choice([64, 16384]),
+            tick_ms=TICK_MS,
+        )
+        # Segments from so small that every few batches need a new one.
+        self.journal = JournalOptions(
+            segment_bytes=dice.choice([4, 16, 64]) * 4096,
+            spares_max=dice.choice([1, 2]),
+        )
+        self.sync_us = (200, dice.choice([1, 5, 20]) * MILLISECOND)
+        self.turn_us = dice.choice([20, 100, 500])
+        self.keys = dice.choice([2, 8, 40])
+        self.clients = 12 if dense else dice.randint(4, 10)
+        self.pause_us = (200 if dense else dice.choice([150, 300, 500])) * MILLISECOND
+
+    @property
+    def election_timeout_us(self) -> int:
+        """The longest time between two elections that one node calls."""
+        ticks = self.raft["election_timeout_ticks"]
+        return 2 * ticks * TICK_MS * MILLISECOND
+
+    def describe(self) -> str:
+        """One line for the timeline: what was drawn."""
+        raft = " ".join(f"{name}={value}" for name, value in self.raft.items())
+        return (
+            f"voters={self.voters} learners={self.learners} {raft}"
+            f" checkpoint={self.replica.checkpoint_entries}"
+            f" keep={self.replica.log_keep_entries}"
+            f" segment={self.journal.segment_bytes} keys={self.keys}"
+            f" clients={self.clients}"
+        )
