@@ -101,9 +101,7 @@ def on_append_entries(raft: "Raft", message: AppendEntries) -> None:
         return
     _append(raft, message)
     last_new = message.previous_index + len(message.entries)
-    raft.commit_to(
-        rules.append_commit(message.commit_index, last_new, raft.log.last_index)
-    )
+    raft.commit_to(min(message.commit_index, last_new))
     _acknowledge(raft, last_new)
     doubt.settle(raft)
 

@@ -13,11 +13,11 @@ def grants_vote(
 
     `own_last` and `candidate_last` are (last term, last index).
     """
-    return vote in (0, sender) and candidate_last >= own_last
+    return vote in (0, sender) and log_up_to_date(own_last, candidate_last)
 
 
 def log_up_to_date(own_last: tuple[int, int], candidate_last: tuple[int, int]) -> bool:
-    """5.4.1, for pre-votes, which bind nobody."""
+    """5.4.1, for votes and for pre-votes, which bind nobody."""
     return candidate_last >= own_last
 
 
@@ -58,12 +58,6 @@ def counting_voters(
 def heartbeat_commit(commit_index: int, match_index: int) -> int:
     """A heartbeat speaks of no entry that its receiver has not matched."""
     return min(commit_index, match_index)
-
-
-def append_commit(commit_index: int, matched_index: int, last_index: int) -> int:
-    """Figure 2: what is behind the entries of this message is not known to match."""
-    del last_index
-    return min(commit_index, matched_index)
 
 
 def heard_quorum(heard: bool) -> bool:

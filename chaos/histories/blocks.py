@@ -22,14 +22,15 @@ who saw it is itself an unknown cas, ask first whether that one was seen.)
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final, NoReturn, TypeAlias
 
 import msgspec
 
-from .operations import Operation, Refuted, show
+from .operations import FOREVER, Operation, Refuted, Unseen, end_of, show
 
 INVARIANT: Final = "linearizability"
-FOREVER: Final = 1 << 63
+_START: Final = attrgetter("start")
 # What an item needs before it and leaves behind it: a block takes any state; a block
 # that begins with a cas on "no such key" needs that; a read that found nothing needs it
 # and leaves it; a delete makes it.
@@ -226,41 +227,32 @@ def members(operations: Sequence[Operation], value: bytes) -> list[Operation]:
     ]
 
 
-def ends_of(operation: Operation) -> int:
-    """When it was over; never, of an unknown write."""
-    if operation.outcome != "ok" or operation.end is None:
-        return FOREVER
-    return operation.end
-
-
 def _seen_too_early(
     operations: Sequence[Operation], earlier: bytes, later: bytes
 ) -> NoReturn:
     """Something of `earlier`, which must come first, began after `later` was over."""
-    last = max(members(operations, earlier), key=lambda operation: operation.start)
-    first = min(members(operations, later), key=ends_of)
+    first = min(members(operations, later), key=end_of)
     if earlier == later:
-        _refute("a value was seen before its write began", last, first)
+        writer = next(o for o in members(operations, later) if o.kind != "get")
+        _refute("a value was seen before its write began", first, writer)
+    last = max(members(operations, earlier), key=_START)
     _refute("a value was replaced, and seen afterwards", first, last)
 
 
 def _refuse_circle(blocks: dict[bytes, Block]) -> NoReturn:
-    """Some chains have no beginning: show one."""
-    seen: list[bytes] = []
-    for value, block in blocks.items():
-        if block.chained:
-            seen, walked = [], value
-            while walked not in seen:
-                seen.append(walked)
-                writer = blocks[walked].writer
-                assert writer is not None
-                if not isinstance(writer.expected_value, bytes):
-                    break
-                walked = writer.expected_value
-            else:
-                break
-    writers = [blocks[value].writer for value in seen]
-    _refute("each replaces what another wrote, in a circle", *filter(None, writers))
+    """Go back from each value to what it replaced, until one comes again."""
+    for start in blocks:
+        circle: list[Operation] = []
+        value: bytes | Unseen | None = start
+        while isinstance(value, bytes) and blocks[value].chained:
+            writer = blocks[value].writer
+            assert writer is not None
+            if writer in circle:
+                detail = "each replaces what the other wrote, in a circle"
+                _refute(detail, *circle[circle.index(writer) :])
+            circle.append(writer)
+            value = writer.expected_value
+    raise AssertionError("a chain has no beginning, and is no circle")
 
 
 def _refute(detail: str, *shown: Operation) -> NoReturn:

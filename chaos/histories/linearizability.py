@@ -20,15 +20,13 @@ import msgspec
 from .blocks import (
     ABSENT,
     DELETE,
-    FOREVER,
     INVARIANT,
     WRITE,
     Item,
-    ends_of,
     gather,
     members,
 )
-from .operations import Objection, Operation, Refuted, show
+from .operations import FOREVER, Objection, Operation, Refuted, end_of, show
 from .search import Exceeded, Search, State, Stuck
 
 # How long one key may be searched for: a tenth of a second or two.
@@ -165,6 +163,6 @@ def _told_by(operations: Sequence[Operation], items: Sequence[Item]) -> list[Ope
         while last is not None and last.value is not None:
             found += members(mine, last.value)
             last = takers.get(last.value)
-        ends = (named, min(found, key=ends_of), max(found, key=_START))
+        ends = (named, min(found, key=end_of), max(found, key=_START))
         told += sorted(dict.fromkeys(ends), key=_START)
     return told

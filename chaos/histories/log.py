@@ -16,12 +16,20 @@ from typing import Final, Self, TypeAlias
 
 import msgspec
 
-from .operations import UNSEEN, Change, Operation, Refuted, Unseen, show
+from .operations import (
+    FOREVER,
+    UNSEEN,
+    Change,
+    Operation,
+    Refuted,
+    Unseen,
+    end_of,
+    show,
+)
 
 # None: no such key. UNSEEN: a value that nobody told.
 Value: TypeAlias = bytes | Unseen | None
 
-NEVER: Final = 1 << 63
 # Of a store that nothing has changed yet: what changes it makes later ones.
 FIRST_REVISION: Final = 1
 _REVISION: Final = itemgetter(0)
@@ -49,7 +57,7 @@ class Log:
 
     def __init__(self, *, complete: bool) -> None:
         self.complete = complete
-        self.newest = NEVER
+        self.newest = FOREVER
         self.changes: dict[int, tuple[bytes, Value]] = {}
         self.revisions: dict[bytes, int] = {}
         self.timelines: dict[bytes, Timeline] = {}
@@ -124,7 +132,7 @@ class Log:
         elif kind == "delete":
             if outcome == "ok" and operation.count == 1 and operation.revision:
                 self._note(operation.revision, None, operation)
-            elif outcome == "unknown" or operation.count != 0:
+            elif operation.count != 0:
                 self.doubtful_deletes.setdefault(key, []).append(operation.start)
         else:
             if outcome == "ok" and operation.revision:
@@ -207,8 +215,4 @@ class Log:
 
 def _has_begun(starts: Sequence[int], operation: Operation, number: int = 0) -> bool:
     """Whether so many of these starts, and one more, are before the operation's end."""
-    if number >= len(starts):
-        return False
-    if operation.outcome == "unknown" or operation.end is None:
-        return True
-    return starts[number] <= operation.end
+    return number < len(starts) and starts[number] <= end_of(operation)

@@ -16,6 +16,8 @@ Outcome: TypeAlias = Literal["ok", "refused", "unknown"]
 
 # Of counts and of `mod_revision`: the reply did not say.
 NOT_TOLD: Final = -1
+# Later than any time and any revision.
+FOREVER: Final = 1 << 63
 _SHOWN_BYTES: Final = 40
 
 
@@ -81,6 +83,13 @@ class Objection(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.invariant}: {self.detail}"
+
+
+def end_of(operation: Operation) -> int:
+    """When it was over at the latest; never, of an unknown write."""
+    if operation.outcome == "unknown" or operation.end is None:
+        return FOREVER
+    return operation.end
 
 
 def describe(operation: Operation) -> str:

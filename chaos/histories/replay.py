@@ -17,13 +17,15 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Final, NoReturn
 
-from .log import NEVER, NO_TIMELINE, Log, Timeline, Value
+from .log import NO_TIMELINE, Log, Timeline, Value
 from .operations import (
+    FOREVER,
     UNSEEN,
     Change,
     Objection,
     Operation,
     Refuted,
+    end_of,
     show,
 )
 
@@ -260,7 +262,7 @@ class _Replay:
         if value is None or self.log.may_be_gone(operation):
             return
         starts, ceilings = self._ceilings
-        ceiling = ceilings[bisect_right(starts, operation.end or 0)]
+        ceiling = ceilings[bisect_right(starts, end_of(operation))]
         first = bisect_right(timeline.revisions, floor)
         last = bisect_right(timeline.revisions, ceiling)
         if None not in timeline.values[first:last]:
@@ -272,7 +274,7 @@ class _Replay:
         """Starts in order; from each on the oldest revision that anybody came upon."""
         known = [o for o in self.ok if o.revision]
         known.sort(key=_START, reverse=True)
-        ceilings = [oldest := NEVER]
+        ceilings = [oldest := FOREVER]
         for operation in known:
             # A delete came upon the revision before its own; so did a put, but a
             # put can't be what makes a key seem gone.

@@ -29,7 +29,8 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
-from .blocks import CREATE, FOREVER, WRITE, Item
+from .blocks import CREATE, WRITE, Item
+from .operations import FOREVER
 
 _FIRST: Final = itemgetter(0)
 _FIRST_END: Final = itemgetter(1)

@@ -61,14 +61,7 @@ def _commit_only(commit_index: int, stable_index: int) -> int:
 
 def _same_read_id(boot: int, counter: int) -> int:
     del boot
-    return counter % 4 + 1
-
-
-def _first_wins(
-    own: tuple[int, int], asked: tuple[int, int], vote: int, who: int
-) -> bool:
-    del own, asked
-    return vote in (0, who)
+    return counter % 2 + 1
 
 
 def _votes_twice(
@@ -92,11 +85,6 @@ def _learners_too(
 def _commit_unmatched(commit_index: int, match_index: int) -> int:
     del match_index
     return commit_index
-
-
-def _commit_the_log(commit_index: int, matched_index: int, last_index: int) -> int:
-    del matched_index
-    return min(commit_index, last_index)
 
 
 def _forget_doubt(
@@ -238,8 +226,8 @@ MUTANTS = {
         Mutant(
             "vote-without-log-check",
             raft_rules,
-            "grants_vote",
-            _first_wins,
+            "log_up_to_date",
+            _always,
             "5.4.1: votes for candidates with shorter logs",
         ),
         Mutant(
@@ -299,13 +287,6 @@ MUTANTS = {
             "I-40: a read does not wait for its index",
         ),
         Mutant(
-            "any-entry-answers",
-            replica_rules,
-            "fate_is_known",
-            _always,
-            "I-54: another leader's entry is taken for the own proposal",
-        ),
-        Mutant(
             "unknown-called-refused",
             replica_rules,
             "outcome_unknown_after_proposal",
@@ -346,13 +327,6 @@ MUTANTS = {
             "heartbeat_commit",
             _commit_unmatched,
             "5.3: a heartbeat commits what its receiver has not matched",
-        ),
-        Mutant(
-            "append-commits-unmatched",
-            raft_rules,
-            "append_commit",
-            _commit_the_log,
-            "5.3: an append commits what lies behind its own entries",
         ),
         Mutant(
             "quorum-unchecked",

@@ -22,6 +22,7 @@ from ...raft import (
     Options,
     Raft,
     RequestPreVote,
+    RequestVote,
 )
 from ...storage.errors import CorruptionError, JournalFailed, NoSpace
 from ...storage.memory_env import Crashed, MemoryEnv, Operation
@@ -308,7 +309,7 @@ class Node:
             self._advance()
         self.checkers.stepped(self, message)
         self.replica.step(message)
-        if isinstance(message, RequestPreVote):
+        if isinstance(message, RequestPreVote | RequestVote):
             self.checkers.answered(self, message)
         self.plan_turn()
 

@@ -123,10 +123,9 @@ class Writes:
             if found is None:
                 continue
             term, request = found
-            if not rules.fate_is_known(entry.term, term):
-                reason = "another leader's entry took its place"
-                self._end(request, ErrorCode.NO_LEADER, reason)
-            elif result.code:
+            # What waits is this leader's own, or was committed when it lost the lead.
+            assert entry.term == term, "what was applied here is what was proposed"
+            if result.code:
                 reason = "the key is not at the expected revision"
                 self._end(request, ErrorCode(result.code), reason, result.revision)
             else:

@@ -16,8 +16,11 @@ from ....raft import (
     AppendEntriesReply,
     Configuration,
     Heartbeat,
+    HeartbeatReply,
     InstallSnapshot,
     PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
     RequestPreVote,
     RequestVote,
     RequestVoteReply,
@@ -26,14 +29,14 @@ from ....storage.errors import CorruptionError
 from ....storage.journal import Batch
 from ..shape import Shape
 from ..world import World
-from . import durability, election, limits, state
+from . import durability, election, limits, rounds, state
 from .book import Book
 
 if TYPE_CHECKING:
     from ..node import Node
 
-# What a member answers for: its term, its vote, its log.
-_PROMISES = (AppendEntriesReply, RequestVote, RequestVoteReply)
+# What a member answers for (its term, its vote, its log), and what it asks.
+_PROMISES = (AppendEntriesReply, RequestVote, RequestVoteReply, ReadIndex)
 _LEADS = (AppendEntries, Heartbeat, InstallSnapshot)
 # Some things need not be looked at in every turn.
 _NOW_AND_THEN_TURNS = 7
@@ -79,14 +82,27 @@ class Checkers:
         member, replica = self.book.members[node.member], node.replica
         assert replica is not None
         member.heard[message.sender] = replica.ticks
+        if isinstance(message, HeartbeatReply):
+            if message.term == replica.raft.term:
+                answered = member.rounds.get(message.sender, 0)
+                member.rounds[message.sender] = max(answered, message.round)
+            return
+        if isinstance(message, ReadIndexReply):
+            rounds.index_is_new_enough(self.book, node, message)
+            return
         if isinstance(message, _LEADS) and message.term >= replica.raft.term:
             member.heard_leader = (message.term, replica.ticks)
 
-    def answered(self, node: "Node", message: RequestPreVote) -> None:
-        """A pre-vote was taken; the answer may wait for the disk before it leaves."""
-        reply = node.raft.outbox[-1]
-        if isinstance(reply, PreVoteReply) and reply.to == message.sender:
-            election.sticks_to_its_leader(self.book, node, reply)
+    def answered(self, node: "Node", message: RequestPreVote | RequestVote) -> None:
+        """A vote was asked for; the answer may wait for the disk before it leaves."""
+        outbox = node.raft.outbox
+        reply = outbox[-1] if outbox else None
+        if not isinstance(reply, PreVoteReply | RequestVoteReply):
+            return
+        if reply.to == message.sender and reply.granted:
+            election.compares_with_its_doubt(self.book, node, message)
+            if isinstance(reply, PreVoteReply):
+                election.sticks_to_its_leader(self.book, node, reply)
 
     def hinted(self, node: "Node", peer: int) -> None:
         """The node is told that the peer's process is gone."""
@@ -114,12 +130,15 @@ class Checkers:
         commit = raft.log.commit_index
         if commit != member.commit:
             state.commits_never_go_back(book, node, commit)
+            state.commits_what_is_agreed(book, node, commit)
             if election.leads(node):
                 state.commits_by_counting_its_own_term(book, node, commit)
             member.commit = commit
             if commit > book.committed:
                 durability.committed_is_durable(book, node, commit)
                 book.committed = commit
+        if raft.round > member.confirmed_round and election.leads(node):
+            rounds.round_is_answered(book, node)
         self.turns += 1
         if self.turns % _NOW_AND_THEN_TURNS == 0 and election.leads(node):
             election.leads_with_a_quorum(book, node)
@@ -135,6 +154,7 @@ class Checkers:
         election.has_everything_committed(book, node, term)
         member.leads_since = node.raft.log.commit_index
         member.heard = dict.fromkeys(book.voters, node.replica.ticks)
+        member.rounds, member.confirmed_round = {}, 0
 
     def _applied(self, node: "Node") -> None:
         book, member, log = self.book, self.book.members[node.member], node.raft.log
@@ -150,6 +170,8 @@ class Checkers:
             return
         book = self.book
         match message:
+            case ReadIndex():
+                book.members[node.member].asked[message.id] = book.committed
             case AppendEntriesReply():
                 durability.append_is_durable(book, node, message)
             case RequestVote() | RequestVoteReply():

@@ -6,6 +6,7 @@ opinion of themselves. A disk is remembered as the batches that were synced to i
 
 from collections.abc import Sequence
 
+from ....node.stable import BOOTSTRAP_TERM
 from ....raft import Configuration, Entry
 from ....storage.journal import Batch
 from ....storage.journal_format import EntryLike
@@ -70,10 +71,15 @@ class Member:
         self.leads_since: int | None = None  # its commit index when it began to lead
         self.heard_leader: tuple[int, int] | None = None  # term, tick
         self.heard: dict[int, int] = {}
+        # What was committed when a read index was asked for, by id.
+        self.asked: dict[int, int] = {}
+        # As a leader: the last round that each peer answered, and that confirmed reads.
+        self.rounds: dict[int, int] = {}
+        self.confirmed_round = 0
 
     def boot(self) -> None:
         self.leads_since = self.heard_leader = None
-        self.heard = {}
+        self.heard, self.asked, self.rounds = {}, {}, {}
 
 
 class Book:
@@ -98,7 +104,7 @@ class Book:
         return 2 * len(members) > len(self.voters)
 
     def agreed_term(self, index: int) -> int:
-        return self.agreed[index - 2][0]
+        return self.agreed[index - 2][0] if index > 1 else BOOTSTRAP_TERM
 
     @property
     def agreed_index(self) -> int:

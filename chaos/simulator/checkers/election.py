@@ -6,7 +6,13 @@ nothing but the book.
 
 from typing import TYPE_CHECKING
 
-from ....raft import PreVoteReply, RequestVote, RequestVoteReply, Role
+from ....raft import (
+    PreVoteReply,
+    RequestPreVote,
+    RequestVote,
+    RequestVoteReply,
+    Role,
+)
 from .book import Book
 
 if TYPE_CHECKING:
@@ -70,10 +76,22 @@ def doubters_wait(book: Book, node: "Node", role: str) -> None:
         book.world.fail("I-23", f"{node.name} is in doubt and becomes {role}")
 
 
+def compares_with_its_doubt(
+    book: Book, node: "Node", message: RequestPreVote | RequestVote
+) -> None:
+    """I-23: a vote is granted as if the entry in doubt were here."""
+    doubt, last = node.raft.doubt, (message.last_term, message.last_index)
+    if doubt is not None and last < doubt:
+        book.world.fail(
+            "I-23",
+            f"{node.name} doubts {doubt} and votes for n{message.sender} with {last}",
+        )
+
+
 def sticks_to_its_leader(book: Book, node: "Node", message: PreVoteReply) -> None:
     """I-12: who has just heard its leader helps nobody to depose it."""
     heard = book.members[node.member].heard_leader
-    if not message.granted or heard is None or heard[0] < node.raft.term:
+    if heard is None or heard[0] < node.raft.term:
         return
     assert node.replica is not None
     silent = node.replica.ticks - heard[1]

@@ -47,6 +47,16 @@ def commits_never_go_back(book: Book, node: "Node", index: int) -> None:
         book.world.fail("I-7", f"{node.name} commits {index} after {commit}")
 
 
+def commits_what_is_agreed(book: Book, node: "Node", index: int) -> None:
+    """State machine safety, before anything is applied."""
+    term = node.raft.log.term(index)
+    if index <= book.agreed_index and term not in (None, book.agreed_term(index)):
+        book.world.fail(
+            "state machine safety",
+            f"{node.name} calls another entry at index {index} committed",
+        )
+
+
 def one_sequence(book: Book, node: "Node", entry: Entry) -> None:
     """State machine safety, and I-31: all apply the same entries, and each of them."""
     position = entry.index - 2

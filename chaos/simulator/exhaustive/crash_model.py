@@ -14,6 +14,7 @@ from ....storage.journal import Batch
 from ....storage.journal_format import JournalEntry
 
 Pair = tuple[int, int]
+NOTHING = (0, 0)
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -106,11 +107,15 @@ def join(log: Answer, checkpoint: Checkpoint | None) -> Answer:
 
 
 def torn_logs(before: Answer, batch: Batch) -> list[Answer]:
-    """What the remains of `batch` may tell: its hard state, and a doubt."""
-    reset = batch.reset and (batch.reset[1], batch.reset[0])
+    """What the remains of `batch` may tell: its hard state, and what may be lost.
+
+    That is its last entry, or what was in doubt before; when its foot alone is left,
+    nobody can tell the end of a snapshot from an entry.
+    """
+    doubt = max(before.doubt or NOTHING, written(batch) or NOTHING)
+    end = (batch.reset[1], batch.reset[0]) if batch.reset else NOTHING
     damaged = replace(before, term=batch.term, vote=batch.vote)
-    doubts = (before.doubt, written(batch), batch.doubt, reset, None)
-    return [settled(replace(damaged, doubt=doubt)) for doubt in doubts]
+    return [settled(replace(damaged, doubt=d)) for d in (doubt, max(doubt, end))]
 
 
 def written(batch: Batch) -> Pair | None:

@@ -5,6 +5,7 @@ single bits and sectors do: an identity at one end of a batch survives it (decis
 0004). Errors are told; damage and misdirection are not.
 """
 
+from functools import partial
 from random import Random
 
 from ....storage.journal_format import (
@@ -114,6 +115,8 @@ def rotten_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
     """A node is down, and its last batch, which it may have acknowledged, is damaged.
 
     Some sector of it loses a bit or all its bytes; its other end still says who it is.
+    At full strength it comes back at once, while the leader is away: then nobody can
+    settle its doubt for a while.
     """
     node = _victim(ground, dice)
     batches = _batches(_segments(node)) if node is not None else []
@@ -142,7 +145,12 @@ def rotten_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
         node.wanted = True
         node.start()
 
-    return start_again
+    if fault.strength < 2:
+        return start_again
+    away = ground.leader(dice)
+    away.pause(True)
+    start_again()
+    return partial(away.pause, False)
 
 
 def lost_sector(ground: Ground, fault: Fault, dice: Random) -> None:

@@ -47,6 +47,7 @@ def test_an_objection_shows_what_contradicts_it() -> None:
         c1 2..3 put k b ok r3
         c3 4..5 put j c ok r4
         c2 6..7 get k -> a ok r2 m2
+        c4 8..9 get j -> c ok r4 m4
     """)
     assert str(check_replay(history)) == (
         "I-40: revision 2 is too old: 4 was told before it began\n"

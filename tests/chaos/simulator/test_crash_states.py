@@ -56,7 +56,8 @@ def test_the_numbers_are_the_same_in_every_process() -> None:
     script = (
         f"from {Walk.__module__} import *\n"
         "print(enumerate_crash_states(1, report=print))\n"
-        f"print(Walk(FAMILIES[{JOURNAL!r}], states_max=2).run(1))\n"
+        f"walk = Walk(FAMILIES[{JOURNAL!r}], states_max=2)\n"
+        "print(walk.run(1), walk.recovery.images)\n"
     )
     outputs: set[bytes] = set()
     for hash_seed in ("1", "2"):
@@ -285,6 +286,16 @@ def test_what_no_mutant_breaks_is_noticed_as_well(
     assert any(invariant in violation for violation in violations)
 
 
+def test_a_recovery_that_is_not_durable_is_noticed_by_a_second_power_loss() -> None:
+    with planted("ack-before-sync"):
+        violations = Walk(FAMILIES["birth"]).run(1).violations
+    words = [violation.split(" | ")[3:] for violation in violations]
+    assert any(
+        how.startswith("power, state ") and what.startswith("what_was_told_is_durable")
+        for how, what in words
+    )
+
+
 def test_a_journal_that_forgets_to_abandon_cannot_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -331,7 +342,11 @@ def test_the_old_the_new_and_the_old_in_doubt_are_right() -> None:
         assert complaints_about(told, WANTED) == []
 
 
-@pytest.mark.parametrize("name", [rule.__name__ for rule in INVARIANTS])
+def test_each_invariant_is_tried() -> None:
+    assert list(WRONG) == [rule.__name__ for rule in INVARIANTS]
+
+
+@pytest.mark.parametrize("name", WRONG)
 def test_an_invariant_objects_to_what_it_is_about(name: str) -> None:
     wanted = replace(WANTED, traced=name == "damage_is_told")
     complaints = complaints_about(WRONG[name], wanted)
