@@ -67,6 +67,11 @@ def _numbers(text: str) -> frozenset[int]:
     help="All crash states of short workloads; all link graphs of five nodes.",
 )
 @click.option(
+    "--world",
+    type=click.Choice(["one-good-copy", "no-good-copy"]),
+    help="With --seeds: a world with a name.",
+)
+@click.option(
     "--dense", is_flag=True, help="Five nodes, 50 operations a second, all faults."
 )
 @click.option(
@@ -86,6 +91,7 @@ def command(
     mutants: str | None,
     fresh: bool,
     exhaustive: str | None,
+    world: str | None,
     dense: bool,
     jobs: int,
     quiet: bool,
@@ -109,6 +115,8 @@ def command(
             _shrink(shrink, options, mutant)
         elif exhaustive is not None:
             _exhaust(exhaustive)
+        elif world is not None:
+            _world(world, _range(seeds or "1..20"))
         elif mutants is not None:
             _mutants(mutants, _range(seeds or _FRESH) if fresh else None)
         elif mutant is not None and jobs > 1:
@@ -260,6 +268,21 @@ def _mutants(names: str, fresh: range | None) -> None:
     )
     if survivors:
         raise Failure(f"not noticed: {', '.join(survivors)}")
+
+
+def _world(name: str, seeds: range) -> None:
+    from ..chaos.simulator.world import Violation
+    from ..chaos.simulator.worlds import WORLDS
+
+    failed: list[int] = []
+    for seed in seeds:
+        try:
+            click.echo(f"seed {seed}: {WORLDS[name](seed)}")
+        except (Violation, AssertionError) as error:
+            failed.append(seed)
+            click.echo(f"seed {seed}: {error or type(error).__name__}")
+    if failed:
+        raise Failure(f"seeds that failed: {', '.join(map(str, failed))}")
 
 
 def _exhaust(what: str) -> None:

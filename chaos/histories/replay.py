@@ -102,7 +102,9 @@ class _Replay:
         for value, revision in self.log.revisions.items():
             writer = find(value)
             if writer is None or writer.key != changes[revision][0]:
-                _refute("I-54", f"nobody wrote {show(value)}, of revision {revision}")
+                seen = [o for o in self.ok if value in (o.value, o.expected_value)]
+                detail = f"nobody wrote {show(value)}, of revision {revision}"
+                _refute("I-54", detail, *seen[:1])
             if writer.outcome == "refused":
                 detail = f"a refused write was applied at revision {revision}"
                 _refute("I-54", detail, writer)

@@ -67,7 +67,7 @@ class Recovery:
             )
 
         self._expect(served, "a quorum serves", core)
-        self._stop_clients()
+        self.stop_clients()
         self._expect(lambda: self._converged(core), "a quorum converges", core)
 
     def heal_all(self) -> None:
@@ -152,7 +152,8 @@ class Recovery:
             case _:
                 pass
 
-    def _stop_clients(self) -> None:
+    def stop_clients(self) -> None:
+        """Begin no further operation; those in flight end."""
         for client in self.clients:
             client.stopped = True
         self._expect(

@@ -87,6 +87,7 @@ class Cluster:
         )
         self.plan = Plan(seed, KINDS, everything=options.dense, only=options.only)
         self.faults = Faults(self.ground, self._in_flight)
+        self.undecided = 0
         self.world.trace("world", "seed", f"{seed}: {shape.describe()}")
 
     # -- what nodes ask of the world ---------------------------------------------------
@@ -139,18 +140,25 @@ class Cluster:
 
     def run(self) -> Result:
         """Raises Violation; AssertionError out of the cores is a violation, too."""
+        self.start()
+        self._hurt()
+        recovery = self.recovery()
+        recovery.heal_a_quorum(self.faults)
+        recovery.heal_all()
+        recovery.survive_power_loss()
+        self.judge()
+        return self._result()
+
+    def start(self) -> None:
+        """Boot all nodes and let the clients begin."""
         for node in self.nodes:
             node.start()
         for client in self.clients:
             client.start()
-        self._hurt()
-        recovery = Recovery(
-            self.world, self.shape, self.nodes, self.clients, self.checkers
-        )
-        recovery.heal_a_quorum(self.faults)
-        recovery.heal_all()
-        recovery.survive_power_loss()
-        return self._judge()
+
+    def recovery(self) -> Recovery:
+        """What brings this world to its end."""
+        return Recovery(self.world, self.shape, self.nodes, self.clients, self.checkers)
 
     def _hurt(self) -> None:
         """Harsh seeds go on, with fewer faults, until each has its operations."""
@@ -167,7 +175,8 @@ class Cluster:
     def _enough(self) -> bool:
         return self.completed >= _OPERATIONS_WANTED
 
-    def _judge(self) -> Result:
+    def judge(self) -> None:
+        """Look at what all clients were told."""
         world, model = self.world, self.checkers.book.model
         history = [op for client in self.clients for op in client.history]
         objection = check_replay(history, model.changes)
@@ -177,10 +186,15 @@ class Cluster:
         if verdict.objection is not None:
             world.fail(verdict.objection.invariant, verdict.objection.detail)
         check_weak_reads(world, self.clients, model.changes, history)
+        self.undecided = verdict.undecided
+
+    def _result(self) -> Result:
+        world = self.world
+        history = sum(len(client.history) for client in self.clients)
         return Result(
             seed=world.seed,
             nodes=len(self.nodes),
-            operations=len(history) + sum(len(c.weak) for c in self.clients),
+            operations=history + sum(len(c.weak) for c in self.clients),
             acknowledged=self.completed,
             simulated_us=world.now_us,
             events=world.events,
@@ -193,7 +207,7 @@ class Cluster:
             snapshots=self.checkers.snapshots,
             checkpoints=self.checkers.checkpoints,
             broken=sum(node.broken is not None for node in self.nodes),
-            undecided=verdict.undecided,
+            undecided=self.undecided,
         )
 
 

@@ -155,15 +155,15 @@ def prepare_spare(run: Run) -> None:
     run.process.journal.prepare_spare()
 
 
-def tear(run: Run) -> None:
+def tear_to_the_head(run: Run) -> None:
     """The power fails in an append; the journal is opened with an entry in doubt."""
     index = run.told.last_index + 1
     batch = run.batch(index, [put(index, run.term, SMALL)])
     run.tear(batch, first_sector)
 
 
-def tear_over(run: Run) -> None:
-    """So it does while the log's tail is replaced, and the tail is back."""
+def tear_to_the_foot(run: Run) -> None:
+    """So it does in a newer leader's append; a tail that it replaced is back."""
     run.begin_term()
     index = run.commit + 1
     batch = run.batch(index, [put(index, run.term, SMALL)])
@@ -187,6 +187,6 @@ STEPS = (
     Step("reset inside", has_tail, reset_inside),
     Step("prepare a spare", wants_spare, prepare_spare),
     Step("reopen", always, Run.restart),
-    Step("tear", always, tear),
-    Step("tear over the tail", has_tail, tear_over),
+    Step("tear to the head", always, tear_to_the_head),
+    Step("tear to the foot", always, tear_to_the_foot),
 )

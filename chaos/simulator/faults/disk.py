@@ -23,7 +23,7 @@ _ENDLESS_BYTES = 1 << 50
 _STORE = "/data/stores/1"
 
 
-def _segments(node: Node) -> dict[str, bytes]:
+def segments_of(node: Node) -> dict[str, bytes]:
     """The journal's live segments, oldest first, by path."""
     journal = node.env.peek(f"{_STORE}/journal")
     return {
@@ -33,7 +33,7 @@ def _segments(node: Node) -> dict[str, bytes]:
     }
 
 
-def _batches(segments: dict[str, bytes]) -> list[tuple[str, int, int]]:
+def batches_of(segments: dict[str, bytes]) -> list[tuple[str, int, int]]:
     """Path, begin and end of each batch, in order.
 
     A recycled segment still holds heads of its former life, which are nobody's.
@@ -53,7 +53,7 @@ def _may_wound(ground: Ground, node: Node, path: str, at: int) -> bool:
     for member, wounded, start, end in ground.wounds:
         if (member, wounded) == (node.member, path) and start <= at < end:
             return False
-    for batch in _batches(_segments(node)):
+    for batch in batches_of(segments_of(node)):
         if batch[0] == path and batch[1] <= at < batch[2]:
             ground.wounds.append((node.member, *batch))
     return True
@@ -70,7 +70,7 @@ def _byte(node: Node, dice: Random) -> tuple[str, int] | None:
     Most of a segment is padding, to which damage would be none. The newest segment
     comes most often.
     """
-    segments = _segments(node)
+    segments = segments_of(node)
     checkpoints = node.env.peek(f"{_STORE}/checkpoints")
     if checkpoints and dice.random() < 0.25:
         name = dice.choice(list(checkpoints))
@@ -119,14 +119,14 @@ def rotten_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
     settle its doubt for a while.
     """
     node = _victim(ground, dice)
-    batches = _batches(_segments(node)) if node is not None else []
+    batches = batches_of(segments_of(node)) if node is not None else []
     if node is None or not batches:
         return None
     path, start, _ = batches[-1]
     node.wanted = False
     node.stop("kill")
     node.damaged = True
-    data = _segments(node)[path]
+    data = segments_of(node)[path]
     sectors = [
         at
         for at in range(start, len(data), SECTOR_BYTES)
@@ -177,7 +177,7 @@ def misdirected_read(ground: Ground, fault: Fault, dice: Random) -> None:
     place = _byte(node, dice) if node is not None else None
     if node is None or place is None:
         return
-    if place[0] != next(reversed(_segments(node)), None):
+    if place[0] != next(reversed(segments_of(node)), None):
         node.damaged = True
         blocks = dice.choice((1, 2, -1)) if fault.strength else 1
         node.env.misdirect_next_read(place[0], blocks * BLOCK_BYTES)
@@ -192,7 +192,7 @@ def lost_write(ground: Ground, fault: Fault, dice: Random) -> None:
     """
     del fault
     node = _victim(ground, dice)
-    batches = _batches(_segments(node)) if node is not None else []
+    batches = batches_of(segments_of(node)) if node is not None else []
     if node is None or len(batches) < 2:
         return
     path, start, _ = dice.choice(batches[:-1])

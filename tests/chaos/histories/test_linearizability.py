@@ -241,6 +241,25 @@ def test_each_unknown_delete_explains_one_absence() -> None:
     assert check_linearizable(history).objection is not None
 
 
+@pytest.mark.parametrize("beside", ["", "c4 14..90 put k y ok"])
+def test_an_unknown_delete_explains_no_absence_before_what_was_over_when_it_was_sent(
+    beside: str,
+) -> None:
+    """The read came before b, which was written before the delete was sent."""
+    history = read_history(f"""
+        c1 0..1 put k z ok
+        c2 14..100 get k -> nothing ok
+        {beside}
+        c1 15..50 put k b ok
+        c1 200..201 get k -> b ok
+    """)
+    for start in (50, 70):
+        delete = Operation(3, "delete", b"k", start)
+        sound = explainable([*history, delete])
+        assert sound == (start == 50)
+        assert (check_linearizable([*history, delete]) == FINE) == sound
+
+
 def test_no_unknown_delete_is_spent_where_another_order_needs_none() -> None:
     """The first order that is found spends it; then there is none for what follows."""
     history = read_history("""

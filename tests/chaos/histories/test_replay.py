@@ -56,6 +56,13 @@ def test_an_objection_shows_what_contradicts_it() -> None:
     )
 
 
+def test_an_objection_to_what_nobody_wrote_shows_who_saw_it() -> None:
+    objection = check_replay(read_history("c1 0..1 get k -> a ok m2"))
+    assert str(objection) == (
+        "I-54: nobody wrote a, of revision 2\n  c1 0..1 get k -> a ok m2"
+    )
+
+
 def forget(dice: Random, operations: list[Operation]) -> None:
     """Take away what replies may leave out, of some kinds of operations."""
     kinds = [kind for kind in ("put", "get", "delete", "cas") if dice.random() < 0.5]

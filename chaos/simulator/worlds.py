@@ -1,0 +1,116 @@
+"""Worlds with a name: so much damage at one place that no seed would draw it.
+
+Law: calm but for what the name says. Each begins with a cluster that has been written
+to and agrees, and is then ended and damaged in every voter but those that the name
+leaves.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from ...storage.journal_format import HEAD_BYTES, decode_head
+from .faults.disk import batches_of, segments_of
+from .node import Node
+from .recovery import Recovery
+from .run import Cluster, RunOptions
+from .world import SECOND, Violation
+
+_CALM: Final = RunOptions(only=frozenset())
+_BUSY_US: Final = 3 * SECOND
+# Small worlds: every voter keeps all its log in few files.
+_SEEDS_TRIED_MAX: Final = 1000
+
+
+def one_good_copy(seed: int) -> str:
+    """The last batch is damaged everywhere but on one voter: all are repaired from it.
+
+    It was acknowledged, so it has to be there afterwards. Says what happened; raises
+    Violation.
+    """
+    cluster, recovery = _quiet_cluster(seed)
+    good = cluster.world.random.choice(recovery.voters)
+    for node in recovery.voters:
+        if node is not good:
+            _damage(node, -1, cluster.world.random)
+    for node in cluster.nodes:
+        node.start()
+    doubting = [n.name for n in recovery.voters if n.up and n.raft.doubt is not None]
+    if len(doubting) != len(recovery.voters) - 1:
+        cluster.world.fail("I-22", f"only {doubting} doubt what is damaged")
+    recovery.heal_all()
+    recovery.survive_power_loss()
+    cluster.judge()
+    return f"{len(doubting)} of {len(recovery.voters)} voters repaired from {good.name}"
+
+
+def no_good_copy(seed: int) -> str:
+    """A batch in the middle is damaged on every voter: they halt, and keep it all.
+
+    Says what happened; raises Violation.
+    """
+    cluster, recovery = _quiet_cluster(seed)
+    world = cluster.world
+    for node in recovery.voters:
+        _damage(node, -2, world.random)
+    before = [segments_of(node) for node in recovery.voters]
+    for node in cluster.nodes:
+        node.start()
+    world.run_until(world.now_us + recovery.bound_us)
+    started = [node.name for node in recovery.voters if node.up]
+    if started:
+        world.fail("I-22", f"{started} start from a hole")
+    if [segments_of(node) for node in recovery.voters] != before:
+        world.fail("I-24", "what is damaged was changed")
+    return f"all {len(recovery.voters)} voters refuse: {recovery.voters[0].broken}"
+
+
+WORLDS: Final[dict[str, Callable[[int], str]]] = {
+    "one-good-copy": one_good_copy,
+    "no-good-copy": no_good_copy,
+}
+
+
+def _quiet_cluster(seed: int) -> tuple[Cluster, Recovery]:
+    """A cluster of three or more that was written to, agrees, and is not running.
+
+    It is the first of a thousand seeds, others for each `seed`, whose journals have
+    the batches that it takes.
+    """
+    first = seed * _SEEDS_TRIED_MAX
+    for tried in range(first, first + _SEEDS_TRIED_MAX):
+        cluster = Cluster(tried, _CALM)
+        if len(cluster.voters) == 1:
+            continue
+        cluster.start()
+        cluster.world.run_until(_BUSY_US)
+        recovery = cluster.recovery()
+        recovery.stop_clients()
+        recovery.heal_all()
+        for node in cluster.nodes:
+            node.wanted = False
+            node.stop("kill")
+            node.wanted = True
+        if all(_entries_at(n, -1) and _entries_at(n, -2) for n in recovery.voters):
+            return cluster, recovery
+    raise Violation("world", 0, f"no seed from {seed} on is large enough")
+
+
+def _entries_at(node: Node, position: int) -> int:
+    """How many bytes of entries a batch has, counted from the end; 0: no such batch."""
+    segments = segments_of(node)
+    batches = batches_of(segments)
+    if len(batches) < 3:
+        return 0
+    path, start, _ = batches[position]
+    found = decode_head(segments[path], start)
+    return 0 if found is None else found[0].body_length
+
+
+def _damage(node: Node, position: int, dice: Random) -> None:
+    """Flip one bit in the entries of a batch, counted from the end."""
+    path, start, _ = batches_of(segments_of(node))[position]
+    at = start + HEAD_BYTES + dice.randrange(_entries_at(node, position))
+    node.damaged = True
+    node.env.flip_bit(path, at, dice.randrange(8))
+    node.world.trace(node.name, "bit flip", f"{path} at {at}")
