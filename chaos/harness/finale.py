@@ -2,7 +2,8 @@
 
 Law: asked when the load has ended and every node is up; nothing here writes. Each node
 is asked by itself, for every key, with linearizable reads: as a range, which must hold
-no key that nobody wrote, and key by key.
+no key that nobody wrote, and key by key. When nothing can be asked any more, the run's
+operations are judged as a whole, by checkers that know nothing of the ledger.
 """
 
 import asyncio
@@ -11,19 +12,33 @@ from collections.abc import Sequence
 from typing import Final
 
 from ...client import KeyValue, QuorateError
+from ..histories import check_linearizable, check_replay
 from .cluster import Cluster, Node, NodeStatus, describe
 from .errors import Violated
-from .ledger import Found, Ledger
+from .history import Recording
+from .ledger import Found, Ledger, read_counter
 from .verdict import Violation
 from .workload import PREFIX, Clock
 
 AGREE_SECONDS_MAX: Final = 60.0
 READ_SECONDS_MAX: Final = 30.0
 GETS_AT_ONCE: Final = 32
+# The client in the history that has the last word; all others are counted from 0.
+LAST_READER: Final = 9999
 _POLL_SECONDS: Final = 0.05
+# What the broken invariant of an objection is called here.
+_KINDS: Final = {
+    "I-16": "lost write",
+    "I-40": "stale read",
+    "I-44": "wrong revision",
+    "I-54": "refused write applied",
+    "linearizability": "not linearizable",
+}
 
 
-async def check_all(cluster: Cluster, ledger: Ledger, clock: Clock) -> str:
+async def check_all(
+    cluster: Cluster, ledger: Ledger, recording: Recording, clock: Clock
+) -> str:
     """Everything above; a line that says what was compared. Raises Violated."""
     told = await wait_for_agreement(cluster)
     problem = hashes_differ(told)
@@ -32,7 +47,7 @@ async def check_all(cluster: Cluster, ledger: Ledger, clock: Clock) -> str:
     count = 0
     for node in cluster.nodes:
         count = await _check_range(node, ledger, clock)
-        await _check_keys(node, ledger, clock)
+        await check_keys(node, ledger, recording, clock)
     return (
         f"{len(told)} nodes at index {told[0].applied_index} with state hash"
         f" {told[0].state_hash}, {count} keys read through each"
@@ -100,21 +115,51 @@ async def _check_range(node: Node, ledger: Ledger, clock: Clock) -> int:
     return count
 
 
-async def _check_keys(node: Node, ledger: Ledger, clock: Clock) -> None:
+async def check_keys(
+    node: Node, ledger: Ledger, recording: Recording, clock: Clock
+) -> None:
     """Every key through one node, some at a time."""
     left = iter(ledger.keys)
 
     async def check_some() -> None:
         for key in left:
+            operation = recording.read_begins(key, LAST_READER, clock.now())
             try:
                 entry = await node.clients[0].get(key, timeout=READ_SECONDS_MAX)
             except QuorateError as error:
                 raise _no_answer(node, key, error) from error
             _check(ledger, key, node, entry, clock)
+            counter, revision = None, 0
+            if entry is not None:
+                counter = read_counter(key, entry.value, ledger.value_bytes)
+                revision = entry.mod_revision
+            recording.read_ends(operation, counter, revision, clock.now())
 
     async with asyncio.TaskGroup() as group:
         for _ in range(GETS_AT_ONCE):
             group.create_task(check_some())
+
+
+def check_recording(recording: Recording) -> str:
+    """Judge the operations that were kept; what was looked at. Raises Violated."""
+    operations = recording.operations
+    verdict = check_linearizable(operations)
+    objection = check_replay(operations) or verdict.objection
+    if objection is not None:
+        key = b"" if objection.operation is None else objection.operation.key
+        raise Violated(
+            Violation(
+                _KINDS[objection.invariant],
+                key.decode(),
+                f"an order of {len(operations)} operations that explains every answer",
+                str(objection),
+            )
+        )
+    return (
+        f"replay and linearizability each looked at {len(operations)} operations,"
+        f" {verdict.undecided} keys undecided, {recording.left_out} later operations"
+        " left out"
+    )
 
 
 def _check(

@@ -20,9 +20,9 @@ from ... import __version__
 from .cluster import ANSWER_SECONDS_MAX, Cluster, Node
 from .errors import HarnessError, SetupFailed, Violated
 from .faults import Round, draw_rounds
-from .finale import check_all
+from .finale import check_all, check_recording
 from .folders import Folders
-from .history import History, Kill, Start
+from .history import History, Kill, Recording, Start
 from .ledger import Ledger
 from .options import HarnessOptions
 from .verdict import (
@@ -80,6 +80,7 @@ class Harness:
         self.tell = tell
         self.clock = Clock()
         self.ledger = Ledger(options.value_bytes)
+        self.recording = Recording()
         self.counts = Counts()
         self.results: list[RoundResult] = []
         self.kills: Counter[str] = Counter()
@@ -136,6 +137,8 @@ class Harness:
             problems = await cluster.stop()
             if problems:
                 raise Violated(problems[0])
+            self.doing = "checking the history"
+            self.checks.append(check_recording(self.recording))
         finally:
             await cluster.close()
 
@@ -169,6 +172,7 @@ class Harness:
             cluster,
             self.ledger,
             history,
+            self.recording,
             self.clock,
             self.counts,
             seed=options.seed,
@@ -271,7 +275,9 @@ class Harness:
             # At once: what is checked before it is lost may be safe by then.
             await self._lose_power(cluster, history)
             self.doing = "comparing all nodes after the last power loss"
-        self.checks.append(await check_all(cluster, self.ledger, self.clock))
+        self.checks.append(
+            await check_all(cluster, self.ledger, self.recording, self.clock)
+        )
 
     async def _lose_power(self, cluster: Cluster, history: History) -> None:
         """Everything goes at once, after the last acknowledgement, and comes back."""

@@ -24,9 +24,10 @@ from ...client import (
     Unavailable,
     Unknown,
 )
+from ..histories import NOT_TOLD
 from .cluster import Cluster, Node
 from .errors import Violated
-from .history import Get, History, Put
+from .history import Get, History, Put, Recording
 from .ledger import Attempt, Found, Ledger, read_counter
 from .verdict import Counts, Violation
 
@@ -68,6 +69,7 @@ class Workload:
         cluster: Cluster,
         ledger: Ledger,
         history: History,
+        recording: Recording,
         clock: Clock,
         counts: Counts,
         *,
@@ -77,6 +79,7 @@ class Workload:
         self.cluster = cluster
         self.ledger = ledger
         self.history = history
+        self.recording = recording
         self.clock = clock
         self.seed = seed
         self.writers = writers
@@ -93,10 +96,14 @@ class Workload:
             conditional = number % CONDITIONAL_SHARE == CONDITIONAL_SHARE - 1
             write = self._write_conditionally if conditional else self._write_blindly
             group.create_task(self._repeat(write, number))
-        for number in range(-(-self.writers // WRITERS_PER_READER)):
+        for number in range(self._readers):
             group.create_task(self._read_on(number))
         for number, node in enumerate(self.cluster.nodes):
             group.create_task(self._probe_on(group, number, node))
+
+    @property
+    def _readers(self) -> int:
+        return -(-self.writers // WRITERS_PER_READER)
 
     def stop(self) -> None:
         """Begin no more operations; those in flight end by themselves."""
@@ -164,7 +171,8 @@ class Workload:
         dice = Random(f"{self.seed}:reader:{number}")
         while not self.stopping.is_set():
             node = await self.cluster.pick(dice)
-            if not await self.get(dice.choice(self._read_keys), node, number):
+            key = dice.choice(self._read_keys)
+            if not await self.get(key, node, self.writers + number):
                 await asyncio.sleep(_REFUSED_SECONDS)
 
     async def _probe_on(
@@ -172,11 +180,12 @@ class Workload:
     ) -> None:
         idle: list[str] = []
         made = in_flight = 0
+        client = self.writers + self._readers + number
 
         async def probe(key: str) -> None:
             nonlocal in_flight
             in_flight += 1
-            attempt = await self.put(key, node, number)
+            attempt = await self.put(key, node, client)
             in_flight -= 1
             if attempt.outcome != "unknown":
                 idle.append(key)
@@ -199,6 +208,8 @@ class Workload:
     ) -> Attempt:
         """One write through `node`, in the ledger and in the history."""
         attempt = self.ledger.write_begins(key, node.name, self.clock.now())
+        operation = self.recording.write_begins(attempt, expected, number)
+        met = NOT_TOLD
         value = self.ledger.value(attempt)
         client = node.client(number)
         self._begin()
@@ -215,8 +226,11 @@ class Workload:
         except QuorateError as error:
             reason = f"{type(error).__name__}: {error.reason}"
             problem = self._not_acknowledged(attempt, error, expected)
+            if isinstance(error, PreconditionFailed):
+                met = error.revision
         finally:
             self.in_flight -= 1
+        self.recording.write_ends(operation, attempt, met)
         self.history.record(
             Put(
                 key,
@@ -237,6 +251,7 @@ class Workload:
     async def get(self, key: str, node: Node, number: int) -> bool:
         """One linearizable read through `node`; whether there was an answer."""
         reading = self.ledger.read_begins(key, self.clock.now())
+        operation = self.recording.read_begins(key, number, reading.began_s)
         found: Found | None = None
         reason = ""
         self._begin()
@@ -255,9 +270,12 @@ class Workload:
             self.counts.reads_failed += 1
         finally:
             self.in_flight -= 1
-        self._record_get(reading.began_s, now_s, key, node, found, reason)
+        counter = self._record_get(reading.began_s, now_s, key, node, found, reason)
         if problem is not None:
             raise Violated(problem)
+        if not reason:
+            revision = 0 if found is None else found.revision
+            self.recording.read_ends(operation, counter, revision, now_s)
         return not reason
 
     def _record_get(
@@ -268,20 +286,22 @@ class Workload:
         node: Node,
         found: Found | None,
         reason: str,
-    ) -> None:
+    ) -> int | None:
         size = self.ledger.value_bytes
+        counter = None if found is None else read_counter(key, found.value, size)
         self.history.record(
             Get(
                 key,
                 node.name,
                 began_s,
                 ended_s,
-                None if found is None else read_counter(key, found.value, size),
+                counter,
                 0 if found is None else found.revision,
                 0 if found is None else found.version,
                 reason,
             )
         )
+        return counter
 
     def _begin(self) -> None:
         self.begun += 1

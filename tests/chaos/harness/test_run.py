@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -26,6 +27,14 @@ async def test_a_short_run_of_all_kills_loses_nothing(run: Run, tmp_path: Path) 
     assert summary.kills == {"kill-one": 1, "kill-leader": 1, "kill-all": 1}
     assert summary.counts.acknowledged > 100
     assert summary.counts.reads > 0
+    agreed, judged = summary.checks
+    assert agreed.startswith("3 nodes at index ")
+    looked_at = re.match(r"replay and linearizability each looked at (\d+) ", judged)
+    assert looked_at is not None
+    # Those of the load, and each key once more through each node.
+    in_the_end = 3 * summary.keys
+    assert int(looked_at[1]) == summary.counts.operations + in_the_end
+    assert judged.endswith("0 keys undecided, 0 later operations left out")
     assert [type(event) for event in events if not isinstance(event, Moment)] == [
         Started,
         RoundResult,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +11,12 @@ from random import Random
 import pytest
 from quorate.chaos.harness.cluster import Cluster, Node
 from quorate.chaos.harness.errors import Violated
-from quorate.chaos.harness.history import History
+from quorate.chaos.harness.finale import check_keys, check_recording
+from quorate.chaos.harness.history import History, Recording
 from quorate.chaos.harness.ledger import Found, Ledger
 from quorate.chaos.harness.verdict import Counts, Violation
 from quorate.chaos.harness.workload import Clock, Workload
+from quorate.chaos.histories import NOT_TOLD, check_linearizable, describe
 from quorate.client import (
     AsyncClient,
     KeyValue,
@@ -129,11 +132,13 @@ class Load:
         self.ledger = Ledger(32)
         self.counts = Counts()
         self.history = History(path)
+        self.recording = Recording()
         self.clock = Clock()
         self.workload = Workload(
             cluster,
             self.ledger,
             self.history,
+            self.recording,
             self.clock,
             self.counts,
             seed=1,
@@ -172,12 +177,12 @@ def load(cluster: Cluster, tmp_path: Path) -> Load:
     return Load(cluster, tmp_path / "history.jsonl", 8)
 
 
-def sometimes(error: Exception, seed: int) -> Callable[[], None]:
-    """Raise `error` one time in ten."""
+def sometimes(error: Exception, seed: int, share: float = 0.1) -> Callable[[], None]:
+    """Raise `error` one time in ten, or in that share."""
     dice = Random(seed)
 
     def fail() -> None:
-        if dice.random() < 0.1:
+        if dice.random() < share:
             raise error
 
     return fail
@@ -194,6 +199,83 @@ async def test_a_right_store_under_load_is_not_objected_to(
         assert load.ledger.check_final(key, "n1", found, load.clock.now()) is None
     assert load.workload.in_flight == 0
     assert load.counts.operations == len(load.events())
+
+
+async def test_all_operations_are_recorded_as_they_ended_and_judged_as_a_whole(
+    load: Load, store: Store
+) -> None:
+    store.after = sometimes(Unknown("the link broke"), 1)
+    async with load.running():
+        await load.until(lambda: load.counts.unknown > 60 and load.counts.reads > 50)
+    recorded = Counter(
+        (operation.kind, operation.outcome) for operation in load.recording.operations
+    )
+    told: Counter[tuple[str, str]] = Counter()
+    outcomes = {"acknowledged": "ok", "rejected": "refused", "unknown": "unknown"}
+    for event in load.events():
+        if event["event"] == "get":
+            told["get", "ok"] += 1
+        else:
+            kind = "put" if event["expected"] is None else "cas"
+            told[kind, outcomes[str(event["outcome"])]] += 1
+    assert recorded == told
+    assert told["cas", "unknown"]
+    total = len(load.recording.operations)
+    assert check_recording(load.recording) == (
+        f"replay and linearizability each looked at {total} operations, 0 keys"
+        " undecided, 0 later operations left out"
+    )
+
+
+async def test_a_refused_cas_is_recorded_with_what_it_came_upon(
+    load: Load, store: Store, cluster: Cluster
+) -> None:
+    node = cluster.nodes[0]
+    with load.history:
+        await load.workload.put("a", node, 0, 0)
+        store.after = sometimes(Unknown("the link broke"), 1, share=1.0)
+        await load.workload.put("a", node, 0, 2)
+        store.after = None
+        await load.workload.put("a", node, 0, 2)
+    assert [describe(o).partition(" cas ")[2] for o in load.recording.operations] == [
+        "a 0=nothing a:1 ok r2",
+        "a 2=a:1 a:2 unknown",
+        "a 2=a:1 a:3 refused m3",
+    ]
+
+
+async def test_the_last_reads_are_recorded_too(load: Load, cluster: Cluster) -> None:
+    async with load.running():
+        await load.until(lambda: load.counts.acknowledged > 100)
+    node, keys = cluster.nodes[0], load.ledger.keys
+    await check_keys(node, load.ledger, load.recording, load.clock)
+    last = load.recording.operations[-len(keys) :]
+    assert sorted(operation.key.decode() for operation in last) == keys
+    assert all(o.outcome == "ok" and o.value is not None for o in last)
+    check_recording(load.recording)
+
+
+async def test_a_stale_read_in_the_recorded_operations_is_found(load: Load) -> None:
+    async with load.running():
+        await load.until(lambda: load.counts.acknowledged > 300)
+    operations = load.recording.operations
+    first, *_, last = (o for o in operations if o.key == operations[0].key)
+    assert last.end is not None
+    stale = load.recording.read_begins("", 77, load.clock.now())
+    stale.key, stale.value = first.key, first.value
+    stale.outcome, stale.end = "ok", stale.start + 1
+    stale.mod_revision = first.revision
+    with pytest.raises(Violated) as caught:
+        check_recording(load.recording)
+    violation = caught.value.violation
+    assert violation.kind == "stale read"
+    assert violation.subject == first.key.decode()
+    assert f"c77 {stale.start}..{stale.end} get" in violation.found
+    # The other checker needs no revisions to see it.
+    for operation in operations:
+        operation.revision = 0
+        operation.mod_revision = NOT_TOLD
+    assert check_linearizable(operations).objection is not None
 
 
 async def test_a_blind_writer_leaves_a_key_whose_last_write_is_unknown(
