@@ -12,14 +12,13 @@ the async storage writes of etcd's raft.
 from collections import deque
 from collections.abc import Sequence
 
-from . import candidate, doubt, follower, leader, rules
+from . import any_term, candidate, doubt, follower, leader, rules
 from .configuration import Configuration, decode_configuration
 from .log import Log
 from .messages import (
     CONFIGURATION,
     AppendEntries,
     AppendEntriesReply,
-    EntriesReply,
     Entry,
     Heartbeat,
     HeartbeatReply,
@@ -28,8 +27,6 @@ from .messages import (
     PreVoteReply,
     ReadIndex,
     ReadIndexReply,
-    RequestEntries,
-    RequestPreVote,
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
@@ -165,26 +162,8 @@ class Raft:
         """Take one message from a peer. Anything may arrive, late or twice."""
         if message.to != self.id:
             return
-        match message:
-            case RequestEntries():
-                doubt.on_request_entries(self, message)
-                return
-            case EntriesReply():
-                doubt.on_entries_reply(self, message)
-                return
-            case RequestPreVote():
-                candidate.on_request_pre_vote(self, message)
-                return
-            case RequestVote() if message.term > self.term:
-                # I-12: a voter that hears its leader ignores a higher term, too.
-                if not message.transfer and self.hears_leader():
-                    return
-            case PreVoteReply() if message.term <= self.term:
-                # The voter's own term may be behind the asker's: it still counts.
-                candidate.on_pre_vote_reply(self, message)
-                return
-            case _:
-                pass
+        if type(message) in any_term.OF_ANY_TERM and any_term.step(self, message):
+            return
         if message.term > self.term:
             sender_leads = isinstance(
                 message, AppendEntries | Heartbeat | InstallSnapshot
@@ -216,6 +195,9 @@ class Raft:
 
     def _dispatch(self, message: Message) -> None:
         match message:
+            case AppendEntriesReply() | HeartbeatReply() | ReadIndex():
+                if self.is_leader:
+                    leader.step(self, message)
             case AppendEntries():
                 follower.on_append_entries(self, message)
             case Heartbeat():
@@ -232,9 +214,6 @@ class Raft:
                 pass  # its higher term was all there was to learn
             case RequestVoteReply():
                 candidate.on_vote_reply(self, message)
-            case AppendEntriesReply() | HeartbeatReply() | ReadIndex():
-                if self.is_leader:
-                    leader.step(self, message)
             case _:
                 raise AssertionError(f"undispatched message {message!r}")
 

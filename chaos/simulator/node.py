@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _TICK_US = TICK_MS * MILLISECOND
 _RESTART_US = 300 * MILLISECOND
 _RETRY_US = 100 * MILLISECOND
+_ASKS = (RequestPreVote, RequestVote)
 # A peer that stops politely is given up after so many ticks.
 _HAND_OVER_TICKS = 30
 
@@ -243,6 +244,7 @@ class Node:
             action(*arguments)
         except Crashed:
             self.stop(self._reached())
+            self.world.at(_RESTART_US, self.start)
 
     def trace(self, event: str, detail: str) -> None:
         self.world.trace(self.name, event, detail)
@@ -309,7 +311,7 @@ class Node:
             self._advance()
         self.checkers.stepped(self, message)
         self.replica.step(message)
-        if isinstance(message, RequestPreVote | RequestVote):
+        if isinstance(message, _ASKS):
             self.checkers.answered(self, message)
         self.plan_turn()
 

@@ -44,7 +44,7 @@ class Shape:
             spares_max=dice.choice([1, 2]),
         )
         self.sync_us = (200, dice.choice([1, 5, 20]) * MILLISECOND)
-        self.turn_us = dice.choice([20, 100, 500])
+        self.turn_us = dice.choice([100, 500, 2000])
         self.keys = dice.choice([2, 8, 40])
         self.clients = 12 if dense else dice.randint(4, 10)
         self.pause_us = (200 if dense else dice.choice([150, 300, 500])) * MILLISECOND

@@ -73,6 +73,8 @@ class Replica:
         self.campaign_at_ms: int | None = None
         self.lost_leader = 0
         self.checkpoint_running = False
+        # Something was applied, or a job ended, since it was last looked at.
+        self.checkpoint_due = True
         self.checkpoint_index = raft.snapshot.index
         self.bytes_behind = 0
         self.replies: list[Reply] = []
@@ -80,7 +82,7 @@ class Replica:
         self.forwarders: dict[int, _Forwarder] = {}
         self.elections = 0
         self.leader_changes = 0
-        self.seen_leader = 0
+        self.seen_leader: int = 0
         self.snapshots_installed = 0
 
     # -- events in -----------------------------------------------------------------
@@ -230,7 +232,7 @@ class Replica:
 
     def checkpointed(self, mark: SnapshotMark) -> None:
         """The checkpoint job of `mark` is durable: the log behind it may go."""
-        self.checkpoint_running = False
+        self.checkpoint_running, self.checkpoint_due = False, True
         if mark.index < self.raft.snapshot.index:
             return
         keep = self.options.log_keep_entries
@@ -245,7 +247,7 @@ class Replica:
 
     def checkpoint_failed(self) -> None:
         """The job could not be carried out (no space); a later one will try again."""
-        self.checkpoint_running = False
+        self.checkpoint_running, self.checkpoint_due = False, True
         self.bytes_behind = 0
 
     def prepare_stop(self) -> int:
@@ -291,7 +293,8 @@ class Replica:
             self.reads.send(self.now_ms)
         ready = self.raft.ready(can_persist)
         self._apply(ready)
-        self._follow_leadership(ready)
+        if ready.events or self.raft.is_leader != self.leading:
+            self._follow_leadership(ready)
         effects = Effects(events=ready.events)
         effects.messages += ready.messages
         effects.messages_after += ready.messages_after
@@ -305,7 +308,8 @@ class Replica:
         if self.forward_replies:
             effects.messages += self.forward_replies
             self.forward_replies = []
-        effects.checkpoint = self._checkpoint_job()
+        if self.checkpoint_due:
+            effects.checkpoint = self._checkpoint_job()
         effects.again = self.raft.log.can_apply()
         return effects
 
@@ -318,14 +322,14 @@ class Replica:
             or reads.replies
             or self.forward_replies
             or (writes.waiting and self.raft.leader_id)
-            or reads.waiting
-            or reads.confirmed
-            or reads.behind
+            or reads.can_send()
+            or (self.checkpoint_due and not self.checkpoint_running)
             or self.raft.has_work(can_persist)
         )
 
     def _apply(self, ready: Ready) -> None:
         if ready.committed:
+            self.checkpoint_due = True
             results = self.database.apply(ready.committed)
             self.bytes_behind += sum([len(e.data) for e in ready.committed])
             self.writes.applied(ready.committed, results)
@@ -388,6 +392,7 @@ class Replica:
     def _checkpoint_job(self) -> CheckpointJob | None:
         if self.checkpoint_running or self.raft.installing is not None:
             return None
+        self.checkpoint_due = False
         log, options = self.raft.log, self.options
         behind = log.applied_index - self.checkpoint_index
         # Rewriting a large state for little log would cost more than it frees.

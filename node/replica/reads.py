@@ -95,9 +95,14 @@ class Reads:
 
     # -- rounds ----------------------------------------------------------------------
 
+    def can_send(self) -> bool:
+        """Does anything wait that somebody could be asked about now?"""
+        known = self.raft.leader_id != 0
+        return bool(self.waiting) and known and len(self.rounds) < _ROUNDS_MAX
+
     def send(self, now_ms: int) -> None:
         """Ask for a read index for everything that waits."""
-        if not self.waiting or len(self.rounds) >= _ROUNDS_MAX:
+        if not self.can_send():
             return
         read_id = self.raft.read_index()
         if read_id is not None:

@@ -30,7 +30,7 @@ from ....storage.journal import Batch
 from ..shape import Shape
 from ..world import World
 from . import durability, election, limits, rounds, state
-from .book import Book
+from .book import Book, Disk
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -61,6 +61,8 @@ class Checkers:
         durability.remembers_its_log(book, node, opened)
         member.boot()
         member.appended = None
+        if opened.doubt is not None:
+            member.doubted, member.disk = member.disk, Disk()
         member.disk.term = opened.hard_state.term
         member.disk.vote = opened.hard_state.vote
         mark = opened.snapshot
@@ -193,6 +195,8 @@ class Checkers:
         member = self.book.members[node.member]
         assert effects.batch is not None
         member.disk.take(effects.batch)
+        if node.raft.doubt is None:
+            member.doubted = None
         member.appended = None
 
     def checkpointed(self) -> None:

@@ -65,6 +65,8 @@ class Member:
         # Of all boots.
         self.disk = Disk()
         self.appended: Batch | None = None  # on its way to the disk, perhaps there
+        # What was synced before damage put its end in doubt (decision 0004).
+        self.doubted: Disk | None = None
         # Of this boot.
         self.applied = 0
         self.commit = 0
@@ -76,6 +78,11 @@ class Member:
         # As a leader: the last round that each peer answered, and that confirmed reads.
         self.rounds: dict[int, int] = {}
         self.confirmed_round = 0
+
+    def holds(self, index: int, term: int | None) -> bool:
+        """Does this member count for the entry, as itself or as one in doubt of it?"""
+        doubted = self.doubted is not None and self.doubted.holds(index, term)
+        return doubted or self.disk.holds(index, term)
 
     def boot(self) -> None:
         self.leads_since = self.heard_leader = None

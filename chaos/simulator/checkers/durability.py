@@ -34,7 +34,7 @@ def append_is_durable(book: Book, node: "Node", message: AppendEntriesReply) -> 
 def committed_is_durable(book: Book, node: "Node", index: int) -> None:
     """I-16, I-3: when anybody calls an index committed, a quorum's disks have it."""
     term = node.raft.log.term(index)
-    holders = [v for v in book.voters if book.members[v].disk.holds(index, term)]
+    holders = [v for v in book.voters if book.members[v].holds(index, term)]
     if not book.majority(holders):
         book.world.fail(
             "I-16",

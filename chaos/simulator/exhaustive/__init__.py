@@ -1,1 +1,1 @@
-"""Bounded and exhaustive: every world of a few steps, with all that may happen in it."""
+"""Bounded and exhaustive: every world of a few steps, with all that may happen."""

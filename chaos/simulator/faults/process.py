@@ -36,12 +36,11 @@ def _hold_down(nodes: list[Node], how: str) -> Undo:
     return start
 
 
-def failpoint(ground: Ground, fault: Fault, dice: Random) -> Undo:
+def failpoint(ground: Ground, fault: Fault, dice: Random) -> None:
     """The process dies at a named place, around a durable step."""
     node = ground.choose(fault, dice)[0]
     node.arm(dice.choice(FAILPOINTS), "kill" if fault.strength == 0 else "power")
     # It stays armed: some places are reached once in many seconds.
-    return node.start
 
 
 def pause(ground: Ground, fault: Fault, dice: Random) -> Undo:
