@@ -176,6 +176,10 @@ def _show_coverage(coverage: "Coverage") -> None:
         f" {coverage.checkpoints} checkpoints, {coverage.snapshots} snapshots,"
         f" {coverage.broken} broken disks, {coverage.events} events"
     )
+    if coverage.halted:
+        click.echo(
+            f"  {coverage.halted} halted: a doubt that a broken disk leaves open"
+        )
     if coverage.undecided:
         click.echo(f"  {coverage.undecided} keys' histories were too long to search")
     click.echo("  fault                 struck  at work")

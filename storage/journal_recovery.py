@@ -98,6 +98,8 @@ class _Reader:
         self.before: tuple[str, int] | None = None  # the end of the segment before
         self.damage: tuple[str, int, str] | None = None
         self.identities: list[Head | Foot] = []  # of what is damaged, oldest first
+        # The first damage gave its number by its foot, which has no flags.
+        self.numbered_by_foot = False
 
     def read_segment(self, sequence: int) -> None:
         path = f"{self.directory}/{segment_name(sequence)}"
@@ -277,6 +279,7 @@ class _Reader:
             foot = self._foot_at(data, end, segment)
             if foot is not None:
                 self.state.next_batch = foot.batch
+                self.numbered_by_foot = True
                 return
 
     def _damaged_head(
@@ -288,6 +291,11 @@ class _Reader:
             return None
         head = found[0]
         knew = head.flags & FLAG_ABANDONS
+        same = knew and head.batch == self.state.next_batch
+        if self.numbered_by_foot and not self.known_salt and same:
+            # Both gave up one batch before them: so the front had the flag as well.
+            self.state.next_batch -= 1
+            self.numbered_by_foot = False
         if self._continues(head) and (self.damage is None or knew):
             return head
         self._refuse(path, offset, self.state.next_batch, head.batch)

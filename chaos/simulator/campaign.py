@@ -87,6 +87,7 @@ class Coverage:
         self.snapshots = 0
         self.checkpoints = 0
         self.broken = 0
+        self.halted = 0
         self.undecided = 0
         self.events = 0
         self.fired: Counter[str] = Counter()
@@ -106,6 +107,7 @@ class Coverage:
         self.snapshots += result.snapshots
         self.checkpoints += result.checkpoints
         self.broken += result.broken
+        self.halted += result.halted
         self.undecided += result.undecided
         self.events += result.events
         self.fired.update(result.fired)

@@ -23,8 +23,12 @@ _SERVED = 2
 _SETTLE_US = 50 * MILLISECOND
 
 
+class Halted(Exception):
+    """The cluster waits, and must: a doubt that only a broken voter could settle."""
+
+
 class Recovery:
-    """The end of a run."""
+    """The end of a run. Each phase raises Violation, or Halted."""
 
     def __init__(
         self,
@@ -187,8 +191,21 @@ class Recovery:
         if world.run_until(world.now_us + self.bound_us, condition):
             return
         states = "; ".join(_state_of(node) for node in nodes)
+        if self._waits_for_the_broken():
+            world.trace("world", "halts", states)
+            raise Halted(states)
         seconds = self.bound_us / SECOND
         world.fail("I-73", f"{what}: not within {seconds:g} s: {states}")
+
+    def _waits_for_the_broken(self) -> bool:
+        """Are there too few voters that know their log, and one that is gone for good?
+
+        An entry in doubt may have been acknowledged by the broken voter, too: nobody
+        can tell any more, so nobody may go on without it (decision 0004).
+        """
+        sure = [n for n in self.voters if n.up and n.raft.doubt is None]
+        broken = any(node.broken is not None for node in self.voters)
+        return broken and len(sure) < self.majority
 
 
 def _state_of(node: Node) -> str:

@@ -18,7 +18,7 @@ from .checkers.reads import check_weak_reads
 from .faults import KINDS, Fault, Faults, Ground, Plan
 from .network import Network
 from .node import Answer, Node
-from .recovery import Recovery
+from .recovery import Halted, Recovery
 from .shape import Shape
 from .workload import Client
 from .world import SECOND, World
@@ -58,6 +58,7 @@ class Result(msgspec.Struct):
     snapshots: int
     checkpoints: int
     broken: int
+    halted: bool
     undecided: int
 
 
@@ -88,6 +89,7 @@ class Cluster:
         self.plan = Plan(seed, KINDS, everything=options.dense, only=options.only)
         self.faults = Faults(self.ground, self._in_flight)
         self.undecided = 0
+        self.halted = False
         self.world.trace("world", "seed", f"{seed}: {shape.describe()}")
 
     # -- what nodes ask of the world ---------------------------------------------------
@@ -143,9 +145,12 @@ class Cluster:
         self.start()
         self._hurt()
         recovery = self.recovery()
-        recovery.heal_a_quorum(self.faults)
-        recovery.heal_all()
-        recovery.survive_power_loss()
+        try:
+            recovery.heal_a_quorum(self.faults)
+            recovery.heal_all()
+            recovery.survive_power_loss()
+        except Halted:
+            self.halted = True
         self.judge()
         return self._result()
 
@@ -207,6 +212,7 @@ class Cluster:
             snapshots=self.checkers.snapshots,
             checkpoints=self.checkers.checkpoints,
             broken=sum(node.broken is not None for node in self.nodes),
+            halted=self.halted,
             undecided=self.undecided,
         )
 

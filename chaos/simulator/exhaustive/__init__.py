@@ -1,1 +1,1 @@
-"""Bounded and exhaustive: every world of a few steps, with all that may happen."""
+"""Small worlds gone through whole: every one of a few steps, and all in them."""
