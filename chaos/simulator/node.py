@@ -51,6 +51,10 @@ class Cluster(Protocol):
         """Peers and clients see their connections end."""
         ...
 
+    def may_tear(self) -> bool:
+        """Does a power loss tear what was being written?"""
+        ...
+
     def starts(self, node: "Node") -> None:
         """A new process begins."""
         ...
@@ -166,7 +170,7 @@ class Node:
             assert self.failpoint is not None
             how = self._reached()
             if how == "power":
-                self.env.crash(self.world.random)
+                self._lose_power()
             self._cannot_start("died at a failpoint")
         else:
             self.stable = stable
@@ -184,16 +188,19 @@ class Node:
             self.trace("down", how)
             self._end(how, polite=False)
         elif how == "power":
-            self.env.crash(self.world.random)
+            self._lose_power()
 
     def _end(self, how: str, polite: bool) -> None:
         self.epoch += 1
         self.replica = self.stable = None
         if how == "power":
-            self.env.crash(self.world.random)
+            self._lose_power()
         else:
             self.env.kill()
         self.cluster.went_down(self, polite)
+
+    def _lose_power(self) -> None:
+        self.env.crash(self.world.random, tear=self.cluster.may_tear())
 
     def stop_politely(self) -> None:
         """SIGTERM: hand leadership over, answer who waits, say goodbye, end."""
@@ -201,6 +208,7 @@ class Node:
             assert self.replica is not None
             self.trace("stopping", "asked to end")
             self.replica.prepare_stop()
+            self.wanted = False
             self.stopping_ticks = _HAND_OVER_TICKS
             self.plan_turn()
 
@@ -216,8 +224,9 @@ class Node:
         for reply in replies:
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
         self.trace("down", "stopped politely")
-        self.wanted = False
         self._end("kill", polite=True)
+        # Where it was wanted again before it had ended.
+        self.world.at(_RESTART_US, self.start)
 
     def pause(self, paused: bool) -> None:
         """SIGSTOP and SIGCONT: time goes on, nothing is done; then all at once."""

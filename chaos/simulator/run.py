@@ -123,6 +123,14 @@ class Cluster:
         for client in self.clients:
             client.went_down(node)
 
+    def may_tear(self) -> bool:
+        """Not beside a voter that is gone for good.
+
+        A doubt that only it could settle would halt the world (decision 0004).
+        """
+        broken = [node.member for node in self.nodes if node.broken is not None]
+        return not any(member in self.voters for member in broken)
+
     def starts(self, node: Node) -> None:
         """What its last process had still under way is nobody's any more."""
         for other in self.nodes:
