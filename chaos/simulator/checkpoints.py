@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 4096
 _TRANSFER_US = 10 * SECOND
+# So many transfers take so long that their receiver may have caught up meanwhile.
+_SLOW_SHARE = 0.25
 Answer = Callable[[bool], None]
 
 
@@ -106,7 +108,8 @@ class Checkpoints:
             return
         self.transfer += 1
         self.transfers[message.to] = self.transfer
-        delay = (1 + self.node.world.below(50)) * MILLISECOND
+        longest = 1500 if self.node.world.chance(_SLOW_SHARE) else 50
+        delay = (1 + self.node.world.below(longest)) * MILLISECOND
         self.node.later(delay, self._transferred, message, data, self.transfer)
         self.node.later(_TRANSFER_US, self._transfer_ended, message.to, self.transfer)
 

@@ -287,6 +287,13 @@ MUTANTS = {
             "I-40: a read does not wait for its index",
         ),
         Mutant(
+            "any-entry-answers",
+            replica_rules,
+            "fate_is_known",
+            _always,
+            "I-54: another leader's entry is taken for the own proposal",
+        ),
+        Mutant(
             "unknown-called-refused",
             replica_rules,
             "outcome_unknown_after_proposal",

@@ -11,6 +11,11 @@ def serves_read(applied_index: int, read_index: int) -> bool:
     return applied_index >= read_index
 
 
+def fate_is_known(entry_term: int, proposed_term: int) -> bool:
+    """I-54: what was applied at this index is what was proposed there."""
+    return entry_term == proposed_term
+
+
 def outcome_unknown_after_proposal() -> bool:
     """I-54: once proposed, a write without an answer may have happened."""
     return True

@@ -123,9 +123,12 @@ class Writes:
             if found is None:
                 continue
             term, request = found
-            # What waits is this leader's own, or was committed when it lost the lead.
-            assert entry.term == term, "what was applied here is what was proposed"
-            if result.code:
+            if not rules.fate_is_known(entry.term, term):
+                # It lost the lead, and another leader's entries came and were known to
+                # be committed, all before its next turn.
+                reason = "another leader's entry took its place"
+                self._end(request, ErrorCode.NO_LEADER, reason)
+            elif result.code:
                 reason = "the key is not at the expected revision"
                 self._end(request, ErrorCode(result.code), reason, result.revision)
             else:
