@@ -15,6 +15,7 @@ from ....storage.journal_format import (
     segment_sequence,
 )
 from ....storage.memory_disk import SECTOR_BYTES
+from ....storage.memory_env import Kind
 from ..node import Node
 from .ground import Ground, Undo
 from .plan import Fault
@@ -202,12 +203,12 @@ def lost_write(ground: Ground, fault: Fault, dice: Random) -> None:
         ground.world.trace(node.name, "lost write", f"{path} at {start}")
 
 
-def _fail(kind: str, ground: Ground, fault: Fault, dice: Random) -> Undo:
+def _fail(kind: Kind, ground: Ground, fault: Fault, dice: Random) -> Undo:
     node = ground.choose(fault, dice)[0]
     times = None if fault.strength == 2 else 1
     folder = dice.choice(("journal", "checkpoints", ""))
     node.env.fail(
-        kind,  # pyright: ignore[reportArgumentType]
+        kind,
         f"{_STORE}/{folder}",
         times=times,
         after=dice.randrange(3) if times else 0,
