@@ -450,15 +450,24 @@ def planted(name: str) -> Generator[Mutant]:
 
 
 def hunt(name: str, seeds: range) -> Catch | None:
-    """The first of `seeds` that notices the mutant; None when none does."""
-    with planted(name):
-        for tried, seed in enumerate(seeds, start=1):
-            # A broken rule may be noticed by a checker, by an assertion of the cores,
-            # or by a disk that can't be read any more: all of them are a catch.
-            try:
-                run_seed(seed)
-            except Violation as violation:
-                return Catch(seed, tried, f"{violation.invariant}: {violation.detail}")
-            except Exception as error:  # noqa: BLE001
-                return Catch(seed, tried, f"{type(error).__name__}: {error}")
+    """The first of `seeds` that notices the mutant; None when none does.
+
+    A seed that fails with every rule in force notices nothing.
+    """
+    for tried, seed in enumerate(seeds, start=1):
+        with planted(name):
+            what = _failure(seed)
+        if what is not None and _failure(seed) is None:
+            return Catch(seed, tried, what)
+    return None
+
+
+def _failure(seed: int) -> str | None:
+    """How a seed fails: a checker objects, a core asserts, a disk can't be read."""
+    try:
+        run_seed(seed)
+    except Violation as violation:
+        return f"{violation.invariant}: {violation.detail}"
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {error}"
     return None
