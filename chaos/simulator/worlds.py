@@ -75,7 +75,7 @@ def _quiet_cluster(seed: int) -> tuple[Cluster, Recovery]:
     """A cluster of three or more that was written to, agrees, and is not running.
 
     It is the first of a thousand seeds, others for each `seed`, whose journals have
-    the batches that it takes.
+    the batches that it takes, and need them.
     """
     first = seed * _SEEDS_TRIED_MAX
     for tried in range(first, first + _SEEDS_TRIED_MAX):
@@ -87,11 +87,15 @@ def _quiet_cluster(seed: int) -> tuple[Cluster, Recovery]:
         recovery = cluster.recovery()
         recovery.stop_clients()
         recovery.heal_all()
+        # What a checkpoint holds as well is in no doubt when it is damaged here.
+        needed = all(
+            node.raft.snapshot.index < node.raft.log.last_index
+            for node in recovery.voters
+        )
         for node in cluster.nodes:
-            node.wanted = False
             node.stop("kill")
-            node.wanted = True
-        if all(_entries_at(n, -1) and _entries_at(n, -2) for n in recovery.voters):
+        found = all(_entries_at(n, -1) and _entries_at(n, -2) for n in recovery.voters)
+        if needed and found:
             return cluster, recovery
     raise Violation("world", 0, f"no seed from {seed} on is large enough")
 

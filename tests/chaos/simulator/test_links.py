@@ -22,7 +22,7 @@ from quorate.chaos.simulator.exhaustive.links import (
     unelectable,
     unelectable_lines,
 )
-from quorate.raft import RequestPreVote, Role, candidate, leader, rules
+from quorate.raft import RequestPreVote, Role, candidate, follower, leader, rules
 from quorate.raft.core import Raft
 
 STAR = both_ways(((1, 2), (1, 3), (1, 4), (1, 5)))
@@ -259,8 +259,15 @@ def test_without_pre_votes_who_can_not_win_keeps_the_only_hub_from_its_turn(
 def test_pre_votes_for_worse_logs_are_as_bad_as_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """5.4.1 for pre-votes."""
+    """5.4.1 for pre-votes; votes go by it all the same."""
+
+    def by_the_log(
+        own: tuple[int, int], asked: tuple[int, int], vote: int, who: int
+    ) -> bool:
+        return vote in (0, who) and asked >= own
+
     monkeypatch.setattr(rules, "log_up_to_date", _always)
+    monkeypatch.setattr(rules, "grants_vote", by_the_log)
     problem = first_problem(LinkWorld(5, TRIANGLE, 0, 0, OLD_TERM, (1,)))
     assert problem == "no stable leader within the deadline"
 
@@ -307,7 +314,7 @@ def test_a_leader_that_is_not_told_of_a_higher_term_loses_a_follower_for_ever(
     def stay_silent(raft: Raft, message: links.Message) -> None:
         del raft, message
 
-    monkeypatch.setattr(Raft, "_answer_older_term", stay_silent)
+    monkeypatch.setattr(follower, "answer_older_term", stay_silent)
     problem = first_problem(LinkWorld(5, COMPLETE, 0, 0, "newer and shorter", (3,)))
     assert problem.endswith("does not follow")
 

@@ -32,5 +32,12 @@ def test_damage_that_is_taken_for_absence_is_noticed() -> None:
 
 @pytest.mark.slow
 def test_a_hole_that_is_cut_is_noticed() -> None:
-    with planted("damage-taken-for-tail"), pytest.raises(Violation):
-        no_good_copy(1)
+    """In segments of their own a later batch proves it, too: hence several worlds."""
+    noticed = 0
+    with planted("damage-taken-for-tail"):
+        for seed in range(1, 9):
+            try:
+                no_good_copy(seed)
+            except Violation:
+                noticed += 1
+    assert noticed > 0
