@@ -364,11 +364,26 @@ class _Reader:
             # Its hard state may have been acted upon: taking it is always safe.
             assert known.term >= state.term
             state.term, state.vote = known.term, known.vote
+            self._take_base(known)
             for doubt in _doubts_of(known):
                 if doubt > self._last() and (
                     state.doubt is None or doubt > state.doubt
                 ):
                     state.doubt = doubt
+
+    def _take_base(self, known: Head | Foot) -> None:
+        """The front that a damaged batch let go was in a checkpoint before that.
+
+        Segments may have been reclaimed for it, so without it the log has a hole. (A
+        reset is another matter: what the log held before it must not be kept.)
+        """
+        if isinstance(known, Foot) or known.flags & FLAG_RESET:
+            return
+        state = self.state
+        if self.log_first <= known.base_index + 1 and (
+            state.base_index < known.base_index <= self._last()[1]
+        ):
+            state.base_index, state.base_term = known.base_index, known.base_term
 
 
 def _doubts_of(known: Head | Foot) -> list[tuple[int, int]]:
