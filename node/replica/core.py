@@ -289,8 +289,7 @@ class Replica:
         writes = self.writes
         if writes.waiting:
             writes.send(self.now_ms, self._cluster_time_ms(), self.wall_ms)
-        if self.reads.waiting:
-            self.reads.send(self.now_ms)
+        self.reads.send(self.now_ms)
         ready = self.raft.ready(can_persist)
         self._apply(ready)
         if ready.events or self.raft.is_leader != self.leading:

@@ -104,7 +104,6 @@ class Book:
         self.hashes: dict[int, tuple[int, int]] = {}
         self.entries: dict[tuple[int, int], tuple[int, bytes]] = {}
         self.committed = 1
-        self.cluster_time_ms = 0
         self.model = Model()
 
     def majority(self, members: Sequence[int]) -> bool:

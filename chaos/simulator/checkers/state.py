@@ -91,7 +91,6 @@ def cluster_time_flows(book: Book, node: "Node", cluster_time_ms: int) -> None:
             f"{node.name} applied cluster time {cluster_time_ms} ms; at most {limit}"
             " ms have passed",
         )
-    book.cluster_time_ms = max(book.cluster_time_ms, cluster_time_ms)
 
 
 def equal_states(book: Book, node: "Node") -> None:

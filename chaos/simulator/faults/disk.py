@@ -22,6 +22,15 @@ from .plan import Fault
 
 _ENDLESS_BYTES = 1 << 50
 _STORE = "/data/stores/1"
+_ERRORS: dict[str, Kind] = {
+    "eio_read": "read",
+    "eio_write": "write",
+    "eio_sync": "sync",
+    "eio_open": "open",
+    "eio_rename": "rename",
+    "eio_remove": "remove",
+    "eio_directory": "sync_directory",
+}
 
 
 def segments_of(node: Node) -> dict[str, bytes]:
@@ -203,12 +212,13 @@ def lost_write(ground: Ground, fault: Fault, dice: Random) -> None:
         ground.world.trace(node.name, "lost write", f"{path} at {start}")
 
 
-def _fail(kind: Kind, ground: Ground, fault: Fault, dice: Random) -> Undo:
+def error(ground: Ground, fault: Fault, dice: Random) -> Undo:
+    """The disk reports it. After a failed sync the process must end (I-19)."""
     node = ground.choose(fault, dice)[0]
     times = None if fault.strength == 2 else 1
     folder = dice.choice(("journal", "checkpoints", ""))
     node.env.fail(
-        kind,
+        _ERRORS[fault.kind],
         f"{_STORE}/{folder}",
         times=times,
         after=dice.randrange(3) if times else 0,
@@ -219,35 +229,6 @@ def _fail(kind: Kind, ground: Ground, fault: Fault, dice: Random) -> Undo:
         node.start()
 
     return end
-
-
-def eio_read(ground: Ground, fault: Fault, dice: Random) -> Undo:
-    return _fail("read", ground, fault, dice)
-
-
-def eio_write(ground: Ground, fault: Fault, dice: Random) -> Undo:
-    return _fail("write", ground, fault, dice)
-
-
-def eio_sync(ground: Ground, fault: Fault, dice: Random) -> Undo:
-    """The first failed sync is final: the process must end (I-19)."""
-    return _fail("sync", ground, fault, dice)
-
-
-def eio_open(ground: Ground, fault: Fault, dice: Random) -> Undo:
-    return _fail("open", ground, fault, dice)
-
-
-def eio_rename(ground: Ground, fault: Fault, dice: Random) -> Undo:
-    return _fail("rename", ground, fault, dice)
-
-
-def eio_remove(ground: Ground, fault: Fault, dice: Random) -> Undo:
-    return _fail("remove", ground, fault, dice)
-
-
-def eio_directory(ground: Ground, fault: Fault, dice: Random) -> Undo:
-    return _fail("sync_directory", ground, fault, dice)
 
 
 def full_disk(ground: Ground, fault: Fault, dice: Random) -> Undo:
@@ -276,3 +257,6 @@ def slow_disk(ground: Ground, fault: Fault, dice: Random) -> Undo:
             node.slow = 1
 
     return end
+
+
+ERRORS = tuple(_ERRORS)
