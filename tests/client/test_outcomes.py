@@ -223,7 +223,7 @@ async def test_a_write_that_no_node_takes_did_not_happen_at_the_deadline(
         await connected(kv, node)
         node.answer = refusing(code)
         with pytest.raises(error, match=node.endpoint) as caught:
-            await kv.put("k", "v", timeout=0.08)
+            await kv.put("k", "v", timeout=0.24)
         assert caught.value.outcome == "not_applied"
         assert caught.value.retryable
         assert len(node.requests) >= 1
