@@ -15,6 +15,7 @@ import msgspec
 from ..raft import (
     AppendEntries,
     AppendEntriesReply,
+    Commit,
     EntriesReply,
     Entry,
     Heartbeat,
@@ -57,6 +58,7 @@ _FIXED: Final[dict[type[Any], tuple[int, struct.Struct]]] = {
     AppendEntriesReply: (6, struct.Struct("<QQQ?QQQ")),
     Heartbeat: (7, struct.Struct("<QQQQQ")),
     HeartbeatReply: (8, struct.Struct("<QQQQ")),
+    Commit: (15, struct.Struct("<QQQQ")),
     TimeoutNow: (10, struct.Struct("<QQQ")),
     ReadIndex: (11, struct.Struct("<QQQQ")),
     ReadIndexReply: (12, struct.Struct("<QQQQQ")),

@@ -19,6 +19,7 @@ from .messages import (
     CONFIGURATION,
     AppendEntries,
     AppendEntriesReply,
+    Commit,
     Entry,
     Heartbeat,
     HeartbeatReply,
@@ -166,7 +167,7 @@ class Raft:
             return
         if message.term > self.term:
             sender_leads = isinstance(
-                message, AppendEntries | Heartbeat | InstallSnapshot
+                message, AppendEntries | Commit | Heartbeat | InstallSnapshot
             )
             reason = f"saw term {message.term} of member {message.sender:016x}"
             self.become_follower(
@@ -200,6 +201,8 @@ class Raft:
                     leader.step(self, message)
             case AppendEntries():
                 follower.on_append_entries(self, message)
+            case Commit():
+                follower.on_commit(self, message)
             case Heartbeat():
                 follower.on_heartbeat(self, message)
             case InstallSnapshot():
@@ -326,7 +329,8 @@ class Raft:
         if self.is_leader:
             leader.prepare_turn(self)
         persist = self._take_persist() if can_persist else None
-        self._acknowledge_append()
+        if self.acknowledged is not None:
+            self._acknowledge_append(self.acknowledged)
         result = Ready(
             snapshot=self.installing,
             persist=persist,
@@ -335,7 +339,9 @@ class Raft:
         )
         self.installing = None
         self.reads, self.failed_reads = [], []
-        if not rules.must_wait_for_disk(self._hard_state_durable()):
+        if not self.outbox:
+            pass
+        elif not rules.must_wait_for_disk(self._hard_state_durable()):
             result.messages, self.outbox = self.outbox, []
         elif persist is not None:
             result.messages_after, self.outbox = self.outbox, []
@@ -343,19 +349,23 @@ class Raft:
             result.messages_after.append(self._append_reply(self.acknowledged))
             self.acknowledged = None
         result.committed = self._take_committed()
-        result.events, self.events = self.events, []
+        if self.events:
+            result.events, self.events = self.events, []
         return result
 
     def has_work(self, can_persist: bool) -> bool:
         """Could `ready` have anything to say? Everything else needs an event first."""
-        said = self.outbox or self.events or self.reads or self.failed_reads
-        asked = self.new_reads or self.heartbeat_due or self.installing is not None
         return bool(
-            said
-            or asked
+            self.outbox
             or self.acknowledged is not None
+            or self.heartbeat_due
             or (can_persist and self._unsaved())
             or self.log.can_apply()
+            or self.new_reads
+            or self.events
+            or self.reads
+            or self.failed_reads
+            or self.installing is not None
             or (self.is_leader and leader.wants_to_send(self))
         )
 
@@ -363,8 +373,8 @@ class Raft:
         """Is there anything that the disk does not have yet, nor is given?"""
         log = self.log
         return (
-            log.last_index > log.stable_index
-            or self.hard_dirty
+            self.hard_dirty
+            or log.last_index > log.stable_index
             or log.truncated
             or self.reset_to is not None
         )
@@ -396,12 +406,11 @@ class Raft:
         log.truncated = False
         return persist
 
-    def _acknowledge_append(self) -> None:
+    def _acknowledge_append(self, index: int) -> None:
         """One reply for all appends of this turn, if the disk already has them."""
-        index = self.acknowledged
-        if index is None or not self._hard_state_durable():
-            return
-        if rules.acknowledges_up_to(index, self.log.stable_index):
+        if self._hard_state_durable() and rules.acknowledges_up_to(
+            index, self.log.stable_index
+        ):
             self.outbox.append(self._append_reply(index))
             self.acknowledged = None
 

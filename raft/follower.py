@@ -12,6 +12,7 @@ from . import candidate, doubt, rules
 from .messages import (
     AppendEntries,
     AppendEntriesReply,
+    Commit,
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
@@ -57,7 +58,7 @@ def _hear_leader(raft: "Raft", sender: int) -> None:
 def answer_older_term(raft: "Raft", message: Message) -> None:
     """I-11d: a leader of an older term, or a late candidate, learns ours."""
     match message:
-        case AppendEntries() | Heartbeat() | InstallSnapshot():
+        case AppendEntries() | Commit() | Heartbeat() | InstallSnapshot():
             raft.send(
                 AppendEntriesReply(raft.id, message.sender, raft.term, False, 0, 0, 0)
             )
@@ -123,10 +124,15 @@ def _acknowledge(raft: "Raft", index: int) -> None:
         raft.acknowledged = index
 
 
-def on_heartbeat(raft: "Raft", message: Heartbeat) -> None:
+def on_commit(raft: "Raft", message: Commit | Heartbeat) -> None:
     """The leader sends no commit index that this replica has not matched."""
     _hear_leader(raft, message.sender)
     raft.commit_to(min(message.commit_index, raft.log.last_index))
+
+
+def on_heartbeat(raft: "Raft", message: Heartbeat) -> None:
+    """As `on_commit`, and the leader is told that it was heard."""
+    on_commit(raft, message)
     raft.send(HeartbeatReply(raft.id, message.sender, raft.term, message.round))
 
 

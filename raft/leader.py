@@ -16,6 +16,7 @@ from .messages import (
     NOOP,
     AppendEntries,
     AppendEntriesReply,
+    Commit,
     Entry,
     Heartbeat,
     HeartbeatReply,
@@ -204,7 +205,7 @@ def on_heartbeat_reply(raft: "Raft", message: HeartbeatReply) -> None:
     ):
         progress.inflight.popleft()  # lost messages must not close the window for ever
     if progress.match_index < raft.log.last_index:
-        progress.sent_commit = -1  # makes `prepare_turn` send, and so find out
+        progress.unsure = True
     _confirm_reads(raft)
 
 
@@ -233,7 +234,8 @@ def prepare_turn(raft: "Raft") -> None:
     if raft.heartbeat_due:
         raft.heartbeat_due = False
         for member, progress in raft.progress.items():
-            commit = rules.heartbeat_commit(raft.log.commit_index, progress.match_index)
+            commit = rules.commit_to_tell(raft.log.commit_index, progress.match_index)
+            progress.sent_commit = max(progress.sent_commit, commit)
             raft.send(Heartbeat(raft.id, member, raft.term, commit, raft.round))
     for member, progress in raft.progress.items():
         _maybe_send(raft, member, progress)
@@ -245,19 +247,18 @@ def wants_to_send(raft: "Raft") -> bool:
     last, commit = raft.log.last_index, raft.log.commit_index
     inflight_max = raft.options.inflight_messages_max
     for progress in raft.progress.values():
-        news = progress.next_index <= last or progress.sent_commit < commit
-        if (news or progress.state == PROBE) and progress.can_send(inflight_max):
+        if progress.has_news(last) and progress.can_send(inflight_max):
+            return True
+        if progress.commit_to_send(commit):
             return True
     return False
 
 
 def _maybe_send(raft: "Raft", member: int, progress: Progress) -> None:
     log, options = raft.log, raft.options
-    while progress.can_send(options.inflight_messages_max):
-        news = progress.next_index <= log.last_index
-        probing = progress.state == PROBE
-        if not (news or probing or progress.sent_commit < log.commit_index):
-            return
+    while progress.has_news(log.last_index) and progress.can_send(
+        options.inflight_messages_max
+    ):
         previous = progress.next_index - 1
         previous_term = log.term(previous)
         if previous_term is None:
@@ -276,8 +277,11 @@ def _maybe_send(raft: "Raft", member: int, progress: Progress) -> None:
                 entries,
             )
         )
-        progress.sent_commit = log.commit_index
-        progress.sent(previous + len(entries))
+        progress.sent(previous + len(entries), log.commit_index)
+    commit = progress.commit_to_send(log.commit_index)
+    if commit:
+        progress.sent_commit = commit
+        raft.send(Commit(raft.id, member, raft.term, commit))
 
 
 def _send_snapshot(raft: "Raft", member: int, progress: Progress) -> None:

@@ -89,6 +89,18 @@ class AppendEntriesReply(msgspec.Struct, frozen=True, gc=False):
     hint_term: int
 
 
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """News of the commit index alone. Nobody answers: the next heartbeat repeats it.
+
+    `commit_index` is at most what the receiver has acknowledged to this leader.
+    """
+
+    sender: int
+    to: int
+    term: int
+    commit_index: int
+
+
 class Heartbeat(msgspec.Struct, frozen=True, gc=False):
     """`round` numbers the leader's rounds within its term; it is never reused."""
 
@@ -189,6 +201,7 @@ Message: TypeAlias = (
     | RequestVoteReply
     | AppendEntries
     | AppendEntriesReply
+    | Commit
     | Heartbeat
     | HeartbeatReply
     | InstallSnapshot

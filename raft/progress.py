@@ -7,6 +7,8 @@ transfer). From etcd's Progress; the dissertation's section 10.2.1 has the pipel
 
 from collections import deque
 
+from . import rules
+
 PROBE = "probe"
 REPLICATE = "replicate"
 SNAPSHOT = "snapshot"
@@ -26,6 +28,7 @@ class Progress:
         "sent_commit",
         "snapshot_index",
         "state",
+        "unsure",
     )
 
     def __init__(self, next_index: int) -> None:
@@ -36,7 +39,9 @@ class Progress:
         self.active = False
         self.heard = False
         self.acked_round = 0
-        self.sent_commit = -1
+        self.sent_commit = 0
+        # What it has acknowledged may be out of date: one append finds out.
+        self.unsure = False
         self.snapshot_index = 0
         self.inflight: deque[int] = deque()
 
@@ -53,7 +58,6 @@ class Progress:
         self.state = PROBE
         self.paused = False
         self.inflight.clear()
-        self.sent_commit = -1
         self.snapshot_index = 0
 
     def lost(self) -> None:
@@ -79,8 +83,21 @@ class Progress:
             return not self.paused
         return self.state == REPLICATE and len(self.inflight) < inflight_max
 
-    def sent(self, last_index: int) -> None:
-        """Entries up to `last_index` have been handed out for sending."""
+    def has_news(self, last_index: int) -> bool:
+        """Should an append go out as soon as one may? `last_index`: the leader's."""
+        return self.state == PROBE or self.next_index <= last_index or self.unsure
+
+    def commit_to_send(self, commit_index: int) -> int:
+        """What it may learn of the leader's commit index beside any append; or 0."""
+        if self.sent_commit >= commit_index or self.state != REPLICATE:
+            return 0
+        reached = rules.commit_to_tell(commit_index, self.match_index)
+        return reached if reached > self.sent_commit else 0
+
+    def sent(self, last_index: int, commit_index: int) -> None:
+        """An append up to `last_index`, with the commit index, is handed out."""
+        self.unsure = False
+        self.sent_commit = min(commit_index, last_index)
         if self.state == PROBE:
             self.paused = True
             return

@@ -55,8 +55,8 @@ def counting_voters(
     return voters
 
 
-def heartbeat_commit(commit_index: int, match_index: int) -> int:
-    """A heartbeat speaks of no entry that its receiver has not matched."""
+def commit_to_tell(commit_index: int, match_index: int) -> int:
+    """Without an append, nothing is said of what the receiver has not matched."""
     return min(commit_index, match_index)
 
 

@@ -289,15 +289,16 @@ class Replica:
         writes = self.writes
         if writes.waiting:
             writes.send(self.now_ms, self._cluster_time_ms(), self.wall_ms)
-        self.reads.send(self.now_ms)
+        if self.reads.waiting:
+            self.reads.send(self.now_ms)
         ready = self.raft.ready(can_persist)
         self._apply(ready)
         if ready.events or self.raft.is_leader != self.leading:
             self._follow_leadership(ready)
         effects = Effects(events=ready.events)
         effects.messages += ready.messages
-        effects.messages_after += ready.messages_after
         if ready.persist is not None:
+            effects.messages_after += ready.messages_after
             effects.batch = self._batch(ready.persist)
             effects.ack = acknowledge(ready.persist)
         effects.replies = self._take_replies()
@@ -321,7 +322,7 @@ class Replica:
             or reads.replies
             or self.forward_replies
             or (writes.waiting and self.raft.leader_id)
-            or reads.can_send()
+            or (reads.waiting and reads.can_send())
             or (self.checkpoint_due and not self.checkpoint_running)
             or self.raft.has_work(can_persist)
         )

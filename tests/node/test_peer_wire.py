@@ -16,6 +16,7 @@ from quorate.node.replica import ForwardReply, ForwardRequest, PeerMessage
 from quorate.raft import (
     AppendEntries,
     AppendEntriesReply,
+    Commit,
     Configuration,
     EntriesReply,
     Entry,
@@ -41,6 +42,7 @@ MESSAGES: list[PeerMessage | Goodbye] = [
     AppendEntries(1, 2, 4, 7, 3, 6, ENTRIES),
     AppendEntries(1, 2, 4, 7, 3, 6, ()),
     AppendEntriesReply(1, 2, 3, False, 4, 5, 6),
+    Commit(1, 2, 3, 4),
     Heartbeat(1, 2, 3, 4, 5),
     HeartbeatReply(1, 2, 3, 4),
     InstallSnapshot(1, 2, 3, 4, 5, Configuration((1, 2), (1, 3), (4,), (5,))),

@@ -11,6 +11,7 @@ from quorate.raft import (
     NOOP,
     AppendEntries,
     AppendEntriesReply,
+    Commit,
     Configuration,
     EntriesReply,
     Entry,
@@ -61,6 +62,8 @@ def _said(message: Message) -> str:
         case AppendEntriesReply():
             hint = f"{message.hint_index}/{message.hint_term}"
             return f"refuses {message.index}, try {hint}"
+        case Commit():
+            return f"commit {message.commit_index}"
         case Heartbeat():
             return f"round {message.round} commit {message.commit_index}"
         case HeartbeatReply():

@@ -5,6 +5,7 @@ import pytest
 from quorate.raft import (
     AppendEntries,
     AppendEntriesReply,
+    Commit,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -164,6 +165,55 @@ def test_an_idle_leader_sends_heartbeats_and_nothing_else() -> None:
     network.on_message = lambda what, message: kinds.add(type(message).__name__)
     network.tick(10)
     assert kinds == {Heartbeat.__name__, HeartbeatReply.__name__}
+
+
+def test_news_of_a_commit_alone_is_not_acknowledged() -> None:
+    network = Network()
+    network.elect(1)
+    seen: list[tuple[str, str]] = []
+    network.on_message = lambda what, message: seen.append(
+        (what, type(message).__name__)
+    )
+    network.write(1, b"x")
+    assert network.nodes[3].commands == [b"x"]
+    assert seen.count(("send", Commit.__name__)) == 2
+    assert seen.count(("send", AppendEntriesReply.__name__)) == 2
+
+
+def test_a_peer_is_told_of_no_commit_that_it_has_not_matched() -> None:
+    raft = _leader()
+    raft.propose([b"x", b"y"])
+    speak(raft)
+    raft.step(AppendEntriesReply(3, 1, 1, True, 3, 0, 0))
+    told = {m.to: m.commit_index for m in speak(raft) if isinstance(m, Commit)}
+    assert told == {3: 3}
+    raft.step(AppendEntriesReply(2, 1, 1, True, 2, 0, 0))
+    told = {m.to: m.commit_index for m in speak(raft) if isinstance(m, Commit)}
+    assert told == {2: 2}
+
+
+def test_a_heartbeat_repeats_a_commit_that_was_lost() -> None:
+    network = Network()
+    network.elect(1)
+    network.loses = lambda message: isinstance(message, Commit)
+    network.write(1, b"x")
+    assert network.nodes[2].commands == []
+    network.tick(3)
+    assert network.nodes[2].commands == [b"x"]
+
+
+def test_a_lost_acknowledgement_is_found_out_with_the_next_heartbeat() -> None:
+    """Nothing is new for the peer then: an append asks all the same."""
+    raft = _leader()
+    raft.propose([b"x"])
+    (sent,) = _appends(speak(raft))
+    assert sent.entries
+    raft.step(HeartbeatReply(2, 1, 1, raft.round))
+    (asked,) = _appends(speak(raft))
+    assert (asked.previous_index, asked.entries) == (2, ())
+    raft.step(AppendEntriesReply(2, 1, 1, True, 2, 0, 0))
+    assert raft.log.commit_index == 2
+    assert _appends(speak(raft)) == []
 
 
 def test_heartbeats_come_at_their_interval() -> None:
