@@ -17,6 +17,7 @@ Deliver = Callable[[int, PeerMessage], None]
 Pair = tuple[int, int]
 
 USUAL_DELAY_US: Final = (100, 2 * MILLISECOND)
+_FORWARDS = (ForwardRequest, ForwardReply)
 _LATE_TIMES = 50
 _RESEND_US = 150 * MILLISECOND
 
@@ -45,7 +46,7 @@ class Network:
     def send(self, message: PeerMessage) -> None:
         world = self.world
         pair = (message.sender, message.to)
-        if isinstance(message, ForwardRequest | ForwardReply):
+        if isinstance(message, _FORWARDS):
             self.stream(pair, partial(self.deliver, message.to, message))
             return
         if self.cut and self.cut[pair]:

@@ -298,8 +298,7 @@ class Node:
         else:
             replica.no_space = False
         replica.tick()
-        if replica.has_work(not self.persisting):
-            self._turn()
+        self._turn_if_any()
         if self.stopping_ticks:
             self._go_on_stopping()
         self.later(int(_TICK_US / self.clock.rate), self._tick)
@@ -369,6 +368,12 @@ class Node:
 
     # -- effects -------------------------------------------------------------------
 
+    def _turn_if_any(self) -> None:
+        replica = self.replica
+        assert replica is not None
+        if replica.has_work(not self.persisting):
+            self._turn()
+
     def _turn(self) -> None:
         replica = self.replica
         assert replica is not None
@@ -384,8 +389,12 @@ class Node:
         if effects.messages:
             self._send(effects.messages)
             self.point("messages-sent")
+        if self.replica is not replica:
+            return  # a checkpoint to be sent could not be read: that was its end
         if effects.batch is not None:
             self.persisting = True
+            # Once: while a full disk is waited out, a snapshot may be installed.
+            self.checkers.appending(self, effects.batch)
             self._persist(effects)
         for reply in effects.replies:
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
@@ -408,7 +417,6 @@ class Node:
         assert stable.journal is not None
         assert batch is not None
         try:
-            self.checkers.appending(self, batch)
             stable.journal.append(batch)
         except NoSpace:
             self.later(_RETRY_US, self._persist, effects)
@@ -439,7 +447,7 @@ class Node:
         replica.persisted(effects.ack)
         self.point("batch-acknowledged")
         self._send(effects.messages_after)
-        self._turn()
+        self._turn_if_any()
 
     def die(self, error: Exception) -> None:
         """The first failed write or sync is final; a supervisor starts it again."""

@@ -14,6 +14,7 @@ from ....node.stable import Opened
 from ....raft import (
     AppendEntries,
     AppendEntriesReply,
+    Commit,
     Configuration,
     Heartbeat,
     HeartbeatReply,
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 # What a member answers for (its term, its vote, its log), and what it asks.
 _PROMISES = (AppendEntriesReply, RequestVote, RequestVoteReply, ReadIndex)
-_LEADS = (AppendEntries, Heartbeat, InstallSnapshot)
+_VOTES = (PreVoteReply, RequestVoteReply)
+_LEADS = (AppendEntries, Commit, Heartbeat, InstallSnapshot)
 # Some things need not be looked at in every turn.
 _NOW_AND_THEN_TURNS = 7
 _SELDOM_TURNS = 64
@@ -62,7 +64,11 @@ class Checkers:
         member.boot()
         member.appended = None
         if opened.doubt is not None:
-            member.doubted, member.disk = member.disk, Disk()
+            term, index = opened.doubt
+            # A doubt that outlived a boot is still about what the disk held before it.
+            if member.doubted is None or member.disk.holds(index, term):
+                member.doubted = member.disk
+            member.disk = Disk()
         member.disk.term = opened.hard_state.term
         member.disk.vote = opened.hard_state.vote
         mark = opened.snapshot
@@ -99,7 +105,7 @@ class Checkers:
         """A vote was asked for; the answer may wait for the disk before it leaves."""
         outbox = node.raft.outbox
         reply = outbox[-1] if outbox else None
-        if not isinstance(reply, PreVoteReply | RequestVoteReply):
+        if not isinstance(reply, _VOTES):
             return
         if reply.to == message.sender and reply.granted:
             election.compares_with_its_doubt(self.book, node, message)
