@@ -331,7 +331,7 @@ MUTANTS = {
         Mutant(
             "heartbeat-commits-unmatched",
             raft_rules,
-            "heartbeat_commit",
+            "commit_to_tell",
             _commit_unmatched,
             "5.3: a heartbeat commits what its receiver has not matched",
         ),

@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 
-from . import clocks, disk, network, process
+from . import clocks, disk, leadership, network, process
 from .ground import Ground, Undo
 from .plan import ALL, FEW, LEADER, MAJORITY, MANY, MINORITY, ONE, Fault, Plan
 
@@ -50,8 +50,11 @@ _TABLE: dict[str, _Kind] = {
     "restart_storm": _Kind(process.restart_storm, MANY),
     "stop": _Kind(process.stop, FEW),
     "transfer": _Kind(process.transfer, (LEADER,)),
+    "heirs": _Kind(leadership.heirs, (LEADER,)),
+    "stranded_leader": _Kind(leadership.stranded_leader, (LEADER,)),
     "bit_flip": _Kind(disk.bit_flip, (ONE,)),
     "rotten_tail": _Kind(disk.rotten_tail, (ONE,)),
+    "lonely_tail": _Kind(disk.lonely_tail, (ONE,)),
     "lost_sector": _Kind(disk.lost_sector, (ONE,)),
     "misdirected_read": _Kind(disk.misdirected_read, (ONE,)),
     "lost_write": _Kind(disk.lost_write, (ONE,)),

@@ -8,6 +8,7 @@ single bits and sectors do: an identity at one end of a batch survives it (decis
 from functools import partial
 from random import Random
 
+from ....raft import EntriesReply
 from ....storage.journal_format import (
     BLOCK_BYTES,
     decode_head,
@@ -17,6 +18,7 @@ from ....storage.journal_format import (
 from ....storage.memory_disk import SECTOR_BYTES
 from ....storage.memory_env import Kind
 from ..node import Node
+from ..world import MILLISECOND
 from .ground import Ground, Undo
 from .plan import Fault
 
@@ -124,14 +126,65 @@ def _flip(
 def rotten_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
     """A node is down, and its last batch, which it may have acknowledged, is damaged.
 
-    Some sector of it loses a bit or all its bytes; its other end still says who it is.
     At full strength it comes back at once, while the leader is away: then nobody can
     settle its doubt for a while.
     """
     node = _victim(ground, dice)
-    batches = batches_of(segments_of(node)) if node is not None else []
-    if node is None or not batches:
+    if node is None or not _rot(ground, node, fault.strength, dice):
         return None
+    if fault.strength < 2:
+        return partial(_start_again, node)
+    away = ground.leader(dice)
+    away.pause(True)
+    _start_again(node)
+    return partial(away.pause, False)
+
+
+def lonely_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
+    """The newest entries reach one node alone, whose copy of them is damaged.
+
+    Whoever asks for its vote then never had what it doubts, and for as long as the
+    fault lasts nobody's answer about it comes through.
+    """
+    node, leader = _victim(ground, dice), ground.leader(dice)
+    if node is None or not (node.up and leader.up and leader.raft.is_leader):
+        return None
+    network = ground.network
+    others = [n.member for n in ground.nodes if n not in (node, leader)]
+    heard_again = network.close([(leader.member, other) for other in others])
+    undo: list[Undo] = [heard_again]
+
+    def look(last_index: int) -> None:
+        if not undo or not node.up:
+            return
+        if node.raft.log.stable_index <= last_index:
+            ground.later(MILLISECOND, look, last_index)
+        elif _rot(ground, node, fault.strength, dice):
+            answers = [(other.member, node.member) for other in ground.nodes]
+            undo.append(network.silence((EntriesReply,), answers))
+            undo.append(partial(leader.pause, False))
+            leader.pause(True)
+            heard_again()
+            _start_again(node)
+
+    def end() -> None:
+        for step in undo:
+            step()
+        undo.clear()
+        _start_again(node)
+
+    look(node.raft.log.stable_index)
+    return end
+
+
+def _rot(ground: Ground, node: Node, strength: int, dice: Random) -> bool:
+    """End the node and damage its last batch, if it has one.
+
+    Some sector of it loses a bit or all its bytes; its other end still says who it is.
+    """
+    batches = batches_of(segments_of(node))
+    if not batches:
+        return False
     path, start, _ = batches[-1]
     node.wanted = False
     node.stop("kill")
@@ -143,24 +196,19 @@ def rotten_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
         if data[at : at + SECTOR_BYTES].strip(b"\0")
     ]
     at = dice.choice(sectors)
-    if fault.strength == 0 and _may_wound(ground, node, path, at):
+    if strength == 0 and _may_wound(ground, node, path, at):
         node.env.zero_range(path, at, SECTOR_BYTES)
         ground.world.trace(node.name, "lost sector", f"{path} at {at}")
     else:
         sector = data[at : at + SECTOR_BYTES]
         offset = dice.choice([n for n, byte in enumerate(sector) if byte])
         _flip(ground, node, (path, at + offset), 0, dice)
+    return True
 
-    def start_again() -> None:
-        node.wanted = True
-        node.start()
 
-    if fault.strength < 2:
-        return start_again
-    away = ground.leader(dice)
-    away.pause(True)
-    start_again()
-    return partial(away.pause, False)
+def _start_again(node: Node) -> None:
+    node.wanted = True
+    node.start()
 
 
 def lost_sector(ground: Ground, fault: Fault, dice: Random) -> None:

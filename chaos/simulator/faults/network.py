@@ -10,6 +10,7 @@ from ....node.replica import ForwardReply, ForwardRequest
 from ....raft import (
     AppendEntries,
     AppendEntriesReply,
+    Commit,
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
@@ -28,7 +29,7 @@ from .plan import Fault
 Pairs = list[tuple[int, int]]
 
 _MUTED: dict[str, tuple[type, ...]] = {
-    "mute_appends": (AppendEntries,),
+    "mute_appends": (AppendEntries, Commit),
     "mute_append_replies": (AppendEntriesReply,),
     "mute_heartbeats": (Heartbeat, HeartbeatReply),
     "mute_votes": (RequestVote, RequestVoteReply, RequestPreVote, PreVoteReply),
