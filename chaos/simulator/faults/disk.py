@@ -140,6 +140,20 @@ def rotten_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
     return partial(away.pause, False)
 
 
+def rotten_checkpoint(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
+    """A node is down, and bits of its newest checkpoint flip before it starts again."""
+    node = _victim(ground, dice)
+    names = list(node.env.peek(f"{_STORE}/checkpoints")) if node is not None else []
+    if node is None or not names:
+        return None
+    node.wanted = False
+    node.stop("kill")
+    path = f"{_STORE}/checkpoints/{max(names)}"
+    at = dice.randrange(max(1, node.env.size(path)))
+    _flip(ground, node, (path, at), fault.strength, dice)
+    return partial(_start_again, node)
+
+
 def lonely_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
     """The newest entries reach one node alone, whose copy of them is damaged.
 
