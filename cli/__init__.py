@@ -36,6 +36,7 @@ COMMANDS = {
     "certs": Lazy("certs", "Make and show certificates."),
     "import": Lazy("import_files", "Store the files of a folder."),
     "export": Lazy("export_files", "Write keys as files into a folder."),
+    "storage": Lazy("storage", "Look at the files of a storage engine."),
     "simulate": Lazy("simulate", "Run whole clusters under seeds, with faults."),
     "chaos": Lazy("chaos", "Check the promises with real processes."),
 }

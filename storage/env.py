@@ -220,6 +220,10 @@ class RealFile:
         self._fd = fd
 
     def read_at(self, offset: int, length: int) -> bytes:
+        # The usual case first: point reads of tables are made of this.
+        chunk = os.pread(self._fd, length, offset)
+        if len(chunk) == length:
+            return chunk
         return pread_all(self._fd, offset, length)
 
     def write_at(self, offset: int, data: Data) -> None:

@@ -4,7 +4,8 @@
     ├── DirectoryLocked    another holder has the data directory
     ├── CorruptionError    stored bytes are not what was written: path, offset, reason
     ├── JournalFailed      a write or sync of the journal failed: final
-    └── NoSpace            there is no room for a new file: try again later
+    ├── NoSpace            there is no room for a new file: try again later
+    └── WriteStalled       the engine's flushes are too far behind: try again later
 
 An error of the operating system stays the `OSError` it is: its `errno` says more than
 a name of ours would, and who may go on after it is decided by the caller.
@@ -50,3 +51,12 @@ class NoSpace(StorageError):
         super().__init__(f"no room for {wanted_bytes} bytes at {path}")
         self.path = path
         self.wanted_bytes = wanted_bytes
+
+
+class WriteStalled(StorageError):
+    """Nothing was applied: memory is full of what must be flushed first."""
+
+    def __init__(self, path: str, memtables: int) -> None:
+        super().__init__(f"{path} has {memtables} memtables that wait to be flushed")
+        self.path = path
+        self.memtables = memtables

@@ -43,3 +43,8 @@ def may_reclaim(segment_last_index: int, durable_base_index: int) -> bool:
 def checks_body(expected_crc: int, actual_crc: int) -> bool:
     """I-28: every stored byte is checked before use."""
     return expected_crc == actual_crc
+
+
+def checks_table_block(expected_crc: int, actual_crc: int) -> bool:
+    """I-28: a block of a table is compared with its parent's checksum at each read."""
+    return expected_crc == actual_crc

@@ -1,0 +1,66 @@
+"""`quorate storage`: look at the files of a storage engine."""
+
+import click
+import msgspec
+
+from .output import print_json, print_table
+
+_COLUMNS = ("RUN", "TABLES", "ENTRIES", "TOMBSTONES", "BYTES")
+
+
+@click.group("storage")
+def command() -> None:
+    """Look at the files of a storage engine, in use or not. Nothing is changed."""
+
+
+def _fail(error: Exception) -> click.ClickException:
+    return click.ClickException(str(error))
+
+
+@command.command("inspect")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False))
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+def inspect_command(directory: str, output: str) -> None:
+    """Show runs, tables and amplification, newest run first."""
+    from ..storage.engine.care import inspect
+    from ..storage.env import RealEnv
+    from ..storage.errors import CorruptionError
+
+    try:
+        report = inspect(RealEnv(), directory)
+    except (CorruptionError, OSError) as error:
+        raise _fail(error) from None
+    if output == "json":
+        print_json(msgspec.to_builtins(report))
+        return
+    click.echo(
+        f"applied index {report.applied_index}, edition {report.edition}:"
+        f" {report.entries} entries, {report.size_bytes} bytes in {report.tables}"
+        f" tables; a read asks {report.read_amplification} filters at most"
+    )
+    rows = [
+        [str(n) for n in (r.place, r.tables, r.entries, r.tombstones, r.size_bytes)]
+        for r in report.runs
+    ]
+    print_table(_COLUMNS, rows)
+
+
+@command.command("verify")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False))
+def verify_command(directory: str) -> None:
+    """Read everything and compare every checksum; exit code 1 when one is wrong."""
+    from ..storage.engine.care import verify
+    from ..storage.env import RealEnv
+    from ..storage.errors import CorruptionError
+
+    damaged = 0
+    try:
+        for path, checked, wrong in verify(RealEnv(), directory):
+            click.echo(f"{'DAMAGED' if wrong else 'ok':8}{checked:>12}  {path}")
+            if wrong:
+                damaged += 1
+                click.echo(f"        {wrong}", err=True)
+    except (CorruptionError, OSError) as error:
+        raise _fail(error) from None
+    if damaged:
+        raise click.ClickException(f"{damaged} files are damaged")

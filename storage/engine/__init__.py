@@ -1,0 +1,12 @@
+"""The LSM engine: an ordered map of bytes, flushed and compacted into tables.
+
+`Engine` is the store (core has its law); `EngineOptions` are its sizes; `View` is one
+moment of it.
+"""
+
+from .core import Engine
+from .manifest import Manifest, TableMeta
+from .options import EngineOptions
+from .view import View
+
+__all__ = ["Engine", "EngineOptions", "Manifest", "TableMeta", "View"]

@@ -1,0 +1,92 @@
+"""Looks at a store from outside: what is in it, and is every byte of it as written?
+
+Law: reads only, takes no lock, and changes nothing: it may be asked of a store that is
+in use, or of one that its owner refuses to open. Then files may come and go meanwhile;
+only those of the manifest that was read are looked at.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from ..env import Env
+from ..errors import CorruptionError
+from .manifest import NAME, Manifest, load_manifest
+from .table import Table
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """One run: its place from the newest on, its tables, entries and bytes."""
+
+    place: int
+    tables: int
+    entries: int
+    tombstones: int
+    size_bytes: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """`read_amplification`: runs that a key may be in, so filters to be asked."""
+
+    directory: str
+    edition: int
+    applied_index: int
+    tables: int
+    entries: int
+    tombstones: int
+    size_bytes: int
+    read_amplification: int
+    runs: tuple[RunReport, ...]
+
+
+def inspect(env: Env, directory: str) -> Report:
+    """What the manifest says. Raises `CorruptionError`, `OSError`."""
+    manifest = _manifest(env, directory)
+    runs = tuple(
+        RunReport(
+            place=place,
+            tables=len(tables),
+            entries=sum(table.entries for table in tables),
+            tombstones=sum(table.tombstones for table in tables),
+            size_bytes=sum(table.size_bytes for table in tables),
+        )
+        for place, tables in enumerate(manifest.runs)
+    )
+    return Report(
+        directory=directory,
+        edition=manifest.edition,
+        applied_index=manifest.applied_index,
+        tables=len(manifest.tables()),
+        entries=sum(run.entries for run in runs),
+        tombstones=sum(run.tombstones for run in runs),
+        size_bytes=sum(run.size_bytes for run in runs),
+        read_amplification=len(runs),
+        runs=runs,
+    )
+
+
+def verify(env: Env, directory: str) -> Iterator[tuple[str, int, str]]:
+    """Check every byte; (path, bytes checked, what is wrong or "") of each file.
+
+    Damage ends the check of its file, not of the others. Raises `OSError`, and
+    `CorruptionError` when the manifest itself is damaged: then nothing can be checked.
+    """
+    manifest = _manifest(env, directory)
+    yield f"{directory}/{NAME}", env.size(f"{directory}/{NAME}"), ""
+    for meta in manifest.tables():
+        path, checked = f"{directory}/{meta.name}", 0
+        try:
+            table = Table(env, directory, meta)
+            for size in table.verify():
+                checked += size
+        except CorruptionError as error:
+            yield path, checked, f"offset {error.offset}: {error.reason}"
+        else:
+            yield path, checked, ""
+
+
+def _manifest(env: Env, directory: str) -> Manifest:
+    manifest = load_manifest(env, directory)
+    if manifest is None:
+        raise CorruptionError(f"{directory}/{NAME}", 0, "there is no manifest")
+    return manifest

@@ -1,0 +1,375 @@
+"""The engine: an ordered map of bytes on a disk, for one owner.
+
+Law: it has no log. Effects go into the memtable; a flush makes a full one a table and
+moves `applied_index` in the same edit, and the owner's journal replays what comes after
+it. Files appear in the manifest only when they and their names are durable, and
+disappear only when the manifest without them is. Nothing that is not understood is
+deleted. See docs/formats.md section 8.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from ..env import Env, parent_of
+from ..errors import CorruptionError, WriteStalled
+from .jobs import Job, write_tables
+from .manifest import NAME, Manifest, TableMeta, load_manifest, save_manifest
+from .memtable import Memtable
+from .merge import merge, without_tombstones
+from .options import EngineOptions
+from .policy import pick
+from .table import Table
+from .table_format import KEY_BYTES_MAX, RECORD_BYTES_MAX, TOMBSTONE, VALUE
+from .version import Run, Version
+from .view import View
+
+_TABLE_NAME: Final = re.compile(r"[0-9a-f]{32}\.sst")
+# How many bytes of flush and compaction each written byte pays for at once, so that
+# neither piles up: an entry is rewritten a few times on its way down.
+_PACE: Final = 8
+
+
+class Engine:
+    """One directory. Not for several threads; one owner at a time (a lock file).
+
+    `ids` gives 16 random bytes, a new name for each table.
+    """
+
+    def __init__(
+        self,
+        env: Env,
+        directory: str,
+        ids: Callable[[], bytes],
+        options: EngineOptions | None = None,
+    ) -> None:
+        """Open or make a store.
+
+        Raises `DirectoryLocked`, `CorruptionError`, `OSError`.
+        """
+        self.options = options or EngineOptions()
+        self.directory = directory
+        self.written_bytes = self.flushed_bytes = self.compacted_bytes = 0
+        self._env = env
+        self._ids = ids
+        self._work = f"{directory}/work"
+        env.make_directory(directory)
+        self._lock = env.lock(f"{directory}/LOCK")
+        try:
+            self._manifest = self._load()
+            self._version = Version([self._open_run(r) for r in self._manifest.runs])
+            # What was read may be in the page cache alone (decision 0008): nothing is
+            # removed, here or in the owner's journal, before it is on the disk.
+            save_manifest(env, directory, self._manifest)
+            env.sync_directory(parent_of(directory))
+            self._clean()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._memtable = Memtable()
+        self._memtable.last_index = self._manifest.applied_index
+        self._memtable.meta = self._manifest.meta
+        self._frozen: list[Memtable] = []
+        self._obsolete: list[str] = []
+        self._flushing: Job | None = None
+        self._compacting: tuple[Job, tuple[Run, ...]] | None = None
+
+    # -- opening -----------------------------------------------------------------------
+
+    def _load(self) -> Manifest:
+        manifest = load_manifest(self._env, self.directory)
+        if manifest is None:
+            tables = [n for n in self._env.list(self.directory) if n.endswith(".sst")]
+            if tables:
+                raise CorruptionError(
+                    f"{self.directory}/{NAME}", 0, "missing, and tables are there"
+                )
+            manifest = Manifest(1, 0, b"", ())
+        return manifest
+
+    def _open_run(self, metas: tuple[TableMeta, ...]) -> Run:
+        return Run([Table(self._env, self.directory, meta) for meta in metas])
+
+    def _clean(self) -> None:
+        """Remove what a crash left: finished tables that nobody named, work files."""
+        env = self._env
+        env.make_directory(self._work)
+        for name in env.list(self._work):
+            if _TABLE_NAME.fullmatch(name):
+                env.remove(f"{self._work}/{name}")
+        known = {meta.name for meta in self._manifest.tables()}
+        for name in env.list(self.directory):
+            if _TABLE_NAME.fullmatch(name) and name not in known:
+                env.remove(f"{self.directory}/{name}")
+
+    def close(self) -> None:
+        """Give everything back. What was not flushed is in the owner's journal."""
+        for job in (self._flushing, self._compacting and self._compacting[0]):
+            if job is not None:
+                job.close()
+        self._flushing = self._compacting = None
+        for table in self._version.tables():
+            table.close()
+        self._lock.release()
+
+    # -- writing -----------------------------------------------------------------------
+
+    @property
+    def applied_index(self) -> int:
+        """Every effect up to this one is durable here: the journal may forget it."""
+        return self._manifest.applied_index
+
+    @property
+    def meta(self) -> bytes:
+        """The owner's bytes of `applied_index`."""
+        return self._manifest.meta
+
+    @property
+    def last_index(self) -> int:
+        """The last effect that reads see."""
+        return self._memtable.last_index
+
+    def write(
+        self, effects: Mapping[bytes, bytes | None], index: int, meta: bytes = b""
+    ) -> None:
+        """Apply effects at once, all of them or none: key to value, None deletes.
+
+        `index` is the place in the owner's journal and only grows; `meta` is what the
+        owner wants to find again with it. Raises `ValueError` for a key that is empty
+        or over 8 KiB or a value over 16 KiB, `WriteStalled` when flushes have fallen
+        too far behind; then nothing was applied.
+        """
+        assert index > self.last_index, "effects are applied in order"
+        records = {
+            key: TOMBSTONE if value is None else VALUE + value
+            for key, value in effects.items()
+        }
+        if records:
+            if not min(records) or max(map(len, records)) > KEY_BYTES_MAX:
+                raise ValueError("a key is empty or too long")
+            if max(map(len, records.values())) > RECORD_BYTES_MAX:
+                raise ValueError("a value is too long")
+        if self._memtable.size_bytes >= self.options.memtable_bytes:
+            if len(self._frozen) >= self.options.memtables_max:
+                raise WriteStalled(self.directory, len(self._frozen))
+            self._freeze()
+        memtable = self._memtable
+        before = memtable.size_bytes
+        memtable.write(records)
+        memtable.last_index, memtable.meta = index, meta
+        self.written_bytes += memtable.size_bytes - before
+
+    def _freeze(self) -> None:
+        frozen, self._memtable = self._memtable, Memtable()
+        self._memtable.last_index, self._memtable.meta = frozen.last_index, frozen.meta
+        self._frozen.append(frozen)
+
+    # -- reading -----------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key` now, or None. Raises `CorruptionError`."""
+        record = self._memtable.data.get(key)
+        if record is None:
+            for memtable in reversed(self._frozen):
+                record = memtable.data.get(key)
+                if record is not None:
+                    break
+            else:
+                record = self._version.get(key)
+                if record is None:
+                    return None
+        return record[1:] if record != TOMBSTONE else None
+
+    def view(self) -> View:
+        """Everything as it is now, for as long as it is held."""
+        memtables = [self._memtable, *reversed(self._frozen)]
+        return View([(m, m.now()) for m in memtables], self._version, self.last_index)
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) with start ≤ key < end, over a view of now."""
+        return self.view().scan(start, end, reverse=reverse)
+
+    # -- work ------------------------------------------------------------------------
+
+    def work(self, budget_bytes: int = 1 << 20) -> bool:
+        """Do a slice of what is owed; False when nothing is.
+
+        Raises `OSError` when the disk does: nothing is lost by it, and the same work is
+        owed again. Raises `CorruptionError` when a table to be merged is damaged.
+        """
+        while budget_bytes > 0:
+            step = self._step()
+            if step is None:
+                return False
+            budget_bytes -= max(step, 1)
+        return True
+
+    def pace(self, written_bytes: int) -> None:
+        """Do as much work as `written_bytes` of effects should pay for."""
+        self.work(_PACE * written_bytes)
+
+    def _step(self) -> int | None:
+        if self._flushing is None and self._frozen:
+            oldest = self._frozen[0]
+            chunks = merge(oldest.sources(None, b"", None, reverse=False))
+            self._flushing = self._job(chunks)
+        try:
+            if self._flushing is not None:
+                return self._step_flush(self._flushing)
+            if self._compacting is None:
+                self._begin_compaction()
+            if self._compacting is not None:
+                return self._step_compaction(*self._compacting)
+        except Exception:
+            # The job is over; what it wrote is removed with the next opening.
+            self._flushing = self._compacting = None
+            raise
+        return None
+
+    def _job(self, chunks: Iterator[tuple[list[bytes], list[bytes]]]) -> Job:
+        return write_tables(self._env, self._work, self._ids, self.options, chunks)
+
+    def _step_flush(self, job: Job) -> int:
+        try:
+            done = next(job)
+        except StopIteration as end:
+            metas: list[TableMeta] = end.value
+            flushed = self._frozen[0]
+            runs = list(self._manifest.runs)
+            if metas:
+                runs.insert(0, tuple(metas))
+            self._edit(runs, flushed.last_index, flushed.meta)
+            del self._frozen[0]
+            self._flushing = None
+            self._remove_obsolete()
+            return 1
+        self.flushed_bytes += done
+        return done
+
+    def _begin_compaction(self) -> None:
+        runs = self._version.runs
+        picked = pick(
+            [run.size_bytes for run in runs],
+            self.options.memtable_bytes,
+            self.options.tier_ratio,
+        )
+        if picked is not None:
+            self._compact_runs(runs[picked.start : picked.stop])
+
+    def _compact_runs(self, merged: tuple[Run, ...]) -> None:
+        chunks = merge([run.chunks(b"", None, reverse=False) for run in merged])
+        if merged[-1] is self._version.runs[-1]:
+            chunks = without_tombstones(chunks)
+        self._compacting = (self._job(chunks), merged)
+
+    def _step_compaction(self, job: Job, merged: tuple[Run, ...]) -> int:
+        try:
+            done = next(job)
+        except StopIteration as end:
+            metas: list[TableMeta] = end.value
+            runs: list[tuple[TableMeta, ...]] = []
+            for run in self._version.runs:
+                if run is merged[0] and metas:
+                    runs.append(tuple(metas))
+                if run not in merged:
+                    runs.append(run.metas())
+            self._edit(runs, self._manifest.applied_index, self._manifest.meta)
+            self._compacting = None
+            self._remove_obsolete()
+            return 1
+        self.compacted_bytes += done
+        return done
+
+    def _edit(
+        self, runs: list[tuple[TableMeta, ...]], applied_index: int, meta: bytes
+    ) -> None:
+        """Make another version durable, then the current one."""
+        env, directory = self._env, self.directory
+        old = {table.meta.file_id: table for table in self._version.tables()}
+        kept = {run.metas(): run for run in self._version.runs}
+        new_files = [m for run in runs for m in run if m.file_id not in old]
+        for table in new_files:
+            env.rename(f"{self._work}/{table.name}", f"{directory}/{table.name}")
+        if new_files:
+            env.sync_directory(directory)
+        version = Version([kept.get(run) or self._open_run(run) for run in runs])
+        manifest = Manifest(
+            self._manifest.edition + 1, applied_index, meta, tuple(runs)
+        )
+        save_manifest(env, directory, manifest)
+        version.touched = self._version.touched
+        self._manifest, self._version = manifest, version
+        known = {table.file_id for table in manifest.tables()}
+        self._obsolete += [t.path for f, t in old.items() if f not in known]
+
+    def _remove_obsolete(self) -> None:
+        """Files that no durable manifest names. Views may still read their bytes."""
+        while self._obsolete:
+            self._env.remove(self._obsolete.pop())
+
+    def flush(self) -> None:
+        """Make everything durable in tables now: `applied_index` is `last_index`."""
+        frozen = self._frozen[-1].last_index if self._frozen else self.applied_index
+        if self.last_index > frozen:
+            self._freeze()
+        while self._frozen:
+            self._step()
+
+    def compact(self) -> None:
+        """Flush, and merge everything into one run."""
+        self.flush()
+        while self._compacting is not None:
+            self._step()
+        if len(self._version.runs) > 1 or (self._version.runs and self._tombstones()):
+            self._compact_runs(self._version.runs)
+            while self._compacting is not None:
+                self._step()
+
+    def _tombstones(self) -> int:
+        return sum(table.tombstones for table in self._manifest.tables())
+
+    # -- copies and care ---------------------------------------------------------------
+
+    def checkpoint(self, directory: str) -> Manifest:
+        """A copy of the tables by hard links, complete and durable when it returns.
+
+        It holds everything up to `applied_index` (`flush` first for everything). The
+        directory must not exist; its parent must.
+        """
+        env = self._env
+        if env.exists(directory):
+            raise FileExistsError(f"{directory} is there already")
+        env.make_directory(directory)
+        for table in self._version.tables():
+            env.link(table.path, f"{directory}/{table.meta.name}")
+        save_manifest(env, directory, self._manifest)
+        env.sync_directory(parent_of(directory))
+        return self._manifest
+
+    def verify(self) -> Iterator[int]:
+        """Check every byte of every table, slice by slice; yields the bytes of each.
+
+        Raises `CorruptionError` with path, offset and reason.
+        """
+        for table in self._version.tables():
+            yield from table.verify()
+
+    def levels(self) -> list[tuple[TableMeta, ...]]:
+        """The tables of each run, newest run first."""
+        return list(self._manifest.runs)
+
+    @property
+    def blocks_read(self) -> int:
+        """Blocks that point gets have read since it was opened."""
+        return self._version.touched
+
+    @property
+    def owed(self) -> bool:
+        """Is there anything that `work` would do?"""
+        if self._frozen or self._compacting is not None:
+            return True
+        sizes = [run.size_bytes for run in self._version.runs]
+        options = self.options
+        return pick(sizes, options.memtable_bytes, options.tier_ratio) is not None

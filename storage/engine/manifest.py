@@ -1,0 +1,84 @@
+"""The manifest: which tables are the store, and how far it has applied.
+
+Law: values and bytes; one small file that is replaced whole (docs/formats.md section
+8), so that a power loss leaves the old one or the new one, and any damage is told from
+both. Tables are described by their parent, this: size and the footer's checksum.
+"""
+
+import struct
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+from ..env import Env, read_file, write_file_durably
+from ..errors import CorruptionError
+
+NAME: Final = "MANIFEST"
+FORMAT: Final = 1
+_MAGIC: Final = b"QMANIFS1"
+_HEAD: Final = struct.Struct("<8sIIQ")  # magic, format, crc of the body, its length
+
+
+class TableMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table as its parent knows it."""
+
+    file_id: bytes
+    size_bytes: int
+    footer_crc: int
+    entries: int
+    tombstones: int
+    first: bytes
+    last: bytes
+
+    @property
+    def name(self) -> str:
+        return f"{self.file_id.hex()}.sst"
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`runs`: newest first; the tables of a run ascend and do not overlap.
+
+    `applied_index`: every effect up to it is in the tables. `meta`: the owner's bytes
+    of that very index. `edition` counts the manifests of this directory.
+    """
+
+    edition: int
+    applied_index: int
+    meta: bytes
+    runs: tuple[tuple[TableMeta, ...], ...]
+
+    def tables(self) -> list[TableMeta]:
+        return [table for run in self.runs for table in run]
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    body = msgspec.msgpack.encode(manifest)
+    return _HEAD.pack(_MAGIC, FORMAT, crc32(body), len(body)) + body
+
+
+def decode_manifest(data: bytes, path: str) -> Manifest:
+    """Raises `CorruptionError`."""
+    if len(data) < _HEAD.size:
+        raise CorruptionError(path, 0, "the manifest is too short")
+    magic, version, crc, length = _HEAD.unpack_from(data)
+    if (magic, version) != (_MAGIC, FORMAT):
+        raise CorruptionError(path, 0, f"not a manifest of format {FORMAT}")
+    body = data[_HEAD.size :]
+    if len(body) != length or crc32(body) != crc:
+        raise CorruptionError(path, _HEAD.size, "the manifest's checksum is wrong")
+    try:
+        return msgspec.msgpack.decode(body, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise CorruptionError(path, _HEAD.size, f"manifest: {error}") from None
+
+
+def load_manifest(env: Env, directory: str) -> Manifest | None:
+    """The manifest of a directory; None when it has none."""
+    path = f"{directory}/{NAME}"
+    return decode_manifest(read_file(env, path), path) if env.exists(path) else None
+
+
+def save_manifest(env: Env, directory: str, manifest: Manifest) -> None:
+    """Durable when it returns."""
+    write_file_durably(env, f"{directory}/{NAME}", encode_manifest(manifest))

@@ -1,0 +1,127 @@
+"""The newest effects, in memory, and what views see of them.
+
+Law: a dict from key to record (table_format's kinds). Views cost nothing until
+something is written: then the record that it replaces is kept for the newest of them
+that could still see it, and older views find it there (undo, not copies). Keys are
+sorted when somebody scans: new ones become sorted runs, which are merged so that few
+are left.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from typing import Final
+from weakref import ref
+
+from .merge import Chunk
+
+_CHUNK_KEYS: Final = 512
+# Of a key and its record, beside their bytes: two objects and a place in the dict.
+ENTRY_BYTES: Final = 150
+
+
+class Epoch:
+    """A moment of a memtable. `undo` has what later writes replaced; None: nothing."""
+
+    __slots__ = ("__weakref__", "later", "undo")
+
+    def __init__(self) -> None:
+        self.undo: dict[bytes, bytes | None] = {}
+        self.later: Epoch | None = None
+
+
+class Memtable:
+    """`first_index` and `last_index`: the effects that are in it."""
+
+    def __init__(self) -> None:
+        self.data: dict[bytes, bytes] = {}
+        self.size_bytes = 0
+        self.last_index = 0
+        self.meta = b""
+        self._fresh: list[bytes] = []
+        self._runs: list[list[bytes]] = []
+        self._epoch: ref[Epoch] | None = None
+
+    def write(self, records: Mapping[bytes, bytes]) -> None:
+        """Take effects; views that exist go on seeing what was there before."""
+        data = self.data
+        epoch = self._epoch() if self._epoch is not None else None
+        if epoch is not None:
+            undo = epoch.undo
+            for key in records:
+                if key not in undo:
+                    undo[key] = data.get(key)
+        before = len(data)
+        fresh = [key for key in records if key not in data]
+        data.update(records)
+        self._fresh += fresh
+        self.size_bytes += (
+            sum(map(len, records))
+            + sum(map(len, records.values()))
+            + ENTRY_BYTES * (len(data) - before)
+        )
+
+    def now(self) -> Epoch:
+        """The moment that a new view sees; shared while nothing is written."""
+        epoch = self._epoch() if self._epoch is not None else None
+        if epoch is None or epoch.undo:
+            newer = Epoch()
+            if epoch is not None:
+                epoch.later = newer
+            self._epoch, epoch = ref(newer), newer
+        return epoch
+
+    def get(self, key: bytes, epoch: Epoch | None) -> bytes | None:
+        """The record of `key` at `epoch`, by default now; None: nothing known here."""
+        while epoch is not None:
+            if key in epoch.undo:
+                return epoch.undo[key]
+            epoch = epoch.later
+        return self.data.get(key)
+
+    def sources(
+        self, epoch: Epoch | None, start: bytes, end: bytes | None, reverse: bool
+    ) -> list[Iterator[Chunk]]:
+        """One for each sorted run; no key is in two of them."""
+        if self._fresh:
+            self._sort()
+        return [self._chunks(run, epoch, start, end, reverse) for run in self._runs]
+
+    def _sort(self) -> None:
+        run, self._fresh = sorted(self._fresh), []
+        # New lists, never changed ones: somebody may be reading the old.
+        while self._runs and len(self._runs[-1]) < 2 * len(run):
+            run = sorted(self._runs.pop() + run)
+        self._runs = [*self._runs, run]
+
+    def _chunks(
+        self,
+        run: list[bytes],
+        epoch: Epoch | None,
+        start: bytes,
+        end: bytes | None,
+        reverse: bool,
+    ) -> Iterator[Chunk]:
+        low = bisect_left(run, start)
+        high = len(run) if end is None else bisect_left(run, end)
+        while low < high:
+            if reverse:
+                keys = run[max(low, high - _CHUNK_KEYS) : high]
+                high -= len(keys)
+            else:
+                keys = run[low : min(high, low + _CHUNK_KEYS)]
+                low += len(keys)
+            found = self._records(keys, epoch)
+            if found[0]:
+                yield found
+
+    def _records(self, keys: list[bytes], epoch: Epoch | None) -> Chunk:
+        if epoch is None or (not epoch.undo and epoch.later is None):
+            return keys, list(map(self.data.__getitem__, keys))
+        known: list[bytes] = []
+        records: list[bytes] = []
+        for key in keys:
+            record = self.get(key, epoch)
+            if record is not None:
+                known.append(key)
+                records.append(record)
+        return known, records

@@ -1,0 +1,22 @@
+"""What can be chosen when an engine is opened."""
+
+import msgspec
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """Sizes are in bytes. Blocks are written as asked; reading needs no option.
+
+    `memtable_bytes`: a memtable of this size is frozen and flushed.
+    `memtables_max`: so many frozen ones, and writes are refused (`WriteStalled`).
+    `block_bytes`: what a block of a table aims at, before its checksum.
+    `table_bytes`: what one file of a run aims at.
+    `tier_ratio`: so many runs of one tier are merged into one.
+    `filter_bits`: of the filter, for each key.
+    """
+
+    memtable_bytes: int = 16 << 20
+    memtables_max: int = 3
+    block_bytes: int = 2048
+    table_bytes: int = 64 << 20
+    tier_ratio: int = 4
+    filter_bits: int = 16

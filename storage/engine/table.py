@@ -1,0 +1,245 @@
+"""Reads one sstable.
+
+Law: nothing is believed before its checksum was compared with the parent's. In memory
+are the index (first key, place and checksum of each block) and the filter; blocks stay
+where the operating system caches them and are checked each time.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Final
+from weakref import finalize
+from zlib import crc32
+
+import msgspec
+
+from .. import rules
+from ..env import Env, File
+from ..errors import CorruptionError
+from .manifest import TableMeta
+from .merge import Chunk
+from .table_format import (
+    CRC_BYTES,
+    FOOTER_BYTES,
+    Footer,
+    Index,
+    Properties,
+    Section,
+    check_block,
+    decode_block,
+    decode_footer,
+    decode_index,
+    find_record,
+    own_crc,
+    short_id,
+)
+
+# Blocks read at once by a scan: few at first, more when it goes on.
+_AHEAD_FIRST: Final = 2
+_AHEAD_MAX: Final = 32
+
+
+class Table:
+    """An open table. Its file may lose its name while this lives."""
+
+    __slots__ = (
+        "__weakref__",
+        "_crcs",
+        "_file",
+        "_first_keys",
+        "_index",
+        "_offsets",
+        "_read_at",
+        "_words",
+        "meta",
+        "path",
+    )
+
+    def __init__(self, env: Env, directory: str, meta: TableMeta) -> None:
+        """Raises `CorruptionError` when the file is not what the manifest says."""
+        self.meta = meta
+        self.path = f"{directory}/{meta.name}"
+        try:
+            self._file: File = env.open(self.path, read_only=True)
+        except FileNotFoundError:
+            raise CorruptionError(self.path, 0, "a table is missing") from None
+        try:
+            footer = self._read_footer()
+            index = self._section(footer.index, "the index")
+            self._index: Index = decode_index(index, self.path, footer.index.offset)
+            words = self._section(footer.filter, "the filter")
+            if not words or len(words) % 8:
+                raise CorruptionError(self.path, footer.filter.offset, "odd filter")
+            self._words = memoryview(words).cast("Q")
+            if (
+                self._index.offsets[-1] != footer.index.offset
+                or self._index.first_keys[0] != meta.first
+            ):
+                raise CorruptionError(
+                    self.path, footer.index.offset, "the index is of another table"
+                )
+        except BaseException:
+            self._file.close()
+            raise
+        self._first_keys = self._index.first_keys
+        self._offsets = self._index.offsets
+        self._crcs = self._index.crcs
+        self._read_at = self._file.read_at
+        # Views and iterators may be the last to hold it.
+        finalize(self, self._file.close)
+
+    def _read_footer(self) -> Footer:
+        meta, size = self.meta, self._file.size()
+        if size != meta.size_bytes:
+            raise CorruptionError(
+                self.path, size, f"the size is {size}, not {meta.size_bytes}"
+            )
+        at = size - FOOTER_BYTES
+        data = self._file.read_at(at, FOOTER_BYTES)
+        footer = decode_footer(data, self.path, at)
+        if footer.file_id != meta.file_id or own_crc(data) != meta.footer_crc:
+            raise CorruptionError(self.path, at, "the footer is of another table")
+        return footer
+
+    def _section(self, section: Section, what: str) -> bytes:
+        data = self._file.read_at(section.offset, section.length)
+        if len(data) != section.length or crc32(data) != section.crc:
+            raise CorruptionError(
+                self.path, section.offset, f"{what} has a wrong checksum"
+            )
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+    def blocks(self) -> int:
+        return len(self._crcs)
+
+    # -- one key -----------------------------------------------------------------------
+
+    def may_contain(self, hashed: int, bits: int) -> bool:
+        """Ask the filter (filter.hash_of, filter.bits_of); False: it is not here."""
+        words = self._words
+        return words[(hashed >> 32) * len(words) >> 32] & bits == bits
+
+    def get(self, key: bytes) -> bytes | None:
+        """The record of a key that the filter did not rule out."""
+        number = bisect_right(self._first_keys, key) - 1
+        if number < 0:
+            return None
+        # Written out, as `_block` has it: this is what every read pays.
+        offset = self._offsets[number]
+        data = self._read_at(offset, self._offsets[number + 1] - offset - CRC_BYTES)
+        expected, actual = self._crcs[number], crc32(data)
+        if expected != actual and not rules.checks_table_block(expected, actual):
+            raise self._damaged(number, data)
+        return find_record(data, key)
+
+    def _block(self, number: int) -> bytes:
+        offset = self._offsets[number]
+        data = self._read_at(offset, self._offsets[number + 1] - offset - CRC_BYTES)
+        if not rules.checks_table_block(self._crcs[number], crc32(data)):
+            raise self._damaged(number, data)
+        return data
+
+    def _damaged(self, number: int, data: bytes) -> CorruptionError:
+        """Say as much as can be said of a block whose checksum is not its parent's."""
+        offset = self._offsets[number]
+        length = self._offsets[number + 1] - offset - CRC_BYTES
+        whole = self._file.read_at(offset, length + CRC_BYTES)
+        if len(data) == length and own_crc(whole) == crc32(data):
+            try:
+                check_block(
+                    data, short_id(self.meta.file_id), number, self.path, offset
+                )
+            except CorruptionError as error:
+                return error
+            return CorruptionError(
+                self.path, offset, f"block {number} is older than its parent"
+            )
+        return CorruptionError(
+            self.path, offset, f"block {number} has a wrong checksum"
+        )
+
+    # -- many keys ---------------------------------------------------------------------
+
+    def chunks(self, start: bytes, end: bytes | None, reverse: bool) -> Iterator[Chunk]:
+        """Entries with start ≤ key < end (None: no bound), as merge wants them."""
+        first_keys = self._first_keys
+        low = max(0, bisect_right(first_keys, start) - 1)
+        high = len(first_keys) if end is None else bisect_left(first_keys, end)
+        ahead = _AHEAD_FIRST
+        while low < high:
+            if reverse:
+                numbers = range(max(low, high - ahead), high)
+                high = numbers.start
+            else:
+                numbers = range(low, min(high, low + ahead))
+                low = numbers.stop
+            keys, records = self._read(numbers)
+            ahead = min(2 * ahead, _AHEAD_MAX)
+            if keys[0] < start:
+                cut = bisect_left(keys, start)
+                keys, records = keys[cut:], records[cut:]
+            if end is not None and keys and keys[-1] >= end:
+                cut = bisect_left(keys, end)
+                keys, records = keys[:cut], records[:cut]
+            if keys:
+                yield keys, records
+
+    def _read(self, numbers: range) -> Chunk:
+        offsets = self._offsets
+        begin = offsets[numbers.start]
+        data = self._file.read_at(begin, offsets[numbers.stop] - begin)
+        keys: list[bytes] = []
+        records: list[bytes] = []
+        for number in numbers:
+            block = data[
+                offsets[number] - begin : offsets[number + 1] - begin - CRC_BYTES
+            ]
+            if not rules.checks_table_block(self._crcs[number], crc32(block)):
+                raise self._damaged(number, block)
+            more_keys, more_records = decode_block(block)
+            keys += more_keys
+            records += more_records
+        return keys, records
+
+    # -- all of it ---------------------------------------------------------------------
+
+    def verify(self) -> Iterator[int]:
+        """Check every byte, block by block; yields the bytes of each step.
+
+        Raises `CorruptionError`. What is in memory is not trusted: all is read again.
+        """
+        footer = self._read_footer()
+        sections = {"index": footer.index, "filter": footer.filter}
+        sections["properties"] = footer.properties
+        for what, section in sections.items():
+            data = self._section(section, f"the {what}")
+            at = section.offset + section.length
+            if self._file.read_at(at, CRC_BYTES) != crc32(data).to_bytes(4, "little"):
+                raise CorruptionError(self.path, at, f"the {what}'s own checksum")
+            yield len(data)
+        at = footer.properties.offset
+        data = self._section(footer.properties, "properties")
+        try:
+            properties = msgspec.msgpack.decode(data, type=Properties)
+        except msgspec.DecodeError as error:
+            raise CorruptionError(self.path, at, f"properties: {error}") from None
+        previous, entries = b"", 0
+        for number in range(len(self._crcs)):
+            block = self._block(number)
+            offset = self._offsets[number]
+            own = self._file.read_at(offset + len(block), CRC_BYTES)
+            if own != self._crcs[number].to_bytes(CRC_BYTES, "little"):
+                raise CorruptionError(
+                    self.path, offset + len(block), f"block {number}'s own checksum"
+                )
+            check_block(block, short_id(self.meta.file_id), number, self.path, offset)
+            keys, _ = decode_block(block)
+            if keys[0] <= previous or keys != sorted(set(keys)):
+                raise CorruptionError(self.path, offset, "keys out of order")
+            previous, entries = keys[-1], entries + len(keys)
+            yield len(block)
+        if (entries, previous) != (properties.entries, properties.last):
+            raise CorruptionError(self.path, at, "properties of another table")

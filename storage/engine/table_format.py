@@ -1,0 +1,228 @@
+"""The bytes of an sstable (docs/formats.md section 8).
+
+Law: bytes and values only. A table is blocks | index | filter | properties | footer.
+Each block says which file and which block it is, ends with its own checksum, and has
+another one in its parent, the index; the footer has those of the other sections, and
+the manifest has the footer's. So a block that is damaged, stale, or of another place
+or file is found out by whoever asked for it.
+"""
+
+import struct
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+from ..errors import CorruptionError
+
+KEY_BYTES_MAX: Final = 8192
+RECORD_BYTES_MAX: Final = 16385
+# What offsets of 16 bits reach; a block ends with the entry that fills it.
+BLOCK_BYTES_MAX: Final = 65535 - KEY_BYTES_MAX - RECORD_BYTES_MAX
+ID_BYTES: Final = 16
+CRC_BYTES: Final = 4
+FORMAT: Final = 1
+
+# The first byte of a record says what the rest is.
+VALUE: Final = b"\0"
+TOMBSTONE: Final = b"\1"
+
+_BLOCK: Final = struct.Struct("<QIHH")  # file, number, count, codec
+BLOCK_HEAD_BYTES: Final = _BLOCK.size
+_CRC: Final = struct.Struct("<I")
+# Where an entry's key begins and its record, then where both end.
+_TWO_PAIRS: Final = struct.Struct("<HHHH")
+# Two offsets; what an entry takes beside its bytes is these and its number.
+ENTRY_BYTES: Final = 4
+# No key is nearer to the begin of a block: its head, two pairs, a number.
+_FIRST_KEY: Final = BLOCK_HEAD_BYTES + 2 * ENTRY_BYTES + 2
+_NUMBERS: Final = [n.to_bytes(2, "little") for n in range(BLOCK_BYTES_MAX // 4)]
+# One layout for each number of entries a block may have; made when first needed.
+_PAIRS: Final[dict[int, struct.Struct]] = {}
+
+_MAGIC: Final = b"QSSTABL1"
+# magic, format, zero, file id, then offset, length and crc of three sections
+_FOOTER: Final = struct.Struct("<8sII16sQQIQQIQQI")
+FOOTER_BYTES: Final = _FOOTER.size + CRC_BYTES
+
+
+class Properties(msgspec.Struct, frozen=True):
+    """What a table says of itself; a msgpack map, which may grow."""
+
+    entries: int
+    tombstones: int
+    blocks: int
+    key_bytes: int
+    record_bytes: int
+    first: bytes
+    last: bytes
+
+
+class Section(msgspec.Struct, frozen=True, gc=False):
+    offset: int
+    length: int
+    crc: int
+
+
+class Footer(msgspec.Struct, frozen=True, gc=False):
+    file_id: bytes
+    index: Section
+    filter: Section
+    properties: Section
+
+
+class Index(msgspec.Struct, frozen=True, gc=False):
+    """The parent of the blocks. `offsets` has one more, the end of the last block."""
+
+    first_keys: list[bytes]
+    offsets: "array[int]"
+    crcs: "array[int]"
+
+
+def _pairs(count: int) -> struct.Struct:
+    layout = _PAIRS.get(count)
+    if layout is None:
+        layout = _PAIRS[count] = struct.Struct(f"<{2 * count}H")
+    return layout
+
+
+def short_id(file_id: bytes) -> int:
+    """What a block carries of its file's id."""
+    return int.from_bytes(file_id[:8], "little")
+
+
+def encode_block(
+    file: int, number: int, keys: Sequence[bytes], records: Sequence[bytes]
+) -> bytes:
+    """A block without its checksum; keys ascend, none is empty."""
+    count = len(keys)
+    keys_at = BLOCK_HEAD_BYTES + ENTRY_BYTES * (count + 1)
+    # Each key stands behind its own number: whoever finds the bytes can tell at once
+    # whether they are a whole key, and which.
+    column: list[bytes] = []
+    for name, key in zip(_NUMBERS[:count], keys, strict=True):
+        column += (name, key)
+    key_ends = accumulate([len(key) + 2 for key in keys], initial=keys_at)
+    ends = list(key_ends)
+    record_ends = accumulate(map(len, records), initial=ends[-1])
+    pairs = [n for pair in zip(ends, record_ends, strict=True) for n in pair]
+    return b"".join(
+        (
+            _BLOCK.pack(file, number, count, 0),
+            _pairs(count + 1).pack(*pairs),
+            *column,
+            *records,
+        )
+    )
+
+
+def find_record(block: bytes, key: bytes) -> bytes | None:
+    """The record of `key` in a checked block, or None. Nothing else is decoded."""
+    at = block.find(key, _FIRST_KEY)
+    while at >= 0:
+        number = block[at - 2] | block[at - 1] << 8
+        # The bytes of a key may also stand inside another one, across two, or in a
+        # record: then they are not where their number's offsets say.
+        if number < block[12] | block[13] << 8:
+            key_at, low, key_end, high = _TWO_PAIRS.unpack_from(
+                block, BLOCK_HEAD_BYTES + ENTRY_BYTES * number
+            )
+            if key_at + 2 == at and key_end == at + len(key):
+                return block[low:high]
+        at = block.find(key, at + 1)
+    return None
+
+
+def decode_block(block: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Keys and records of a checked block."""
+    count = block[12] | block[13] << 8
+    ends = _pairs(count + 1).unpack_from(block, BLOCK_HEAD_BYTES)
+    low, at = ends[0], ends[1]
+    keys: list[bytes] = []
+    records: list[bytes] = []
+    for end in ends[2::2]:
+        keys.append(block[low + 2 : end])
+        low = end
+    for end in ends[3::2]:
+        records.append(block[at:end])
+        at = end
+    return keys, records
+
+
+def check_block(block: bytes, file: int, number: int, path: str, offset: int) -> None:
+    """Does a block whose checksum is right stand where it belongs, by its own words?"""
+    found_file, found_number, count, codec = _BLOCK.unpack_from(block)
+    if (found_file, found_number) != (file, number):
+        raise CorruptionError(
+            path, offset, f"block {number} is block {found_number} of another place"
+        )
+    if codec or not count:
+        raise CorruptionError(path, offset, f"unknown codec {codec} or empty block")
+
+
+def seal(data: bytes) -> bytes:
+    """A section's own checksum, to stand behind it."""
+    return _CRC.pack(crc32(data))
+
+
+def own_crc(data: bytes) -> int:
+    """The checksum that a sealed section says it has."""
+    return _CRC.unpack_from(data, len(data) - CRC_BYTES)[0]
+
+
+def encode_index(
+    first_keys: Sequence[bytes], lengths: Sequence[int], crcs: Sequence[int]
+) -> bytes:
+    """`lengths` without the four bytes of each block's own checksum."""
+    count = len(first_keys)
+    return b"".join(
+        (
+            _CRC.pack(count),
+            struct.pack(f"<{count}I", *lengths),
+            struct.pack(f"<{count}I", *crcs),
+            struct.pack(f"<{count}H", *map(len, first_keys)),
+            *first_keys,
+        )
+    )
+
+
+def decode_index(data: bytes, path: str, offset: int) -> Index:
+    """Raises `CorruptionError` when it does not add up, whatever its checksum says."""
+    try:
+        (count,) = _CRC.unpack_from(data)
+        lengths = struct.unpack_from(f"<{count}I", data, 4)
+        crcs = array("I", struct.unpack_from(f"<{count}I", data, 4 + 4 * count))
+        sizes = struct.unpack_from(f"<{count}H", data, 4 + 8 * count)
+    except struct.error as error:
+        raise CorruptionError(path, offset, f"index: {error}") from None
+    at = 4 + 10 * count
+    keys: list[bytes] = []
+    for size in sizes:
+        keys.append(data[at : at + size])
+        at += size
+    if at != len(data) or keys != sorted(set(keys)):
+        raise CorruptionError(path, offset, "the index does not add up")
+    offsets = array(
+        "Q", accumulate((length + CRC_BYTES for length in lengths), initial=0)
+    )
+    return Index(keys, offsets, crcs)
+
+
+def encode_footer(footer: Footer) -> bytes:
+    parts = (footer.index, footer.filter, footer.properties)
+    numbers = [n for s in parts for n in (s.offset, s.length, s.crc)]
+    data = _FOOTER.pack(_MAGIC, FORMAT, 0, footer.file_id, *numbers)
+    return data + seal(data)
+
+
+def decode_footer(data: bytes, path: str, offset: int) -> Footer:
+    if len(data) != FOOTER_BYTES or own_crc(data) != crc32(data[:-CRC_BYTES]):
+        raise CorruptionError(path, offset, "the footer's checksum is wrong")
+    magic, version, zero, file_id, *numbers = _FOOTER.unpack_from(data)
+    if (magic, version, zero) != (_MAGIC, FORMAT, 0):
+        raise CorruptionError(path, offset, f"not a table of format {FORMAT}")
+    sections = [Section(*numbers[n : n + 3]) for n in (0, 3, 6)]
+    return Footer(file_id, *sections)

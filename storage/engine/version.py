@@ -1,0 +1,72 @@
+"""A version: the tables of one moment. Immutable; views hold one each.
+
+Law: reads only. Runs are ordered from newest to oldest; the tables of one run ascend
+and do not overlap, so each run has one table at most for a key.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from zlib import crc32
+
+from .filter import GOLDEN, MASK64, TWO_BITS
+from .manifest import TableMeta
+from .merge import Chunk
+from .table import Table
+
+
+class Run:
+    """Tables that ascend and do not overlap."""
+
+    __slots__ = ("last_keys", "size_bytes", "tables")
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self.tables = tuple(tables)
+        self.last_keys = [table.meta.last for table in tables]
+        self.size_bytes = sum(table.meta.size_bytes for table in tables)
+
+    def metas(self) -> tuple[TableMeta, ...]:
+        return tuple(table.meta for table in self.tables)
+
+    def chunks(self, start: bytes, end: bytes | None, reverse: bool) -> Iterator[Chunk]:
+        low = bisect_left(self.last_keys, start)
+        tables = [
+            table
+            for table in self.tables[low:]
+            if end is None or table.meta.first < end
+        ]
+        for table in reversed(tables) if reverse else tables:
+            yield from table.chunks(start, end, reverse)
+
+
+class Version:
+    """`touched` counts the blocks that gets have read, for measurement."""
+
+    __slots__ = ("runs", "touched")
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = tuple(runs)
+        self.touched = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        """The newest record of `key`."""
+        hashed = crc32(key) * GOLDEN & MASK64
+        bits = TWO_BITS[hashed & 4095] | TWO_BITS[hashed >> 12 & 4095]
+        for run in self.runs:
+            place = bisect_left(run.last_keys, key)
+            if place == len(run.tables):
+                continue
+            table = run.tables[place]
+            if table.may_contain(hashed, bits):
+                self.touched += 1
+                record = table.get(key)
+                if record is not None:
+                    return record
+        return None
+
+    def sources(
+        self, start: bytes, end: bytes | None, reverse: bool
+    ) -> list[Iterator[Chunk]]:
+        return [run.chunks(start, end, reverse) for run in self.runs]
+
+    def tables(self) -> list[Table]:
+        return [table for run in self.runs for table in run.tables]

@@ -1,0 +1,195 @@
+"""What an owner of an engine relies on, one thing at a time."""
+
+from pathlib import Path
+
+import pytest
+from quorate.storage.engine import Engine, EngineOptions
+from quorate.storage.errors import DirectoryLocked, WriteStalled
+from quorate.storage.memory_env import MemoryEnv
+
+from .engine_kit import DIRECTORY, SMALL, Names, Twin, same
+
+
+def _engine(options: EngineOptions = SMALL) -> Engine:
+    return Engine(MemoryEnv(), DIRECTORY, Names(), options)
+
+
+def test_the_example_of_the_document_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[3]
+    text = (root / "docs" / "storage.md").read_text(encoding="utf-8")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    exec(code.replace("/tmp/quorate-engine", str(tmp_path / "engine")), {})
+
+
+def test_one_engine_has_a_directory_at_a_time() -> None:
+    env = MemoryEnv()
+    first = Engine(env, DIRECTORY, Names(), SMALL)
+    with pytest.raises(DirectoryLocked):
+        Engine(env, DIRECTORY, Names(), SMALL)
+    first.close()
+    Engine(env, DIRECTORY, Names(), SMALL).close()
+
+
+@pytest.mark.parametrize(
+    "effects",
+    [{b"": b"x"}, {b"k" * 8193: b"x"}, {b"k": b"x" * 16385}, {b"good": b"x", b"": b""}],
+)
+def test_what_is_too_long_is_refused_whole(effects: dict[bytes, bytes]) -> None:
+    engine = _engine()
+    with pytest.raises(ValueError, match="too long"):
+        engine.write(effects, 1)
+    assert engine.last_index == 0
+    assert list(engine.scan()) == []
+
+
+def test_the_longest_key_and_value_come_back_from_a_table() -> None:
+    engine = _engine(EngineOptions())
+    effects: dict[bytes, bytes | None] = {
+        bytes([n]) * 8192: bytes([n]) * 16384 for n in range(4)
+    }
+    engine.write(effects, 1)
+    engine.compact()
+    assert dict(engine.scan()) == effects
+    assert all(engine.get(key) == value for key, value in effects.items())
+
+
+def test_keys_that_contain_each_other_are_told_apart() -> None:
+    """The bytes of a key may stand in other keys, in values, and across two."""
+    keys = [b"a", b"aa", b"aaa", b"ab", b"b", b"ba", b"\0", b"\0\0", b"\1", b"\1\0a"]
+    engine = _engine(EngineOptions())
+    engine.write({key: b"<" + key * 3 + b">" for key in keys}, 1)
+    engine.compact()
+    for key in keys:
+        assert engine.get(key) == b"<" + key * 3 + b">"
+    for absent in (b"aaaa", b"bb", b"\0\1", b"\1\0", b"a<", b"\0\0\0", b">"):
+        assert engine.get(absent) is None
+
+
+def test_writes_are_refused_when_flushes_do_not_come() -> None:
+    engine = _engine()
+    index = 1
+    while engine.last_index < 4 * SMALL.memtables_max:
+        engine.write({b"k%d" % index: b"v" * 400}, index)
+        index += 1
+    with pytest.raises(WriteStalled):
+        engine.write({b"k%d" % index: b"v" * 400}, index)
+    assert engine.last_index == index - 1
+    assert engine.get(b"k%d" % index) is None
+    while engine.work():
+        pass
+    engine.write({b"k%d" % index: b"v"}, index)
+
+
+def test_of_several_memtables_and_tables_the_newest_counts() -> None:
+    twin = Twin()
+    for number in range(SMALL.memtables_max + 1):
+        twin.write({b"k": b"%d" % number, b"pad%d" % number: b"v" * 1300})
+    twin.check()
+    while twin.engine.work(1):
+        twin.check()
+    twin.write({b"k": None})
+    assert twin.engine.get(b"k") is None
+    twin.check()
+
+
+def test_a_flush_moves_the_applied_index_and_its_meta_together() -> None:
+    twin = Twin()
+    twin.write({b"a": b"1"})
+    twin.engine.flush()
+    twin.write({b"a": b"2"})
+    twin.engine.close()
+    engine = Engine(twin.env, DIRECTORY, twin.names, SMALL)
+    assert (engine.applied_index, engine.meta, engine.get(b"a")) == (1, b"1", b"1")
+
+
+def test_effects_without_keys_count_as_well() -> None:
+    """An entry that changes nothing still moves the index."""
+    twin = Twin()
+    twin.write({})
+    twin.engine.flush()
+    assert twin.engine.applied_index == 1
+    twin.reopen()
+    assert twin.engine.last_index == 1
+
+
+def test_a_deleted_store_needs_no_room() -> None:
+    twin = Twin()
+    for number in range(40):
+        twin.write({b"k%02d" % number: b"v" * 60})
+        twin.engine.work()
+    for number in range(40):
+        twin.write({b"k%02d" % number: None})
+        twin.engine.work()
+    twin.engine.compact()
+    assert twin.engine.levels() == []
+    assert [n for n in twin.env.list(DIRECTORY) if n.endswith(".sst")] == []
+
+
+def test_a_view_outlives_the_files_that_it_reads() -> None:
+    twin = Twin()
+    for number in range(30):
+        twin.write({b"k%02d" % number: b"old" * 20})
+        twin.engine.work()
+    twin.engine.compact()
+    view, held = twin.engine.view(), dict(twin.model)
+    iterator = view.scan()
+    first = next(iterator)
+    for number in range(30):
+        twin.write({b"k%02d" % number: b"new" * 20, b"n%02d" % number: b"x"})
+        twin.engine.work()
+    twin.engine.compact()
+    same(view, held)
+    assert [first, *iterator] == sorted(held.items())
+    twin.check()
+
+
+def test_many_views_cost_nothing_until_something_is_written() -> None:
+    engine = _engine()
+    engine.write({b"k": b"0"}, 1)
+    views = [engine.view() for _ in range(1000)]
+    for index in range(2, 102):
+        engine.write({b"k": b"%d" % index}, index)
+        views.append(engine.view())
+    assert {view.get(b"k") for view in views[:1000]} == {b"0"}
+    assert [view.get(b"k") for view in views[1000:]] == [
+        b"%d" % index for index in range(2, 102)
+    ]
+
+
+def test_a_full_disk_loses_nothing_and_the_work_is_done_later() -> None:
+    twin = Twin()
+    for number in range(6):
+        twin.write({b"k%02d" % number: b"v" * 250})
+    twin.env.capacity_bytes = 600
+    for _ in range(3):
+        with pytest.raises(OSError, match="space"):
+            twin.engine.flush()
+        twin.check()
+    twin.env.capacity_bytes = None
+    twin.engine.flush()
+    assert twin.engine.applied_index == 6
+    twin.check()
+    twin.reopen()
+    twin.check()
+    assert twin.env.list(f"{DIRECTORY}/work") == []
+
+
+def test_a_get_of_a_present_key_reads_one_block() -> None:
+    """The filters rule the other runs out: at most 1.1 blocks a get, on average."""
+    options = EngineOptions(memtable_bytes=20_000)
+    engine = Engine(MemoryEnv(), DIRECTORY, Names(), options)
+    keys = [b"key-%06d" % (n * 7919 % 20_000) for n in range(20_000)]
+    for number in range(0, len(keys), 100):
+        engine.write(
+            dict.fromkeys(keys[number : number + 100], b"v" * 20), number // 100 + 1
+        )
+        while engine.work():
+            pass
+    engine.flush()
+    assert len(engine.levels()) >= 5
+    before = engine.blocks_read
+    for key in keys:
+        assert engine.get(key) is not None
+    assert engine.blocks_read - before <= 1.1 * len(keys)

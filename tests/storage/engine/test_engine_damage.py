@@ -1,0 +1,138 @@
+"""Damage of any byte of any file: it is told, and never answered from."""
+
+import pytest
+from quorate.storage.engine import Engine
+from quorate.storage.errors import CorruptionError
+from quorate.storage.memory_env import MemoryEnv
+
+from .engine_kit import DIRECTORY, SMALL, Names, Twin, same
+
+
+def _store() -> Twin:
+    """One compacted run of three tables of several blocks."""
+    twin = Twin()
+    for number in range(24):
+        twin.write({b"key%03d" % number: b"value %d " % number * 6})
+    twin.engine.compact()
+    twin.engine.close()
+    assert len(twin.engine.levels()[0]) > 1
+    return twin
+
+
+def _open(env: MemoryEnv) -> Engine:
+    return Engine(env, DIRECTORY, Names(), SMALL)
+
+
+def _files(env: MemoryEnv) -> list[str]:
+    return [n for n in env.list(DIRECTORY) if n.endswith(".sst") or n == "MANIFEST"]
+
+
+def test_a_flipped_bit_in_any_byte_gives_no_wrong_answer() -> None:
+    """Reads say what was written or that it is damaged; verify says it always."""
+    twin = _store()
+    flips = 0
+    for name in _files(twin.env):
+        path = f"{DIRECTORY}/{name}"
+        for offset in range(twin.env.size(path)):
+            env = twin.env.copy()
+            env.flip_bit(path, offset, offset % 8)
+            flips += 1
+            wrong, told = _ask(env, twin.model)
+            assert not wrong, (path, offset)
+            assert told == {path}, (path, offset)
+    assert flips > 2000
+
+
+def _ask(env: MemoryEnv, model: dict[bytes, bytes]) -> tuple[list[bytes], set[str]]:
+    """Open, read everything each way, verify: wrong answers, and damaged paths."""
+    wrong: list[bytes] = []
+    told: set[str] = set()
+    try:
+        engine = _open(env)
+    except CorruptionError as error:
+        return wrong, {error.path}
+    for key in (*model, b"key999"):
+        try:
+            if engine.get(key) != model.get(key):
+                wrong.append(key)
+        except CorruptionError as error:
+            told.add(error.path)
+    for reverse in (False, True):
+        found: list[tuple[bytes, bytes]] = []
+        try:
+            found.extend(engine.scan(reverse=reverse))
+        except CorruptionError as error:
+            told.add(error.path)
+        wanted = sorted(model.items(), reverse=reverse)
+        if found != (wanted[: len(found)] if told else wanted):
+            wrong.append(b"scan")
+    try:
+        list(engine.verify())
+    except CorruptionError as error:
+        told.add(error.path)
+    engine.close()
+    return wrong, told
+
+
+def test_a_file_that_is_cut_or_gone_is_told() -> None:
+    twin = _store()
+    for name in _files(twin.env):
+        path = f"{DIRECTORY}/{name}"
+        for size in (0, 1, twin.env.size(path) - 1):
+            env = twin.env.copy()
+            file = env.open(path)
+            file.truncate(size)
+            file.close()
+            with pytest.raises(CorruptionError):
+                _open(env)
+        env = twin.env.copy()
+        env.remove(path)
+        with pytest.raises(CorruptionError):
+            _open(env)
+
+
+def test_a_block_of_another_place_is_told() -> None:
+    """Two blocks of one file change places; both have right checksums of their own."""
+    twin = _store()
+    name = next(n for n in _files(twin.env) if n != "MANIFEST")
+    path = f"{DIRECTORY}/{name}"
+    data = twin.env.peek(DIRECTORY)[name]
+    block = data.index((1).to_bytes(4, "little"), 8) - 8
+    file = twin.env.open(path)
+    file.write_at(0, data[block : 2 * block])
+    file.close()
+    engine = _open(twin.env)
+    with pytest.raises(CorruptionError, match="of another place"):
+        engine.get(b"key000")
+
+
+def test_a_table_of_an_older_life_is_told() -> None:
+    """A stale read: the right name and size, whole and well-formed, of before."""
+    twins = Twin(), Twin()
+    for twin, value in zip(twins, (b"old", b"new"), strict=True):
+        twin.write({b"a": value})
+        twin.engine.flush()
+    old, new = twins
+    (name,) = [n for n in new.env.list(DIRECTORY) if n.endswith(".sst")]
+    file = new.env.open(f"{DIRECTORY}/{name}")
+    file.write_at(0, old.env.peek(DIRECTORY)[name])
+    file.close()
+    with pytest.raises(CorruptionError, match="older than its parent"):
+        new.engine.get(b"a")
+    new.env.kill()
+    with pytest.raises(CorruptionError, match="of another table"):
+        new.open()
+
+
+def test_a_checkpoint_is_the_store_and_shares_no_fate_with_it() -> None:
+    twin = _store()
+    twin.engine = twin.open()
+    twin.engine.checkpoint("/copy")
+    held = dict(twin.model)
+    for number in range(24):
+        twin.write({b"key%03d" % number: None})
+    twin.engine.compact()
+    copy = Engine(twin.env, "/copy", twin.names, SMALL)
+    same(copy.view(), held)
+    assert copy.applied_index == 24
+    same(twin.engine.view(), {})
