@@ -109,3 +109,6 @@ class Faults:
         self.ground.active = False
         for number in sorted(self.lasting):
             self.lasting.pop(number)()
+        for undo in self.ground.at_end:
+            undo()
+        self.ground.at_end.clear()

@@ -35,6 +35,8 @@ class Ground:
         self.network = network
         self.checkers = checkers
         self.active = True
+        # What a fault of several steps must not leave behind when it is cut short.
+        self.at_end: list[Undo] = []
         # Batches that were damaged already: member, path, begin, end.
         self.wounds: list[tuple[int, str, int, int]] = []
         minority = (len(voters) - 1) // 2

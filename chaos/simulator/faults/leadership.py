@@ -40,6 +40,7 @@ def heirs(ground: Ground, fault: Fault, dice: Random) -> None:
     network, member = ground.network, first.member
     unheard = [pair for pair in network.between([member]) if pair[0] == member]
     heard_again = network.close(unheard)
+    ground.at_end.append(heard_again)
     gone: list[Node] = []
 
     def sleep() -> None:
