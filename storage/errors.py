@@ -5,6 +5,7 @@
     ├── CorruptionError    stored bytes are not what was written: path, offset, reason
     ├── JournalFailed      a write or sync of the journal failed: final
     ├── NoSpace            there is no room for a new file: try again later
+    ├── WorkerFailed       the engine's worker process is gone: its work is done again
     └── WriteStalled       the engine's flushes are too far behind: try again later
 
 An error of the operating system stays the `OSError` it is: its `errno` says more than
@@ -60,3 +61,7 @@ class WriteStalled(StorageError):
         super().__init__(f"{path} has {memtables} memtables that wait to be flushed")
         self.path = path
         self.memtables = memtables
+
+
+class WorkerFailed(StorageError):
+    """The process that flushes and compacts ended; nothing that was durable is lost."""

@@ -55,11 +55,15 @@ IMPURE = frozenset(
         *("socket", "ssl", "subprocess", "tempfile", "threading", "time", "uuid"),
     }
 )
-# storage is synchronous and reaches the disk through one door and its twin.
-STORAGE_DOORS = frozenset(
+# storage is synchronous and reaches the disk through one door and its twin; a second
+# one leads to the process that flushes and compacts (decision 0012).
+STORAGE_DOORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        *("storage.env", "storage.hold_back_env"),
-        *("storage.held_inode", "storage.held_names"),
+        "storage.env": ("os",),
+        "storage.hold_back_env": ("os", "tempfile"),
+        "storage.held_inode": ("os",),
+        "storage.held_names": ("os",),
+        "storage.engine.worker": ("os", "select", "subprocess"),
     }
 )
 # Libraries, and the modules (prefixes) that may import them.
@@ -268,10 +272,10 @@ def impure_cores(modules: list[Module]) -> Generator[str]:
                 continue
             if _in_core(module):
                 yield f"{module.path}:{each.line}: a core imports {each.name}"
-            elif _within(module.name, "storage"):
-                door = module.name in STORAGE_DOORS and top in ("os", "tempfile")
-                if not door:
-                    yield f"{module.path}:{each.line}: storage imports {each.name}"
+            elif _within(module.name, "storage") and (
+                top not in STORAGE_DOORS.get(module.name, ())
+            ):
+                yield f"{module.path}:{each.line}: storage imports {each.name}"
 
 
 def libraries(modules: list[Module]) -> Generator[str]:

@@ -13,10 +13,9 @@ from typing import Final
 
 from ..env import Env, parent_of
 from ..errors import CorruptionError, WriteStalled
-from .jobs import Job, write_tables
+from .jobs import InlineJobs, Job, Jobs
 from .manifest import NAME, Manifest, TableMeta, load_manifest, save_manifest
 from .memtable import Memtable
-from .merge import merge, without_tombstones
 from .options import EngineOptions
 from .policy import pick
 from .table import Table
@@ -24,6 +23,7 @@ from .table_format import KEY_BYTES_MAX, RECORD_BYTES_MAX, TOMBSTONE, VALUE
 from .version import Run, Version
 from .view import View
 
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 _TABLE_NAME: Final = re.compile(r"[0-9a-f]{32}\.sst")
 # How many bytes of flush and compaction each written byte pays for at once, so that
 # neither piles up: an entry is rewritten a few times on its way down.
@@ -42,17 +42,20 @@ class Engine:
         directory: str,
         ids: Callable[[], bytes],
         options: EngineOptions | None = None,
+        jobs: Callable[[str, EngineOptions], Jobs] | None = None,
     ) -> None:
         """Open or make a store.
 
-        Raises `DirectoryLocked`, `CorruptionError`, `OSError`.
+        `jobs` makes whoever flushes and compacts, given the work directory: `Worker` is
+        a process; by default `work` does it itself. Raises `DirectoryLocked`,
+        `CorruptionError`, `OSError`.
         """
         self.options = options or EngineOptions()
         self.directory = directory
         self.written_bytes = self.flushed_bytes = self.compacted_bytes = 0
         self._env = env
-        self._ids = ids
-        self._work = f"{directory}/work"
+        # Of this opening alone: a worker of the one before may be still at it.
+        self._work = f"{directory}/work/{ids().hex()}"
         env.make_directory(directory)
         self._lock = env.lock(f"{directory}/LOCK")
         try:
@@ -69,7 +72,13 @@ class Engine:
         self._memtable = Memtable()
         self._memtable.last_index = self._manifest.applied_index
         self._memtable.meta = self._manifest.meta
+        self._jobs: Jobs = (
+            InlineJobs(env, self._work, ids, self.options)
+            if jobs is None
+            else jobs(self._work, self.options)
+        )
         self._frozen: list[Memtable] = []
+        self._flushed: list[Memtable] = []
         self._obsolete: list[str] = []
         self._flushing: Job | None = None
         self._compacting: tuple[Job, tuple[Run, ...]] | None = None
@@ -93,14 +102,23 @@ class Engine:
     def _clean(self) -> None:
         """Remove what a crash left: finished tables that nobody named, work files."""
         env = self._env
+        work = parent_of(self._work)
+        env.make_directory(work)
+        for name in env.list(work):
+            if _ID.fullmatch(name):
+                self._clean_work(f"{work}/{name}")
         env.make_directory(self._work)
-        for name in env.list(self._work):
-            if _TABLE_NAME.fullmatch(name):
-                env.remove(f"{self._work}/{name}")
         known = {meta.name for meta in self._manifest.tables()}
         for name in env.list(self.directory):
             if _TABLE_NAME.fullmatch(name) and name not in known:
                 env.remove(f"{self.directory}/{name}")
+
+    def _clean_work(self, directory: str) -> None:
+        for name in self._env.list(directory):
+            if _TABLE_NAME.fullmatch(name):
+                self._env.remove(f"{directory}/{name}")
+        if not self._env.list(directory):
+            self._env.remove_directory(directory)
 
     def close(self) -> None:
         """Give everything back. What was not flushed is in the owner's journal."""
@@ -108,6 +126,8 @@ class Engine:
             if job is not None:
                 job.close()
         self._flushing = self._compacting = None
+        self._jobs.close()
+        self._clean_work(self._work)
         for table in self._version.tables():
             table.close()
         self._lock.release()
@@ -196,14 +216,18 @@ class Engine:
     def work(self, budget_bytes: int = 1 << 20) -> bool:
         """Do a slice of what is owed; False when nothing is.
 
-        Raises `OSError` when the disk does: nothing is lost by it, and the same work is
-        owed again. Raises `CorruptionError` when a table to be merged is damaged.
+        Never waits: what a worker does is owed until it has answered. Raises `OSError`
+        when the disk does and `WorkerFailed` when the worker is gone: nothing is lost
+        by it, and the same work is owed again. Raises `CorruptionError` when a table
+        to be merged is damaged.
         """
         while budget_bytes > 0:
             step = self._step()
             if step is None:
-                return False
-            budget_bytes -= max(step, 1)
+                return bool(self._flushed)
+            if step == 0:
+                return True
+            budget_bytes -= step
         return True
 
     def pace(self, written_bytes: int) -> None:
@@ -211,25 +235,30 @@ class Engine:
         self.work(_PACE * written_bytes)
 
     def _step(self) -> int | None:
+        self._forget_flushed()
         if self._flushing is None and self._frozen:
-            oldest = self._frozen[0]
-            chunks = merge(oldest.sources(None, b"", None, reverse=False))
-            self._flushing = self._job(chunks)
+            self._flushing = self._jobs.flush(self._frozen[0])
         try:
-            if self._flushing is not None:
-                return self._step_flush(self._flushing)
+            step = self._step_flush(self._flushing) if self._flushing else 0
+            if step:
+                return step
             if self._compacting is None:
                 self._begin_compaction()
             if self._compacting is not None:
                 return self._step_compaction(*self._compacting)
-        except Exception:
-            # The job is over; what it wrote is removed with the next opening.
+        except BaseException:
+            # The jobs are over; what they wrote is removed with the next opening.
             self._flushing = self._compacting = None
             raise
-        return None
+        return 0 if self._flushing else None
 
-    def _job(self, chunks: Iterator[tuple[list[bytes], list[bytes]]]) -> Job:
-        return write_tables(self._env, self._work, self._ids, self.options, chunks)
+    def _forget_flushed(self) -> None:
+        """Free a memtable little by little: at once it would hold the loop for long."""
+        while self._flushed:
+            if self._flushed[0].forget():
+                del self._flushed[0]
+            else:
+                return
 
     def _step_flush(self, job: Job) -> int:
         try:
@@ -241,7 +270,7 @@ class Engine:
             if metas:
                 runs.insert(0, tuple(metas))
             self._edit(runs, flushed.last_index, flushed.meta)
-            del self._frozen[0]
+            self._flushed.append(self._frozen.pop(0))
             self._flushing = None
             self._remove_obsolete()
             return 1
@@ -258,11 +287,9 @@ class Engine:
         if picked is not None:
             self._compact_runs(runs[picked.start : picked.stop])
 
-    def _compact_runs(self, merged: tuple[Run, ...]) -> None:
-        chunks = merge([run.chunks(b"", None, reverse=False) for run in merged])
-        if merged[-1] is self._version.runs[-1]:
-            chunks = without_tombstones(chunks)
-        self._compacting = (self._job(chunks), merged)
+    def _compact_runs(self, runs: tuple[Run, ...]) -> None:
+        oldest = runs[-1] is self._version.runs[-1]
+        self._compacting = (self._jobs.merge(runs, oldest=oldest), runs)
 
     def _step_compaction(self, job: Job, merged: tuple[Run, ...]) -> int:
         try:
@@ -315,17 +342,21 @@ class Engine:
         if self.last_index > frozen:
             self._freeze()
         while self._frozen:
-            self._step()
+            self._step_or_wait()
+
+    def _step_or_wait(self) -> None:
+        if self._step() == 0:
+            self._jobs.wait()
 
     def compact(self) -> None:
         """Flush, and merge everything into one run."""
         self.flush()
         while self._compacting is not None:
-            self._step()
+            self._step_or_wait()
         if len(self._version.runs) > 1 or (self._version.runs and self._tombstones()):
             self._compact_runs(self._version.runs)
             while self._compacting is not None:
-                self._step()
+                self._step_or_wait()
 
     def _tombstones(self) -> int:
         return sum(table.tombstones for table in self._manifest.tables())

@@ -1,19 +1,43 @@
 """Flush and compaction: sorted chunks in, finished tables out, a slice at a time.
 
-Law: generators; each step writes about a mebibyte at most and yields how many bytes it
-has handled. They write into the work directory alone and edit nothing: a job that is
-dropped leaves files that the next opening removes.
+Law: generators; each step handles about a mebibyte at most and yields how many bytes
+that was, or 0: somebody else is at it, ask again later. They write into the work
+directory alone and edit nothing: a job that is dropped leaves files that the next
+opening removes.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Protocol, TypeAlias
 
 from ..env import Env
 from .manifest import TableMeta
-from .merge import Chunk
+from .memtable import Memtable
+from .merge import Chunk, merge, without_tombstones
 from .options import EngineOptions
 from .table_writer import TableWriter
+from .version import Run
 
-Job = Generator[int, None, list[TableMeta]]
+Job: TypeAlias = Generator[int, None, list[TableMeta]]
+
+
+class Jobs(Protocol):
+    """Who does the work: the caller itself (`InlineJobs`) or a process (`Worker`)."""
+
+    def flush(self, memtable: Memtable) -> Job:
+        """Make tables of a memtable that nobody writes to any more."""
+        ...
+
+    def merge(self, runs: Sequence[Run], *, oldest: bool) -> Job:
+        """Make one run of `runs`, newest first; `oldest`: deletions may go."""
+        ...
+
+    def wait(self) -> None:
+        """Block until a job that yielded 0 may have more to say."""
+        ...
+
+    def close(self) -> None:
+        """Drop all jobs."""
+        ...
 
 
 def write_tables(
@@ -42,7 +66,8 @@ def write_tables(
                 writer = None
                 yield options.block_bytes
             else:
-                yield writer.size_bytes - before
+                # Never 0: that would say that somebody else is at it.
+                yield max(1, writer.size_bytes - before)
         if writer is not None:
             done.append(writer.finish())
             writer = None
@@ -50,3 +75,31 @@ def write_tables(
         if writer is not None:
             writer.abandon()
     return done
+
+
+def merged(runs: Sequence[Run], *, oldest: bool) -> Iterator[Chunk]:
+    """All entries of `runs`, newest first, as one."""
+    chunks = merge([run.chunks(b"", None, reverse=False) for run in runs])
+    return without_tombstones(chunks) if oldest else chunks
+
+
+class InlineJobs:
+    """Whoever calls `Engine.work` does it, in its own time."""
+
+    def __init__(
+        self, env: Env, work: str, ids: Callable[[], bytes], options: EngineOptions
+    ) -> None:
+        self._parts = (env, work, ids, options)
+
+    def flush(self, memtable: Memtable) -> Job:
+        chunks = merge(memtable.sources(None, b"", None, reverse=False))
+        return write_tables(*self._parts, chunks)
+
+    def merge(self, runs: Sequence[Run], *, oldest: bool) -> Job:
+        return write_tables(*self._parts, merged(runs, oldest=oldest))
+
+    def wait(self) -> None:
+        """Nothing here ever waits."""
+
+    def close(self) -> None:
+        """Nothing here is anybody else's."""

@@ -15,6 +15,7 @@ from weakref import ref
 from .merge import Chunk
 
 _CHUNK_KEYS: Final = 512
+_FORGET_KEYS: Final = 1000
 # Of a key and its record, beside their bytes: two objects and a place in the dict.
 ENTRY_BYTES: Final = 150
 
@@ -77,6 +78,19 @@ class Memtable:
                 return epoch.undo[key]
             epoch = epoch.later
         return self.data.get(key)
+
+    def forget(self) -> bool:
+        """Let go of some entries; True when nothing is left to do.
+
+        Only once it was flushed: then nobody but a view that exists can look into it.
+        """
+        if self._epoch is None or self._epoch() is None:
+            data = self.data
+            for _ in range(min(len(data), _FORGET_KEYS)):
+                data.popitem()
+            if data:
+                return False
+        return True
 
     def sources(
         self, epoch: Epoch | None, start: bytes, end: bytes | None, reverse: bool

@@ -10,7 +10,8 @@ or file is found out by whoever asked for it.
 import struct
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
+from operator import ge
 from typing import Final
 from zlib import crc32
 
@@ -203,7 +204,7 @@ def decode_index(data: bytes, path: str, offset: int) -> Index:
     for size in sizes:
         keys.append(data[at : at + size])
         at += size
-    if at != len(data) or keys != sorted(set(keys)):
+    if at != len(data) or any(map(ge, keys, islice(keys, 1, None))):
         raise CorruptionError(path, offset, "the index does not add up")
     offsets = array(
         "Q", accumulate((length + CRC_BYTES for length in lengths), initial=0)

@@ -174,6 +174,7 @@ def test_a_full_disk_loses_nothing_and_the_work_is_done_later() -> None:
     twin.check()
     twin.reopen()
     twin.check()
+    twin.engine.close()
     assert twin.env.list(f"{DIRECTORY}/work") == []
 
 

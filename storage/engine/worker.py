@@ -1,0 +1,338 @@
+"""Flush and compaction in a process of their own: no loop and no GIL is shared.
+
+Law: the process belongs to one engine. It is started when first needed and ends when
+its pipe closes, so a killed owner leaves no orphan; it writes into the work directory
+alone, and only its owner gives files their names and edits the manifest. Frames go both
+ways: length u32 | msgpack array, whose first number says what it is. The owner's side
+never blocks but in `wait`.
+
+    to the process    [0, job, keys, records]         a slice of a memtable
+                      [1, job, directory, options]    that was all: write the tables
+                      [2, job, directory, options, runs, oldest]    merge these
+                      [3, job]                        nobody wants it any more
+    from it           [0, job, tables, bytes]
+                      [1, job, kind, arguments]       it failed
+"""
+
+import os
+import select
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from ..env import RealEnv
+from ..errors import CorruptionError, WorkerFailed
+from .jobs import Job, merged, write_tables
+from .manifest import TableMeta
+from .memtable import Memtable
+from .merge import Chunk
+from .options import EngineOptions
+from .table import Table
+from .version import Run
+
+_LENGTH: Final = struct.Struct("<I")
+_SLICE_KEYS: Final = 500
+_SLICE_BYTES: Final = 256 << 10
+_READ_BYTES: Final = 1 << 18
+_CHUNK_KEYS: Final = 1000
+_NICE: Final = 10
+
+_ENTRIES, _FLUSH, _MERGE, _DROP = range(4)
+_DONE, _FAILED = range(2)
+
+
+class _Frames:
+    """Bytes that came, cut into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        self._buffer += data
+        at = 0
+        while len(self._buffer) - at >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, at)
+            end = at + _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            yield msgspec.msgpack.decode(self._buffer[at + _LENGTH.size : end])
+            at = end
+        del self._buffer[:at]
+
+
+def _frame(value: object) -> bytes:
+    data = msgspec.msgpack.encode(value)
+    return _LENGTH.pack(len(data)) + data
+
+
+# -- the owner's side ------------------------------------------------------------------
+
+
+class Worker:
+    """`Jobs` that a process does. `fileno` becomes readable when one may be over."""
+
+    def __init__(self, work: str, options: EngineOptions) -> None:
+        self._work = work
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._out = bytearray()
+        self._frames = _Frames()
+        self._answers: dict[int, list[Any]] = {}
+        self._job = 0
+
+    def fileno(self) -> int:
+        """What to watch for reading; -1 while there is no process."""
+        process = self._process
+        return -1 if process is None else self._pipes(process)[1]
+
+    @staticmethod
+    def _pipes(process: "subprocess.Popen[bytes]") -> tuple[int, int]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        return process.stdin.fileno(), process.stdout.fileno()
+
+    def _start(self) -> None:
+        if self._process is not None:
+            return
+        self._process = subprocess.Popen(
+            # The directory is for whoever looks at a list of processes.
+            [sys.executable, "-m", __name__.rpartition(".")[0], self._work],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Signals of the terminal are the owner's to act on.
+            start_new_session=True,
+        )
+        for pipe in self._pipes(self._process):
+            os.set_blocking(pipe, False)
+
+    def _send(self, value: object) -> None:
+        self._out += _frame(value)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Hand over and take what the pipes have room for."""
+        if self._process is None:
+            return
+        to, back = self._pipes(self._process)
+        try:
+            while self._out:
+                done = os.write(to, memoryview(self._out)[:_READ_BYTES])
+                del self._out[:done]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._ended()
+        while True:
+            try:
+                data = os.read(back, _READ_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                self._ended()
+            for kind, job, *rest in self._frames.feed(data):
+                self._answers[job] = [kind, *rest]
+
+    def _ended(self) -> None:
+        """The process is gone: its jobs are lost, the next one starts another."""
+        process = self._process
+        assert process is not None
+        self._stop()
+        raise WorkerFailed(f"the worker process ended with {process.returncode}")
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        self._out.clear()
+        self._frames = _Frames()
+        self._answers.clear()
+        if process is not None:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.close()
+            process.stdout.close()
+            # It may be in the middle of a merge that nobody wants any more.
+            process.kill()
+            process.wait()
+
+    def flush(self, memtable: Memtable) -> Job:
+        self._start()
+        self._job += 1
+        job = self._job
+        try:
+            yield from self._hand_over(job, memtable)
+            return (yield from self._result(job))
+        except GeneratorExit:
+            self._drop(job)
+            raise
+
+    def _hand_over(self, job: int, memtable: Memtable) -> Generator[int]:
+        """In slices, no faster than the process takes them."""
+        entries = iter(memtable.data.items())
+        while some := list(islice(entries, _SLICE_KEYS)):
+            keys = [key for key, _ in some]
+            records = [record for _, record in some]
+            self._send((_ENTRIES, job, keys, records))
+            yield sum(map(len, keys)) + sum(map(len, records))
+            while len(self._out) > _SLICE_BYTES:
+                self._pump()
+                if len(self._out) > _SLICE_BYTES:
+                    yield 0
+        self._send((_FLUSH, job, self._work, self._options))
+
+    def merge(self, runs: Sequence[Run], *, oldest: bool) -> Job:
+        self._start()
+        self._job += 1
+        directory = runs[0].tables[0].path.rpartition("/")[0]
+        metas = [run.metas() for run in runs]
+        job = self._job
+        self._send((_MERGE, job, self._work, self._options, directory, metas, oldest))
+        try:
+            return (yield from self._result(job))
+        except GeneratorExit:
+            self._drop(job)
+            raise
+
+    def _drop(self, job: int) -> None:
+        if self._process is not None:
+            with suppress(WorkerFailed):
+                self._send((_DROP, job))
+
+    def _result(self, job: int) -> Job:
+        while job not in self._answers:
+            self._pump()
+            if job not in self._answers:
+                yield 0
+        kind, *rest = self._answers.pop(job)
+        if kind == _FAILED:
+            _raise(*rest)
+        tables, size = rest
+        yield max(1, size)
+        return msgspec.convert(tables, list[TableMeta])
+
+    def wait(self) -> None:
+        if self._process is not None:
+            to, back = self._pipes(self._process)
+            select.select([back], [to] if self._out else [], [], 1.0)
+
+    def close(self) -> None:
+        self._stop()
+
+
+def _raise(kind: str, arguments: list[Any]) -> None:
+    """The error that the process met, as if it had been met here."""
+    match kind, arguments:
+        case "corruption", [path, offset, reason]:
+            raise CorruptionError(path, offset, reason)
+        case "os", [code, path]:
+            raise OSError(code, os.strerror(code), path)
+        case _:
+            raise WorkerFailed(f"{kind}: {arguments}")
+
+
+# -- the process -----------------------------------------------------------------------
+
+
+class _Process:
+    """Flushes first; a merge goes on, slice by slice, when none waits."""
+
+    def __init__(self, answer: Callable[[object], None]) -> None:
+        self._answer = answer
+        self._env = RealEnv()
+        self._entries: dict[int, dict[bytes, bytes]] = {}
+        self._flushes: dict[int, Generator[int, None, list[TableMeta]]] = {}
+        self._merges: dict[int, Generator[int, None, list[TableMeta]]] = {}
+
+    def take(self, frame: list[Any]) -> None:
+        kind, job, *rest = frame
+        if kind == _ENTRIES:
+            keys, records = rest
+            self._entries.setdefault(job, {}).update(zip(keys, records, strict=True))
+        elif kind == _FLUSH:
+            entries = self._entries.pop(job, {})
+            work, options = rest
+            self._flushes[job] = self._write(work, options, _sorted_chunks(entries))
+        elif kind == _MERGE:
+            work, options, directory, metas, oldest = rest
+            runs = [
+                Run([Table(self._env, directory, meta) for meta in run])
+                for run in msgspec.convert(metas, list[list[TableMeta]])
+            ]
+            self._merges[job] = self._write(work, options, merged(runs, oldest=oldest))
+        else:
+            self._entries.pop(job, None)
+            for jobs in (self._flushes, self._merges):
+                dropped = jobs.pop(job, None)
+                if dropped is not None:
+                    dropped.close()
+
+    def _write(self, work: str, options: object, chunks: Iterator[Chunk]) -> Job:
+        return write_tables(
+            self._env,
+            work,
+            lambda: os.urandom(16),
+            msgspec.convert(options, EngineOptions),
+            chunks,
+        )
+
+    def step(self) -> bool:
+        """Do a slice; False when nothing is to be done."""
+        jobs = self._flushes or self._merges
+        if not jobs:
+            return False
+        job, work = next(iter(jobs.items()))
+        try:
+            next(work)
+        except StopIteration as end:
+            del jobs[job]
+            tables: list[TableMeta] = end.value
+            size = sum(table.size_bytes for table in tables)
+            self._answer((_DONE, job, tables, size))
+        except (CorruptionError, OSError) as error:
+            del jobs[job]
+            self.fail(job, error)
+        return True
+
+    def fail(self, job: int, error: CorruptionError | OSError) -> None:
+        if isinstance(error, CorruptionError):
+            told = ("corruption", [error.path, error.offset, error.reason])
+        else:
+            told = ("os", [error.errno, error.filename])
+        self._answer((_FAILED, job, *told))
+
+
+def _sorted_chunks(entries: dict[bytes, bytes]) -> Iterator[Chunk]:
+    keys = sorted(entries)
+    for start in range(0, len(keys), _CHUNK_KEYS):
+        part = keys[start : start + _CHUNK_KEYS]
+        yield part, list(map(entries.__getitem__, part))
+
+
+def main() -> None:
+    """Serve until the pipe closes."""
+    os.nice(_NICE)
+    source, target = sys.stdin.fileno(), sys.stdout.fileno()
+
+    def answer(value: object) -> None:
+        data = memoryview(_frame(value))
+        while data:
+            data = data[os.write(target, data) :]
+
+    process, frames = _Process(answer), _Frames()
+    busy = False
+    while True:
+        ready, _, _ = select.select([source], [], [], 0 if busy else None)
+        if ready:
+            data = os.read(source, _READ_BYTES)
+            if not data:
+                return
+            for frame in frames.feed(data):
+                try:
+                    process.take(frame)
+                except (CorruptionError, OSError) as error:
+                    process.fail(frame[1], error)
+        busy = process.step()
