@@ -404,7 +404,7 @@ class Node:
         While an own one is written it stays: both may have the same name.
         """
         replica = self.replica
-        if index > replica.raft.snapshot.index and not replica.checkpoint_running:
+        if replica.unneeded(index):
             await asyncio.get_running_loop().run_in_executor(
                 self.executor, self.stable.discard, index
             )

@@ -86,8 +86,7 @@ class Checkpoints:
         assert self.node.stable is not None
         assert replica is not None
         try:
-            unneeded = discard > self.node.raft.snapshot.index
-            if unneeded and not replica.checkpoint_running:
+            if discard and replica.unneeded(discard):
                 self.node.stable.discard(discard)
             self.node.stable.prune(self.node.raft.snapshot.index)
         except OSError as error:

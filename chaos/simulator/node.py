@@ -299,7 +299,7 @@ class Node:
             replica.no_space = False
         replica.tick()
         self._turn_if_any()
-        if self.stopping_ticks:
+        if self.stopping_ticks and self.up:
             self._go_on_stopping()
         self.later(int(_TICK_US / self.clock.rate), self._tick)
 

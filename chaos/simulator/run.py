@@ -90,6 +90,8 @@ class Cluster:
         self.faults = Faults(self.ground, self._in_flight)
         self.undecided = 0
         self.halted = False
+        # (member, peer): the peer has not seen yet that a process of the member ended.
+        self.hidden: set[tuple[int, int]] = set()
         self.world.trace("world", "seed", f"{seed}: {shape.describe()}")
 
     # -- what nodes ask of the world ---------------------------------------------------
@@ -105,7 +107,9 @@ class Cluster:
     def went_down(self, node: Node, polite: bool) -> None:
         """Peers and clients see the connection end, unless the network hides it.
 
-        A goodbye comes behind all answers; what was on its way to the node is lost.
+        A goodbye comes behind all answers; what was on its way to the node is lost. It
+        speaks for the connections of its own process: who never saw the one before end
+        learns of that now, and what it had handed to it is lost.
         """
         network = self.network
         for other in self.nodes:
@@ -113,13 +117,22 @@ class Cluster:
             network.break_connection((other.member, node.member))
             if other is node:
                 continue
-            broke = partial(other.link_broke, node.member, polite=polite, refused=True)
+            hidden = pair in self.hidden
+            self.hidden.discard(pair)
+            broke = partial(
+                other.link_broke,
+                node.member,
+                polite=polite and not hidden,
+                refused=True,
+            )
             if polite:
                 network.stream(pair, broke)
                 continue
             network.break_connection(pair)
             if other.up and network.connected(*pair):
                 broke()
+            elif other.up:
+                self.hidden.add(pair)
         for client in self.clients:
             client.went_down(node)
 

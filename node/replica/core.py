@@ -72,7 +72,8 @@ class Replica:
         self.leader_time_base_ms = 0
         self.campaign_at_ms: int | None = None
         self.lost_leader = 0
-        self.checkpoint_running = False
+        # The index of the job that runs; 0: none does.
+        self.checkpoint_running = 0
         # Something was applied, or a job ended, since it was last looked at.
         self.checkpoint_due = True
         self.checkpoint_index = raft.snapshot.index
@@ -232,7 +233,7 @@ class Replica:
 
     def checkpointed(self, mark: SnapshotMark) -> None:
         """The checkpoint job of `mark` is durable: the log behind it may go."""
-        self.checkpoint_running, self.checkpoint_due = False, True
+        self.checkpoint_running, self.checkpoint_due = 0, True
         if mark.index < self.raft.snapshot.index:
             return
         keep = self.options.log_keep_entries
@@ -247,8 +248,16 @@ class Replica:
 
     def checkpoint_failed(self) -> None:
         """The job could not be carried out (no space); a later one will try again."""
-        self.checkpoint_running, self.checkpoint_due = False, True
+        self.checkpoint_running, self.checkpoint_due = 0, True
         self.bytes_behind = 0
+
+    def unneeded(self, index: int) -> bool:
+        """May the file of a received checkpoint go that was not installed?
+
+        Not one that this replica counts on, nor one that its own job is writing under
+        the same name.
+        """
+        return index > self.raft.snapshot.index and index != self.checkpoint_running
 
     def prepare_stop(self) -> int:
         """Refuse new requests; hand leadership on. The member it goes to, or 0."""
@@ -410,14 +419,15 @@ class Replica:
             self.raft.log.applied_index
         ):
             return None
-        self.checkpoint_running = True
+        mark = self.raft.mark(
+            rules.checkpoint_index(
+                self.database.applied_index, self.raft.log.commit_index
+            )
+        )
+        self.checkpoint_running = mark.index
         self.bytes_behind = 0
         return CheckpointJob(
-            self.raft.mark(
-                rules.checkpoint_index(
-                    self.database.applied_index, self.raft.log.commit_index
-                )
-            ),
+            mark,
             self.database.meta(),
             self.database.store.count(),
             self.database.store.view(),

@@ -101,6 +101,8 @@ class Book:
         self.votes: dict[tuple[int, int], int] = {}
         # (term, data) of each index from 2 on, as the first to apply it had it.
         self.agreed: list[tuple[int, bytes]] = []
+        # The term in which the first one applied it.
+        self.agreed_in: list[int] = []
         self.hashes: dict[int, tuple[int, int]] = {}
         self.entries: dict[tuple[int, int], tuple[int, bytes]] = {}
         self.committed = 1

@@ -54,9 +54,14 @@ def vote_is_durable(
 
 
 def has_everything_committed(book: Book, node: "Node", term: int) -> None:
-    """Leader completeness (5.4.3 of the paper)."""
+    """Leader completeness (5.4.3): all that was committed in the terms before its own.
+
+    A candidate that slept may win a term that is long over, and lead until it hears so.
+    """
     log = node.raft.log
     for index in range(book.agreed_index, max(log.base_index, 1), -1):
+        if book.agreed_in[index - 2] >= term:
+            continue
         if log.term(index) != book.agreed_term(index):
             book.world.fail(
                 "leader completeness",

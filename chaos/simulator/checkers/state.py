@@ -70,6 +70,7 @@ def one_sequence(book: Book, node: "Node", entry: Entry) -> None:
     if position != len(book.agreed):
         book.world.fail("I-31", f"{node.name} skipped to index {entry.index}")
     book.agreed.append(same(entry))
+    book.agreed_in.append(node.raft.term)
     if entry.kind != COMMAND:
         return
     cluster_time_ms, repeated = book.model.apply(entry.data)
