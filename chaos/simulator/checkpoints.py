@@ -107,7 +107,7 @@ class Checkpoints:
             return
         self.transfer += 1
         self.transfers[message.to] = self.transfer
-        longest = 1500 if self.node.world.chance(_SLOW_SHARE) else 50
+        longest = 6000 if self.node.world.chance(_SLOW_SHARE) else 50
         delay = (1 + self.node.world.below(longest)) * MILLISECOND
         self.node.later(delay, self._transferred, message, data, self.transfer)
         self.node.later(_TRANSFER_US, self._transfer_ended, message.to, self.transfer)
