@@ -43,11 +43,11 @@ class Disk:
     def take(self, batch: Batch) -> None:
         """A batch was synced."""
         self.term, self.vote = batch.term, batch.vote
-        if batch.reset is not None:
+        if batch.reset is not None and batch.reset[0] >= self.base_index:
             self.base_index, self.base_term = batch.reset
             self.terms = []
         if batch.first_index <= self.base_index:
-            return  # a snapshot was installed while the batch was on its way
+            return  # a newer snapshot was installed while the batch was on its way
         del self.terms[batch.first_index - self.base_index - 1 :]
         self.terms += [entry.term for entry in batch.entries]
 
