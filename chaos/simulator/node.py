@@ -318,9 +318,12 @@ class Node:
         if isinstance(message, ForwardRequest):
             self._advance()
         self.checkers.stepped(self, message)
-        self.replica.step(message)
         if isinstance(message, _ASKS):
-            self.checkers.answered(self, message)
+            waiting = len(self.raft.outbox)
+            self.replica.step(message)
+            self.checkers.answered(self, message, waiting)
+        else:
+            self.replica.step(message)
         self.plan_turn()
 
     def submit(self, request: Request) -> None:

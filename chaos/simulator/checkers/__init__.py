@@ -101,10 +101,15 @@ class Checkers:
         if isinstance(message, _LEADS) and message.term >= replica.raft.term:
             member.heard_leader = (message.term, replica.ticks)
 
-    def answered(self, node: "Node", message: RequestPreVote | RequestVote) -> None:
-        """A vote was asked for; the answer may wait for the disk before it leaves."""
-        outbox = node.raft.outbox
-        reply = outbox[-1] if outbox else None
+    def answered(
+        self, node: "Node", message: RequestPreVote | RequestVote, waiting: int
+    ) -> None:
+        """A vote was asked for; the answer may wait for the disk before it leaves.
+
+        So may `waiting` messages before it, which are no answers to this.
+        """
+        replies = node.raft.outbox[waiting:]
+        reply = replies[-1] if replies else None
         if not isinstance(reply, _VOTES):
             return
         if reply.to == message.sender and reply.granted:

@@ -99,7 +99,7 @@ def test_taking_a_fault_out_of_a_plan_changes_no_other() -> None:
 
 @pytest.mark.slow
 def test_a_failing_seed_shrinks_to_the_faults_that_it_takes() -> None:
-    name = "older-term-committed"
+    name = "failed-sync-ignored"
     told: list[str] = []
     with planted(name):
         found = shrink(CATCHES[name], RunOptions(), told.append)
