@@ -411,6 +411,8 @@ class Node:
             self.checkers.sending(self, message)
             if isinstance(message, InstallSnapshot):
                 self.checkpoints.send(message)
+                if self.replica is None:
+                    return  # its disk failed: the node has ended
             else:
                 self.network.send(message)
 

@@ -19,12 +19,16 @@ A change of the worlds makes other worlds of them; then they are seeds like any 
   to the disk; the checker's book then believed the older one.
 - 8475: a vote that was asked for was ignored, as it had to be; the checker took an older
   answer to the same member, which waited for the disk, for the answer to that.
+- 9453: two checkpoints were to be sent in one turn, and reading the first one ended the
+  node; the simulator went on with the second.
 """
 
 import pytest
 from quorate.chaos.simulator.run import run_seed
 
 
-@pytest.mark.parametrize("seed", [3445, 4741, 5630, 5696, 5927, 6555, 6681, 7680, 8475])
+@pytest.mark.parametrize(
+    "seed", [3445, 4741, 5630, 5696, 5927, 6555, 6681, 7680, 8475, 9453]
+)
 def test_a_seed_that_failed_passes(seed: int) -> None:
     assert run_seed(seed).acknowledged >= 300
