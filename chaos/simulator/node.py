@@ -372,9 +372,9 @@ class Node:
     # -- effects -------------------------------------------------------------------
 
     def _turn_if_any(self) -> None:
+        # None: what was sent last was a checkpoint that could not be read.
         replica = self.replica
-        assert replica is not None
-        if replica.has_work(not self.persisting):
+        if replica is not None and replica.has_work(not self.persisting):
             self._turn()
 
     def _turn(self) -> None:
