@@ -17,7 +17,7 @@ A change of the worlds makes other worlds of them; then they are seeds like any 
   committed in the later term.
 - 7680: a second snapshot was installed while the batch of the first one was on its way
   to the disk; the checker's book then believed the older one.
-- 8475: a vote that was asked for was ignored, as it had to be; the checker took an older
+- 8475: a request for a vote was ignored, as it had to be; the checker took an older
   answer to the same member, which waited for the disk, for the answer to that.
 - 9453: two checkpoints were to be sent in one turn, and reading the first one ended the
   node; the simulator went on with the second.
