@@ -220,6 +220,8 @@ class RealFile:
         self._fd = fd
 
     def read_at(self, offset: int, length: int) -> bytes:
+        assert offset >= 0
+        assert length >= 0
         # The usual case first: point reads of tables are made of this.
         chunk = os.pread(self._fd, length, offset)
         if len(chunk) == length:
