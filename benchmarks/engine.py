@@ -19,12 +19,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from quorate.storage.engine import Engine
+from quorate.storage.engine import Engine, Worker
 from quorate.storage.env import RealEnv
+from quorate.storage.errors import WriteStalled
 
 BATCH = 100
 GETS = 20_000
@@ -52,19 +54,27 @@ class Subject(Protocol):
 class Quorate:
     def __init__(self, path: str) -> None:
         self.name = "quorate"
-        self.engine = Engine(RealEnv(), path, lambda: os.urandom(16))
+        ids = partial(os.urandom, 16)
+        self.engine = Engine(RealEnv(), path, ids, jobs=Worker)
         self.get: Callable[[bytes], bytes | None] = self.engine.get
         self.index = 0
 
     def put(self, batch: Mapping[bytes, bytes]) -> None:
         self.index += 1
-        before = self.engine.written_bytes
-        self.engine.write(batch, self.index)
-        self.engine.pace(self.engine.written_bytes - before)
+        engine = self.engine
+        while True:
+            try:
+                engine.write(batch, self.index)
+                break
+            except WriteStalled:
+                engine.work()
+                engine.wait()
+        engine.work(1 << 18)
 
     def settle(self) -> None:
-        while self.engine.work(1 << 24):
-            pass
+        self.engine.flush()
+        while self.engine.work():
+            self.engine.wait()
         self.engine.compact()
 
     def scan(self, start: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -79,6 +79,8 @@ class Engine:
         )
         self._frozen: list[Memtable] = []
         self._flushed: list[Memtable] = []
+        # The last `work` ended because somebody else has all of it.
+        self._idle = False
         self._obsolete: list[str] = []
         self._flushing: Job | None = None
         self._compacting: tuple[Job, tuple[Run, ...]] | None = None
@@ -221,14 +223,24 @@ class Engine:
         by it, and the same work is owed again. Raises `CorruptionError` when a table
         to be merged is damaged.
         """
+        self._idle = False
         while budget_bytes > 0:
             step = self._step()
             if step is None:
                 return bool(self._flushed)
             if step == 0:
+                self._idle = True
                 return True
             budget_bytes -= step
         return True
+
+    def wait(self) -> None:
+        """Block until `work` has something to do again, a second at most.
+
+        Returns at once when the last `work` did not end for want of an answer.
+        """
+        if self._idle:
+            self._jobs.wait()
 
     def pace(self, written_bytes: int) -> None:
         """Do as much work as `written_bytes` of effects should pay for."""

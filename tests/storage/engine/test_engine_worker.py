@@ -55,6 +55,9 @@ def test_a_worker_makes_the_same_store_as_the_caller(tmp_path: Path) -> None:
         if index % 10 == 0:
             engine.flush()
         engine.work()
+    while engine.work():
+        engine.wait()
+    assert not engine.owed
     view, held = engine.view(), dict(model)
     engine.compact()
     same(engine.view(), model)
