@@ -191,7 +191,11 @@ def test_a_dead_node_is_told_and_left_dead_and_the_demo_goes_on_without_any(
     assert pids(demo.cluster) == [None, None]
     assert demo.process.poll() is None
     # Started by hand, it is noticed, and stopped with the demo.
+    started = first.directory / "environment"
+    started.unlink()
     by_hand = subprocess.Popen([*FAKE, "node", "--dir", str(first.directory)])
+    while not started.exists():  # from then on it ends by itself on SIGTERM
+        time.sleep(0.01)
     write_pid(first.directory, by_hand.pid)
     demo.lines_until("n1 is back")
     assert demo.end(signal.SIGTERM) == 0
