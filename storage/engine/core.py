@@ -25,9 +25,6 @@ from .view import View
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _TABLE_NAME: Final = re.compile(r"[0-9a-f]{32}\.sst")
-# How many bytes of flush and compaction each written byte pays for at once, so that
-# neither piles up: an entry is rewritten a few times on its way down.
-_PACE: Final = 8
 
 
 class Engine:
@@ -242,10 +239,6 @@ class Engine:
         if self._idle:
             self._jobs.wait()
 
-    def pace(self, written_bytes: int) -> None:
-        """Do as much work as `written_bytes` of effects should pay for."""
-        self.work(_PACE * written_bytes)
-
     def _step(self) -> int | None:
         self._forget_flushed()
         if self._flushing is None and self._frozen:
@@ -277,6 +270,7 @@ class Engine:
             done = next(job)
         except StopIteration as end:
             metas: list[TableMeta] = end.value
+            self.flushed_bytes += _size_of(metas)
             flushed = self._frozen[0]
             runs = list(self._manifest.runs)
             if metas:
@@ -286,18 +280,17 @@ class Engine:
             self._flushing = None
             self._remove_obsolete()
             return 1
-        self.flushed_bytes += done
         return done
 
+    def _picked(self) -> range | None:
+        """The runs that should become one."""
+        sizes = [run.size_bytes for run in self._version.runs]
+        return pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
+
     def _begin_compaction(self) -> None:
-        runs = self._version.runs
-        picked = pick(
-            [run.size_bytes for run in runs],
-            self.options.memtable_bytes,
-            self.options.tier_ratio,
-        )
+        picked = self._picked()
         if picked is not None:
-            self._compact_runs(runs[picked.start : picked.stop])
+            self._compact_runs(self._version.runs[picked.start : picked.stop])
 
     def _compact_runs(self, runs: tuple[Run, ...]) -> None:
         oldest = runs[-1] is self._version.runs[-1]
@@ -308,6 +301,7 @@ class Engine:
             done = next(job)
         except StopIteration as end:
             metas: list[TableMeta] = end.value
+            self.compacted_bytes += _size_of(metas)
             runs: list[tuple[TableMeta, ...]] = []
             for run in self._version.runs:
                 if run is merged[0] and metas:
@@ -318,7 +312,6 @@ class Engine:
             self._compacting = None
             self._remove_obsolete()
             return 1
-        self.compacted_bytes += done
         return done
 
     def _edit(
@@ -411,8 +404,9 @@ class Engine:
     @property
     def owed(self) -> bool:
         """Is there anything that `work` would do?"""
-        if self._frozen or self._compacting is not None:
-            return True
-        sizes = [run.size_bytes for run in self._version.runs]
-        options = self.options
-        return pick(sizes, options.memtable_bytes, options.tier_ratio) is not None
+        busy = self._frozen or self._compacting is not None
+        return bool(busy) or self._picked() is not None
+
+
+def _size_of(metas: list[TableMeta]) -> int:
+    return sum(table.size_bytes for table in metas)

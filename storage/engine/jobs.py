@@ -77,14 +77,8 @@ def write_tables(
     return done
 
 
-def merged(runs: Sequence[Run], *, oldest: bool) -> Iterator[Chunk]:
-    """All entries of `runs`, newest first, as one."""
-    chunks = merge([run.chunks(b"", None, reverse=False) for run in runs])
-    return without_tombstones(chunks) if oldest else chunks
-
-
 class InlineJobs:
-    """Whoever calls `Engine.work` does it, in its own time."""
+    """Whoever asks for the next slice does it: `Engine.work`, or a worker process."""
 
     def __init__(
         self, env: Env, work: str, ids: Callable[[], bytes], options: EngineOptions
@@ -96,7 +90,10 @@ class InlineJobs:
         return write_tables(*self._parts, chunks)
 
     def merge(self, runs: Sequence[Run], *, oldest: bool) -> Job:
-        return write_tables(*self._parts, merged(runs, oldest=oldest))
+        chunks = merge([run.chunks(b"", None, reverse=False) for run in runs])
+        if oldest:
+            chunks = without_tombstones(chunks)
+        return write_tables(*self._parts, chunks)
 
     def wait(self) -> None:
         """Nothing here ever waits."""

@@ -31,7 +31,7 @@ class Epoch:
 
 
 class Memtable:
-    """`first_index` and `last_index`: the effects that are in it."""
+    """`last_index` and `meta` are those of the newest effects in it."""
 
     def __init__(self) -> None:
         self.data: dict[bytes, bytes] = {}
@@ -45,7 +45,7 @@ class Memtable:
     def write(self, records: Mapping[bytes, bytes]) -> None:
         """Take effects; views that exist go on seeing what was there before."""
         data = self.data
-        epoch = self._epoch() if self._epoch is not None else None
+        epoch = self._newest()
         if epoch is not None:
             undo = epoch.undo
             for key in records:
@@ -61,9 +61,13 @@ class Memtable:
             + ENTRY_BYTES * (len(data) - before)
         )
 
+    def _newest(self) -> Epoch | None:
+        """The moment of the newest view; None while there is no view."""
+        return None if self._epoch is None else self._epoch()
+
     def now(self) -> Epoch:
         """The moment that a new view sees; shared while nothing is written."""
-        epoch = self._epoch() if self._epoch is not None else None
+        epoch = self._newest()
         if epoch is None or epoch.undo:
             newer = Epoch()
             if epoch is not None:
@@ -84,7 +88,7 @@ class Memtable:
 
         Only once it was flushed: then nobody but a view that exists can look into it.
         """
-        if self._epoch is None or self._epoch() is None:
+        if self._newest() is None:
             data = self.data
             for _ in range(min(len(data), _FORGET_KEYS)):
                 data.popitem()

@@ -22,7 +22,6 @@ from .table_format import (
     CRC_BYTES,
     FOOTER_BYTES,
     Footer,
-    Index,
     Properties,
     Section,
     check_block,
@@ -31,6 +30,7 @@ from .table_format import (
     decode_index,
     find_record,
     own_crc,
+    seal,
     short_id,
 )
 
@@ -47,7 +47,6 @@ class Table:
         "_crcs",
         "_file",
         "_first_keys",
-        "_index",
         "_offsets",
         "_read_at",
         "_words",
@@ -66,14 +65,14 @@ class Table:
         try:
             footer = self._read_footer()
             index = self._section(footer.index, "the index")
-            self._index: Index = decode_index(index, self.path, footer.index.offset)
+            parts = decode_index(index, self.path, footer.index.offset)
             words = self._section(footer.filter, "the filter")
             if not words or len(words) % 8:
                 raise CorruptionError(self.path, footer.filter.offset, "odd filter")
             self._words = memoryview(words).cast("Q")
             if (
-                self._index.offsets[-1] != footer.index.offset
-                or self._index.first_keys[0] != meta.first
+                parts.offsets[-1] != footer.index.offset
+                or parts.first_keys[0] != meta.first
             ):
                 raise CorruptionError(
                     self.path, footer.index.offset, "the index is of another table"
@@ -81,9 +80,9 @@ class Table:
         except BaseException:
             self._file.close()
             raise
-        self._first_keys = self._index.first_keys
-        self._offsets = self._index.offsets
-        self._crcs = self._index.crcs
+        self._first_keys = parts.first_keys
+        self._offsets = parts.offsets
+        self._crcs = parts.crcs
         self._read_at = self._file.read_at
         # Views and iterators may be the last to hold it.
         finalize(self, self._file.close)
@@ -112,13 +111,10 @@ class Table:
     def close(self) -> None:
         self._file.close()
 
-    def blocks(self) -> int:
-        return len(self._crcs)
-
     # -- one key -----------------------------------------------------------------------
 
     def may_contain(self, hashed: int, bits: int) -> bool:
-        """Ask the filter (filter.hash_of, filter.bits_of); False: it is not here."""
+        """Ask the filter (filter.TWO_BITS says of what); False: it is not here."""
         words = self._words
         return words[(hashed >> 32) * len(words) >> 32] & bits == bits
 
@@ -214,19 +210,19 @@ class Table:
         footer = self._read_footer()
         sections = {"index": footer.index, "filter": footer.filter}
         sections["properties"] = footer.properties
+        data = b""
         for what, section in sections.items():
             data = self._section(section, f"the {what}")
             at = section.offset + section.length
-            if self._file.read_at(at, CRC_BYTES) != crc32(data).to_bytes(4, "little"):
+            if self._file.read_at(at, CRC_BYTES) != seal(data):
                 raise CorruptionError(self.path, at, f"the {what}'s own checksum")
             yield len(data)
         at = footer.properties.offset
-        data = self._section(footer.properties, "properties")
         try:
             properties = msgspec.msgpack.decode(data, type=Properties)
         except msgspec.DecodeError as error:
             raise CorruptionError(self.path, at, f"properties: {error}") from None
-        previous, entries = b"", 0
+        file, previous, entries = short_id(self.meta.file_id), b"", 0
         for number in range(len(self._crcs)):
             block = self._block(number)
             offset = self._offsets[number]
@@ -235,7 +231,7 @@ class Table:
                 raise CorruptionError(
                     self.path, offset + len(block), f"block {number}'s own checksum"
                 )
-            check_block(block, short_id(self.meta.file_id), number, self.path, offset)
+            check_block(block, file, number, self.path, offset)
             keys, _ = decode_block(block)
             if keys[0] <= previous or keys != sorted(set(keys)):
                 raise CorruptionError(self.path, offset, "keys out of order")

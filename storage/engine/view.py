@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from .memtable import Epoch, Memtable
 from .merge import Chunk, merge, without_tombstones
-from .table_format import VALUE
+from .table_format import TOMBSTONE
 from .version import Version
 
 
@@ -39,7 +39,7 @@ class View:
                 break
         else:
             record = self._version.get(key)
-        return record[1:] if record is not None and record[:1] == VALUE else None
+        return record[1:] if record not in (None, TOMBSTONE) else None
 
     def chunks(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False

@@ -6,12 +6,12 @@ alone, and only its owner gives files their names and edits the manifest. Frames
 ways: length u32 | msgpack array, whose first number says what it is. The owner's side
 never blocks but in `wait`.
 
-    to the process    [0, job, keys, records]         a slice of a memtable
-                      [1, job, directory, options]    that was all: write the tables
-                      [2, job, directory, options, runs, oldest]    merge these
-                      [3, job]                        nobody wants it any more
-    from it           [0, job, tables, bytes]
-                      [1, job, kind, arguments]       it failed
+    to the process    [0, job, keys, records]               a slice of a memtable
+                      [1, job]                              that was all: flush it
+                      [2, job, directory, runs, oldest]     merge these
+                      [3, job]                              nobody wants it any more
+    from it           [0, job, tables]
+                      [1, job, kind, arguments]             it failed
 """
 
 import os
@@ -20,18 +20,17 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
-from ..env import RealEnv
+from ..env import RealEnv, parent_of
 from ..errors import CorruptionError, WorkerFailed
-from .jobs import Job, merged, write_tables
+from .jobs import InlineJobs, Job
 from .manifest import TableMeta
 from .memtable import Memtable
-from .merge import Chunk
 from .options import EngineOptions
 from .table import Table
 from .version import Run
@@ -40,7 +39,6 @@ _LENGTH: Final = struct.Struct("<I")
 _SLICE_KEYS: Final = 500
 _SLICE_BYTES: Final = 256 << 10
 _READ_BYTES: Final = 1 << 18
-_CHUNK_KEYS: Final = 1000
 _NICE: Final = 10
 
 _ENTRIES, _FLUSH, _MERGE, _DROP = range(4)
@@ -75,7 +73,7 @@ def _frame(value: object) -> bytes:
 
 
 class Worker:
-    """`Jobs` that a process does. `fileno` becomes readable when one may be over."""
+    """`Jobs` that a process does."""
 
     def __init__(self, work: str, options: EngineOptions) -> None:
         self._work = work
@@ -85,11 +83,6 @@ class Worker:
         self._frames = _Frames()
         self._answers: dict[int, list[Any]] = {}
         self._job = 0
-
-    def fileno(self) -> int:
-        """What to watch for reading; -1 while there is no process."""
-        process = self._process
-        return -1 if process is None else self._pipes(process)[1]
 
     @staticmethod
     def _pipes(process: "subprocess.Popen[bytes]") -> tuple[int, int]:
@@ -101,8 +94,10 @@ class Worker:
         if self._process is not None:
             return
         self._process = subprocess.Popen(
-            # The directory is for whoever looks at a list of processes.
-            [sys.executable, "-m", __name__.rpartition(".")[0], self._work],
+            [
+                *(sys.executable, "-m", __name__.rpartition(".")[0], self._work),
+                msgspec.json.encode(self._options),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Signals of the terminal are the owner's to act on.
@@ -160,14 +155,22 @@ class Worker:
             process.wait()
 
     def flush(self, memtable: Memtable) -> Job:
+        with self._new_job() as job:
+            yield from self._hand_over(job, memtable)
+            return (yield from self._result(job))
+
+    @contextmanager
+    def _new_job(self) -> Generator[int]:
+        """Its number; the process hears of it when the job is given up."""
         self._start()
         self._job += 1
         job = self._job
         try:
-            yield from self._hand_over(job, memtable)
-            return (yield from self._result(job))
+            yield job
         except GeneratorExit:
-            self._drop(job)
+            if self._process is not None:
+                with suppress(WorkerFailed):
+                    self._send((_DROP, job))
             raise
 
     def _hand_over(self, job: int, memtable: Memtable) -> Generator[int]:
@@ -182,25 +185,14 @@ class Worker:
                 self._pump()
                 if len(self._out) > _SLICE_BYTES:
                     yield 0
-        self._send((_FLUSH, job, self._work, self._options))
+        self._send((_FLUSH, job))
 
     def merge(self, runs: Sequence[Run], *, oldest: bool) -> Job:
-        self._start()
-        self._job += 1
-        directory = runs[0].tables[0].path.rpartition("/")[0]
+        directory = parent_of(runs[0].tables[0].path)
         metas = [run.metas() for run in runs]
-        job = self._job
-        self._send((_MERGE, job, self._work, self._options, directory, metas, oldest))
-        try:
+        with self._new_job() as job:
+            self._send((_MERGE, job, directory, metas, oldest))
             return (yield from self._result(job))
-        except GeneratorExit:
-            self._drop(job)
-            raise
-
-    def _drop(self, job: int) -> None:
-        if self._process is not None:
-            with suppress(WorkerFailed):
-                self._send((_DROP, job))
 
     def _result(self, job: int) -> Job:
         while job not in self._answers:
@@ -210,9 +202,7 @@ class Worker:
         kind, *rest = self._answers.pop(job)
         if kind == _FAILED:
             _raise(*rest)
-        tables, size = rest
-        yield max(1, size)
-        return msgspec.convert(tables, list[TableMeta])
+        return msgspec.convert(rest[0], list[TableMeta])
 
     def wait(self) -> None:
         if self._process is not None:
@@ -240,44 +230,38 @@ def _raise(kind: str, arguments: list[Any]) -> None:
 class _Process:
     """Flushes first; a merge goes on, slice by slice, when none waits."""
 
-    def __init__(self, answer: Callable[[object], None]) -> None:
+    def __init__(
+        self, work: str, options: EngineOptions, answer: Callable[[object], None]
+    ) -> None:
         self._answer = answer
         self._env = RealEnv()
-        self._entries: dict[int, dict[bytes, bytes]] = {}
-        self._flushes: dict[int, Generator[int, None, list[TableMeta]]] = {}
-        self._merges: dict[int, Generator[int, None, list[TableMeta]]] = {}
+        self._jobs = InlineJobs(self._env, work, lambda: os.urandom(16), options)
+        self._memtables: dict[int, Memtable] = {}
+        self._flushes: dict[int, Job] = {}
+        self._merges: dict[int, Job] = {}
 
     def take(self, frame: list[Any]) -> None:
         kind, job, *rest = frame
         if kind == _ENTRIES:
             keys, records = rest
-            self._entries.setdefault(job, {}).update(zip(keys, records, strict=True))
+            memtable = self._memtables.setdefault(job, Memtable())
+            memtable.write(dict(zip(keys, records, strict=True)))
         elif kind == _FLUSH:
-            entries = self._entries.pop(job, {})
-            work, options = rest
-            self._flushes[job] = self._write(work, options, _sorted_chunks(entries))
+            memtable = self._memtables.pop(job, Memtable())
+            self._flushes[job] = self._jobs.flush(memtable)
         elif kind == _MERGE:
-            work, options, directory, metas, oldest = rest
+            directory, metas, oldest = rest
             runs = [
                 Run([Table(self._env, directory, meta) for meta in run])
                 for run in msgspec.convert(metas, list[list[TableMeta]])
             ]
-            self._merges[job] = self._write(work, options, merged(runs, oldest=oldest))
+            self._merges[job] = self._jobs.merge(runs, oldest=oldest)
         else:
-            self._entries.pop(job, None)
+            self._memtables.pop(job, None)
             for jobs in (self._flushes, self._merges):
                 dropped = jobs.pop(job, None)
                 if dropped is not None:
                     dropped.close()
-
-    def _write(self, work: str, options: object, chunks: Iterator[Chunk]) -> Job:
-        return write_tables(
-            self._env,
-            work,
-            lambda: os.urandom(16),
-            msgspec.convert(options, EngineOptions),
-            chunks,
-        )
 
     def step(self) -> bool:
         """Do a slice; False when nothing is to be done."""
@@ -289,9 +273,7 @@ class _Process:
             next(work)
         except StopIteration as end:
             del jobs[job]
-            tables: list[TableMeta] = end.value
-            size = sum(table.size_bytes for table in tables)
-            self._answer((_DONE, job, tables, size))
+            self._answer((_DONE, job, end.value))
         except (CorruptionError, OSError) as error:
             del jobs[job]
             self.fail(job, error)
@@ -305,16 +287,11 @@ class _Process:
         self._answer((_FAILED, job, *told))
 
 
-def _sorted_chunks(entries: dict[bytes, bytes]) -> Iterator[Chunk]:
-    keys = sorted(entries)
-    for start in range(0, len(keys), _CHUNK_KEYS):
-        part = keys[start : start + _CHUNK_KEYS]
-        yield part, list(map(entries.__getitem__, part))
-
-
 def main() -> None:
-    """Serve until the pipe closes."""
+    """Serve until the pipe closes; arguments: the work directory and the options."""
     os.nice(_NICE)
+    work = sys.argv[1]
+    options = msgspec.json.decode(sys.argv[2], type=EngineOptions)
     source, target = sys.stdin.fileno(), sys.stdout.fileno()
 
     def answer(value: object) -> None:
@@ -322,7 +299,7 @@ def main() -> None:
         while data:
             data = data[os.write(target, data) :]
 
-    process, frames = _Process(answer), _Frames()
+    process, frames = _Process(work, options, answer), _Frames()
     busy = False
     while True:
         ready, _, _ = select.select([source], [], [], 0 if busy else None)

@@ -6,7 +6,7 @@ import pytest
 from quorate.storage.engine import Engine
 from quorate.storage.memory_env import Crashed, MemoryEnv, Operation
 
-from .engine_kit import DIRECTORY, SMALL, Names, Twin, apply, replay, same
+from .engine_kit import DIRECTORY, SMALL, Names, Twin, replay, same
 
 WRITES = [
     {b"a": b"1" * 300, b"b": b"2" * 300},
@@ -51,14 +51,21 @@ def _stop_at(number: int) -> Callable[[Operation], None]:
     return note
 
 
+def _stopped(number: int) -> Twin:
+    """A workload that ended in the middle of its `number`th operation."""
+    twin = Twin()
+    twin.env.on_operation = _stop_at(number)
+    with pytest.raises(Crashed):
+        _workload(twin)
+    twin.env.on_operation = None
+    return twin
+
+
 def test_every_state_that_a_power_loss_can_leave_opens_and_has_everything() -> None:
     """At each operation of the workload: every legal subset of what was not synced."""
     states = 0
     for number in range(1, _operations() + 1):
-        twin = Twin()
-        twin.env.on_operation = _stop_at(number)
-        with pytest.raises(Crashed):
-            _workload(twin)
+        twin = _stopped(number)
         for env in twin.env.crash_states(bound=5_000):
             states += 1
             _opens(env, twin)
@@ -66,17 +73,14 @@ def test_every_state_that_a_power_loss_can_leave_opens_and_has_everything() -> N
 
 
 def _opens(env: MemoryEnv, twin: Twin) -> None:
-    model: dict[bytes, bytes] = {}
-    for effects in twin.journal:
-        apply(model, effects)
     names = Names()
     names.count = 1000
     engine = Engine(env, DIRECTORY, names, SMALL)
     replay(engine, twin.journal)
-    same(engine.view(), model)
+    same(engine.view(), twin.model)
     while engine.work():
         pass
-    same(engine.view(), model)
+    same(engine.view(), twin.model)
     _nothing_is_left_over(env, engine)
 
 
@@ -90,11 +94,7 @@ def _nothing_is_left_over(env: MemoryEnv, engine: Engine) -> None:
 
 def test_a_kill_leaves_no_file_that_nobody_names() -> None:
     for number in range(1, _operations() + 1):
-        twin = Twin()
-        twin.env.on_operation = _stop_at(number)
-        with pytest.raises(Crashed):
-            _workload(twin)
-        twin.env.on_operation = None
+        twin = _stopped(number)
         twin.env.kill()
         twin.engine = twin.open()
         twin.check()
@@ -120,11 +120,7 @@ def test_what_a_killed_process_left_in_the_page_cache_is_not_believed() -> None:
     """
     states = 0
     for number in range(1, _operations() + 1):
-        twin = Twin()
-        twin.env.on_operation = _stop_at(number)
-        with pytest.raises(Crashed):
-            _workload(twin)
-        twin.env.on_operation = None
+        twin = _stopped(number)
         twin.env.kill()
         again = Engine(twin.env, DIRECTORY, twin.names, SMALL)
         reclaimed = again.applied_index
