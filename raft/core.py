@@ -339,9 +339,7 @@ class Raft:
         )
         self.installing = None
         self.reads, self.failed_reads = [], []
-        if not self.outbox:
-            pass
-        elif not rules.must_wait_for_disk(self._hard_state_durable()):
+        if self.outbox and not rules.must_wait_for_disk(self._hard_state_durable()):
             result.messages, self.outbox = self.outbox, []
         elif persist is not None:
             result.messages_after, self.outbox = self.outbox, []

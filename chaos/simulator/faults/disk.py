@@ -21,6 +21,7 @@ from ..node import Node
 from ..world import MILLISECOND
 from .ground import Ground, Undo
 from .plan import Fault
+from .process import hold_down
 
 _ENDLESS_BYTES = 1 << 50
 _STORE = "/data/stores/1"
@@ -130,13 +131,12 @@ def rotten_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
     settle its doubt for a while.
     """
     node = _victim(ground, dice)
-    if node is None or not _rot(ground, node, fault.strength, dice):
-        return None
-    if fault.strength < 2:
-        return partial(_start_again, node)
+    start_again = None if node is None else _rot(ground, node, fault.strength, dice)
+    if start_again is None or fault.strength < 2:
+        return start_again
     away = ground.leader(dice)
     away.pause(True)
-    _start_again(node)
+    start_again()
     return partial(away.pause, False)
 
 
@@ -146,12 +146,11 @@ def rotten_checkpoint(ground: Ground, fault: Fault, dice: Random) -> Undo | None
     names = list(node.env.peek(f"{_STORE}/checkpoints")) if node is not None else []
     if node is None or not names:
         return None
-    node.wanted = False
-    node.stop("kill")
+    start_again = hold_down([node], "kill")
     path = f"{_STORE}/checkpoints/{max(names)}"
     at = dice.randrange(max(1, node.env.size(path)))
     _flip(ground, node, (path, at), fault.strength, dice)
-    return partial(_start_again, node)
+    return start_again
 
 
 def lonely_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
@@ -160,8 +159,8 @@ def lonely_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
     Whoever asks for its vote then never had what it doubts, and for as long as the
     fault lasts nobody's answer about it comes through.
     """
-    node, leader = _victim(ground, dice), ground.leader(dice)
-    if node is None or not (node.up and leader.up and leader.raft.is_leader):
+    node, leader = _victim(ground, dice), ground.acting_leader(dice)
+    if node is None or leader is None or not node.up:
         return None
     network = ground.network
     others = [n.member for n in ground.nodes if n not in (node, leader)]
@@ -173,35 +172,35 @@ def lonely_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
             return
         if node.raft.log.stable_index <= last_index:
             ground.later(MILLISECOND, look, last_index)
-        elif _rot(ground, node, fault.strength, dice):
+        elif (start_again := _rot(ground, node, fault.strength, dice)) is not None:
             answers = [(other.member, node.member) for other in ground.nodes]
             undo.append(network.silence((EntriesReply,), answers))
             undo.append(partial(leader.pause, False))
             leader.pause(True)
             heard_again()
-            _start_again(node)
+            start_again()
 
     def end() -> None:
         for step in undo:
             step()
         undo.clear()
-        _start_again(node)
+        node.wanted = True
+        node.start()
 
     look(node.raft.log.stable_index)
     return end
 
 
-def _rot(ground: Ground, node: Node, strength: int, dice: Random) -> bool:
-    """End the node and damage its last batch, if it has one.
+def _rot(ground: Ground, node: Node, strength: int, dice: Random) -> Undo | None:
+    """End the node and damage its last batch; how to start it. None: it has none.
 
     Some sector of it loses a bit or all its bytes; its other end still says who it is.
     """
     batches = batches_of(segments_of(node))
     if not batches:
-        return False
+        return None
     path, start, _ = batches[-1]
-    node.wanted = False
-    node.stop("kill")
+    start_again = hold_down([node], "kill")
     node.damaged = True
     data = segments_of(node)[path]
     sectors = [
@@ -217,12 +216,7 @@ def _rot(ground: Ground, node: Node, strength: int, dice: Random) -> bool:
         sector = data[at : at + SECTOR_BYTES]
         offset = dice.choice([n for n, byte in enumerate(sector) if byte])
         _flip(ground, node, (path, at + offset), 0, dice)
-    return True
-
-
-def _start_again(node: Node) -> None:
-    node.wanted = True
-    node.start()
+    return start_again
 
 
 def lost_sector(ground: Ground, fault: Fault, dice: Random) -> None:

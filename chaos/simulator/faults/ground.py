@@ -48,6 +48,11 @@ class Ground:
         leading = [n for n in self.nodes if n.up and n.raft.is_leader]
         return dice.choice(leading or self.nodes)
 
+    def acting_leader(self, dice: Random) -> Node | None:
+        """The same, but None when nobody leads."""
+        leader = self.leader(dice)
+        return leader if leader.up and leader.raft.is_leader else None
+
     def choose(self, fault: Fault, dice: Random) -> list[Node]:
         """The nodes that a fault is aimed at."""
         voting = [node for node in self.nodes if node.member in self.voters]

@@ -34,8 +34,8 @@ def heirs(ground: Ground, fault: Fault, dice: Random) -> None:
     committed, before it hears of any of it.
     """
     del fault
-    first = ground.leader(dice)
-    if not first.up or not first.raft.is_leader:
+    first = ground.acting_leader(dice)
+    if first is None:
         return
     network, member = ground.network, first.member
     unheard = [pair for pair in network.between([member]) if pair[0] == member]
@@ -83,20 +83,18 @@ def stranded_leader(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
 
     What it is still writing down is replaced before the disk has answered.
     """
-    leader = ground.leader(dice)
-    if not leader.up or not leader.raft.is_leader:
+    leader = ground.acting_leader(dice)
+    if leader is None:
         return None
-    leader.slow = _SLOW
-    inside = [leader.member]
-    if fault.strength:
+    inside = [leader]
+    others = [node for node in ground.nodes if node is not leader]
+    if fault.strength and others:
         # One follower shares its fate.
-        others = [node.member for node in ground.nodes if node is not leader]
-        if others:
-            inside.append(dice.choice(others))
-    for node in ground.nodes:
-        if node.member in inside:
-            node.slow = _SLOW
-    open_again = ground.network.close(ground.network.between(inside))
+        inside.append(dice.choice(others))
+    for node in inside:
+        node.slow = _SLOW
+    links = ground.network.between(node.member for node in inside)
+    open_again = ground.network.close(links)
 
     def look(term: int) -> None:
         if _leads_after(ground, term) is None:
@@ -106,9 +104,8 @@ def stranded_leader(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
 
     def end() -> None:
         open_again()
-        for node in ground.nodes:
-            if node.member in inside:
-                node.slow = 1
+        for node in inside:
+            node.slow = 1
 
     look(leader.raft.term)
     return end

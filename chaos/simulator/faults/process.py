@@ -14,15 +14,16 @@ from .plan import Fault
 
 def kill(ground: Ground, fault: Fault, dice: Random) -> Undo:
     """The page cache stays."""
-    return _hold_down(ground.choose(fault, dice), "kill")
+    return hold_down(ground.choose(fault, dice), "kill")
 
 
 def power(ground: Ground, fault: Fault, dice: Random) -> Undo:
     """What was not synced is kept, lost or torn, by chance."""
-    return _hold_down(ground.choose(fault, dice), "power")
+    return hold_down(ground.choose(fault, dice), "power")
 
 
-def _hold_down(nodes: list[Node], how: str) -> Undo:
+def hold_down(nodes: list[Node], how: str) -> Undo:
+    """End processes, and let nobody start them before the answer is called."""
     held = list(nodes)
     for node in held:
         node.wanted = False
