@@ -46,7 +46,7 @@ class Shape:
         self.sync_us = (200, dice.choice([1, 5, 20]) * MILLISECOND)
         self.turn_us = dice.choice([100, 500, 2000])
         self.keys = dice.choice([2, 8, 40])
-        self.clients = 15 if dense else dice.randint(4, 10)
+        self.clients = 20 if dense else dice.randint(4, 10)
         self.pause_us = (200 if dense else dice.choice([150, 300, 500])) * MILLISECOND
 
     @property
