@@ -38,6 +38,11 @@ def inspect_command(directory: str, output: str) -> None:
         f" {report.entries} entries, {report.size_bytes} bytes in {report.tables}"
         f" tables; a read asks {report.read_amplification} filters at most"
     )
+    if report.blobs:
+        click.echo(
+            f"{report.blobs} files of large values: {report.blob_bytes} bytes, of which"
+            f" {report.blob_bytes_referenced} are referred to"
+        )
     rows = [
         [str(n) for n in (r.place, r.tables, r.entries, r.tombstones, r.size_bytes)]
         for r in report.runs

@@ -11,7 +11,8 @@ import msgspec
 
 from ..env import Env
 from ..errors import CorruptionError
-from .manifest import NAME, Manifest, load_manifest
+from .blob import Blob
+from .manifest import NAME, BlobMeta, Manifest, load_manifest
 from .table import Table
 
 
@@ -26,7 +27,10 @@ class RunReport(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`read_amplification`: runs that a key may be in, so filters to be asked."""
+    """`read_amplification`: runs that a key may be in, so filters to be asked.
+
+    `blobs` are files of values; of their bytes so many are referred to by a table.
+    """
 
     directory: str
     edition: int
@@ -36,6 +40,9 @@ class Report(msgspec.Struct, frozen=True):
     tombstones: int
     size_bytes: int
     read_amplification: int
+    blobs: int
+    blob_bytes: int
+    blob_bytes_referenced: int
     runs: tuple[RunReport, ...]
 
 
@@ -61,6 +68,9 @@ def inspect(env: Env, directory: str) -> Report:
         tombstones=sum(run.tombstones for run in runs),
         size_bytes=sum(run.size_bytes for run in runs),
         read_amplification=len(runs),
+        blobs=len(manifest.blobs),
+        blob_bytes=sum(blob.size_bytes for blob in manifest.blobs),
+        blob_bytes_referenced=manifest.referenced_bytes().total(),
         runs=runs,
     )
 
@@ -73,11 +83,15 @@ def verify(env: Env, directory: str) -> Iterator[tuple[str, int, str]]:
     """
     manifest = _manifest(env, directory)
     yield f"{directory}/{NAME}", env.size(f"{directory}/{NAME}"), ""
-    for meta in manifest.tables():
+    for meta in manifest.files():
         path, checked = f"{directory}/{meta.name}", 0
         try:
-            table = Table(env, directory, meta)
-            for size in table.verify():
+            file = (
+                Blob(env, directory, meta)
+                if isinstance(meta, BlobMeta)
+                else Table(env, directory, meta)
+            )
+            for size in file.verify():
                 checked += size
         except CorruptionError as error:
             yield path, checked, f"offset {error.offset}: {error.reason}"

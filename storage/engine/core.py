@@ -11,20 +11,32 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+import msgspec
+
 from ..env import Env, parent_of
 from ..errors import CorruptionError, WriteStalled
+from .blob import VALUE_BYTES_MAX, Blob, resolve
 from .jobs import InlineJobs, Job, Jobs
-from .manifest import NAME, Manifest, TableMeta, load_manifest, save_manifest
+from .manifest import (
+    NAME,
+    BlobMeta,
+    Made,
+    Manifest,
+    TableMeta,
+    load_manifest,
+    save_manifest,
+)
 from .memtable import Memtable
 from .options import EngineOptions
 from .policy import pick
 from .table import Table
-from .table_format import KEY_BYTES_MAX, RECORD_BYTES_MAX, TOMBSTONE, VALUE
+from .table_format import KEY_BYTES_MAX, TOMBSTONE, VALUE
 from .version import Run, Version
 from .view import View
 
+_VALUE: Final = VALUE[0]
 _ID: Final = re.compile(r"[0-9a-f]{32}")
-_TABLE_NAME: Final = re.compile(r"[0-9a-f]{32}\.sst")
+_FILE_NAME: Final = re.compile(r"[0-9a-f]{32}\.(sst|blob)")
 
 
 class Engine:
@@ -57,7 +69,7 @@ class Engine:
         self._lock = env.lock(f"{directory}/LOCK")
         try:
             self._manifest = self._load()
-            self._version = Version([self._open_run(r) for r in self._manifest.runs])
+            self._version = self._open_version(self._manifest, Version([], {}))
             # What was read may be in the page cache alone (decision 0008): nothing is
             # removed, here or in the owner's journal, before it is on the disk.
             save_manifest(env, directory, self._manifest)
@@ -81,22 +93,36 @@ class Engine:
         self._obsolete: list[str] = []
         self._flushing: Job | None = None
         self._compacting: tuple[Job, tuple[Run, ...]] | None = None
+        # Beside what the tables refer to: what a file of values is large by now.
+        self._referenced = self._manifest.referenced_bytes()
 
     # -- opening -----------------------------------------------------------------------
 
     def _load(self) -> Manifest:
         manifest = load_manifest(self._env, self.directory)
         if manifest is None:
-            tables = [n for n in self._env.list(self.directory) if n.endswith(".sst")]
-            if tables:
+            if any(map(_FILE_NAME.fullmatch, self._env.list(self.directory))):
                 raise CorruptionError(
                     f"{self.directory}/{NAME}", 0, "missing, and tables are there"
                 )
             manifest = Manifest(1, 0, b"", ())
         return manifest
 
-    def _open_run(self, metas: tuple[TableMeta, ...]) -> Run:
-        return Run([Table(self._env, self.directory, meta) for meta in metas])
+    def _open_version(self, manifest: Manifest, current: Version) -> Version:
+        """What is open in `current` is not opened again."""
+        env, directory = self._env, self.directory
+        runs = {run.metas(): run for run in current.runs}
+        blobs = current.blobs
+        return Version(
+            [
+                runs.get(metas) or Run([Table(env, directory, m) for m in metas])
+                for metas in manifest.runs
+            ],
+            {
+                meta.file_id: blobs.get(meta.file_id) or Blob(env, directory, meta)
+                for meta in manifest.blobs
+            },
+        )
 
     def _clean(self) -> None:
         """Remove what a crash left: finished tables that nobody named, work files."""
@@ -107,14 +133,14 @@ class Engine:
             if _ID.fullmatch(name):
                 self._clean_work(f"{work}/{name}")
         env.make_directory(self._work)
-        known = {meta.name for meta in self._manifest.tables()}
+        known = {meta.name for meta in self._manifest.files()}
         for name in env.list(self.directory):
-            if _TABLE_NAME.fullmatch(name) and name not in known:
+            if _FILE_NAME.fullmatch(name) and name not in known:
                 env.remove(f"{self.directory}/{name}")
 
     def _clean_work(self, directory: str) -> None:
         for name in self._env.list(directory):
-            if _TABLE_NAME.fullmatch(name):
+            if _FILE_NAME.fullmatch(name):
                 self._env.remove(f"{directory}/{name}")
         if not self._env.list(directory):
             self._env.remove_directory(directory)
@@ -127,8 +153,8 @@ class Engine:
         self._flushing = self._compacting = None
         self._jobs.close()
         self._clean_work(self._work)
-        for table in self._version.tables():
-            table.close()
+        for file in self._version.files():
+            file.close()
         self._lock.release()
 
     # -- writing -----------------------------------------------------------------------
@@ -155,7 +181,7 @@ class Engine:
 
         `index` is the place in the owner's journal and only grows; `meta` is what the
         owner wants to find again with it. Raises `ValueError` for a key that is empty
-        or over 8 KiB or a value over 16 KiB, `WriteStalled` when flushes have fallen
+        or over 8 KiB or a value over 64 MiB, `WriteStalled` when flushes have fallen
         too far behind; then nothing was applied.
         """
         assert index > self.last_index, "effects are applied in order"
@@ -166,7 +192,7 @@ class Engine:
         if records:
             if not min(records) or max(map(len, records)) > KEY_BYTES_MAX:
                 raise ValueError("a key is empty or too long")
-            if max(map(len, records.values())) > RECORD_BYTES_MAX:
+            if max(map(len, records.values())) > VALUE_BYTES_MAX:
                 raise ValueError("a value is too long")
         if self._memtable.size_bytes >= self.options.memtable_bytes:
             if len(self._frozen) >= self.options.memtables_max:
@@ -197,7 +223,9 @@ class Engine:
                 record = self._version.get(key)
                 if record is None:
                     return None
-        return record[1:] if record != TOMBSTONE else None
+        if record[0] == _VALUE:
+            return record[1:]
+        return None if record == TOMBSTONE else resolve(self._version.blobs, record)
 
     def view(self) -> View:
         """Everything as it is now, for as long as it is held."""
@@ -269,13 +297,13 @@ class Engine:
         try:
             done = next(job)
         except StopIteration as end:
-            metas: list[TableMeta] = end.value
-            self.flushed_bytes += _size_of(metas)
+            made: Made = end.value
+            self.flushed_bytes += made.size_bytes
             flushed = self._frozen[0]
-            runs = list(self._manifest.runs)
-            if metas:
-                runs.insert(0, tuple(metas))
-            self._edit(runs, flushed.last_index, flushed.meta)
+            runs = self._manifest.runs
+            if made.tables:
+                runs = (made.tables, *runs)
+            self._edit(runs, made.blobs, flushed.last_index, flushed.meta)
             self._flushed.append(self._frozen.pop(0))
             self._flushing = None
             self._remove_obsolete()
@@ -293,48 +321,76 @@ class Engine:
             self._compact_runs(self._version.runs[picked.start : picked.stop])
 
     def _compact_runs(self, runs: tuple[Run, ...]) -> None:
-        oldest = runs[-1] is self._version.runs[-1]
-        self._compacting = (self._jobs.merge(runs, oldest=oldest), runs)
+        version = self._version
+        source = Version(runs, version.blobs)
+        job = self._jobs.merge(
+            source, self._sparse(), oldest=runs[-1] is version.runs[-1]
+        )
+        self._compacting = (job, runs)
+
+    def _sparse(self) -> list[bytes]:
+        """Files of values of which less than half is referred to any more."""
+        live = self._referenced
+        return [
+            blob.file_id
+            for blob in self._manifest.blobs
+            if 2 * live[blob.file_id] < blob.size_bytes
+        ]
 
     def _step_compaction(self, job: Job, merged: tuple[Run, ...]) -> int:
         try:
             done = next(job)
         except StopIteration as end:
-            metas: list[TableMeta] = end.value
-            self.compacted_bytes += _size_of(metas)
+            made: Made = end.value
+            self.compacted_bytes += made.size_bytes
             runs: list[tuple[TableMeta, ...]] = []
             for run in self._version.runs:
-                if run is merged[0] and metas:
-                    runs.append(tuple(metas))
+                if run is merged[0] and made.tables:
+                    runs.append(made.tables)
                 if run not in merged:
                     runs.append(run.metas())
-            self._edit(runs, self._manifest.applied_index, self._manifest.meta)
+            manifest = self._manifest
+            self._edit(tuple(runs), made.blobs, manifest.applied_index, manifest.meta)
             self._compacting = None
             self._remove_obsolete()
             return 1
         return done
 
     def _edit(
-        self, runs: list[tuple[TableMeta, ...]], applied_index: int, meta: bytes
+        self,
+        runs: tuple[tuple[TableMeta, ...], ...],
+        made: tuple[BlobMeta, ...],
+        applied_index: int,
+        meta: bytes,
     ) -> None:
-        """Make another version durable, then the current one."""
+        """Make another version of these runs; values that nobody refers to go."""
+        edition = self._manifest.edition + 1
+        manifest = Manifest(edition, applied_index, meta, runs)
+        live = manifest.referenced_bytes()
+        blobs = [blob for blob in (*self._manifest.blobs, *made) if live[blob.file_id]]
+        self._adopt(msgspec.structs.replace(manifest, blobs=tuple(blobs)))
+        self._obsolete += [
+            f"{self._work}/{blob.name}" for blob in made if not live[blob.file_id]
+        ]
+
+    def _adopt(self, manifest: Manifest) -> None:
+        """Name the new files, make the manifest durable, then current."""
         env, directory = self._env, self.directory
-        old = {table.meta.file_id: table for table in self._version.tables()}
-        kept = {run.metas(): run for run in self._version.runs}
-        new_files = [m for run in runs for m in run if m.file_id not in old]
-        for table in new_files:
-            env.rename(f"{self._work}/{table.name}", f"{directory}/{table.name}")
+        known = {file.name for file in self._manifest.files()}
+        new_files = [f for f in manifest.files() if f.name not in known]
+        for file in new_files:
+            env.rename(f"{self._work}/{file.name}", f"{directory}/{file.name}")
         if new_files:
             env.sync_directory(directory)
-        version = Version([kept.get(run) or self._open_run(run) for run in runs])
-        manifest = Manifest(
-            self._manifest.edition + 1, applied_index, meta, tuple(runs)
-        )
+        version = self._open_version(manifest, self._version)
         save_manifest(env, directory, manifest)
         version.touched = self._version.touched
+        self._obsolete += [
+            f"{directory}/{name}"
+            for name in sorted(known.difference(f.name for f in manifest.files()))
+        ]
         self._manifest, self._version = manifest, version
-        known = {table.file_id for table in manifest.tables()}
-        self._obsolete += [t.path for f, t in old.items() if f not in known]
+        self._referenced = manifest.referenced_bytes()
 
     def _remove_obsolete(self) -> None:
         """Files that no durable manifest names. Views may still read their bytes."""
@@ -378,19 +434,19 @@ class Engine:
         if env.exists(directory):
             raise FileExistsError(f"{directory} is there already")
         env.make_directory(directory)
-        for table in self._version.tables():
-            env.link(table.path, f"{directory}/{table.meta.name}")
+        for file in self._version.files():
+            env.link(file.path, f"{directory}/{file.meta.name}")
         save_manifest(env, directory, self._manifest)
         env.sync_directory(parent_of(directory))
         return self._manifest
 
     def verify(self) -> Iterator[int]:
-        """Check every byte of every table, slice by slice; yields the bytes of each.
+        """Check every byte of every file, slice by slice; yields the bytes of each.
 
         Raises `CorruptionError` with path, offset and reason.
         """
-        for table in self._version.tables():
-            yield from table.verify()
+        for file in self._version.files():
+            yield from file.verify()
 
     def levels(self) -> list[tuple[TableMeta, ...]]:
         """The tables of each run, newest run first."""
@@ -406,7 +462,3 @@ class Engine:
         """Is there anything that `work` would do?"""
         busy = self._frozen or self._compacting is not None
         return bool(busy) or self._picked() is not None
-
-
-def _size_of(metas: list[TableMeta]) -> int:
-    return sum(table.size_bytes for table in metas)

@@ -6,18 +6,19 @@ directory alone and edit nothing: a job that is dropped leaves files that the ne
 opening removes.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator
 from typing import Protocol, TypeAlias
 
 from ..env import Env
-from .manifest import TableMeta
+from .blob import BlobWriter, rewrite, separate
+from .manifest import Made, TableMeta
 from .memtable import Memtable
 from .merge import Chunk, merge, without_tombstones
 from .options import EngineOptions
 from .table_writer import TableWriter
-from .version import Run
+from .version import Version
 
-Job: TypeAlias = Generator[int, None, list[TableMeta]]
+Job: TypeAlias = Generator[int, None, Made]
 
 
 class Jobs(Protocol):
@@ -27,8 +28,11 @@ class Jobs(Protocol):
         """Make tables of a memtable that nobody writes to any more."""
         ...
 
-    def merge(self, runs: Sequence[Run], *, oldest: bool) -> Job:
-        """Make one run of `runs`, newest first; `oldest`: deletions may go."""
+    def merge(self, source: Version, sparse: Collection[bytes], *, oldest: bool) -> Job:
+        """Make one run of the runs of `source`.
+
+        Values in the files `sparse` are written again; `oldest`: deletions may go.
+        """
         ...
 
     def wait(self) -> None:
@@ -46,13 +50,16 @@ def write_tables(
     ids: Callable[[], bytes],
     options: EngineOptions,
     chunks: Iterator[Chunk],
+    blobs: BlobWriter,
 ) -> Job:
     """Write `chunks` into as many tables as they need; returns them in order.
 
-    Each is complete and synced, and has no name outside of `work` yet.
+    Each is complete and synced, and has no name outside of `work` yet. `blobs` is where
+    values went while the chunks were made.
     """
     done: list[TableMeta] = []
     writer: TableWriter | None = None
+    values = 0
     try:
         for keys, records in chunks:
             if writer is None:
@@ -61,20 +68,21 @@ def write_tables(
                 writer = TableWriter(env, path, file_id, options)
             before = writer.size_bytes
             writer.add(keys, records)
+            # Never 0: that would say that somebody else is at it.
+            step = max(1, writer.size_bytes - before + blobs.size_bytes - values)
+            values = blobs.size_bytes
             if writer.size_bytes >= options.table_bytes:
                 done.append(writer.finish())
                 writer = None
-                yield options.block_bytes
-            else:
-                # Never 0: that would say that somebody else is at it.
-                yield max(1, writer.size_bytes - before)
+            yield step
         if writer is not None:
             done.append(writer.finish())
             writer = None
+        return Made(tuple(done), blobs.finish())
     finally:
+        blobs.abandon()
         if writer is not None:
             writer.abandon()
-    return done
 
 
 class InlineJobs:
@@ -85,15 +93,24 @@ class InlineJobs:
     ) -> None:
         self._parts = (env, work, ids, options)
 
-    def flush(self, memtable: Memtable) -> Job:
-        chunks = merge(memtable.sources(None, b"", None, reverse=False))
-        return write_tables(*self._parts, chunks)
+    def _blobs(self) -> BlobWriter:
+        env, work, ids, _ = self._parts
+        return BlobWriter(env, work, ids)
 
-    def merge(self, runs: Sequence[Run], *, oldest: bool) -> Job:
-        chunks = merge([run.chunks(b"", None, reverse=False) for run in runs])
+    def flush(self, memtable: Memtable) -> Job:
+        blobs = self._blobs()
+        chunks = merge(memtable.sources(None, b"", None, reverse=False))
+        chunks = separate(chunks, self._parts[3].blob_bytes, blobs)
+        return write_tables(*self._parts, chunks, blobs)
+
+    def merge(self, source: Version, sparse: Collection[bytes], *, oldest: bool) -> Job:
+        blobs = self._blobs()
+        chunks = merge(source.sources(b"", None, reverse=False))
         if oldest:
             chunks = without_tombstones(chunks)
-        return write_tables(*self._parts, chunks)
+        if sparse:
+            chunks = rewrite(chunks, source.blobs, sparse, blobs)
+        return write_tables(*self._parts, chunks, blobs)
 
     def wait(self) -> None:
         """Nothing here ever waits."""

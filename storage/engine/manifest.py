@@ -6,6 +6,7 @@ both. Tables are described by their parent, this: size and the footer's checksum
 """
 
 import struct
+from collections import Counter
 from typing import Final
 from zlib import crc32
 
@@ -30,10 +31,34 @@ class TableMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tombstones: int
     first: bytes
     last: bytes
+    # (file, bytes that this table refers to) of each file of values
+    blobs: tuple[tuple[bytes, int], ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.file_id.hex()}.sst"
+
+
+class BlobMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of values as its parent knows it."""
+
+    file_id: bytes
+    size_bytes: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.file_id.hex()}.blob"
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What a job has written, complete and synced, and not named by anybody yet."""
+
+    tables: tuple[TableMeta, ...]
+    blobs: tuple[BlobMeta, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in (*self.tables, *self.blobs))
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,9 +72,22 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     applied_index: int
     meta: bytes
     runs: tuple[tuple[TableMeta, ...], ...]
+    blobs: tuple[BlobMeta, ...] = ()
 
     def tables(self) -> list[TableMeta]:
         return [table for run in self.runs for table in run]
+
+    def files(self) -> list[TableMeta | BlobMeta]:
+        """All that the store is, beside this manifest."""
+        return [*self.tables(), *self.blobs]
+
+    def referenced_bytes(self) -> Counter[bytes]:
+        """Of each file of values, how much of it some table refers to."""
+        total: Counter[bytes] = Counter()
+        for table in self.tables():
+            for file_id, size in table.blobs:
+                total[file_id] += size
+        return total
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -12,6 +12,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     `table_bytes`: what one file of a run aims at.
     `tier_ratio`: so many runs of one tier are merged into one.
     `filter_bits`: of the filter, for each key.
+    `blob_bytes`: values of this size and more go into files of values; 16 KiB at most.
     """
 
     memtable_bytes: int = 16 << 20
@@ -20,3 +21,4 @@ class EngineOptions(msgspec.Struct, frozen=True):
     table_bytes: int = 64 << 20
     tier_ratio: int = 4
     filter_bits: int = 16
+    blob_bytes: int = 16 << 10

@@ -6,6 +6,7 @@ Law: nothing is written twice and nothing is read. The file is complete and sync
 
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from zlib import crc32
@@ -13,10 +14,12 @@ from zlib import crc32
 import msgspec
 
 from ..env import Env
+from .blob import referenced
 from .filter import build_filter
 from .manifest import TableMeta
 from .options import EngineOptions
 from .table_format import (
+    BLOB,
     BLOCK_BYTES_MAX,
     CRC_BYTES,
     ENTRY_BYTES,
@@ -34,6 +37,7 @@ from .table_format import (
 )
 
 _WRITE_BYTES = 1 << 20
+_BLOB = BLOB[0]
 # Two offsets and a number, beside the bytes of an entry.
 _ENTRY_BYTES = ENTRY_BYTES + 2
 
@@ -62,12 +66,16 @@ class TableWriter:
         self._key_crcs = array("I")
         self._tombstones = self._key_bytes = self._record_bytes = 0
         self._last = b""
+        self._blobs: Counter[bytes] = Counter()
 
     def add(self, keys: Sequence[bytes], records: Sequence[bytes]) -> None:
         """Append entries; all keys are above those that came before."""
         self._last = keys[-1]
         self._key_crcs.extend(map(crc32, keys))
         self._tombstones += records.count(TOMBSTONE)
+        for record in [r for r in records if r[0] == _BLOB]:
+            file_id, size = referenced(record)
+            self._blobs[file_id] += size
         self._key_bytes += sum(map(len, keys))
         self._record_bytes += sum(map(len, records))
         if self._keys:
@@ -159,6 +167,7 @@ class TableWriter:
             tombstones=self._tombstones,
             first=first,
             last=self._last,
+            blobs=tuple(sorted(self._blobs.items())),
         )
 
     def abandon(self) -> None:

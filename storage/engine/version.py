@@ -5,13 +5,17 @@ and do not overlap, so each run has one table at most for a key.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
+from .blob import Blob, resolve
 from .filter import GOLDEN, MASK64, TWO_BITS
 from .manifest import TableMeta
 from .merge import Chunk
 from .table import Table
+from .table_format import VALUE
+
+_VALUE = VALUE[0]
 
 
 class Run:
@@ -41,10 +45,11 @@ class Run:
 class Version:
     """`touched` counts the blocks that gets have read, for measurement."""
 
-    __slots__ = ("runs", "touched")
+    __slots__ = ("blobs", "runs", "touched")
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Run], blobs: Mapping[bytes, Blob]) -> None:
         self.runs = tuple(runs)
+        self.blobs = blobs
         self.touched = 0
 
     def get(self, key: bytes) -> bytes | None:
@@ -68,5 +73,18 @@ class Version:
     ) -> list[Iterator[Chunk]]:
         return [run.chunks(start, end, reverse) for run in self.runs]
 
+    def values(self, records: Sequence[bytes]) -> list[bytes]:
+        """What records stand for; none of them is a deletion."""
+        if not self.blobs:
+            return [record[1:] for record in records]
+        blobs = self.blobs
+        return [
+            record[1:] if record[0] == _VALUE else resolve(blobs, record)
+            for record in records
+        ]
+
     def tables(self) -> list[Table]:
         return [table for run in self.runs for table in run.tables]
+
+    def files(self) -> list[Table | Blob]:
+        return [*self.tables(), *self.blobs.values()]

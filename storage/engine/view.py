@@ -39,7 +39,9 @@ class View:
                 break
         else:
             record = self._version.get(key)
-        return record[1:] if record not in (None, TOMBSTONE) else None
+        if record is None or record == TOMBSTONE:
+            return None
+        return self._version.values([record])[0]
 
     def chunks(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
@@ -54,7 +56,7 @@ class View:
             sources += memtable.sources(epoch, start, end, reverse)
         sources += self._version.sources(start, end, reverse)
         for keys, records in without_tombstones(merge(sources, reverse)):
-            yield keys, [record[1:] for record in records]
+            yield keys, self._version.values(records)
 
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False

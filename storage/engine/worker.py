@@ -8,9 +8,11 @@ never blocks but in `wait`.
 
     to the process    [0, job, keys, records]               a slice of a memtable
                       [1, job]                              that was all: flush it
-                      [2, job, directory, runs, oldest]     merge these
+                      [2, job, directory, runs, blobs, oldest]
+                                                            merge these runs; values in
+                                                            these files are rewritten
                       [3, job]                              nobody wants it any more
-    from it           [0, job, tables]
+    from it           [0, job, [tables, blobs]]
                       [1, job, kind, arguments]             it failed
 """
 
@@ -19,24 +21,27 @@ import select
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from ..env import RealEnv, parent_of
 from ..errors import CorruptionError, WorkerFailed
+from .blob import Blob
 from .jobs import InlineJobs, Job
-from .manifest import TableMeta
+from .manifest import BlobMeta, Made, TableMeta
 from .memtable import Memtable
+from .merge import Chunk
 from .options import EngineOptions
 from .table import Table
-from .version import Run
+from .version import Run, Version
 
 _LENGTH: Final = struct.Struct("<I")
 _SLICE_KEYS: Final = 500
+# A slice ends with the entry that reaches this size.
+_ENTRIES_BYTES: Final = 256 << 10
 _SLICE_BYTES: Final = 256 << 10
 _READ_BYTES: Final = 1 << 18
 _NICE: Final = 10
@@ -175,10 +180,7 @@ class Worker:
 
     def _hand_over(self, job: int, memtable: Memtable) -> Generator[int]:
         """In slices, no faster than the process takes them."""
-        entries = iter(memtable.data.items())
-        while some := list(islice(entries, _SLICE_KEYS)):
-            keys = [key for key, _ in some]
-            records = [record for _, record in some]
+        for keys, records in _slices(memtable):
             self._send((_ENTRIES, job, keys, records))
             yield sum(map(len, keys)) + sum(map(len, records))
             while len(self._out) > _SLICE_BYTES:
@@ -187,11 +189,12 @@ class Worker:
                     yield 0
         self._send((_FLUSH, job))
 
-    def merge(self, runs: Sequence[Run], *, oldest: bool) -> Job:
-        directory = parent_of(runs[0].tables[0].path)
-        metas = [run.metas() for run in runs]
+    def merge(self, source: Version, sparse: Collection[bytes], *, oldest: bool) -> Job:
+        directory = parent_of(source.runs[0].tables[0].path)
+        runs = [run.metas() for run in source.runs]
+        blobs = [source.blobs[file_id].meta for file_id in sparse]
         with self._new_job() as job:
-            self._send((_MERGE, job, directory, metas, oldest))
+            self._send((_MERGE, job, directory, runs, blobs, oldest))
             return (yield from self._result(job))
 
     def _result(self, job: int) -> Job:
@@ -202,7 +205,7 @@ class Worker:
         kind, *rest = self._answers.pop(job)
         if kind == _FAILED:
             _raise(*rest)
-        return msgspec.convert(rest[0], list[TableMeta])
+        return msgspec.convert(rest[0], Made)
 
     def wait(self) -> None:
         if self._process is not None:
@@ -222,6 +225,22 @@ def _raise(kind: str, arguments: list[Any]) -> None:
             raise OSError(code, os.strerror(code), path)
         case _:
             raise WorkerFailed(f"{kind}: {arguments}")
+
+
+def _slices(memtable: Memtable) -> Iterator[Chunk]:
+    """Its entries, so many at a time that handing one slice over holds nobody up."""
+    keys: list[bytes] = []
+    records: list[bytes] = []
+    size = 0
+    for key, record in memtable.data.items():
+        keys.append(key)
+        records.append(record)
+        size += len(record)
+        if len(keys) >= _SLICE_KEYS or size >= _ENTRIES_BYTES:
+            yield keys, records
+            keys, records, size = [], [], 0
+    if keys:
+        yield keys, records
 
 
 # -- the process -----------------------------------------------------------------------
@@ -250,12 +269,19 @@ class _Process:
             memtable = self._memtables.pop(job, Memtable())
             self._flushes[job] = self._jobs.flush(memtable)
         elif kind == _MERGE:
-            directory, metas, oldest = rest
-            runs = [
-                Run([Table(self._env, directory, meta) for meta in run])
-                for run in msgspec.convert(metas, list[list[TableMeta]])
-            ]
-            self._merges[job] = self._jobs.merge(runs, oldest=oldest)
+            directory, runs, blobs, oldest = rest
+            files = {
+                meta.file_id: Blob(self._env, directory, meta)
+                for meta in msgspec.convert(blobs, list[BlobMeta])
+            }
+            source = Version(
+                [
+                    Run([Table(self._env, directory, meta) for meta in run])
+                    for run in msgspec.convert(runs, list[list[TableMeta]])
+                ],
+                files,
+            )
+            self._merges[job] = self._jobs.merge(source, files, oldest=oldest)
         else:
             self._memtables.pop(job, None)
             for jobs in (self._flushes, self._merges):
@@ -296,8 +322,11 @@ def main() -> None:
 
     def answer(value: object) -> None:
         data = memoryview(_frame(value))
-        while data:
-            data = data[os.write(target, data) :]
+        try:
+            while data:
+                data = data[os.write(target, data) :]
+        except BrokenPipeError:
+            raise SystemExit from None  # the owner is gone, and with it the work
 
     process, frames = _Process(work, options, answer), _Frames()
     busy = False

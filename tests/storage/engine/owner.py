@@ -12,7 +12,9 @@ from quorate.storage.engine import Engine, EngineOptions, Worker
 from quorate.storage.env import RealEnv
 from quorate.storage.errors import WriteStalled
 
-OPTIONS = EngineOptions(memtable_bytes=60_000, table_bytes=50_000, tier_ratio=2)
+OPTIONS = EngineOptions(
+    memtable_bytes=60_000, table_bytes=50_000, tier_ratio=2, blob_bytes=2000
+)
 KEYS = 400
 
 
@@ -21,7 +23,9 @@ def effects(index: int) -> dict[bytes, bytes | None]:
     dice = Random(index)
     keys = [b"key-%04d" % dice.randrange(KEYS) for _ in range(20)]
     return {
-        key: None if dice.random() < 0.2 else b"%d-" % index + bytes(100)
+        key: None
+        if dice.random() < 0.2
+        else b"%d-" % index + bytes(dice.choice([100] * 19 + [2500]))
         for key in keys
     }
 

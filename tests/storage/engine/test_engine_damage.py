@@ -9,10 +9,12 @@ from .engine_kit import DIRECTORY, SMALL, Names, Twin, same
 
 
 def _store() -> Twin:
-    """One compacted run of three tables of several blocks."""
+    """One compacted run of three tables of several blocks, and a file of values."""
     twin = Twin()
     for number in range(24):
         twin.write({b"key%03d" % number: b"value %d " % number * 6})
+    twin.engine.flush()
+    twin.write({b"key005": b"long" * 60, b"key900": b"longer" * 50})
     twin.engine.compact()
     twin.engine.close()
     assert len(twin.engine.levels()[0]) > 1
@@ -24,7 +26,7 @@ def _open(env: MemoryEnv) -> Engine:
 
 
 def _files(env: MemoryEnv) -> list[str]:
-    return [n for n in env.list(DIRECTORY) if n.endswith(".sst") or n == "MANIFEST"]
+    return [n for n in env.list(DIRECTORY) if n not in ("LOCK", "work")]
 
 
 def test_a_flipped_bit_in_any_byte_gives_no_wrong_answer() -> None:
@@ -94,7 +96,7 @@ def test_a_file_that_is_cut_or_gone_is_told() -> None:
 def test_a_block_of_another_place_is_told() -> None:
     """Two blocks of one file change places; both have right checksums of their own."""
     twin = _store()
-    name = next(n for n in _files(twin.env) if n != "MANIFEST")
+    name = next(n for n in _files(twin.env) if n.endswith(".sst"))
     path = f"{DIRECTORY}/{name}"
     data = twin.env.peek(DIRECTORY)[name]
     block = data.index((1).to_bytes(4, "little"), 8) - 8
@@ -124,6 +126,23 @@ def test_a_table_of_an_older_life_is_told() -> None:
         new.open()
 
 
+def test_a_value_of_another_place_is_told() -> None:
+    """Two values of one length change places; each has its own right checksum."""
+    twin = Twin()
+    twin.write({b"a": b"1" * 250, b"b": b"2" * 250})
+    twin.engine.flush()
+    (name,) = [n for n in twin.env.list(DIRECTORY) if n.endswith(".blob")]
+    data = twin.env.peek(DIRECTORY)[name]
+    head, size = 32, 258
+    file = twin.env.open(f"{DIRECTORY}/{name}")
+    file.write_at(head, data[head + size :] + data[head : head + size])
+    file.close()
+    with pytest.raises(CorruptionError, match="wrong checksum"):
+        twin.engine.get(b"a")
+    with pytest.raises(CorruptionError, match="wrong checksum"):
+        list(twin.engine.scan())
+
+
 def test_a_checkpoint_is_the_store_and_shares_no_fate_with_it() -> None:
     twin = _store()
     twin.engine = twin.open()
@@ -131,8 +150,11 @@ def test_a_checkpoint_is_the_store_and_shares_no_fate_with_it() -> None:
     held = dict(twin.model)
     for number in range(24):
         twin.write({b"key%03d" % number: None})
+    twin.engine.flush()
+    twin.write({b"key900": None})
     twin.engine.compact()
+    assert not [n for n in twin.env.list(DIRECTORY) if n.endswith(".blob")]
     copy = Engine(twin.env, "/copy", twin.names, SMALL)
     same(copy.view(), held)
-    assert copy.applied_index == 24
+    assert copy.applied_index == 25
     same(twin.engine.view(), {})

@@ -7,9 +7,12 @@ from zlib import crc32
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quorate.storage.engine.blob import Blob, BlobWriter, resolve
 from quorate.storage.engine.filter import GOLDEN, MASK64, TWO_BITS, build_filter
 from quorate.storage.engine.manifest import (
+    BlobMeta,
     Manifest,
+    TableMeta,
     decode_manifest,
     encode_manifest,
 )
@@ -122,6 +125,10 @@ def _golden_table() -> tuple[MemoryEnv, TableWriter]:
     writer = TableWriter(env, "/table", bytes(range(16)), options)
     writer.add([b"a", b"b"], [VALUE + b"one", TOMBSTONE])
     writer.add([b"key%d" % n for n in range(6)], [VALUE + b"v" * 20] * 6)
+    values = BlobWriter(env, "", lambda: bytes(range(16, 32)))
+    writer.add([b"large1", b"large2"], [values.put(b"w" * 99), values.put(b"x" * 98)])
+    (blob,) = values.finish()
+    assert blob.size_bytes == len(env.peek("/")[blob.name])
     return env, writer
 
 
@@ -131,15 +138,29 @@ def test_a_table_has_the_bytes_that_the_document_promises() -> None:
     meta = writer.finish()
     data = env.peek("/")["table"]
     assert data == (GOLDEN_FILES / "table-1.sst").read_bytes()
+    blob = BlobMeta(bytes(range(16, 32)), 32 + 107 + 106)
+    assert meta.blobs == ((blob.file_id, 107 + 106),)
+    values = env.peek("/")[blob.name]
+    assert values == (GOLDEN_FILES / "values-1.blob").read_bytes()
+    reference = table_record(env, meta, b"large2")
+    assert resolve({blob.file_id: Blob(env, "", blob)}, reference) == b"x" * 98
+
+
+def table_record(env: MemoryEnv, meta: TableMeta, key: bytes) -> bytes:
+    """What a table of these bytes has at `key`."""
     env.rename("/table", f"/{meta.name}")
     table = Table(env, "", meta)
     assert table.get(b"a") == VALUE + b"one"
     assert sum(table.verify()) > 0
+    record = table.get(key)
+    assert record is not None
+    return record
 
 
 def test_a_manifest_has_the_bytes_that_the_document_promises() -> None:
     _, writer = _golden_table()
-    manifest = Manifest(3, 42, b"meta", ((writer.finish(),), ()))
+    blob = BlobMeta(bytes(range(16, 32)), 300)
+    manifest = Manifest(3, 42, b"meta", ((writer.finish(),), ()), (blob,))
     data = encode_manifest(manifest)
     assert data == (GOLDEN_FILES / "manifest-1").read_bytes()
     assert decode_manifest(data, "x") == manifest

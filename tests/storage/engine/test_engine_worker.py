@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 from quorate.storage.engine import Engine, EngineOptions, Worker
+from quorate.storage.engine.manifest import load_manifest
 from quorate.storage.env import RealEnv
 from quorate.storage.errors import CorruptionError, WorkerFailed
 
@@ -137,7 +138,9 @@ def test_an_owner_killed_at_any_time_leaves_nothing_behind(tmp_path: Path) -> No
         same(engine.view(), model)
         engine.close()
         _wait_until_gone(directory)
-        names = {meta.name for run in engine.levels() for meta in run}
+        manifest = load_manifest(RealEnv(), directory)
+        assert manifest is not None
+        names = {file.name for file in manifest.files()}
         found = {path.name for path in (tmp_path / "engine").iterdir()}
         assert found == names | {"MANIFEST", "LOCK", "work"}
     assert applied > 0

@@ -1,0 +1,163 @@
+"""Large values, in files of their own, so that no compaction writes them again.
+
+Law: a value is written once, at its flush; the record in the table is a reference that
+says file, place, length and checksum, so that a value which is damaged, stale or of
+another place is found out by whoever reads it. Only a file of which less than half is
+still referred to is written again, by the merges that come across its references.
+Sources: WiscKey (Lu and others 2016), RocksDB's integrated BlobDB.
+"""
+
+import struct
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
+from weakref import finalize
+from zlib import crc32
+
+from ..env import Env, File
+from ..errors import CorruptionError
+from .manifest import BlobMeta
+from .merge import Chunk
+from .table_format import BLOB, VALUE
+
+FORMAT: Final = 1
+_MAGIC: Final = b"QBLOBFL1"
+_HEAD: Final = struct.Struct("<8sII16s")  # magic, format, zero, id
+_ENTRY: Final = struct.Struct("<II")  # length, crc; then the value
+_REFERENCE: Final = struct.Struct("<B16sQII")  # kind, file, offset, length, crc
+_KIND: Final = BLOB[0]
+VALUE_BYTES_MAX: Final = 64 << 20
+
+
+def referenced(record: bytes) -> tuple[bytes, int]:
+    """(file, bytes there) of a reference."""
+    _, file_id, _, length, _ = _REFERENCE.unpack(record)
+    return file_id, _ENTRY.size + length
+
+
+class BlobWriter:
+    """Appends values to one file, made when the first one comes."""
+
+    def __init__(self, env: Env, work: str, ids: Callable[[], bytes]) -> None:
+        self.size_bytes = 0
+        self._env = env
+        self._work = work
+        self._ids = ids
+        self._id = b""
+        self._file: File | None = None
+
+    def put(self, value: bytes) -> bytes:
+        """Append a value; the record that refers to it."""
+        if self._file is None:
+            self._id = self._ids()
+            path = f"{self._work}/{self._id.hex()}.blob"
+            self._file = self._env.open(path, create=True, exclusive=True)
+            self._file.write_at(0, _HEAD.pack(_MAGIC, FORMAT, 0, self._id))
+            self.size_bytes = _HEAD.size
+        offset, length, crc = self.size_bytes, len(value), crc32(value)
+        self._file.write_at(offset, _ENTRY.pack(length, crc) + value)
+        self.size_bytes += _ENTRY.size + length
+        return _REFERENCE.pack(_KIND, self._id, offset, length, crc)
+
+    def finish(self) -> tuple[BlobMeta, ...]:
+        """Sync and close; what was written, if anything was."""
+        if self._file is None:
+            return ()
+        self._file.sync()
+        self._file.close()
+        return (BlobMeta(self._id, self.size_bytes),)
+
+    def abandon(self) -> None:
+        """Close the file as it is; whoever made its name removes it."""
+        if self._file is not None:
+            self._file.close()
+
+
+class Blob:
+    """An open file of values. It may lose its name while this lives."""
+
+    __slots__ = ("__weakref__", "_file", "meta", "path")
+
+    def __init__(self, env: Env, directory: str, meta: BlobMeta) -> None:
+        """Raises `CorruptionError` when the file is not what the manifest says."""
+        self.meta = meta
+        self.path = f"{directory}/{meta.name}"
+        try:
+            self._file: File = env.open(self.path, read_only=True)
+        except FileNotFoundError:
+            raise CorruptionError(self.path, 0, "a file of values is missing") from None
+        # Views may be the last to hold it.
+        finalize(self, self._file.close)
+        self._check_head()
+
+    def _check_head(self) -> None:
+        size = self._file.size()
+        if size != self.meta.size_bytes:
+            reason = f"the size is {size}, not {self.meta.size_bytes}"
+            raise CorruptionError(self.path, size, reason)
+        expected = _HEAD.pack(_MAGIC, FORMAT, 0, self.meta.file_id)
+        if self._file.read_at(0, _HEAD.size) != expected:
+            raise CorruptionError(self.path, 0, "the head is of another file")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def value(self, offset: int, length: int, crc: int) -> bytes:
+        """The value of a reference. Raises `CorruptionError`."""
+        data = self._file.read_at(offset, _ENTRY.size + length)
+        value = data[_ENTRY.size :]
+        if data[: _ENTRY.size] != _ENTRY.pack(length, crc) or crc32(value) != crc:
+            raise CorruptionError(self.path, offset, "a value has a wrong checksum")
+        return value
+
+    def verify(self) -> Iterator[int]:
+        """Check every byte, value by value; yields the bytes of each step."""
+        self._check_head()
+        offset, size = _HEAD.size, self.meta.size_bytes
+        while offset < size:
+            head = self._file.read_at(offset, _ENTRY.size)
+            if len(head) < _ENTRY.size:
+                raise CorruptionError(self.path, offset, "a value ends early")
+            length, crc = _ENTRY.unpack(head)
+            if length > VALUE_BYTES_MAX:
+                raise CorruptionError(self.path, offset, "a value is too long")
+            self.value(offset, length, crc)
+            offset += _ENTRY.size + length
+            yield _ENTRY.size + length
+
+
+def resolve(blobs: Mapping[bytes, Blob], record: bytes) -> bytes:
+    """The value that a record of kind BLOB stands for. Raises `CorruptionError`."""
+    _, file_id, offset, length, crc = _REFERENCE.unpack(record)
+    return blobs[file_id].value(offset, length, crc)
+
+
+def separate(
+    chunks: Iterator[Chunk], bytes_min: int, writer: BlobWriter
+) -> Iterator[Chunk]:
+    """For a flush: values of `bytes_min` and more become references."""
+    for keys, records in chunks:
+        if max(map(len, records)) > bytes_min:
+            records = [
+                writer.put(r[1:]) if len(r) > bytes_min and r[:1] == VALUE else r
+                for r in records
+            ]
+        yield keys, records
+
+
+def rewrite(
+    chunks: Iterator[Chunk],
+    blobs: Mapping[bytes, Blob],
+    sparse: Collection[bytes],
+    writer: BlobWriter,
+) -> Iterator[Chunk]:
+    """For a merge: what lies in the files `sparse` is written again."""
+    for keys, records in chunks:
+        yield (
+            keys,
+            [
+                writer.put(resolve(blobs, r))
+                if r[0] == _KIND and referenced(r)[0] in sparse
+                else r
+                for r in records
+            ],
+        )
