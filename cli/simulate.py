@@ -173,7 +173,8 @@ def _show_coverage(coverage: "Coverage") -> None:
         f" {coverage.simulated_us / 3.6e9:.2f} simulated hours,"
         f" {coverage.acknowledged} operations acknowledged of {coverage.operations},"
         f" {faults} faults, {sum(coverage.failpoints.values())} failpoints,"
-        f" {coverage.checkpoints} checkpoints, {coverage.snapshots} snapshots,"
+        f" {coverage.flushes} flushes,"
+        f" {coverage.compactions} compactions, {coverage.snapshots} snapshots,"
         f" {coverage.broken} broken disks, {coverage.events} events"
     )
     if coverage.halted:

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import Final
 
 from ..raft import RoleChanged
-from ..storage.errors import NoSpace
+from ..storage.errors import NoSpace, StorageError, WorkerFailed, is_no_space
 from ..storage.journal import Batch
 from ..wire import OK
 from .journal_thread import JournalThread
-from .replica import CheckpointJob, Effects, PeerMessage, Replica
+from .replica import Effects, PeerMessage, Replica
 from .stable import Stable
 
 TICK_S: Final = 0.01
@@ -25,6 +25,8 @@ TICKS_AT_ONCE_MAX: Final = 3
 NO_SPACE_RETRY_S: Final = 0.2
 LAG_WARNING_S: Final = 0.05
 SPACE_CHECK_TICKS: Final = 50
+# Of flushing and compacting in one tick; most of it is the worker process's.
+WORK_BYTES: Final = 512 << 10
 # Linux's monotonic clock stands still while the machine is suspended; one that slept
 # must not take what it knew before for fresh (I-42's trap, for bounded reads).
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -36,7 +38,7 @@ class ReplicaLoop:
     """Drives one replica; made and used inside a running event loop.
 
     `send` takes a turn's messages and returns the members that were not reached;
-    `checkpoint` starts a checkpoint job; `fail` is told the error that ends the node.
+    `fail` is told the error that ends the node.
     """
 
     def __init__(
@@ -44,14 +46,12 @@ class ReplicaLoop:
         replica: Replica,
         stable: Stable,
         send: Callable[[list[PeerMessage]], list[int]],
-        checkpoint: Callable[[CheckpointJob], None],
         fail: Callable[[BaseException], None],
         reserve_bytes: int,
     ) -> None:
         self.replica = replica
         self.stable = stable
         self.send = send
-        self.checkpoint = checkpoint
         self.fail = fail
         self.reserve_bytes = reserve_bytes
         self.loop = asyncio.get_running_loop()
@@ -60,6 +60,9 @@ class ReplicaLoop:
         self.persisting = False
         self.stopped = False
         self.full = False
+        # The engine's own lack of space, and when it tries again.
+        self.work_full = False
+        self.work_at_s = 0.0
         self.preparing = False
         self.ticked_s = 0.0
         self.ticker: asyncio.TimerHandle | None = None
@@ -109,6 +112,7 @@ class ReplicaLoop:
             if self.ticks % SPACE_CHECK_TICKS == 0:
                 self._check_space()
         self.turn()
+        self._work()
         delay = max(0.001, self.ticked_s + TICK_S - self.loop.time())
         self.ticker = self.loop.call_later(delay, self._tick)
 
@@ -119,7 +123,8 @@ class ReplicaLoop:
         except OSError as error:
             self.fail(error)
             return
-        self._set_no_space(self.free_bytes < self.reserve_bytes or self.full)
+        full = self.full or self.work_full
+        self._set_no_space(full or self.free_bytes < self.reserve_bytes)
         journal = self.stable.journal
         if journal is not None and not self.preparing and journal.wants_spare():
             self.preparing = True
@@ -155,7 +160,12 @@ class ReplicaLoop:
         if self.stopped:
             return
         self.advance()
-        effects = self.replica.turn(not self.persisting)
+        try:
+            effects = self.replica.turn(not self.persisting)
+        except (StorageError, OSError) as error:
+            # The engine's disk does not hold what was written: nothing is answered.
+            self.fail(error)
+            return
         for event in effects.events:
             self._log(event)
         self._send(effects.messages)
@@ -166,14 +176,33 @@ class ReplicaLoop:
         for reply in effects.replies:
             self.requests_failed += reply.status != OK
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
-        if effects.checkpoint is not None:
-            self.checkpoint(effects.checkpoint)
         if effects.again:
             self.plan_turn()
         if self.waiters:
             waiters, self.waiters = self.waiters, []
             for waiter in waiters:
                 waiter.set_result(None)
+
+    def _work(self) -> None:
+        """A slice of what the engine owes: flushes and compactions."""
+        store = self.replica.database.store
+        if self.stopped or not store.owed or self.loop.time() < self.work_at_s:
+            return
+        try:
+            store.work(WORK_BYTES)
+        except WorkerFailed as error:
+            logger.warning("%s; another one does its work again", error)
+        except (StorageError, OSError) as error:
+            if not is_no_space(error):
+                self.fail(error)
+                return
+            self.work_full = True
+            self._set_no_space(True)
+            self.work_at_s = self.loop.time() + NO_SPACE_RETRY_S
+        else:
+            self.work_full = False
+        if self.replica.has_work(not self.persisting):
+            self.plan_turn()
 
     async def turned(self) -> None:
         """Wait for the end of the next turn; there is one in each tick at least."""

@@ -16,8 +16,9 @@ from typing import Self
 
 from .. import __version__
 from ..raft import Configuration, InstallSnapshot, Options, Raft
+from ..storage.engine import Worker
 from ..storage.env import Env, RealEnv
-from ..storage.journal import JournalOptions
+from ..storage.errors import StorageError, is_no_space
 from ..wire import ErrorCode, Limits, RequestKind
 from .address import parse_address
 from .api.listener import Listener, start_listener
@@ -31,7 +32,6 @@ from .loop import ReplicaLoop
 from .peer_hello import HelloError, Introduction, Stream
 from .peers_file import read_pairs, write_pairs
 from .replica import (
-    CheckpointJob,
     ForwardRequest,
     PeerMessage,
     Replica,
@@ -39,8 +39,8 @@ from .replica import (
     Request,
 )
 from .replica.requests import refuse
-from .snapshots import SnapshotReceiver, is_no_space, send_snapshot, write_job
-from .stable import Stable
+from .snapshots import SnapshotReceiver, send_snapshot
+from .stable import Stable, StableOptions, announced
 from .statistics import Statistics
 from .tls import client_context, own_identity, server_context
 from .transport import Session, Transport
@@ -68,7 +68,6 @@ class Node:
         self.urls: dict[int, str] = {}
         self.refused_peers = 0
         self.snapshots_sent = 0
-        self.checkpoints = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.receiving = False
         self.polite: set[int] = set()
@@ -113,9 +112,17 @@ class Node:
         self.cluster_id = self.identity.cluster_id
         self.member_id = self.identity.member_id
         self.pairs = read_pairs(env, config.data_dir)
-        self.stable = Stable(env, config.data_dir, self.cluster_id, JournalOptions())
+        # A worker process has the real disk, and no other.
+        jobs = Worker if isinstance(env, RealEnv) else None
+        self.stable = Stable(
+            env, config.data_dir, self.cluster_id, StableOptions(jobs=jobs)
+        )
         salt = random.SystemRandom().getrandbits(64) or 1
-        opened = self.stable.open(_bootstrap(self.identity), salt)
+        opened = self.stable.open(
+            _bootstrap(self.identity),
+            salt,
+            lambda: random.SystemRandom().randbytes(16),
+        )
         options = Options(
             id=self.member_id,
             jitter=self.random.randrange,
@@ -145,7 +152,6 @@ class Node:
             self.replica,
             self.stable,
             self._send,
-            self._start_checkpoint,
             self._fail,
             config.limits.journal_reserve_bytes,
         )
@@ -203,7 +209,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if not failed:
-            await self._last_checkpoint()
+            await self._last_flush()
         await self.transport.close()
         self.executor.shutdown()
         self.stable.close()
@@ -229,16 +235,14 @@ class Node:
         except TimeoutError:
             logger.warning("the node ends with requests that were not answered")
 
-    async def _last_checkpoint(self) -> None:
+    async def _last_flush(self) -> None:
         """A clean stop leaves nothing to replay."""
-        job = self.replica.force_checkpoint()
-        if job is None:
-            return
+        store = self.replica.database.store
         try:
-            await write_job(self.stable, self.cluster_id, job, self.executor)
-        except OSError as error:
+            await asyncio.get_running_loop().run_in_executor(self.executor, store.flush)
+        except (StorageError, OSError) as error:
             # The journal has it all; only the next start takes a little longer.
-            logger.warning("the last checkpoint was not written: %s", error)
+            logger.warning("the last flush was not done: %s", error)
 
     def _fail(self, error: BaseException) -> None:
         """Something on the disk path failed: the node ends, whatever it was."""
@@ -377,45 +381,16 @@ class Node:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
-    def _start_checkpoint(self, job: CheckpointJob) -> None:
-        self._background(self._checkpoint(job))
-
-    async def _checkpoint(self, job: CheckpointJob) -> None:
-        try:
-            await write_job(self.stable, self.cluster_id, job, self.executor)
-        except OSError as error:
-            if not is_no_space(error):
-                raise
-            logger.error("no room for a checkpoint: %s", error)
-            self.replica.checkpoint_failed()
-            return
-        self.replica.checkpointed(job.mark)
-        self.checkpoints += 1
-        await self._prune()
-
-    async def _prune(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(
-            self.executor, self.stable.prune, self.replica.raft.snapshot.index
-        )
-
-    async def _discard(self, index: int) -> None:
-        """A checkpoint that was received for nothing goes, lest they pile up.
-
-        While an own one is written it stays: both may have the same name.
-        """
-        replica = self.replica
-        if replica.unneeded(index):
-            await asyncio.get_running_loop().run_in_executor(
-                self.executor, self.stable.discard, index
-            )
-
     async def _send_snapshot(self, message: InstallSnapshot) -> None:
         member = message.to
         ok = False
+        database = self.replica.database
         try:
             session = await self.transport.dial_snapshot(member)
             if session is not None:
-                ok = await send_snapshot(self.stable, session, message, self.executor)
+                message = announced(message, database)
+                pinned = database.store.pin()
+                ok = await send_snapshot(pinned, session, message, self.executor)
         finally:
             self.replica.snapshot_finished(member, ok)
         self.snapshots_sent += ok
@@ -435,9 +410,7 @@ class Node:
         self._background(self._receive_snapshot(member, session))
 
     async def _receive_snapshot(self, member: int, session: Session) -> None:
-        receiver = SnapshotReceiver(
-            self.stable, self.cluster_id, session, self.executor
-        )
+        receiver = SnapshotReceiver(self.replica.database, session, self.executor)
         try:
             found = await receiver.receive()
         except OSError as error:
@@ -447,15 +420,19 @@ class Node:
             found = None
         finally:
             self.receiving = False
-        if found is None or self.loop.stopped:
+        if found is None:
             session.close()
             return
-        message, database = found
+        message, incoming = found
+        if self.loop.stopped:
+            incoming.close()
+            session.close()
+            return
         self.loop.advance()
-        installed = self.replica.install(message, database)
+        installed = self.replica.install(message, incoming)
         receiver.answer(True)
         if not installed:
-            await self._discard(message.index)
+            incoming.close()
         logger.info(
             "snapshot at index %d from %016x: %s",
             message.index,
@@ -463,7 +440,6 @@ class Node:
             "installed" if installed else "was not needed",
         )
         self.loop.plan_turn()
-        await self._prune()
 
 
 def _bootstrap(identity: Identity) -> Configuration | None:

@@ -1,41 +1,33 @@
-"""Checkpoints on their way: to the disk, to a peer, from a peer.
+"""The state on its way to a peer, and from one.
 
-Law: a shell. Bytes move in pieces, so that the loop is held for about a millisecond at
-a time; files are written in a thread; nothing received counts before its hash was right
-and its name durable (I-51). A transfer has a connection of its own (I-53).
+Law: a shell. Files are read, written and checked in a thread, in pieces; nothing that
+was received counts before all of it was checked on this disk (I-51). A transfer has a
+connection of its own (I-53).
 
-    after the hello: length u32 | kind u8 | InstallSnapshot | size u64 | checkpoint
+    after the hello: length u32 | kind u8 | InstallSnapshot | size u64 | pieces
     the receiver's answer: 1 (it has it) or 0, one byte
+
+The pieces are those of storage/engine/transfer.
 """
 
 import asyncio
-import errno
 import logging
 import struct
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final
 
-from ..raft import InstallSnapshot, encode_configuration
-from ..storage.errors import NoSpace
-from .database import (
-    CheckpointReader,
-    DamagedCheckpoint,
-    Database,
-    header_of,
-    write_checkpoint,
-)
+from ..raft import InstallSnapshot
+from ..storage.engine import Incoming, Pinned
+from ..storage.errors import CorruptionError
+from .database import Database
 from .peer_wire import Encoder, PeerProtocolError, decode_message
-from .replica import CheckpointJob
-from .stable import CheckpointFile, Stable
+from .stable import check_snapshot
 from .transport import Session
 
-SLICE_S: Final = 0.001
 PIECE_BYTES: Final = 256 << 10
 SYNC_EVERY_BYTES: Final = 1 << 20
-# After each of these syncs the disk is the journal's for a while.
-SYNC_PAUSE_S: Final = 0.01
 WINDOW_BYTES: Final = 2 << 20
 TRANSFER_TIMEOUT_S: Final = 60.0
 SNAPSHOT_BYTES_MAX: Final = 1 << 40
@@ -49,51 +41,13 @@ class _Broken(Exception):
     """The transfer ended before its end; another one will be made."""
 
 
-async def write_job(
-    stable: Stable, cluster_id: int, job: CheckpointJob, executor: Executor
-) -> None:
-    """Write the job's view as the checkpoint of its index. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    configuration = encode_configuration(job.mark.configuration)
-    header = header_of(cluster_id, configuration, job.meta, job.count)
-    pieces = write_checkpoint(header, job.view)
-    file = await loop.run_in_executor(
-        executor, stable.begin_checkpoint, job.mark.index, "write"
-    )
-    try:
-        unsynced = 0
-        while gathered := _gather(pieces.__next__):
-            data = b"".join(gathered)
-            await loop.run_in_executor(executor, file.write, data)
-            unsynced += len(data)
-            if unsynced >= SYNC_EVERY_BYTES:
-                # A large sync at the end would hold up the journal's.
-                await loop.run_in_executor(executor, file.sync)
-                await asyncio.sleep(SYNC_PAUSE_S)
-                unsynced = 0
-        await loop.run_in_executor(executor, file.commit)
-    except BaseException:
-        file.abandon()
-        raise
-
-
-def _gather(following: Callable[[], bytes]) -> list[bytes]:
-    """As many pieces as fit into one slice of time."""
-    gathered: list[bytes] = []
-    end = time.perf_counter() + SLICE_S
-    try:
-        while True:
-            gathered.append(following())
-            if time.perf_counter() >= end:
-                return gathered
-    except StopIteration:
-        return gathered
-
-
 async def send_snapshot(
-    stable: Stable, session: Session, message: InstallSnapshot, executor: Executor
+    pinned: Pinned, session: Session, message: InstallSnapshot, executor: Executor
 ) -> bool:
-    """Send the checkpoint of `message` over a fresh session; did it arrive?"""
+    """Send what was pinned, which `message` describes; did it arrive?
+
+    Raises CorruptionError when this node's own disk is damaged, OSError.
+    """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
 
@@ -103,35 +57,27 @@ async def send_snapshot(
 
     session.on_data = answered
     session.closed.add_done_callback(lambda _: answered(b""))
-    file = await loop.run_in_executor(executor, stable.open_checkpoint, message.index)
     try:
-        size = file.size()
-        session.write(Encoder().encode(message) + _SIZE.pack(size))
-        offset = 0
-        while offset < size:
-            piece = await loop.run_in_executor(
-                executor, file.read_at, offset, PIECE_BYTES
-            )
+        session.write(Encoder().encode(message) + _SIZE.pack(pinned.size_bytes))
+        pieces = pinned.pieces()
+        while piece := await loop.run_in_executor(executor, next, pieces, b""):
             await asyncio.wait_for(session.resumed.wait(), TRANSFER_TIMEOUT_S)
-            if not piece or not session.write(piece):
+            if not session.write(piece):
                 return False
-            offset += len(piece)
         return await asyncio.wait_for(answer, TRANSFER_TIMEOUT_S) == b"\x01"
     except TimeoutError:
         return False
     finally:
-        file.close()
         session.close()
 
 
 class SnapshotReceiver:
-    """Takes one checkpoint off a session, to a file and into a new database."""
+    """Takes a state off a session, into files of the engine's."""
 
     def __init__(
-        self, stable: Stable, cluster_id: int, session: Session, executor: Executor
+        self, database: Database, session: Session, executor: Executor
     ) -> None:
-        self.stable = stable
-        self.cluster_id = cluster_id
+        self.database = database
         self.session = session
         self.executor = executor
         self.buffer = bytearray()
@@ -158,15 +104,18 @@ class SnapshotReceiver:
         del self.buffer[:most]
         return data
 
-    async def receive(self) -> tuple[InstallSnapshot, Database] | None:
-        """The snapshot, verified and durable as a checkpoint; None when it failed."""
+    async def receive(self) -> tuple[InstallSnapshot, Incoming] | None:
+        """What came, on this disk and checked; None when it failed. Raises OSError.
+
+        Whoever gets it installs it, or closes it.
+        """
         try:
             return await self._receive()
-        except (_Broken, TimeoutError, DamagedCheckpoint, PeerProtocolError) as error:
+        except (_Broken, TimeoutError, CorruptionError, PeerProtocolError) as error:
             logger.warning("a snapshot was not received: %s", error)
             return None
 
-    async def _receive(self) -> tuple[InstallSnapshot, Database]:
+    async def _receive(self) -> tuple[InstallSnapshot, Incoming]:
         length, kind = _HEAD.unpack(await self._take(_HEAD.size, _HEAD.size))
         if not 1 <= length <= 1 << 20:
             raise PeerProtocolError(f"a snapshot's head of {length} bytes")
@@ -178,44 +127,41 @@ class SnapshotReceiver:
         (size,) = _SIZE.unpack(await self._take(_SIZE.size, _SIZE.size))
         if size > SNAPSHOT_BYTES_MAX:
             raise PeerProtocolError(f"a snapshot of {size} bytes")
-        loop = asyncio.get_running_loop()
-        file = await loop.run_in_executor(
-            self.executor, self.stable.begin_checkpoint, message.index, "received"
-        )
+        source = f"the snapshot of member {message.sender:016x}"
+        incoming = self.database.store.receive(source)
         try:
-            database = await self._fill(file, size)
-            if database.applied_index != message.index:
-                raise DamagedCheckpoint("its index is not the announced one")
-            await loop.run_in_executor(self.executor, file.commit)
+            await self._fill(incoming, size)
+            await self._check(incoming, message, source)
         except BaseException:
-            file.abandon()
+            # Whatever runs in the thread is done before its files go.
+            await asyncio.shield(self._do(incoming.close))
             raise
-        return message, database
+        return message, incoming
 
-    async def _fill(self, file: CheckpointFile, size: int) -> Database:
+    async def _do(self, work: Callable[[], object]) -> object:
         loop = asyncio.get_running_loop()
-        reader = CheckpointReader(self.cluster_id)
+        return await loop.run_in_executor(self.executor, work)
+
+    async def _fill(self, incoming: Incoming, size: int) -> None:
         left, unsynced = size, 0
         while left:
             piece = await self._take(1, min(PIECE_BYTES, left))
             left -= len(piece)
             unsynced += len(piece)
-            await loop.run_in_executor(self.executor, file.write, piece)
-            for start in range(0, len(piece), 64 << 10):
-                reader.feed(piece[start : start + (64 << 10)])
-                await asyncio.sleep(0)
+            await self._do(partial(incoming.feed, piece))
             if unsynced >= SYNC_EVERY_BYTES:
-                await loop.run_in_executor(self.executor, file.sync)
+                # A large sync at the end would hold up the journal's.
+                await self._do(incoming.sync)
                 unsynced = 0
-        return reader.finish()
+
+    async def _check(
+        self, incoming: Incoming, message: InstallSnapshot, source: str
+    ) -> None:
+        steps = incoming.check()
+        while await self._do(lambda: next(steps, None)) is not None:
+            pass
+        check_snapshot(self.database, incoming, message, source)
 
     def answer(self, installed: bool) -> None:
         self.session.write(b"\x01" if installed else b"\x00")
         self.session.close()
-
-
-def is_no_space(error: BaseException) -> bool:
-    """Errors that waiting can cure; others on these paths end the node."""
-    return isinstance(error, NoSpace) or (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    )

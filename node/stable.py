@@ -1,15 +1,14 @@
-"""What one replica keeps on its disk: journal and checkpoints, and how it comes back.
+"""What one replica keeps on its disk: journal and engine, and how they come back.
 
-Law: synchronous, through the env alone; used by the node's I/O thread and by the
-simulator. Nothing here repairs or deletes what it does not understand: a contradiction
-between checkpoint and journal is an error with the path's name (I-24, I-25).
+Law: synchronous, through the env alone; used by the node and by the simulator. Nothing
+here repairs or deletes what it does not understand: a contradiction between engine and
+journal is an error with the path's name (I-24, I-25).
 
     data/stores/1/journal/<sequence>.seg
-    data/stores/1/checkpoints/<index>.qck        the newest one counts
-    data/stores/1/checkpoints/<index>.<kind>.tmp being written or received
+    data/stores/1/engine/                    the state machine, up to its applied index
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import msgspec
 
@@ -17,30 +16,21 @@ from ..raft import (
     Configuration,
     Entry,
     HardState,
+    InstallSnapshot,
     SnapshotMark,
     decode_configuration,
     encode_configuration,
 )
-from ..storage.env import Env, File
+from ..storage.engine import Engine, EngineOptions, Incoming
+from ..storage.engine.jobs import Jobs
+from ..storage.env import Env
 from ..storage.errors import CorruptionError
 from ..storage.journal import Batch, Journal, JournalOptions
 from ..storage.journal_recovery import Recovered
-from . import rules
-from .database import (
-    CheckpointReader,
-    DamagedCheckpoint,
-    Database,
-    Meta,
-    header_of,
-    write_checkpoint,
-)
-from .database.core import FIRST_REVISION
+from .database import Database, begin, decode_meta
 
 BOOTSTRAP_INDEX = 1
 BOOTSTRAP_TERM = 1
-_READ_BYTES = 256 << 10
-_SUFFIX = ".qck"
-_TEMPORARY = ".tmp"
 
 
 class NotBootstrapped(Exception):
@@ -57,165 +47,114 @@ class Opened(msgspec.Struct):
     database: Database
 
 
-class CheckpointFile:
-    """A checkpoint being written. It counts once `commit` has returned."""
+class StableOptions(msgspec.Struct, frozen=True):
+    """`jobs` makes whoever flushes and compacts (see `Engine`); None: the caller."""
 
-    def __init__(self, stable: "Stable", index: int, kind: str) -> None:
-        self.stable = stable
-        self.index = index
-        self.path = f"{stable.checkpoints}/{index:016x}.{kind}{_TEMPORARY}"
-        env = stable.env
-        if env.exists(self.path):
-            env.remove(self.path)
-        self.file: File = env.open(self.path, create=True)
-        self.offset = 0
-
-    def write(self, piece: bytes) -> None:
-        self.file.write_at(self.offset, piece)
-        self.offset += len(piece)
-
-    def sync(self) -> None:
-        """Make what was written durable; worth doing now and then in a long write."""
-        self.file.sync()
-
-    def commit(self) -> None:
-        """Sync, give it its name, make the name durable (I-20). Older ones stay."""
-        if rules.syncs_checkpoint_contents():
-            self.file.sync()
-        self.file.close()
-        stable = self.stable
-        stable.env.rename(self.path, stable.checkpoint_path(self.index))
-        if rules.syncs_checkpoint_name():
-            stable.env.sync_directory(stable.checkpoints)
-
-    def abandon(self) -> None:
-        self.file.close()
-        if self.stable.env.exists(self.path):
-            self.stable.env.remove(self.path)
+    journal: JournalOptions = JournalOptions()
+    engine: EngineOptions = EngineOptions()
+    jobs: Callable[[str, EngineOptions], Jobs] | None = None
 
 
 class Stable:
-    """Journal and checkpoints of store 1 below `data_dir`, which exists."""
+    """Journal and engine of store 1 below `data_dir`, which exists."""
 
     def __init__(
-        self, env: Env, data_dir: str, cluster_id: int, options: JournalOptions
+        self, env: Env, data_dir: str, cluster_id: int, options: StableOptions
     ) -> None:
         self.env = env
         self.data_dir = data_dir
         self.cluster_id = cluster_id
         self.options = options
         self.store_dir = f"{data_dir}/stores/1"
-        self.checkpoints = f"{self.store_dir}/checkpoints"
+        self.engine_dir = f"{self.store_dir}/engine"
         self.journal_dir = f"{self.store_dir}/journal"
         self.journal: Journal | None = None
+        self.engine: Engine | None = None
 
     # -- opening ---------------------------------------------------------------------
 
-    def open(self, bootstrap: Configuration | None, salt: int) -> Opened:
+    def open(
+        self, bootstrap: Configuration | None, salt: int, ids: Callable[[], bytes]
+    ) -> Opened:
         """Read everything back. `bootstrap` is used when nothing is there yet.
 
-        `salt` is a random 64-bit number for a new journal. Raises CorruptionError,
-        NotBootstrapped, NoSpace (try again), JournalFailed, OSError.
+        `salt` is a random 64-bit number for a new journal, `ids` gives 16 random bytes
+        for each new file of the engine. Raises CorruptionError, NotBootstrapped,
+        NoSpace (try again), JournalFailed, OSError; then nothing is left open.
         """
+        try:
+            return self._open(bootstrap, salt, ids)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(
+        self, bootstrap: Configuration | None, salt: int, ids: Callable[[], bytes]
+    ) -> Opened:
         self._make_directories()
-        self._clear_temporary()
-        # A name that was read may be in the cache alone, after a kill in `commit`.
-        self.env.sync_directory(self.checkpoints)
-        index = self._newest_checkpoint()
+        options = self.options
+        engine = self.engine = Engine(
+            self.env, self.engine_dir, ids, options.engine, options.jobs
+        )
         journal, recovered = Journal.open(
-            self.env, self.journal_dir, self.options, salt
+            self.env, self.journal_dir, options.journal, salt
         )
         self.journal = journal
-        if index is None:
+        if not engine.applied_index:
             if not _unused(recovered):
                 raise CorruptionError(
-                    self.checkpoints, 0, "there is a journal but no checkpoint"
+                    self.engine_dir, 0, "it is empty, and the journal is not"
                 )
             if bootstrap is None:
                 raise NotBootstrapped(
                     f"{self.data_dir}: holds no replica, and this member was not"
                     " among the first voters"
                 )
-            return self._bootstrap(bootstrap)
-        database, configuration = self._load(index)
-        mark = SnapshotMark(index, database.applied_term, configuration)
-        return self._join(mark, recovered, database)
+            return self._bootstrap(bootstrap, engine)
+        database = Database(engine, self.cluster_id)
+        return self._join(mark_of(database), recovered, database)
 
     def _make_directories(self) -> None:
         env = self.env
         made = [self.data_dir, f"{self.data_dir}/stores", self.store_dir]
-        for path in [*made[1:], self.checkpoints, self.journal_dir]:
+        for path in [*made[1:], self.engine_dir, self.journal_dir]:
             env.make_directory(path)
         for path in made:
             env.sync_directory(path)
 
-    def _clear_temporary(self) -> None:
-        """What was being written when the process ended; nothing refers to it."""
-        for name in self.env.list(self.checkpoints):
-            if name.endswith(_TEMPORARY) and _index_of(name.split(".")[0]) is not None:
-                self.env.remove(f"{self.checkpoints}/{name}")
+    def _bootstrap(self, configuration: Configuration, engine: Engine) -> Opened:
+        """A cluster begins as if all its voters had applied the same, up to index 1.
 
-    def _indexes(self) -> list[int]:
-        names = self.env.list(self.checkpoints)
-        stems = [n.removesuffix(_SUFFIX) for n in names if n.endswith(_SUFFIX)]
-        return sorted(i for i in map(_index_of, stems) if i is not None)
-
-    def _newest_checkpoint(self) -> int | None:
-        return max(self._indexes(), default=None)
-
-    def _bootstrap(self, configuration: Configuration) -> Opened:
-        """A cluster begins as if all its voters had the same checkpoint at index 1.
-
-        The journal comes first: wherever there is a checkpoint there was a journal,
-        and a replica that lost its votes is not taken for a new one (I-25).
+        The journal comes first: wherever there is a state there was a journal, and a
+        replica that lost its votes is not taken for a new one (I-25).
         """
-        database = Database(
-            meta=Meta(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, FIRST_REVISION, 0, 0, 0)
-        )
         mark = SnapshotMark(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, configuration)
         hard_state = HardState(BOOTSTRAP_TERM, 0, BOOTSTRAP_INDEX)
         self._reset(mark, hard_state, None)
-        file = CheckpointFile(self, BOOTSTRAP_INDEX, "write")
-        for piece in checkpoint_pieces(self.cluster_id, configuration, database):
-            file.write(piece)
-        file.commit()
+        database = begin(
+            engine,
+            self.cluster_id,
+            BOOTSTRAP_INDEX,
+            BOOTSTRAP_TERM,
+            encode_configuration(configuration),
+        )
         return Opened(mark, hard_state, [], None, database)
-
-    def _load(self, index: int) -> tuple[Database, Configuration]:
-        path = self.checkpoint_path(index)
-        reader = CheckpointReader(self.cluster_id)
-        file = self.env.open(path, read_only=True)
-        offset = 0
-        try:
-            while piece := file.read_at(offset, _READ_BYTES):
-                reader.feed(piece)
-                offset += len(piece)
-            database = reader.finish()
-            assert reader.header is not None
-            configuration = decode_configuration(reader.header.configuration)
-        except (DamagedCheckpoint, ValueError) as error:
-            raise CorruptionError(path, offset, str(error)) from error
-        finally:
-            file.close()
-        if database.applied_index != index:
-            raise CorruptionError(path, 0, "its name and its index differ")
-        return database, configuration
 
     def _join(
         self, mark: SnapshotMark, recovered: Recovered, database: Database
     ) -> Opened:
-        """Checkpoint and journal together: the log that follows the checkpoint."""
+        """Engine and journal together: the log that follows what the engine has."""
         if recovered.fresh:
             raise CorruptionError(
-                self.journal_dir, 0, "there is a checkpoint but no journal"
+                self.journal_dir, 0, "the engine has a state, and there is no journal"
             )
         hard_state = HardState(recovered.term, recovered.vote, recovered.commit_index)
         if recovered.base_index > mark.index:
             raise CorruptionError(
-                self.checkpoints,
+                self.engine_dir,
                 0,
                 f"the journal begins after index {recovered.base_index}, "
-                f"the newest checkpoint is at {mark.index}",
+                f"the engine's state is at {mark.index}",
             )
         entries = [
             Entry(e.index, e.term, e.kind, e.data)
@@ -223,8 +162,8 @@ class Stable:
             if e.index > mark.index
         ]
         if _term_at(recovered, mark.index) != mark.term:
-            # The checkpoint came from a leader: the log before and after it was not
-            # part of that history (7 in the paper).
+            # The state came from a leader: the log before and after it was not part of
+            # that history (7 in the paper).
             entries = []
             self._reset(mark, hard_state, recovered.doubt)
         return Opened(mark, hard_state, entries, recovered.doubt, database)
@@ -254,44 +193,50 @@ class Stable:
         self.journal.append(batch)
         self.journal.sync()
 
-    def checkpoint_path(self, index: int) -> str:
-        return f"{self.checkpoints}/{index:016x}{_SUFFIX}"
-
-    def begin_checkpoint(self, index: int, kind: str) -> CheckpointFile:
-        """`kind` keeps a received checkpoint apart from a written one."""
-        return CheckpointFile(self, index, kind)
-
-    def open_checkpoint(self, index: int) -> File:
-        """For sending; stays readable when the checkpoint is pruned meanwhile."""
-        return self.env.open(self.checkpoint_path(index), read_only=True)
-
-    def prune(self, newest: int) -> None:
-        """Checkpoints older than the durable `newest` are not needed any more."""
-        for index in self._indexes():
-            if rules.may_prune(index, newest):
-                self.env.remove(self.checkpoint_path(index))
-
-    def discard(self, index: int) -> None:
-        """A received checkpoint that was not needed: its log is here already."""
-        self.env.remove(self.checkpoint_path(index))
-
     def close(self) -> None:
+        """Give everything back. What the engine has not flushed is in the journal."""
         if self.journal is not None:
             self.journal.close()
             self.journal = None
+        if self.engine is not None:
+            self.engine.close()
+            self.engine = None
 
 
-def checkpoint_pieces(
-    cluster_id: int, configuration: Configuration, database: Database
-) -> Iterator[bytes]:
-    """The bytes of `database` as it is now."""
-    header = header_of(
-        cluster_id,
-        encode_configuration(configuration),
-        database.meta(),
-        database.store.count(),
+def mark_of(database: Database) -> SnapshotMark:
+    """What the database's store has durably: where the log behind it may end."""
+    meta = database.durable_meta()
+    return SnapshotMark(
+        database.store.applied_index,
+        meta.term,
+        decode_configuration(meta.configuration),
     )
-    return write_checkpoint(header, database.store.view())
+
+
+def check_snapshot(
+    database: Database, incoming: Incoming, message: InstallSnapshot, source: str
+) -> None:
+    """Is what was received and checked what the leader's message says it is?
+
+    Raises CorruptionError, also when it is of another cluster.
+    """
+    manifest = incoming.manifest
+    assert manifest is not None
+    meta = decode_meta(manifest.meta, database.cluster_id, source)
+    found = (manifest.applied_index, meta.term)
+    if found != (message.index, message.snapshot_term):
+        raise CorruptionError(source, 0, f"it is of index and term {found}")
+
+
+def announced(message: InstallSnapshot, database: Database) -> InstallSnapshot:
+    """The message about what the engine has durably by now: a newer state, perhaps."""
+    mark = mark_of(database)
+    return msgspec.structs.replace(
+        message,
+        index=mark.index,
+        snapshot_term=mark.term,
+        configuration=mark.configuration,
+    )
 
 
 def _unused(recovered: Recovered) -> bool:
@@ -311,9 +256,3 @@ def _term_at(recovered: Recovered, index: int) -> int | None:
     if 0 <= offset < len(recovered.entries):
         return recovered.entries[offset].term
     return None
-
-
-def _index_of(stem: str) -> int | None:
-    if len(stem) != 16 or any(c not in "0123456789abcdef" for c in stem):
-        return None
-    return int(stem, 16)

@@ -324,8 +324,12 @@ class Raft:
 
     # -- effects out -------------------------------------------------------------
 
-    def ready(self, can_persist: bool) -> Ready:
-        """This turn's effects; `can_persist` when no earlier persist is running."""
+    def ready(self, can_persist: bool, can_apply: bool = True) -> Ready:
+        """This turn's effects.
+
+        `can_persist`: no earlier persist is running. `can_apply`: the state machine has
+        room for more.
+        """
         if self.is_leader:
             leader.prepare_turn(self)
         persist = self._take_persist() if can_persist else None
@@ -346,19 +350,20 @@ class Raft:
         if persist is not None and self.acknowledged is not None:
             result.messages_after.append(self._append_reply(self.acknowledged))
             self.acknowledged = None
-        result.committed = self._take_committed()
+        if can_apply:
+            result.committed = self._take_committed()
         if self.events:
             result.events, self.events = self.events, []
         return result
 
-    def has_work(self, can_persist: bool) -> bool:
+    def has_work(self, can_persist: bool, can_apply: bool = True) -> bool:
         """Could `ready` have anything to say? Everything else needs an event first."""
         return bool(
             self.outbox
             or self.acknowledged is not None
             or self.heartbeat_due
             or (can_persist and self._unsaved())
-            or self.log.can_apply()
+            or (can_apply and self.log.can_apply())
             or self.new_reads
             or self.events
             or self.reads

@@ -12,6 +12,8 @@ An error of the operating system stays the `OSError` it is: its `errno` says mor
 a name of ours would, and who may go on after it is decided by the caller.
 """
 
+import errno
+
 
 class StorageError(Exception):
     """An operating error of storage; a bug is an assertion instead."""
@@ -65,3 +67,10 @@ class WriteStalled(StorageError):
 
 class WorkerFailed(StorageError):
     """The process that flushes and compacts ended; nothing that was durable is lost."""
+
+
+def is_no_space(error: BaseException) -> bool:
+    """Is it one that waiting for room can cure?"""
+    return isinstance(error, NoSpace) or (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    )

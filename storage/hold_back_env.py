@@ -17,6 +17,7 @@ share the tree, and sees what is on the disk.
 
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import stat
@@ -95,7 +96,8 @@ class HoldBackEnv:
     def _start(self) -> None:
         self._root = Folder(None, self._base)
         self._staging = Folder(None, tempfile.mkdtemp(prefix=HELD, dir=self._base))
-        self._staged = 0
+        # Counts in one step: threads may make files at the same time.
+        self._stages = itertools.count(1)
         # Says that this process lives, to the one that would clear it.
         self._guard = os.open(self._staging.real(), os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._guard, fcntl.LOCK_EX)
@@ -356,8 +358,7 @@ class HoldBackEnv:
         inode.adds += 1
 
     def _new_stage(self) -> str:
-        self._staged += 1
-        return os.path.join(self._staging.real(), str(self._staged))
+        return os.path.join(self._staging.real(), str(next(self._stages)))
 
     # --- what is where ---
 

@@ -321,21 +321,30 @@ def _image_by_chance(inode: Inode, chance: Chance, *, tear: bool) -> bytearray:
     return image
 
 
-def crash_states(root: Directory, *, bound: int, tear: bool) -> Iterator[Directory]:
+def crash_states(
+    root: Directory, *, bound: int, tear: bool, unread: Directory | None = None
+) -> Iterator[Directory]:
     """Enumerate the trees that a power loss may leave, each one independent.
 
     States are told apart by what was kept, not by the bytes that it leaves. Every
     prefix of names and every subset of writes is there; with `tear` also each write
-    of more than one sector with only its first sector kept. Raises
-    `TooManyCrashStates` before the first one.
+    of more than one sector with only its first sector kept. Names in `unread` and below
+    are not enumerated: of their changes those are kept on which another one stands.
+    Raises `TooManyCrashStates` before the first one.
     """
     directories, _ = reachable(root)
-    choices = [range(len(d.pending) + 1) for d in directories]
+    passed = reachable(unread)[0] if unread is not None else []
+    choices = [range(1 if d in passed else len(d.pending) + 1) for d in directories]
     plans: list[tuple[Prefixes, list[Inode]]] = []
     total = 0
     for counts in itertools.product(*choices):
-        prefixes = dict(zip(directories, counts, strict=True))
-        if any(prefixes[d] < n for d, n in _needed(prefixes)):
+        chosen = dict(zip(directories, counts, strict=True))
+        prefixes = dict(chosen)
+        if passed:
+            _close(prefixes)
+            if any(prefixes[d] != n for d, n in chosen.items() if d not in passed):
+                continue
+        elif any(prefixes[d] < n for d, n in _needed(prefixes)):
             continue
         inodes = _unsettled(root, prefixes)
         total += math.prod(len(f) for i in inodes for f in _fates(i, tear=tear))

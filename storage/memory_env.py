@@ -308,7 +308,7 @@ class MemoryEnv(Machine):
     def crash(self, chance: Chance, *, tear: bool = True) -> None:
         """Lose the power and start again; `memory_disk` has the rules.
 
-        Faults, the hook and the capacity stay: they belong to the machine.
+        Faults, hook and capacity stay: they belong to the machine.
         """
         self._root = crash(self._root, chance, tear=tear)
         self.kill()
@@ -329,13 +329,16 @@ class MemoryEnv(Machine):
         return self._of(copy_of(self._root))
 
     def crash_states(
-        self, *, bound: int = 10_000, tear: bool = False
+        self, *, bound: int = 10_000, tear: bool = False, unread: str = ""
     ) -> Iterator["MemoryEnv"]:
         """Enumerate what a power loss now may leave, as independent machines.
 
+        Names in and below the directory `unread` are left out: nobody looks there.
         Raises `TooManyCrashStates` at once when there are more than `bound`.
         """
-        states = crash_states(self._root, bound=bound, tear=tear)
+        known = unread and self.exists(unread)
+        passed = self._directory(unread) if known else None
+        states = crash_states(self._root, bound=bound, tear=tear, unread=passed)
         return (self._of(root) for root in states)
 
     def _of(self, root: Directory) -> "MemoryEnv":
@@ -347,10 +350,7 @@ class MemoryEnv(Machine):
     # --- damage ---
 
     def peek(self, directory: str) -> dict[str, bytes]:
-        """What readers of a directory's files see, past every fault; {} if not there.
-
-        By name, in order: whoever does damage looks for its place here.
-        """
+        """What readers of a directory's files see, by name, past every fault."""
         node: Node | None = self._root
         for part in parts_of(directory):
             node = node.entries.get(part) if isinstance(node, Directory) else None

@@ -45,6 +45,22 @@ def checks_body(expected_crc: int, actual_crc: int) -> bool:
     return expected_crc == actual_crc
 
 
+def syncs_table_contents() -> bool:
+    """I-20: a table's bytes are durable before the manifest names it."""
+    return True
+
+
+def flushed_index(frozen_index: int, newest_index: int) -> int:
+    """I-31: a flush moves the applied index up to its own effects, and no further."""
+    del newest_index
+    return frozen_index
+
+
+def may_drop_deletions(oldest: bool) -> bool:
+    """A deletion goes when there is nothing below it that it hides."""
+    return oldest
+
+
 def checks_table_block(expected_crc: int, actual_crc: int) -> bool:
     """I-28: a block of a table is compared with its parent's checksum at each read."""
     return expected_crc == actual_crc

@@ -63,7 +63,7 @@ STORAGE_DOORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "storage.hold_back_env": ("os", "tempfile"),
         "storage.held_inode": ("os",),
         "storage.held_names": ("os",),
-        "storage.engine.worker": ("os", "select", "subprocess"),
+        "storage.engine.worker": ("concurrent", "os", "select", "subprocess"),
     }
 )
 # Libraries, and the modules (prefixes) that may import them.

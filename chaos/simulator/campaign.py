@@ -85,7 +85,8 @@ class Coverage:
         self.operations = 0
         self.acknowledged = 0
         self.snapshots = 0
-        self.checkpoints = 0
+        self.flushes = 0
+        self.compactions = 0
         self.broken = 0
         self.halted = 0
         self.undecided = 0
@@ -105,7 +106,8 @@ class Coverage:
         self.operations += result.operations
         self.acknowledged += result.acknowledged
         self.snapshots += result.snapshots
-        self.checkpoints += result.checkpoints
+        self.flushes += result.flushes
+        self.compactions += result.compactions
         self.broken += result.broken
         self.halted += result.halted
         self.undecided += result.undecided

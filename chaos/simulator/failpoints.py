@@ -9,7 +9,7 @@ from typing import Final
 
 from ...storage.memory_env import Operation
 
-# Before an operation on a file of the journal, or of the checkpoints.
+# Before an operation on a file of the journal, or of the engine.
 OPERATIONS: Final = (
     "journal.create",
     "journal.remove",
@@ -17,12 +17,12 @@ OPERATIONS: Final = (
     "journal.sync",
     "journal.sync_directory",
     "journal.write",
-    "checkpoints.create",
-    "checkpoints.remove",
-    "checkpoints.rename",
-    "checkpoints.sync",
-    "checkpoints.sync_directory",
-    "checkpoints.write",
+    "engine.create",
+    "engine.remove",
+    "engine.rename",
+    "engine.sync",
+    "engine.sync_directory",
+    "engine.write",
 )
 # Between steps: what was done is durable or not, and nobody has been told yet.
 STEPS: Final = (
@@ -31,10 +31,8 @@ STEPS: Final = (
     "batch-acknowledged",
     "entries-applied",
     "messages-sent",
-    "checkpoint-durable",
-    "checkpoint-announced",
-    "checkpoints-pruned",
-    "snapshot-durable",
+    "engine-worked",
+    "snapshot-checked",
     "snapshot-installed",
 )
 FAILPOINTS: Final = OPERATIONS + STEPS
@@ -43,5 +41,5 @@ FAILPOINTS: Final = OPERATIONS + STEPS
 def place_of(operation: Operation) -> str:
     """The failpoint that stands before an operation of the env."""
     parts = operation.path.split("/")
-    folder = "journal" if "journal" in parts else "checkpoints"
+    folder = "journal" if "journal" in parts else "engine"
     return f"{folder}.{operation.kind}"

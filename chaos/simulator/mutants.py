@@ -9,7 +9,6 @@ from types import ModuleType
 
 import msgspec
 
-from ...node import rules as disk_rules
 from ...node.database import rules as database_rules
 from ...node.replica import rules as replica_rules
 from ...raft import rules as raft_rules
@@ -108,18 +107,14 @@ def _previous_round(agreed_round: int, needed_round: int) -> bool:
     return agreed_round >= needed_round - 1
 
 
-def _committed(applied_index: int, commit_index: int) -> int:
-    del applied_index
-    return commit_index
+def _newest(flushed_index: int, newest_index: int) -> int:
+    del flushed_index
+    return newest_index
 
 
 def _by_the_wall(base_ms: int, elapsed_ms: int, wall_ms: int) -> int:
     del base_ms, elapsed_ms
     return wall_ms
-
-
-def _newest_too(index: int, newest: int) -> bool:
-    return index <= newest
 
 
 MUTANTS = {
@@ -138,13 +133,6 @@ MUTANTS = {
             "syncs_directory_after_rename",
             _never,
             "I-20: a journal segment's name is used before it is durable",
-        ),
-        Mutant(
-            "checkpoint-name-not-synced",
-            disk_rules,
-            "syncs_checkpoint_name",
-            _never,
-            "I-20: the log is dropped for a checkpoint whose name is not durable",
         ),
         Mutant(
             "failed-sync-ignored",
@@ -371,32 +359,39 @@ MUTANTS = {
             "I-22: a damaged batch is cut although later ones prove it durable",
         ),
         Mutant(
-            "checkpoint-not-synced",
-            disk_rules,
-            "syncs_checkpoint_contents",
+            "table-not-synced",
+            storage_rules,
+            "syncs_table_contents",
             _never,
-            "I-20: a checkpoint's name is durable before its bytes are",
+            "I-20: the manifest names a table whose bytes are not durable",
         ),
         Mutant(
-            "newest-checkpoint-pruned",
-            disk_rules,
-            "may_prune",
-            _newest_too,
-            "I-30: the checkpoint that the log depends on is removed",
-        ),
-        Mutant(
-            "checkpoint-not-checked",
-            database_rules,
-            "checkpoint_matches",
-            _always,
-            "I-51: a damaged checkpoint is believed",
-        ),
-        Mutant(
-            "checkpoint-index-of-commit",
+            "log-forgets-what-is-not-flushed",
             replica_rules,
-            "checkpoint_index",
-            _committed,
-            "I-31: a checkpoint claims entries that are not applied yet",
+            "forgets_up_to",
+            _newest,
+            "I-30: the log is dropped for effects that are in memory alone",
+        ),
+        Mutant(
+            "block-not-checked",
+            storage_rules,
+            "checks_table_block",
+            _always,
+            "I-28: a damaged block of a table is answered from",
+        ),
+        Mutant(
+            "flush-claims-too-much",
+            storage_rules,
+            "flushed_index",
+            _newest,
+            "I-31: the manifest claims effects that are in memory alone",
+        ),
+        Mutant(
+            "deletions-dropped-early",
+            storage_rules,
+            "may_drop_deletions",
+            _always,
+            "a merge forgets a deletion that still hides an older value",
         ),
         Mutant(
             "lost-forward-sent-again",

@@ -26,11 +26,12 @@ from ...raft import (
 )
 from ...storage.errors import CorruptionError, JournalFailed, NoSpace
 from ...storage.memory_env import Crashed, MemoryEnv, Operation
-from .checkpoints import Answer, Checkpoints
 from .clock import Clock
+from .engine_work import EngineWork
 from .failpoints import place_of
 from .network import Network
 from .shape import CLUSTER_ID, RESERVE_BYTES, TICK_MS, Shape
+from .snapshots import Answer, Snapshots
 from .world import MILLISECOND, Action, World
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class Node:
         self.broken: str | None = None
         self.failpoint: tuple[str, str] | None = None
         self.stopping_ticks = 0
-        self.checkpoints = Checkpoints(self)
+        self.snapshots = Snapshots(self)
+        self.work = EngineWork(self)
 
     @property
     def up(self) -> bool:
@@ -131,7 +133,8 @@ class Node:
         self.persisting = self.turn_planned = self.paused = False
         self.stopping_ticks = 0
         self.held.clear()
-        self.checkpoints.forget()
+        self.snapshots.forget()
+        self.work.forget()
         opened = self._open()
         if opened is None:
             return
@@ -156,14 +159,13 @@ class Node:
         self.later(self.world.below(_TICK_US), self._tick)
 
     def _open(self) -> Opened | None:
-        stable = Stable(self.env, "/data", CLUSTER_ID, self.shape.journal)
+        stable = Stable(self.env, "/data", CLUSTER_ID, self.shape.stable)
+        salt = self.member << 32 | self.boots
         try:
-            opened = stable.open(self.bootstrap, self.member << 32 | self.boots)
+            opened = stable.open(self.bootstrap, salt, self._new_id)
         except CorruptionError as error:
             self.env.kill()
-            self.broken = str(error)
-            self.trace("refuses", self.broken)
-            self.checkers.refused(self, error)
+            self._refuse(error)
         except (NoSpace, JournalFailed, OSError) as error:
             self._cannot_start(type(error).__name__)
         except Crashed:
@@ -176,6 +178,15 @@ class Node:
             self.stable = stable
             return opened
         return None
+
+    def _refuse(self, error: CorruptionError) -> None:
+        """Its disk does not hold what was written: it is no use starting it again."""
+        self.broken = str(error)
+        self.trace("refuses", self.broken)
+        self.checkers.refused(self, error)
+
+    def _new_id(self) -> bytes:
+        return self.world.random.randbytes(16)
 
     def _cannot_start(self, reason: str) -> None:
         self.trace("cannot start", reason)
@@ -254,6 +265,11 @@ class Node:
         except Crashed:
             self.stop(self._reached())
             self.world.at(_RESTART_US, self.start)
+        except CorruptionError as error:
+            self._refuse(error)
+            self._end("kill", polite=False)
+        except OSError as error:
+            self.die(error)
 
     def trace(self, event: str, detail: str) -> None:
         self.world.trace(self.name, event, detail)
@@ -344,7 +360,7 @@ class Node:
     def _link_broke(self, member: int, polite: bool, refused: bool) -> None:
         assert self.replica is not None
         self._advance()
-        self.checkpoints.peer_gone(member)
+        self.snapshots.peer_gone(member)
         self.replica.peer_lost(member)
         self.replica.forwarding_ended(member, polite=polite)
         if refused and not polite:
@@ -372,7 +388,7 @@ class Node:
     # -- effects -------------------------------------------------------------------
 
     def _turn_if_any(self) -> None:
-        # None: what was sent last was a checkpoint that could not be read.
+        # None: what was sent last was a state that could not be read.
         replica = self.replica
         if replica is not None and replica.has_work(not self.persisting):
             self._turn()
@@ -393,7 +409,7 @@ class Node:
             self._send(effects.messages)
             self.point("messages-sent")
         if self.replica is not replica:
-            return  # a checkpoint to be sent could not be read: that was its end
+            return  # a state to be sent could not be read: that was its end
         if effects.batch is not None:
             self.persisting = True
             # Once: while a full disk is waited out, a snapshot may be installed.
@@ -401,16 +417,16 @@ class Node:
             self._persist(effects)
         for reply in effects.replies:
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
-        if effects.checkpoint is not None and self.up:
-            self.checkpoints.begin(effects.checkpoint)
-        if effects.again and self.up:
-            self.plan_turn()
+        if self.up:
+            self.work.plan()
+            if effects.again:
+                self.plan_turn()
 
     def _send(self, messages: list[PeerMessage]) -> None:
         for message in messages:
             self.checkers.sending(self, message)
             if isinstance(message, InstallSnapshot):
-                self.checkpoints.send(message)
+                self.snapshots.send(message)
                 if self.replica is None:
                     return  # its disk failed: the node has ended
             else:

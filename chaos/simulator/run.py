@@ -56,7 +56,8 @@ class Result(msgspec.Struct):
     agreed: str
     trace: str
     snapshots: int
-    checkpoints: int
+    flushes: int
+    compactions: int
     broken: int
     halted: bool
     undecided: int
@@ -102,7 +103,7 @@ class Cluster:
     def deliver_snapshot(
         self, message: InstallSnapshot, data: bytes, answer: Answer
     ) -> None:
-        self.by_member[message.to].checkpoints.receive(message, data, answer)
+        self.by_member[message.to].snapshots.receive(message, data, answer)
 
     def went_down(self, node: Node, polite: bool) -> None:
         """Peers and clients see the connection end, unless the network hides it.
@@ -231,7 +232,8 @@ class Cluster:
             agreed=self.checkers.digest(),
             trace=world.digest.hexdigest(),
             snapshots=self.checkers.snapshots,
-            checkpoints=self.checkers.checkpoints,
+            flushes=self.checkers.flushes,
+            compactions=self.checkers.compactions,
             broken=sum(node.broken is not None for node in self.nodes),
             halted=self.halted,
             undecided=self.undecided,

@@ -7,6 +7,8 @@ are drawn wide on purpose: small limits reach the edges that real ones rarely se
 from typing import Final
 
 from ...node.replica import ReplicaOptions
+from ...node.stable import StableOptions
+from ...storage.engine import EngineOptions
 from ...storage.journal import JournalOptions
 from .world import MILLISECOND, World
 
@@ -34,14 +36,27 @@ class Shape:
         }
         self.replica = ReplicaOptions(
             checkpoint_entries=dice.choice([10, 40, 300, 65536]),
+            checkpoint_bytes=dice.choice([4096, 16 << 20]),
             log_keep_entries=dice.choice([0, 5, 50]),
             requests_max=dice.choice([64, 16384]),
             tick_ms=TICK_MS,
         )
         # Segments from so small that every few batches need a new one.
-        self.journal = JournalOptions(
-            segment_bytes=dice.choice([4, 16, 64]) * 4096,
-            spares_max=dice.choice([1, 2]),
+        self.stable = StableOptions(
+            JournalOptions(
+                segment_bytes=dice.choice([4, 16, 64]) * 4096,
+                spares_max=dice.choice([1, 2]),
+            ),
+            # Values of this world have about 60 bytes: some all go into files of their
+            # own, in others a block or a table is full after a few.
+            EngineOptions(
+                memtable_bytes=dice.choice([2000, 8000, 16 << 20]),
+                memtables_max=dice.choice([1, 3]),
+                block_bytes=dice.choice([100, 2048]),
+                table_bytes=dice.choice([400, 64 << 20]),
+                tier_ratio=dice.choice([2, 4]),
+                blob_bytes=dice.choice([40, 16 << 10]),
+            ),
         )
         self.sync_us = (200, dice.choice([1, 5, 20]) * MILLISECOND)
         self.turn_us = dice.choice([100, 500, 2000])
@@ -62,6 +77,7 @@ class Shape:
             f"voters={self.voters} learners={self.learners} {raft}"
             f" checkpoint={self.replica.checkpoint_entries}"
             f" keep={self.replica.log_keep_entries}"
-            f" segment={self.journal.segment_bytes} keys={self.keys}"
+            f" segment={self.stable.journal.segment_bytes}"
+            f" memtable={self.stable.engine.memtable_bytes} keys={self.keys}"
             f" clients={self.clients}"
         )

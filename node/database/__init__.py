@@ -1,25 +1,14 @@
 """The replicated state machine. See core for its law."""
 
-from .checkpoint import (
-    CheckpointReader,
-    DamagedCheckpoint,
-    Header,
-    header_of,
-    write_checkpoint,
-)
-from .core import Applied, Database, Meta
-from .store import MemoryStore, Store, View
+from .core import FIRST_REVISION, Applied, Database, begin
+from .meta import Meta, decode_meta, encode_meta
 
 __all__ = [
+    "FIRST_REVISION",
     "Applied",
-    "CheckpointReader",
-    "DamagedCheckpoint",
     "Database",
-    "Header",
-    "MemoryStore",
     "Meta",
-    "Store",
-    "View",
-    "header_of",
-    "write_checkpoint",
+    "begin",
+    "decode_meta",
+    "encode_meta",
 ]

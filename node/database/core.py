@@ -13,6 +13,7 @@ from zlib import crc32
 
 import msgspec
 
+from ...storage.engine import Engine, Incoming
 from ...wire import (
     FORMAT_LIMITS,
     Delete,
@@ -23,8 +24,8 @@ from ...wire import (
     decode_envelope,
 )
 from . import rules
+from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
 from .records import decode_record, encode_record, mod_revision_of
-from .store import MemoryStore, Store
 
 KIND_NOOP = 0
 KIND_COMMAND = 1
@@ -59,44 +60,60 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
-class Meta(msgspec.Struct, frozen=True):
-    """The state beside the records, at `applied_index`."""
-
-    applied_index: int
-    applied_term: int
-    revision: int
-    cluster_time_ms: int
-    chain: int
-    digest_sum: int
-
-
 NOTHING = Applied(0, 0, 0)
 
 
 class Database:
-    """Keys, their newest versions, and the store's revision."""
+    """Keys, their newest versions, and the store's revision.
 
-    def __init__(self, store: Store | None = None, meta: Meta | None = None) -> None:
-        self.store: Store = MemoryStore() if store is None else store
-        meta = meta or Meta(self.store.applied_index, 0, FIRST_REVISION, 0, 0, 0)
-        self.applied_index: int = meta.applied_index
-        self.applied_term = meta.applied_term
-        self.revision = meta.revision
-        self.cluster_time_ms = meta.cluster_time_ms
-        self.chain = meta.chain
-        self.digest_sum = meta.digest_sum
+    `store` was `begin`-ed, or is a copy of one that was. Raises `CorruptionError` when
+    its state is of another cluster.
+    """
+
+    def __init__(self, store: Engine, cluster_id: int) -> None:
+        self.store = store
+        self.cluster_id = cluster_id
         self.puts = 0
         self.deletes = 0
+        self._take(self.durable_meta())
+        self.applied_index: int = store.applied_index
+
+    def durable_meta(self) -> Meta:
+        """The state at `store.applied_index`."""
+        return decode_meta(self.store.meta, self.cluster_id, self.store.directory)
+
+    def _take(self, meta: Meta) -> None:
+        self.applied_term = meta.term
+        self.configuration = meta.configuration
+        self.revision = meta.revision
+        self.cluster_time_ms = meta.cluster_time_ms
+        self.keys = meta.keys
+        self.chain = meta.chain
+        self.digest_sum = int.from_bytes(meta.digest_sum, "little")
 
     def meta(self) -> Meta:
+        """The state at `applied_index`."""
         return Meta(
-            self.applied_index,
+            FORMAT,
+            self.cluster_id,
+            STORE,
             self.applied_term,
+            self.configuration,
             self.revision,
             self.cluster_time_ms,
+            self.keys,
             self.chain,
-            self.digest_sum,
+            self.digest_sum.to_bytes(16, "little"),
         )
+
+    def install(self, incoming: Incoming) -> None:
+        """Be the state that was received and checked, which is ahead of this one.
+
+        After an `OSError` neither this nor its store is of any use.
+        """
+        self.store.install(incoming)
+        self._take(self.durable_meta())
+        self.applied_index = self.store.applied_index
 
     def state_hash(self) -> str:
         """Equal on all replicas at the same applied index, 40 hex digits."""
@@ -118,6 +135,8 @@ class Database:
                 result = self._apply_command(entry.data, effects)
             else:
                 assert entry.kind in (KIND_NOOP, KIND_CONFIGURATION), entry.kind
+                if entry.kind == KIND_CONFIGURATION:
+                    self.configuration = entry.data
                 result = NOTHING
             results.append(result)
             # The sum tells what was written, even when it is overwritten later.
@@ -128,7 +147,8 @@ class Database:
             self.applied_index = entry.index
             self.applied_term = entry.term
         self.chain = chain
-        self.store.write(effects, self.applied_index)
+        if self.applied_index > self.store.last_index:
+            self.store.write(effects, self.applied_index, encode_meta(self.meta()))
         return results
 
     def _apply_command(
@@ -154,7 +174,9 @@ class Database:
     ) -> Applied:
         self.revision += 1
         create, version = self.revision, 1
-        if before is not None:
+        if before is None:
+            self.keys += 1
+        else:
             old = decode_record(before)
             create, version = old.create_revision, old.version + 1
             self.digest_sum -= old.digest
@@ -172,6 +194,7 @@ class Database:
         if before is None:
             return Applied(0, self.revision, 0)
         self.revision += 1
+        self.keys -= 1
         old = decode_record(before)
         self.digest_sum = (self.digest_sum - old.digest) % _MODULUS
         effects[command.key] = None
@@ -197,14 +220,36 @@ class Database:
         """Records of `start` ≤ key < `end` in order, up to a limit; do more follow?"""
         found: list[Record] = []
         size = 0
-        for key in self.store.keys(start, end):
+        for key, record in self.store.scan(start, end):
             if len(found) >= records_max or size >= bytes_max:
                 return found, True
-            record = self.store.get(key)
-            assert record is not None
             found.append(_as_record(key, record, keys_only))
             size += len(key) + (0 if keys_only else len(record))
         return found, False
+
+
+def begin(
+    store: Engine, cluster_id: int, index: int, term: int, configuration: bytes
+) -> Database:
+    """A new cluster's state, as if all up to `index` had been applied and did nothing.
+
+    It counts once the store has flushed it.
+    """
+    meta = Meta(
+        FORMAT,
+        cluster_id,
+        STORE,
+        term,
+        configuration,
+        FIRST_REVISION,
+        cluster_time_ms=0,
+        keys=0,
+        chain=0,
+        digest_sum=bytes(16),
+    )
+    store.write({}, index, encode_meta(meta))
+    store.flush()
+    return Database(store, cluster_id)
 
 
 def _as_record(key: bytes, record: bytes, keys_only: bool) -> Record:

@@ -12,8 +12,3 @@ def already_applied(index: int, applied_index: int) -> bool:
 def expectation_met(expected: int, current: int) -> bool:
     """A conditional write goes through only at the expected revision (0: absent)."""
     return expected == current
-
-
-def checkpoint_matches(expected: object, actual: object) -> bool:
-    """I-28, I-51: a checkpoint's checksums are compared before it is believed."""
-    return expected == actual

@@ -1,13 +1,12 @@
 """The replica: consensus, state machine and requests as one pure object. See core."""
 
 from .core import Replica
-from .effects import CheckpointJob, Effects, Reply, Sink
+from .effects import Effects, Reply, Sink
 from .messages import ForwardReply, ForwardRequest, PeerMessage
 from .options import ReplicaOptions
 from .requests import Request
 
 __all__ = [
-    "CheckpointJob",
     "Effects",
     "ForwardReply",
     "ForwardRequest",

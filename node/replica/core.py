@@ -7,9 +7,17 @@ under node/loop and under chaos/simulator.
 
 from collections.abc import Callable
 
-from ...raft import InstallSnapshot, Persisted, Raft, Ready, SnapshotMark, acknowledge
+from ...raft import (
+    AppendEntries,
+    InstallSnapshot,
+    Persisted,
+    Raft,
+    Ready,
+    acknowledge,
+)
 from ...raft import Persist as RaftPersist
 from ...raft.progress import SNAPSHOT
+from ...storage.engine import Incoming
 from ...storage.journal import Batch
 from ...wire import (
     ErrorCode,
@@ -19,7 +27,7 @@ from ...wire import (
 )
 from ..database import Database
 from . import rules
-from .effects import CheckpointJob, Effects, Reply
+from .effects import Effects, Reply
 from .messages import ForwardReply, ForwardRequest, PeerMessage
 from .options import ReplicaOptions
 from .reads import Reads
@@ -72,12 +80,12 @@ class Replica:
         self.leader_time_base_ms = 0
         self.campaign_at_ms: int | None = None
         self.lost_leader = 0
-        # The index of the job that runs; 0: none does.
-        self.checkpoint_running = 0
-        # Something was applied, or a job ended, since it was last looked at.
-        self.checkpoint_due = True
+        # What the log may end behind: the engine has it durably.
         self.checkpoint_index = raft.snapshot.index
-        self.bytes_behind = 0
+        self.checkpoints = 0
+        # What the engine was last told to flush up to.
+        self.frozen_index = raft.snapshot.index
+        self.unfrozen_bytes = 0
         self.replies: list[Reply] = []
         self.forward_replies: list[ForwardReply] = []
         self.forwarders: dict[int, _Forwarder] = {}
@@ -114,8 +122,10 @@ class Replica:
             self._step_forward(message)
         elif isinstance(message, ForwardReply):
             self.writes.forward_reply(message)
-        else:
+        elif not (isinstance(message, AppendEntries) and self._stalled()):
             self.raft.step(message)
+        # else: what can't be applied is not taken, lest it fill the memory. It is as
+        # if the message were lost; heartbeats still say who leads.
 
     def _step_forward(self, message: ForwardRequest) -> None:
         sink = self.forwarders.get(message.sender)
@@ -211,19 +221,21 @@ class Replica:
             self.now_ms + options.hint_retry_ms + self.jitter(options.hint_retry_ms)
         )
 
-    def install(self, message: InstallSnapshot, database: Database) -> bool:
-        """A snapshot has arrived, is verified and durable as the newest checkpoint.
+    def install(self, message: InstallSnapshot, incoming: Incoming) -> bool:
+        """A leader's state has arrived and was checked; it is not durable yet.
 
-        True when it became this replica's state; False when it was old news.
+        True when it became this replica's state, durably; False when it was old news.
+        An `OSError` out of here is final: the replica must end.
         """
-        assert database.applied_index == message.index
+        assert incoming.manifest is not None
+        assert incoming.manifest.applied_index == message.index
         before = self.raft.snapshot
         self.raft.step(message)
         if self.raft.snapshot is before:
             return False
-        database.puts, database.deletes = self.database.puts, self.database.deletes
-        self.database = self.reads.database = database
-        self.checkpoint_index = message.index
+        # Before anything that this step has to say can leave.
+        self.database.install(incoming)
+        self.checkpoint_index = self.frozen_index = message.index
         self.snapshots_installed += 1
         return True
 
@@ -231,33 +243,31 @@ class Replica:
         """The shell's transfer of a checkpoint to `member` ended."""
         self.raft.snapshot_finished(member, ok)
 
-    def checkpointed(self, mark: SnapshotMark) -> None:
-        """The checkpoint job of `mark` is durable: the log behind it may go."""
-        self.checkpoint_running, self.checkpoint_due = 0, True
-        if mark.index < self.raft.snapshot.index:
-            return
+    def _follow_store(self) -> None:
+        """What the engine has flushed, the log may forget; so it flushes in time."""
+        log, store = self.raft.log, self.database.store
+        index = rules.forgets_up_to(store.applied_index, log.applied_index)
+        if index > self.checkpoint_index:
+            self._checkpointed(index)
+        options, behind = self.options, log.applied_index - self.frozen_index
+        if (
+            behind >= options.checkpoint_entries
+            or self.unfrozen_bytes >= options.checkpoint_bytes
+        ):
+            self.frozen_index, self.unfrozen_bytes = log.applied_index, 0
+            store.freeze()
+
+    def _checkpointed(self, index: int) -> None:
         keep = self.options.log_keep_entries
         if self.raft.log.size_bytes > self.options.log_bytes_max:
             keep = 0
         else:
             for progress in self.raft.progress.values():
                 if progress.state == SNAPSHOT:
-                    keep = max(keep, mark.index - progress.snapshot_index)
-        self.checkpoint_index = mark.index
-        self.raft.checkpointed(mark, keep)
-
-    def checkpoint_failed(self) -> None:
-        """The job could not be carried out (no space); a later one will try again."""
-        self.checkpoint_running, self.checkpoint_due = 0, True
-        self.bytes_behind = 0
-
-    def unneeded(self, index: int) -> bool:
-        """May the file of a received checkpoint go that was not installed?
-
-        Not one that this replica counts on, nor one that its own job is writing under
-        the same name.
-        """
-        return index > self.raft.snapshot.index and index != self.checkpoint_running
+                    keep = max(keep, index - progress.snapshot_index)
+        self.checkpoints += 1
+        self.checkpoint_index = index
+        self.raft.checkpointed(self.raft.mark(index), keep)
 
     def prepare_stop(self) -> int:
         """Refuse new requests; hand leadership on. The member it goes to, or 0."""
@@ -300,7 +310,8 @@ class Replica:
             writes.send(self.now_ms, self._cluster_time_ms(), self.wall_ms)
         if self.reads.waiting:
             self.reads.send(self.now_ms)
-        ready = self.raft.ready(can_persist)
+        self._follow_store()
+        ready = self.raft.ready(can_persist, not self._stalled())
         self._apply(ready)
         if ready.events or self.raft.is_leader != self.leading:
             self._follow_leadership(ready)
@@ -317,9 +328,7 @@ class Replica:
         if self.forward_replies:
             effects.messages += self.forward_replies
             self.forward_replies = []
-        if self.checkpoint_due:
-            effects.checkpoint = self._checkpoint_job()
-        effects.again = self.raft.log.can_apply()
+        effects.again = self.raft.log.can_apply() and not self._stalled()
         return effects
 
     def has_work(self, can_persist: bool) -> bool:
@@ -332,15 +341,26 @@ class Replica:
             or self.forward_replies
             or (writes.waiting and self.raft.leader_id)
             or (reads.waiting and reads.can_send())
-            or (self.checkpoint_due and not self.checkpoint_running)
-            or self.raft.has_work(can_persist)
+            or self.database.store.applied_index > self.checkpoint_index
+            or self.raft.has_work(can_persist, not self._stalled())
+        )
+
+    def _stalled(self) -> bool:
+        """Flushes have fallen so far behind that nothing more may be applied (I-78).
+
+        Else memory and journal would grow for as long as the disk is slow.
+        """
+        store, options = self.database.store, self.options
+        behind = self.raft.log.applied_index - store.applied_index
+        return (
+            behind >= options.stalled_times * options.checkpoint_entries
+            or store.stalled
         )
 
     def _apply(self, ready: Ready) -> None:
         if ready.committed:
-            self.checkpoint_due = True
             results = self.database.apply(ready.committed)
-            self.bytes_behind += sum([len(e.data) for e in ready.committed])
+            self.unfrozen_bytes += sum([len(e.data) for e in ready.committed])
             self.writes.applied(ready.committed, results)
         for read_id, index in ready.reads:
             self.reads.confirm(read_id, index)
@@ -397,38 +417,3 @@ class Replica:
             else:
                 mine.append(reply)
         return mine
-
-    def _checkpoint_job(self) -> CheckpointJob | None:
-        if self.checkpoint_running or self.raft.installing is not None:
-            return None
-        self.checkpoint_due = False
-        log, options = self.raft.log, self.options
-        behind = log.applied_index - self.checkpoint_index
-        # Rewriting a large state for little log would cost more than it frees.
-        wanted = min(
-            max(options.checkpoint_bytes, self.database.store.size_bytes()),
-            options.checkpoint_bytes_max,
-        )
-        if behind < options.checkpoint_entries and self.bytes_behind < wanted:
-            return None
-        return self.force_checkpoint()
-
-    def force_checkpoint(self) -> CheckpointJob | None:
-        """A job for everything applied so far, if there is news; none runs yet."""
-        if self.checkpoint_running or self.checkpoint_index >= (
-            self.raft.log.applied_index
-        ):
-            return None
-        mark = self.raft.mark(
-            rules.checkpoint_index(
-                self.database.applied_index, self.raft.log.commit_index
-            )
-        )
-        self.checkpoint_running = mark.index
-        self.bytes_behind = 0
-        return CheckpointJob(
-            mark,
-            self.database.meta(),
-            self.database.store.count(),
-            self.database.store.view(),
-        )

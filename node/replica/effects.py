@@ -9,10 +9,8 @@ from typing import Protocol
 
 import msgspec
 
-from ...raft import Persisted, RoleChanged, SnapshotMark
+from ...raft import Persisted, RoleChanged
 from ...storage.journal import Batch
-from ..database import View
-from ..database.core import Meta
 from .messages import PeerMessage
 
 
@@ -30,15 +28,6 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-class CheckpointJob(msgspec.Struct, frozen=True):
-    """Write this view down as the checkpoint of `mark`, then say `checkpointed`."""
-
-    mark: SnapshotMark
-    meta: Meta
-    count: int
-    view: View
-
-
 class Effects(msgspec.Struct):
     """`again`: more could be done at once, take another turn."""
 
@@ -47,6 +36,5 @@ class Effects(msgspec.Struct):
     messages: list[PeerMessage] = []
     messages_after: list[PeerMessage] = []
     replies: list[Reply] = []
-    checkpoint: CheckpointJob | None = None
     events: list[RoleChanged] = []
     again: bool = False

@@ -6,10 +6,12 @@ from ...wire import Limits
 
 
 class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`checkpoint_*`: how much log may lie behind the newest checkpoint.
+    """`checkpoint_*`: so much log was applied, and the engine flushes, however little.
 
-    `log_keep_entries` stay in memory behind a checkpoint for followers that are a
-    little behind; `log_bytes_max` bounds what a snapshot transfer may hold back.
+    `stalled_times` as many entries, and nothing is applied until it has.
+
+    `log_keep_entries` stay in memory behind a flush for followers that are a little
+    behind; `log_bytes_max` bounds what a snapshot transfer may hold back.
     `hint_*`: how a broken link to the leader speeds up an election (design: peers).
     """
 
@@ -19,7 +21,7 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     forward_limit: int = 8192
     checkpoint_entries: int = 65536
     checkpoint_bytes: int = 16 << 20
-    checkpoint_bytes_max: int = 48 << 20
+    stalled_times: int = 4
     log_keep_entries: int = 4096
     log_bytes_max: int = 64 << 20
     tick_ms: int = 10

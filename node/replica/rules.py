@@ -41,10 +41,10 @@ def lost_forward_is_unknown() -> bool:
     return True
 
 
-def checkpoint_index(applied_index: int, commit_index: int) -> int:
-    """I-31: a checkpoint's index is the state machine's own, and nobody else's."""
-    del commit_index
-    return applied_index
+def forgets_up_to(flushed_index: int, applied_index: int) -> int:
+    """I-30: the log goes up to what the engine has durably, and no further."""
+    del applied_index
+    return flushed_index
 
 
 def cluster_time_ms(base_ms: int, elapsed_ms: int, wall_ms: int) -> int:

@@ -7,7 +7,17 @@ moment of it; `Worker` is a process that flushes and compacts for it.
 from .core import Engine
 from .manifest import Manifest, TableMeta
 from .options import EngineOptions
+from .transfer import Incoming, Pinned
 from .view import View
 from .worker import Worker
 
-__all__ = ["Engine", "EngineOptions", "Manifest", "TableMeta", "View", "Worker"]
+__all__ = [
+    "Engine",
+    "EngineOptions",
+    "Incoming",
+    "Manifest",
+    "Pinned",
+    "TableMeta",
+    "View",
+    "Worker",
+]

@@ -13,6 +13,7 @@ from typing import Final
 from weakref import finalize
 from zlib import crc32
 
+from .. import rules
 from ..env import Env, File
 from ..errors import CorruptionError
 from .manifest import BlobMeta
@@ -45,12 +46,15 @@ class BlobWriter:
         self._id = b""
         self._file: File | None = None
 
+    @property
+    def path(self) -> str:
+        return f"{self._work}/{self._id.hex()}.blob"
+
     def put(self, value: bytes) -> bytes:
         """Append a value; the record that refers to it."""
         if self._file is None:
             self._id = self._ids()
-            path = f"{self._work}/{self._id.hex()}.blob"
-            self._file = self._env.open(path, create=True, exclusive=True)
+            self._file = self._env.open(self.path, create=True, exclusive=True)
             self._file.write_at(0, _HEAD.pack(_MAGIC, FORMAT, 0, self._id))
             self.size_bytes = _HEAD.size
         offset, length, crc = self.size_bytes, len(value), crc32(value)
@@ -62,7 +66,8 @@ class BlobWriter:
         """Sync and close; what was written, if anything was."""
         if self._file is None:
             return ()
-        self._file.sync()
+        if rules.syncs_table_contents():
+            self._file.sync()
         self._file.close()
         return (BlobMeta(self._id, self.size_bytes),)
 
@@ -105,13 +110,19 @@ class Blob:
         """The value of a reference. Raises `CorruptionError`."""
         data = self._file.read_at(offset, _ENTRY.size + length)
         value = data[_ENTRY.size :]
-        if data[: _ENTRY.size] != _ENTRY.pack(length, crc) or crc32(value) != crc:
+        whole = len(value) == length and crc32(value) == crc
+        if not whole or data[: _ENTRY.size] != _ENTRY.pack(length, crc):
             raise CorruptionError(self.path, offset, "a value has a wrong checksum")
         return value
 
     def verify(self) -> Iterator[int]:
         """Check every byte, value by value; yields the bytes of each step."""
+        yield from map(len, self.stream())
+
+    def stream(self) -> Iterator[bytes]:
+        """All bytes of the file in order, checked. Raises `CorruptionError`."""
         self._check_head()
+        yield self._file.read_at(0, _HEAD.size)
         offset, size = _HEAD.size, self.meta.size_bytes
         while offset < size:
             head = self._file.read_at(offset, _ENTRY.size)
@@ -120,9 +131,9 @@ class Blob:
             length, crc = _ENTRY.unpack(head)
             if length > VALUE_BYTES_MAX:
                 raise CorruptionError(self.path, offset, "a value is too long")
-            self.value(offset, length, crc)
+            value = self.value(offset, length, crc)
             offset += _ENTRY.size + length
-            yield _ENTRY.size + length
+            yield head + value
 
 
 def resolve(blobs: Mapping[bytes, Blob], record: bytes) -> bytes:

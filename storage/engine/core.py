@@ -7,36 +7,35 @@ disappear only when the manifest without them is. Nothing that is not understood
 deleted. See docs/formats.md section 8.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import msgspec
 
+from .. import rules
 from ..env import Env, parent_of
-from ..errors import CorruptionError, WriteStalled
-from .blob import VALUE_BYTES_MAX, Blob, resolve
-from .jobs import InlineJobs, Job, Jobs
+from ..errors import WriteStalled
+from .blob import VALUE_BYTES_MAX, resolve
+from .edit import edited, make_durable, remove
+from .jobs import InlineJobs, JobDropped, Jobs, Steps
 from .manifest import (
-    NAME,
     BlobMeta,
-    Made,
     Manifest,
     TableMeta,
-    load_manifest,
     save_manifest,
 )
 from .memtable import Memtable
+from .opening import clean, load_or_begin
 from .options import EngineOptions
 from .policy import pick
-from .table import Table
 from .table_format import KEY_BYTES_MAX, TOMBSTONE, VALUE
-from .version import Run, Version
+from .transfer import Incoming, Pinned
+from .version import Run, Version, open_version
 from .view import View
 
 _VALUE: Final = VALUE[0]
-_ID: Final = re.compile(r"[0-9a-f]{32}")
-_FILE_NAME: Final = re.compile(r"[0-9a-f]{32}\.(sst|blob)")
 
 
 class Engine:
@@ -68,13 +67,16 @@ class Engine:
         env.make_directory(directory)
         self._lock = env.lock(f"{directory}/LOCK")
         try:
-            self._manifest = self._load()
-            self._version = self._open_version(self._manifest, Version([], {}))
+            self._manifest = load_or_begin(env, directory)
+            self._version = open_version(
+                env, directory, self._manifest, Version([], {})
+            )
             # What was read may be in the page cache alone (decision 0008): nothing is
             # removed, here or in the owner's journal, before it is on the disk.
             save_manifest(env, directory, self._manifest)
             env.sync_directory(parent_of(directory))
-            self._clean()
+            known = {file.name for file in self._manifest.files()}
+            clean(env, directory, self._work, known)
         except BaseException:
             self._lock.release()
             raise
@@ -90,72 +92,31 @@ class Engine:
         self._flushed: list[Memtable] = []
         # The last `work` ended because somebody else has all of it.
         self._idle = False
-        self._obsolete: list[str] = []
-        self._flushing: Job | None = None
-        self._compacting: tuple[Job, tuple[Run, ...]] | None = None
-        # Beside what the tables refer to: what a file of values is large by now.
-        self._referenced = self._manifest.referenced_bytes()
+        self._flushing: Steps | None = None
+        self._compacting: Steps | None = None
+        # A manifest is on its way to the disk.
+        self._editing = False
+        self._picked = self._pick()
 
     # -- opening -----------------------------------------------------------------------
 
-    def _load(self) -> Manifest:
-        manifest = load_manifest(self._env, self.directory)
-        if manifest is None:
-            if any(map(_FILE_NAME.fullmatch, self._env.list(self.directory))):
-                raise CorruptionError(
-                    f"{self.directory}/{NAME}", 0, "missing, and tables are there"
-                )
-            manifest = Manifest(1, 0, b"", ())
-        return manifest
-
-    def _open_version(self, manifest: Manifest, current: Version) -> Version:
-        """What is open in `current` is not opened again."""
-        env, directory = self._env, self.directory
-        runs = {run.metas(): run for run in current.runs}
-        blobs = current.blobs
-        return Version(
-            [
-                runs.get(metas) or Run([Table(env, directory, m) for m in metas])
-                for metas in manifest.runs
-            ],
-            {
-                meta.file_id: blobs.get(meta.file_id) or Blob(env, directory, meta)
-                for meta in manifest.blobs
-            },
-        )
-
-    def _clean(self) -> None:
-        """Remove what a crash left: finished tables that nobody named, work files."""
-        env = self._env
-        work = parent_of(self._work)
-        env.make_directory(work)
-        for name in env.list(work):
-            if _ID.fullmatch(name):
-                self._clean_work(f"{work}/{name}")
-        env.make_directory(self._work)
-        known = {meta.name for meta in self._manifest.files()}
-        for name in env.list(self.directory):
-            if _FILE_NAME.fullmatch(name) and name not in known:
-                env.remove(f"{self.directory}/{name}")
-
-    def _clean_work(self, directory: str) -> None:
-        for name in self._env.list(directory):
-            if _FILE_NAME.fullmatch(name):
-                self._env.remove(f"{directory}/{name}")
-        if not self._env.list(directory):
-            self._env.remove_directory(directory)
-
     def close(self) -> None:
-        """Give everything back. What was not flushed is in the owner's journal."""
-        for job in (self._flushing, self._compacting and self._compacting[0]):
-            if job is not None:
-                job.close()
-        self._flushing = self._compacting = None
+        """Give everything back. What was not flushed is in the owner's journal.
+
+        The disk is not touched: what a dropped job has written goes with the next
+        opening.
+        """
+        for job in self._forget_jobs():
+            job.close()
         self._jobs.close()
-        self._clean_work(self._work)
         for file in self._version.files():
             file.close()
         self._lock.release()
+
+    def _forget_jobs(self) -> list[Steps]:
+        jobs = [self._flushing, self._compacting]
+        self._flushing = self._compacting = None
+        return [job for job in jobs if job is not None]
 
     # -- writing -----------------------------------------------------------------------
 
@@ -163,6 +124,11 @@ class Engine:
     def applied_index(self) -> int:
         """Every effect up to this one is durable here: the journal may forget it."""
         return self._manifest.applied_index
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is durable: another object after each flush and each compaction."""
+        return self._manifest
 
     @property
     def meta(self) -> bytes:
@@ -195,7 +161,7 @@ class Engine:
             if max(map(len, records.values())) > VALUE_BYTES_MAX:
                 raise ValueError("a value is too long")
         if self._memtable.size_bytes >= self.options.memtable_bytes:
-            if len(self._frozen) >= self.options.memtables_max:
+            if self.stalled:
                 raise WriteStalled(self.directory, len(self._frozen))
             self._freeze()
         memtable = self._memtable
@@ -203,6 +169,18 @@ class Engine:
         memtable.write(records)
         memtable.last_index, memtable.meta = index, meta
         self.written_bytes += memtable.size_bytes - before
+
+    @property
+    def stalled(self) -> bool:
+        """Would `write` refuse now, because flushes have fallen too far behind?"""
+        full = self._memtable.size_bytes >= self.options.memtable_bytes
+        return len(self._frozen) + full > self.options.memtables_max
+
+    def freeze(self) -> None:
+        """Let `work` flush everything written so far, however little it is."""
+        frozen = self._frozen[-1].last_index if self._frozen else self.applied_index
+        if self.last_index > frozen:
+            self._freeze()
 
     def _freeze(self) -> None:
         frozen, self._memtable = self._memtable, Memtable()
@@ -270,20 +248,20 @@ class Engine:
     def _step(self) -> int | None:
         self._forget_flushed()
         if self._flushing is None and self._frozen:
-            self._flushing = self._jobs.flush(self._frozen[0])
-        try:
-            step = self._step_flush(self._flushing) if self._flushing else 0
+            self._flushing = self._flush(self._frozen[0])
+        if self._flushing is not None:
+            step, self._flushing = _advance(self._flushing)
             if step:
                 return step
-            if self._compacting is None:
-                self._begin_compaction()
-            if self._compacting is not None:
-                return self._step_compaction(*self._compacting)
-        except BaseException:
-            # The jobs are over; what they wrote is removed with the next opening.
-            self._flushing = self._compacting = None
-            raise
-        return 0 if self._flushing else None
+        if self._compacting is None and self._picked is not None:
+            picked = self._picked
+            self._compacting = self._merge(
+                self._version.runs[picked.start : picked.stop]
+            )
+        if self._compacting is not None:
+            step, self._compacting = _advance(self._compacting)
+            return step
+        return 0 if self._flushing is not None else None
 
     def _forget_flushed(self) -> None:
         """Free a memtable little by little: at once it would hold the loop for long."""
@@ -293,115 +271,87 @@ class Engine:
             else:
                 return
 
-    def _step_flush(self, job: Job) -> int:
-        try:
-            done = next(job)
-        except StopIteration as end:
-            made: Made = end.value
+    def _flush(self, memtable: Memtable) -> Steps:
+        """Make the oldest frozen memtable a run."""
+        tables: tuple[TableMeta, ...] = ()
+        blobs: tuple[BlobMeta, ...] = ()
+        if memtable.data:
+            made = yield from self._jobs.flush(memtable)
             self.flushed_bytes += made.size_bytes
-            flushed = self._frozen[0]
-            runs = self._manifest.runs
-            if made.tables:
-                runs = (made.tables, *runs)
-            self._edit(runs, made.blobs, flushed.last_index, flushed.meta)
-            self._flushed.append(self._frozen.pop(0))
-            self._flushing = None
-            self._remove_obsolete()
-            return 1
-        return done
+            tables, blobs = made.tables, made.blobs
 
-    def _picked(self) -> range | None:
+        def changed(manifest: Manifest) -> Manifest:
+            runs = (tables, *manifest.runs) if tables else manifest.runs
+            index = rules.flushed_index(memtable.last_index, self.last_index)
+            return edited(manifest, runs, blobs, index, memtable.meta)
+
+        yield from self._edit(changed, blobs)
+        self._flushed.append(self._frozen.pop(0))
+
+    def _pick(self) -> range | None:
         """The runs that should become one."""
         sizes = [run.size_bytes for run in self._version.runs]
         return pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
 
-    def _begin_compaction(self) -> None:
-        picked = self._picked()
-        if picked is not None:
-            self._compact_runs(self._version.runs[picked.start : picked.stop])
-
-    def _compact_runs(self, runs: tuple[Run, ...]) -> None:
+    def _merge(self, merged: tuple[Run, ...]) -> Steps:
+        """Make one run of neighbours."""
         version = self._version
-        source = Version(runs, version.blobs)
-        job = self._jobs.merge(
-            source, self._sparse(), oldest=runs[-1] is version.runs[-1]
-        )
-        self._compacting = (job, runs)
+        oldest = rules.may_drop_deletions(merged[-1] is version.runs[-1])
+        source = Version(merged, version.blobs)
+        sparse = self._manifest.sparse()
+        made = yield from self._jobs.merge(source, sparse, oldest=oldest)
+        self.compacted_bytes += made.size_bytes
+        gone = {run.metas() for run in merged}
+        newest = merged[0].metas()
 
-    def _sparse(self) -> list[bytes]:
-        """Files of values of which less than half is referred to any more."""
-        live = self._referenced
-        return [
-            blob.file_id
-            for blob in self._manifest.blobs
-            if 2 * live[blob.file_id] < blob.size_bytes
-        ]
-
-    def _step_compaction(self, job: Job, merged: tuple[Run, ...]) -> int:
-        try:
-            done = next(job)
-        except StopIteration as end:
-            made: Made = end.value
-            self.compacted_bytes += made.size_bytes
+        def changed(manifest: Manifest) -> Manifest:
             runs: list[tuple[TableMeta, ...]] = []
-            for run in self._version.runs:
-                if run is merged[0] and made.tables:
+            for run in manifest.runs:
+                if run == newest and made.tables:
                     runs.append(made.tables)
-                if run not in merged:
-                    runs.append(run.metas())
-            manifest = self._manifest
-            self._edit(tuple(runs), made.blobs, manifest.applied_index, manifest.meta)
-            self._compacting = None
-            self._remove_obsolete()
-            return 1
-        return done
+                if run not in gone:
+                    runs.append(run)
+            index, meta = manifest.applied_index, manifest.meta
+            return edited(manifest, tuple(runs), made.blobs, index, meta)
+
+        yield from self._edit(changed, made.blobs)
 
     def _edit(
-        self,
-        runs: tuple[tuple[TableMeta, ...], ...],
-        made: tuple[BlobMeta, ...],
-        applied_index: int,
-        meta: bytes,
-    ) -> None:
-        """Make another version of these runs; values that nobody refers to go."""
-        edition = self._manifest.edition + 1
-        manifest = Manifest(edition, applied_index, meta, runs)
-        live = manifest.referenced_bytes()
-        blobs = [blob for blob in (*self._manifest.blobs, *made) if live[blob.file_id]]
-        self._adopt(msgspec.structs.replace(manifest, blobs=tuple(blobs)))
-        self._obsolete += [
-            f"{self._work}/{blob.name}" for blob in made if not live[blob.file_id]
+        self, changed: Callable[[Manifest], Manifest], made: tuple[BlobMeta, ...]
+    ) -> Steps:
+        """Make another manifest durable, then current; one at a time."""
+        while self._editing:
+            yield 0
+        manifest = changed(self._manifest)
+        self._editing = True
+        try:
+            durably = self._durably(manifest, self._version)
+            version = yield from self._jobs.run(durably)
+        finally:
+            self._editing = False
+        obsolete = self._adopt(manifest, version)
+        needed = {blob.file_id for blob in manifest.blobs}
+        obsolete += [
+            f"{self._work}/{blob.name}" for blob in made if blob.file_id not in needed
         ]
+        if obsolete:
+            yield from self._jobs.run(partial(remove, self._env, obsolete))
 
-    def _adopt(self, manifest: Manifest) -> None:
-        """Name the new files, make the manifest durable, then current."""
-        env, directory = self._env, self.directory
+    def _durably(self, manifest: Manifest, opened: Version) -> Callable[[], Version]:
+        places = self._env, self.directory, self._work
+        return partial(make_durable, *places, manifest, self._manifest, opened)
+
+    def _adopt(self, manifest: Manifest, version: Version) -> list[str]:
+        """A durable manifest becomes the current one; the files that may go now."""
         known = {file.name for file in self._manifest.files()}
-        new_files = [f for f in manifest.files() if f.name not in known]
-        for file in new_files:
-            env.rename(f"{self._work}/{file.name}", f"{directory}/{file.name}")
-        if new_files:
-            env.sync_directory(directory)
-        version = self._open_version(manifest, self._version)
-        save_manifest(env, directory, manifest)
-        version.touched = self._version.touched
-        self._obsolete += [
-            f"{directory}/{name}"
-            for name in sorted(known.difference(f.name for f in manifest.files()))
-        ]
+        gone = known.difference(file.name for file in manifest.files())
         self._manifest, self._version = manifest, version
-        self._referenced = manifest.referenced_bytes()
-
-    def _remove_obsolete(self) -> None:
-        """Files that no durable manifest names. Views may still read their bytes."""
-        while self._obsolete:
-            self._env.remove(self._obsolete.pop())
+        self._picked = self._pick()
+        return [f"{self.directory}/{name}" for name in sorted(gone)]
 
     def flush(self) -> None:
         """Make everything durable in tables now: `applied_index` is `last_index`."""
-        frozen = self._frozen[-1].last_index if self._frozen else self.applied_index
-        if self.last_index > frozen:
-            self._freeze()
+        self.freeze()
         while self._frozen:
             self._step_or_wait()
 
@@ -412,17 +362,52 @@ class Engine:
     def compact(self) -> None:
         """Flush, and merge everything into one run."""
         self.flush()
+        self._finish_compacting()
+        if len(self._version.runs) > 1 or (self._version.runs and self._tombstones()):
+            self._compacting = self._merge(self._version.runs)
+            self._finish_compacting()
+
+    def _finish_compacting(self) -> None:
         while self._compacting is not None:
             self._step_or_wait()
-        if len(self._version.runs) > 1 or (self._version.runs and self._tombstones()):
-            self._compact_runs(self._version.runs)
-            while self._compacting is not None:
-                self._step_or_wait()
 
     def _tombstones(self) -> int:
         return sum(table.tombstones for table in self._manifest.tables())
 
     # -- copies and care ---------------------------------------------------------------
+
+    def pin(self) -> Pinned:
+        """Everything up to `applied_index`, to be sent somewhere else."""
+        return Pinned(self._manifest, self._version)
+
+    def receive(self, source: str) -> Incoming:
+        """Take a store that somebody else sends; `install` makes it this one."""
+        return Incoming(self._env, self._work, source)
+
+    def install(self, incoming: Incoming) -> None:
+        """Be the store that was received and checked, in one step.
+
+        What is here, memtables too, is given up; views go on. Its applied index must be
+        above all that was written here. After an `OSError` this engine is of no use.
+        """
+        manifest = incoming.manifest
+        assert manifest is not None
+        assert manifest.applied_index > self.last_index, "a store never goes back"
+        while self._editing:
+            self._step_or_wait()
+        for job in self._forget_jobs():
+            with suppress(JobDropped):
+                job.throw(JobDropped)
+        self._frozen.clear()
+        edition = self._manifest.edition + 1
+        manifest = msgspec.structs.replace(manifest, edition=edition)
+        arrived = incoming.hand_over(self.directory)
+        obsolete = self._adopt(manifest, self._durably(manifest, arrived)())
+        self._memtable = Memtable()
+        self._memtable.last_index = manifest.applied_index
+        self._memtable.meta = manifest.meta
+        remove(self._env, obsolete)
+        incoming.close()
 
     def checkpoint(self, directory: str) -> Manifest:
         """A copy of the tables by hard links, complete and durable when it returns.
@@ -460,5 +445,13 @@ class Engine:
     @property
     def owed(self) -> bool:
         """Is there anything that `work` would do?"""
-        busy = self._frozen or self._compacting is not None
-        return bool(busy) or self._picked() is not None
+        busy = self._frozen or self._flushed or self._compacting is not None
+        return bool(busy) or self._picked is not None
+
+
+def _advance(steps: Steps) -> tuple[int, Steps | None]:
+    """The next step's bytes; and what goes on with it, if anything is left."""
+    try:
+        return next(steps), steps
+    except StopIteration:
+        return 1, None

@@ -2,12 +2,14 @@
 
 Law: generators; each step handles about a mebibyte at most and yields how many bytes
 that was, or 0: somebody else is at it, ask again later. They write into the work
-directory alone and edit nothing: a job that is dropped leaves files that the next
-opening removes.
+directory alone and edit nothing. A job that fails, or into which `JobDropped` is
+thrown, removes what it has written; one that is closed does not touch the disk, and
+what it leaves goes with the next opening.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterator
-from typing import Protocol, TypeAlias
+from contextlib import suppress
+from typing import Protocol, TypeAlias, TypeVar
 
 from ..env import Env
 from .blob import BlobWriter, rewrite, separate
@@ -19,6 +21,12 @@ from .table_writer import TableWriter
 from .version import Version
 
 Job: TypeAlias = Generator[int, None, Made]
+Steps: TypeAlias = Generator[int, None, None]
+T = TypeVar("T")
+
+
+class JobDropped(Exception):
+    """Thrown into a job: nobody wants it any more."""
 
 
 class Jobs(Protocol):
@@ -33,6 +41,10 @@ class Jobs(Protocol):
 
         Values in the files `sparse` are written again; `oldest`: deletions may go.
         """
+        ...
+
+    def run(self, function: Callable[[], T]) -> Generator[int, None, T]:
+        """Do what blocks on the disk and touches nothing that is in memory."""
         ...
 
     def wait(self) -> None:
@@ -58,6 +70,7 @@ def write_tables(
     values went while the chunks were made.
     """
     done: list[TableMeta] = []
+    paths: list[str] = []
     writer: TableWriter | None = None
     values = 0
     try:
@@ -65,6 +78,7 @@ def write_tables(
             if writer is None:
                 file_id = ids()
                 path = f"{work}/{file_id.hex()}.sst"
+                paths.append(path)
                 writer = TableWriter(env, path, file_id, options)
             before = writer.size_bytes
             writer.add(keys, records)
@@ -79,6 +93,12 @@ def write_tables(
             done.append(writer.finish())
             writer = None
         return Made(tuple(done), blobs.finish())
+    except Exception:
+        # A disk that is full would be filled more by each new try.
+        for path in (*paths, blobs.path):
+            with suppress(OSError):
+                env.remove(path)
+        raise
     finally:
         blobs.abandon()
         if writer is not None:
@@ -111,6 +131,10 @@ class InlineJobs:
         if sparse:
             chunks = rewrite(chunks, source.blobs, sparse, blobs)
         return write_tables(*self._parts, chunks, blobs)
+
+    def run(self, function: Callable[[], T]) -> Generator[int, None, T]:
+        return function()
+        yield 0
 
     def wait(self) -> None:
         """Nothing here ever waits."""

@@ -5,6 +5,7 @@ are the index (first key, place and checksum of each block) and the filter; bloc
 where the operating system caches them and are checked each time.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
@@ -37,6 +38,7 @@ from .table_format import (
 # Blocks read at once by a scan: few at first, more when it goes on.
 _AHEAD_FIRST: Final = 2
 _AHEAD_MAX: Final = 32
+_STREAM_BYTES: Final = 256 << 10
 
 
 class Table:
@@ -69,7 +71,7 @@ class Table:
             words = self._section(footer.filter, "the filter")
             if not words or len(words) % 8:
                 raise CorruptionError(self.path, footer.filter.offset, "odd filter")
-            self._words = memoryview(words).cast("Q")
+            self._words = array("Q", words)
             if (
                 parts.offsets[-1] != footer.index.offset
                 or parts.first_keys[0] != meta.first
@@ -201,6 +203,41 @@ class Table:
         return keys, records
 
     # -- all of it ---------------------------------------------------------------------
+
+    def stream(self) -> Iterator[bytes]:
+        """All bytes of the file in order, each piece checked against its parent.
+
+        Raises `CorruptionError`.
+        """
+        offsets, count = self._offsets, len(self._crcs)
+        low = 0
+        while low < count:
+            high = bisect_right(offsets, offsets[low] + _STREAM_BYTES, low + 1) - 1
+            high = max(low + 1, min(high, count))
+            data = self._file.read_at(offsets[low], offsets[high] - offsets[low])
+            for number in range(low, high):
+                at = offsets[number] - offsets[low]
+                end = offsets[number + 1] - offsets[low]
+                block, own = data[at : end - CRC_BYTES], data[end - CRC_BYTES : end]
+                crc = crc32(block)
+                if not (
+                    rules.checks_table_block(self._crcs[number], crc)
+                    and rules.checks_table_block(crc, int.from_bytes(own, "little"))
+                ):
+                    raise self._damaged(number, block)
+            yield data
+            low = high
+        yield from self._stream_sections()
+
+    def _stream_sections(self) -> Iterator[bytes]:
+        footer = self._read_footer()
+        for section in (footer.index, footer.filter, footer.properties):
+            data = self._section(section, "a section")
+            own = self._file.read_at(section.offset + section.length, CRC_BYTES)
+            if own != seal(data):
+                raise CorruptionError(self.path, section.offset, "its own checksum")
+            yield data + own
+        yield self._file.read_at(self.meta.size_bytes - FOOTER_BYTES, FOOTER_BYTES)
 
     def verify(self) -> Iterator[int]:
         """Check every byte, block by block; yields the bytes of each step.

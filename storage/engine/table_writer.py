@@ -13,6 +13,7 @@ from zlib import crc32
 
 import msgspec
 
+from .. import rules
 from ..env import Env
 from .blob import referenced
 from .filter import build_filter
@@ -157,7 +158,8 @@ class TableWriter:
         assert len(footer) == FOOTER_BYTES
         self._put(footer)
         self._drain()
-        self._file.sync()
+        if rules.syncs_table_contents():
+            self._file.sync()
         self._file.close()
         return TableMeta(
             file_id=self._id,

@@ -8,9 +8,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
+from ..env import Env
 from .blob import Blob, resolve
 from .filter import GOLDEN, MASK64, TWO_BITS
-from .manifest import TableMeta
+from .manifest import Manifest, TableMeta
 from .merge import Chunk
 from .table import Table
 from .table_format import VALUE
@@ -88,3 +89,24 @@ class Version:
 
     def files(self) -> list[Table | Blob]:
         return [*self.tables(), *self.blobs.values()]
+
+
+def open_version(
+    env: Env, directory: str, manifest: Manifest, current: Version
+) -> Version:
+    """The version of a manifest. What is open in `current` is not opened again.
+
+    Raises `CorruptionError`, `OSError`.
+    """
+    runs = {run.metas(): run for run in current.runs}
+    blobs = current.blobs
+    return Version(
+        [
+            runs.get(metas) or Run([Table(env, directory, meta) for meta in metas])
+            for metas in manifest.runs
+        ],
+        {
+            meta.file_id: blobs.get(meta.file_id) or Blob(env, directory, meta)
+            for meta in manifest.blobs
+        },
+    )

@@ -16,12 +16,15 @@ never blocks but in `wait`.
                       [1, job, kind, arguments]             it failed
 """
 
+import concurrent.futures
+import fcntl
 import os
 import select
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -30,7 +33,7 @@ import msgspec
 from ..env import RealEnv, parent_of
 from ..errors import CorruptionError, WorkerFailed
 from .blob import Blob
-from .jobs import InlineJobs, Job
+from .jobs import InlineJobs, Job, JobDropped, T
 from .manifest import BlobMeta, Made, TableMeta
 from .memtable import Memtable
 from .merge import Chunk
@@ -44,6 +47,7 @@ _SLICE_KEYS: Final = 500
 _ENTRIES_BYTES: Final = 256 << 10
 _SLICE_BYTES: Final = 256 << 10
 _READ_BYTES: Final = 1 << 18
+_PIPE_BYTES: Final = 1 << 20
 _NICE: Final = 10
 
 _ENTRIES, _FLUSH, _MERGE, _DROP = range(4)
@@ -88,6 +92,9 @@ class Worker:
         self._frames = _Frames()
         self._answers: dict[int, list[Any]] = {}
         self._job = 0
+        # For what blocks on the disk and must not be the process's: edits.
+        self._thread: ThreadPoolExecutor | None = None
+        self._running: Future[Any] | None = None
 
     @staticmethod
     def _pipes(process: "subprocess.Popen[bytes]") -> tuple[int, int]:
@@ -110,6 +117,10 @@ class Worker:
         )
         for pipe in self._pipes(self._process):
             os.set_blocking(pipe, False)
+            # A slice fits, so that one look a tick at the pipe is enough. Where the
+            # system allows less, it takes more looks.
+            with suppress(OSError, AttributeError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def _send(self, value: object) -> None:
         self._out += _frame(value)
@@ -161,8 +172,9 @@ class Worker:
 
     def flush(self, memtable: Memtable) -> Job:
         with self._new_job() as job:
+            process = self._process
             yield from self._hand_over(job, memtable)
-            return (yield from self._result(job))
+            return (yield from self._result(job, process))
 
     @contextmanager
     def _new_job(self) -> Generator[int]:
@@ -172,7 +184,7 @@ class Worker:
         job = self._job
         try:
             yield job
-        except GeneratorExit:
+        except (GeneratorExit, JobDropped):
             if self._process is not None:
                 with suppress(WorkerFailed):
                     self._send((_DROP, job))
@@ -194,11 +206,14 @@ class Worker:
         runs = [run.metas() for run in source.runs]
         blobs = [source.blobs[file_id].meta for file_id in sparse]
         with self._new_job() as job:
+            process = self._process
             self._send((_MERGE, job, directory, runs, blobs, oldest))
-            return (yield from self._result(job))
+            return (yield from self._result(job, process))
 
-    def _result(self, job: int) -> Job:
+    def _result(self, job: int, process: "subprocess.Popen[bytes] | None") -> Job:
         while job not in self._answers:
+            if self._process is not process:
+                raise WorkerFailed("the worker process of this job is gone")
             self._pump()
             if job not in self._answers:
                 yield 0
@@ -207,13 +222,27 @@ class Worker:
             _raise(*rest)
         return msgspec.convert(rest[0], Made)
 
+    def run(self, function: Callable[[], T]) -> Generator[int, None, T]:
+        """In a thread: the process may not touch what the manifest names."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="quorate-engine")
+        future = self._running = self._thread.submit(function)
+        while not future.done():
+            yield 0
+        return future.result()
+
     def wait(self) -> None:
-        if self._process is not None:
+        if self._running is not None and not self._running.done():
+            concurrent.futures.wait([self._running], timeout=1.0)
+        elif self._process is not None:
             to, back = self._pipes(self._process)
             select.select([back], [to] if self._out else [], [], 1.0)
 
     def close(self) -> None:
         self._stop()
+        if self._thread is not None:
+            # What is on its way to the disk comes there before the lock is released.
+            self._thread.shutdown()
 
 
 def _raise(kind: str, arguments: list[Any]) -> None:
@@ -287,7 +316,8 @@ class _Process:
             for jobs in (self._flushes, self._merges):
                 dropped = jobs.pop(job, None)
                 if dropped is not None:
-                    dropped.close()
+                    with suppress(JobDropped):
+                        dropped.throw(JobDropped)
 
     def step(self) -> bool:
         """Do a slice; False when nothing is to be done."""

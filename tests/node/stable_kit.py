@@ -1,8 +1,9 @@
 """A replica's disk to hurt: small segments, one cluster, commands by the handful."""
 
-from quorate.node.stable import Opened, Stable, checkpoint_pieces
+import itertools
+
+from quorate.node.stable import Opened, Stable, StableOptions
 from quorate.raft import COMMAND, Configuration, Entry
-from quorate.storage.env import read_file
 from quorate.storage.journal import Batch, JournalOptions
 from quorate.storage.journal_format import BLOCK_BYTES
 from quorate.storage.memory_env import MemoryEnv
@@ -10,10 +11,17 @@ from quorate.wire import EnvelopeKind, encode_envelope_head, encode_put
 
 CLUSTER = 0xC1
 VOTERS = Configuration((1, 2, 3))
-OPTIONS = JournalOptions(segment_bytes=4 * BLOCK_BYTES)
+OPTIONS = StableOptions(JournalOptions(segment_bytes=4 * BLOCK_BYTES))
 SALT = 0xABCD_EF01
-CHECKPOINTS = "/data/stores/1/checkpoints"
+ENGINE = "/data/stores/1/engine"
+MANIFEST = f"{ENGINE}/MANIFEST"
 JOURNAL = "/data/stores/1/journal"
+# Of all disks: files of engines travel between them.
+_ids = itertools.count(1)
+
+
+def new_id() -> bytes:
+    return next(_ids).to_bytes(16, "big")
 
 
 def new_disk() -> MemoryEnv:
@@ -27,7 +35,7 @@ def start(
     env: MemoryEnv, bootstrap: Configuration | None = VOTERS
 ) -> tuple[Stable, Opened]:
     stable = Stable(env, "/data", CLUSTER, OPTIONS)
-    return stable, stable.open(bootstrap, SALT)
+    return stable, stable.open(bootstrap, SALT, new_id)
 
 
 def put(index: int, term: int = 1) -> Entry:
@@ -61,24 +69,34 @@ def persist(
     )
 
 
-def checkpoint(stable: Stable, opened: Opened, kind: str = "write") -> int:
-    """Write the database as it is now; its index."""
-    index = opened.database.applied_index
-    file = stable.begin_checkpoint(index, kind)
-    for piece in checkpoint_pieces(CLUSTER, VOTERS, opened.database):
-        file.write(piece)
-    file.commit()
-    return index
+def flush(opened: Opened) -> int:
+    """Make everything that was applied durable; its index."""
+    opened.database.store.flush()
+    return opened.database.store.applied_index
 
 
-def name_of(index: int) -> str:
-    return f"{CHECKPOINTS}/{index:016x}.qck"
+def receive(opened: Opened, last: int, term: int) -> None:
+    """A leader's state arrives: entries up to `last`, all of `term`."""
+    _, leader = start(new_disk())
+    leader.database.apply(puts(2, last, term))
+    flush(leader)
+    store = opened.database.store
+    incoming = store.receive("the leader")
+    for piece in leader.database.store.pin().pieces():
+        incoming.feed(piece)
+    for _ in incoming.check():
+        pass
+    opened.database.install(incoming)
 
 
 def files_of(env: MemoryEnv) -> dict[str, bytes]:
     """All files of the replica with their bytes."""
     return {
-        f"{folder}/{name}": read_file(env, f"{folder}/{name}")
-        for folder in (CHECKPOINTS, JOURNAL)
-        for name in env.list(folder)
+        f"{folder}/{name}": data
+        for folder in (ENGINE, JOURNAL)
+        for name, data in env.peek(folder).items()
     }
+
+
+def tables_of(env: MemoryEnv) -> list[str]:
+    return [path for path in files_of(env) if path.endswith(".sst")]

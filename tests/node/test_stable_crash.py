@@ -10,13 +10,13 @@ from quorate.raft import HardState
 from quorate.storage.memory_env import Crashed, Kind, MemoryEnv, Operation
 
 from .stable_kit import (
-    CHECKPOINTS,
+    ENGINE,
     VOTERS,
-    checkpoint,
-    name_of,
+    flush,
     new_disk,
     persist,
     puts,
+    receive,
     start,
 )
 
@@ -80,7 +80,7 @@ def test_a_vote_after_a_bootstrap_outlives_everything() -> None:
     env = new_disk()
     stable, _ = start(env)
     persist(stable, puts(2, 2, term=4), vote=3)
-    for disk in env.crash_states(tear=True):
+    for disk in env.crash_states(tear=True, unread=f"{ENGINE}/work"):
         opened = start(disk)[1]
         assert (opened.hard_state.term, opened.hard_state.vote) == (4, 3)
 
@@ -95,13 +95,12 @@ def running() -> tuple[MemoryEnv, Stable, Opened]:
 
 
 def compact(stable: Stable, opened: Opened) -> None:
-    """What a node does: checkpoint, then prune, then move the journal's base."""
-    checkpoint(stable, opened)
-    stable.prune(6)
+    """What a node does: flush, then move the journal's base."""
+    flush(opened)
     persist(stable, puts(10, 10), base=(6, 1), commit=6, vote=2)
 
 
-def test_a_checkpoint_cut_short_anywhere_leaves_the_old_or_the_new_one() -> None:
+def test_a_flush_cut_short_anywhere_leaves_the_old_or_the_new_state() -> None:
     operations = 0
     seen: Counter[int] = Counter()
     while True:
@@ -131,66 +130,72 @@ def test_a_checkpoint_cut_short_anywhere_leaves_the_old_or_the_new_one() -> None
     assert set(seen) == {1, 6}
 
 
-def test_a_checkpoint_that_was_read_is_durable() -> None:
+def test_a_state_that_was_read_is_durable() -> None:
     """Story: the process ended inside `commit`. The next one found the new name, built
     on it, and pruned the old checkpoint; then the power took the new name.
     """
-    env, stable, opened = running()
+    env, _, opened = running()
 
-    def until_the_name(operation: Operation) -> None:
-        if operation.kind == "sync_directory":
+    def until_the_manifest_is_durable(operation: Operation) -> None:
+        if operation.kind == "sync_directory" and env.peek(ENGINE)["MANIFEST"] != old:
             raise Crashed
 
-    env.on_operation = until_the_name
+    old = env.peek(ENGINE)["MANIFEST"]
+    env.on_operation = until_the_manifest_is_durable
     with pytest.raises(Crashed):
-        checkpoint(stable, opened)
+        flush(opened)
     env.on_operation = None
     env.kill()
-    stable, opened = start(env)
+    _, opened = start(env)
     assert opened.snapshot.index == 6
-    stable.prune(6)
-    for disk in env.crash_states(tear=True):
+    for disk in env.crash_states(tear=True, unread=f"{ENGINE}/work"):
         assert start(disk)[1].snapshot.index == 6
 
 
-def test_the_restart_behind_a_received_checkpoint_may_be_cut_short_anywhere() -> None:
-    """Checkpoint new, journal old: the reset that `open` writes is done again."""
+def test_a_received_state_cut_short_anywhere_is_the_old_or_the_new_one() -> None:
+    """Engine new, journal old: the reset that `open` writes is done again."""
     operations = 0
+    seen: Counter[int] = Counter()
     while True:
-        env, _, _ = running()
-        env.kill()
-        leader = start(new_disk())[1]
-        leader.database.apply(puts(2, 40, term=7))
-        receiver = Stable(env, "/data", 0xC1, start(new_disk())[0].options)
-        checkpoint(receiver, leader, "received")
-        crashed = cut_short(env, operations, lambda env=env: start(env))
+        env, _, opened = running()
+
+        def work(env: MemoryEnv = env, opened: Opened = opened) -> None:
+            receive(opened, 40, 7)
+            env.kill()
+            start(env)
+
+        crashed = cut_short(env, operations, work)
         for disk in every_end(env, 6):
-            _, opened = start(disk, None)
-            assert (opened.snapshot.index, opened.snapshot.term) == (40, 7)
-            assert opened.entries == []
-            assert (opened.hard_state.term, opened.hard_state.vote) == (1, 2)
+            _, found = start(disk, None)
+            index = found.snapshot.index
+            seen[index] += 1
+            if index == 1:
+                assert found.entries == puts(2, 9)
+            else:
+                assert (index, found.snapshot.term) == (40, 7)
+                assert found.entries == []
+                assert found.database.keys == 39
+            assert (found.hard_state.term, found.hard_state.vote) == (1, 2)
         if not crashed:
             break
         operations += 1
-    assert operations > 5
+    assert operations > 15
+    assert set(seen) == {1, 40}
 
 
-@pytest.mark.parametrize("kind", ["create", "write", "sync", "rename", "remove"])
-def test_a_checkpoint_that_failed_leaves_the_old_one(kind: Kind) -> None:
-    env, stable, opened = running()
-    if kind == "remove":
-        stable.begin_checkpoint(6, "write").write(b"an old try")
-    env.fail(kind, CHECKPOINTS)
+@pytest.mark.parametrize("kind", ["create", "write", "sync", "rename"])
+def test_a_flush_that_failed_leaves_the_old_state(kind: Kind) -> None:
+    env, _, opened = running()
+    env.fail(kind, ENGINE)
     with pytest.raises(OSError, match="Input/output"):
-        checkpoint(stable, opened)
-    assert not env.exists(name_of(6))
+        flush(opened)
     for disk in every_end(env, 4):
         assert start(disk)[1].snapshot.index == 1
 
 
 def test_a_failed_name_may_be_there_or_not_and_both_are_right() -> None:
-    env, stable, opened = running()
-    env.fail("sync_directory", CHECKPOINTS)
+    env, _, opened = running()
+    env.fail("sync_directory", ENGINE, after=1)
     with pytest.raises(OSError, match="Input/output"):
-        checkpoint(stable, opened)
+        flush(opened)
     assert {start(d)[1].snapshot.index for d in every_end(env, 12)} == {1, 6}

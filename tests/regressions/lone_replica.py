@@ -1,17 +1,30 @@
 """A replica that is its whole cluster, driven by hand."""
 
-from quorate.node.database import Database, Meta
+from random import Random
+
+from quorate.node.database import begin
 from quorate.node.replica import Effects, Replica, ReplicaOptions
-from quorate.raft import Configuration, HardState, Options, Raft, SnapshotMark
+from quorate.raft import (
+    Configuration,
+    HardState,
+    Options,
+    Raft,
+    SnapshotMark,
+    encode_configuration,
+)
+from quorate.storage.engine import Engine
+from quorate.storage.memory_env import MemoryEnv
 
 TICKS_MAX = 200
 
 
 def lone_replica() -> Replica:
     """A follower in a cluster of one, as a bootstrap leaves it."""
-    mark = SnapshotMark(1, 1, Configuration((1,)))
+    configuration = Configuration((1,))
+    mark = SnapshotMark(1, 1, configuration)
     raft = Raft(Options(id=1, jitter=lambda n: 0), mark, HardState(1, 0, 1))
-    database = Database(meta=Meta(1, 1, 1, 0, 0, 0))
+    engine = Engine(MemoryEnv(), "/engine", lambda: Random().randbytes(16))
+    database = begin(engine, 0xC1, 1, 1, encode_configuration(configuration))
     return Replica(ReplicaOptions(), raft, database, lambda n: 0)
 
 

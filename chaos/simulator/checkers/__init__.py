@@ -51,7 +51,8 @@ class Checkers:
     def __init__(self, world: World, bootstrap: Configuration, shape: Shape) -> None:
         self.book = Book(world, bootstrap, shape)
         self.snapshots = 0
-        self.checkpoints = 0
+        self.flushes = 0
+        self.compactions = 0
         self.failpoints: Counter[str] = Counter()
         self.turns = 0
 
@@ -210,10 +211,14 @@ class Checkers:
             member.doubted = None
         member.appended = None
 
-    def checkpointed(self) -> None:
-        self.checkpoints += 1
+    def flushed(self) -> None:
+        self.flushes += 1
 
-    def pruned(self, node: "Node") -> None:
+    def compacted(self) -> None:
+        self.compactions += 1
+
+    def edited(self, node: "Node") -> None:
+        """The engine has another manifest."""
         limits.files_are_bounded(self.book, node)
 
     def installed(
@@ -225,7 +230,7 @@ class Checkers:
         state.installs_news(self.book, node, message.index)
         member = self.book.members[node.member]
         member.applied = message.index
-        # Its log begins anew with the next batch; the checkpoint is durable now.
+        # Its log begins anew with the next batch; the state is durable now.
         member.disk.base_index, member.disk.base_term = (
             message.index,
             message.snapshot_term,

@@ -17,14 +17,25 @@ if TYPE_CHECKING:
 
 
 def append_is_durable(book: Book, node: "Node", message: AppendEntriesReply) -> None:
-    """I-16: what a follower acknowledges is on its disk, and its term as well."""
+    """I-16: what a follower acknowledges is on its disk, and its term as well.
+
+    Within one term nothing that it acknowledges is replaced, so its log still has it.
+    """
     disk = book.members[node.member].disk
-    if message.accepted and disk.last_index < message.index:
-        book.world.fail(
-            "I-16",
-            f"{node.name} acknowledges index {message.index}; its disk ends at"
-            f" {disk.last_index}",
-        )
+    if message.accepted:
+        if disk.last_index < message.index:
+            book.world.fail(
+                "I-16",
+                f"{node.name} acknowledges index {message.index}; its disk ends at"
+                f" {disk.last_index}",
+            )
+        term = node.raft.log.term(message.index)
+        if message.term == node.raft.term and not disk.holds(message.index, term):
+            book.world.fail(
+                "I-16",
+                f"{node.name} acknowledges index {message.index} of term {term}; its"
+                f" disk has one of term {disk.term_at(message.index)}",
+            )
     if disk.term < message.term:
         book.world.fail(
             "I-2", f"{node.name} speaks of term {message.term}; its disk: {disk.term}"

@@ -19,7 +19,6 @@ from .crash_model import Answer, Told
 from .crash_run import FAILURES, SALT_AFTER_CRASH, Family, Process, put
 
 OUTCOMES_MAX = 4_096
-IMAGE_BYTES_MAX = 1 << 20
 _SPARE = re.compile(r"(ahead|[0-9a-f]{16})-spare\.seg")
 
 
@@ -104,15 +103,16 @@ def work_goes_on(machine: Machine) -> str:
     return "" if machine.answer == wanted else "the next entry is not there"
 
 
-def old_checkpoints_go(machine: Machine) -> str:
-    """Nothing but the newest checkpoint is left when the others are pruned."""
+def no_table_is_left_over(machine: Machine) -> str:
+    """The engine's files are those of its manifest: an opening clears the rest."""
     assert machine.process is not None
     stable = machine.process.stable
     if stable is None:
         return ""
-    stable.prune(machine.answer.base[0])
-    names = machine.env.list(stable.checkpoints)
-    return "" if len(names) == 1 else f"left: {names}"
+    assert stable.engine is not None
+    wanted = {file.name for file in stable.engine.manifest.files()}
+    found = set(machine.env.peek(stable.engine_dir)) - {"LOCK", "MANIFEST"}
+    return "" if found == wanted else f"left: {found - wanted}"
 
 
 def nothing_is_left_over(machine: Machine) -> str:
@@ -153,7 +153,7 @@ RULES: tuple[Rule, ...] = (
     recovery_succeeds,
     what_was_told_is_durable,
     work_goes_on,
-    old_checkpoints_go,
+    no_table_is_left_over,
     nothing_is_left_over,
 )
 
@@ -181,17 +181,18 @@ class Recovery:
         return self.known[key]
 
     def image_of(self, env: MemoryEnv) -> bytes:
-        """A digest of all names and bytes."""
+        """A digest of all names and bytes that recovery looks at.
+
+        What lies in a folder of work it removes unread.
+        """
         digest = blake2b(digest_size=16)
         for directory in self.family.directories:
             if not env.exists(directory):
                 break
+            files = env.peek(directory)
             for name in env.list(directory):
                 digest.update(name.encode())
-                path = f"{directory}/{name}"
-                if path not in self.family.directories:
-                    file = env.open(path, read_only=True)
-                    digest.update(file.read_at(0, IMAGE_BYTES_MAX))
+                digest.update(files.get(name, b""))
             digest.update(b"/")
         return digest.digest()
 

@@ -1,22 +1,23 @@
-"""Everything that a replica does to its disk: journal and checkpoints together.
+"""Everything that a replica does to its disk: journal and engine together.
 
-Law: the orders are those of the node. A checkpoint is written and named; then the log's
-base moves with whatever batch comes next, and older checkpoints go before or after it.
-A received one is named first; then the log begins anew behind it, unless it has it all.
+Law: the orders are those of the node. The engine flushes; then the log's base moves
+with whatever batch comes next. A received state is made durable first; then the log
+begins anew behind it, unless it has it all.
 """
 
 from collections.abc import Sequence
 from functools import cache
+from hashlib import blake2b
 
-from ....node.database import Database, Meta
-from ....node.database.core import FIRST_REVISION
+from ....node.database import Database, begin
 from ....node.stable import (
     BOOTSTRAP_INDEX,
     BOOTSTRAP_TERM,
     Stable,
-    checkpoint_pieces,
+    StableOptions,
 )
-from ....raft import Configuration
+from ....raft import Configuration, encode_configuration
+from ....storage.engine import Engine, EngineOptions
 from ....storage.journal import JournalOptions
 from ....storage.journal_format import BLOCK_BYTES, JournalEntry
 from ....storage.memory_env import MemoryEnv
@@ -41,27 +42,33 @@ DIRECTORIES = (
     DATA,
     f"{DATA}/stores",
     STORE,
-    f"{STORE}/checkpoints",
+    f"{STORE}/engine",
     f"{STORE}/journal",
 )
-OPTIONS = JournalOptions(segment_bytes=2 * BLOCK_BYTES, spares_max=1)
+# What an opening finds there it removes.
+WORK = f"{STORE}/engine/work"
+# Every second flush is followed by a merge; the larger values lie beside the tables.
+OPTIONS = StableOptions(
+    JournalOptions(segment_bytes=2 * BLOCK_BYTES, spares_max=1),
+    EngineOptions(tier_ratio=2, blob_bytes=2_000),
+)
 FIRST = (BOOTSTRAP_INDEX, BOOTSTRAP_TERM)
 BORN = Answer(BOOTSTRAP_TERM, 0, BOOTSTRAP_INDEX, FIRST)
 
 
 def birth_family() -> Family:
     """From an empty directory: the first operation is the bootstrap."""
-    return Family("birth", unborn, boot_replica, (BIRTH, *STEPS), DIRECTORIES)
+    return Family("birth", unborn, boot_replica, (BIRTH, *STEPS), DIRECTORIES, WORK)
 
 
 def replica_family() -> Family:
     """From a disk that was bootstrapped and has a few entries."""
-    return Family("replica", newborn, boot_replica, STEPS, DIRECTORIES[-2:])
+    return Family("replica", newborn, boot_replica, STEPS, DIRECTORIES[-2:], WORK)
 
 
 def unborn(family: Family) -> Run:
     run = Run(family, new_env(), BORN)
-    run.checkpoint = checkpoint_of(())[0]
+    run.checkpoint = state_of(())[0]
     run.born = False
     return run
 
@@ -76,7 +83,7 @@ def newborn(family: Family) -> Run:
 def boot_replica(env: MemoryEnv, salt: int, born: bool) -> tuple[Process, Told]:
     lock = env.lock(LOCK)
     stable = Stable(env, DATA, CLUSTER_ID, OPTIONS)
-    opened = stable.open(None if born else VOTERS, salt)
+    opened = stable.open(None if born else VOTERS, salt, Ids(salt))
     assert opened.snapshot.configuration == VOTERS
     assert stable.journal is not None
     hard_state, mark = opened.hard_state, opened.snapshot
@@ -90,18 +97,38 @@ def boot_replica(env: MemoryEnv, salt: int, born: bool) -> tuple[Process, Told]:
         opened.database.state_hash(),
     )
     told = Told(settled(answer), stable.journal.abandons)
-    return Process(stable.journal, lock, stable), told
+    return Process(stable.journal, lock, stable, opened.database), told
+
+
+class Ids:
+    """Names of files that depend on the boot alone, and are nobody else's."""
+
+    def __init__(self, salt: object) -> None:
+        self.salt = salt
+        self.count = 0
+
+    def __call__(self) -> bytes:
+        self.count += 1
+        return blake2b(f"{self.salt} {self.count}".encode(), digest_size=16).digest()
 
 
 @cache
-def checkpoint_of(history: tuple[int, ...]) -> tuple[Checkpoint, tuple[bytes, ...]]:
-    """The state behind the entries of these terms, and its bytes in two pieces."""
-    meta = Meta(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, FIRST_REVISION, 0, 0, 0)
-    database = Database(meta=meta)
-    database.apply([entry(i, term) for i, term in enumerate(history, FIRST[0] + 1)])
-    first, *rest = checkpoint_pieces(CLUSTER_ID, VOTERS, database)
-    index, term = database.applied_index, database.applied_term
-    return Checkpoint(index, term, database.state_hash()), (first, b"".join(rest))
+def state_of(history: tuple[int, ...]) -> tuple[Checkpoint, bytes]:
+    """The state behind the entries of these terms, and the bytes a leader sends."""
+    ids = Ids(history)
+    engine = Engine(new_env(), f"{DATA}/engine", ids, OPTIONS.engine)
+    voters = encode_configuration(VOTERS)
+    database = begin(engine, CLUSTER_ID, BOOTSTRAP_INDEX, BOOTSTRAP_TERM, voters)
+    database.apply(entries_of(history))
+    engine.flush()
+    checkpoint = Checkpoint(
+        database.applied_index, database.applied_term, database.state_hash()
+    )
+    return checkpoint, b"".join(engine.pin().pieces())
+
+
+def entries_of(history: tuple[int, ...]) -> list[JournalEntry]:
+    return [entry(i, term) for i, term in enumerate(history, FIRST[0] + 1)]
 
 
 def entry(index: int, term: int) -> JournalEntry:
@@ -151,28 +178,39 @@ def vote(run: Run) -> None:
     run.persist(run.batch(run.told.last_index + 1))
 
 
-def can_checkpoint(run: Run) -> bool:
-    """Something was applied since the newest checkpoint of this process."""
+def can_flush(run: Run) -> bool:
+    """Something was committed since this process flushed last."""
     return run.born and run.commit > run.base[0]
 
 
-def write(run: Run, index: int, kind: str) -> None:
-    """A checkpoint of the history up to `index`."""
+def database_of(run: Run) -> Database:
     assert run.process is not None
-    assert run.process.stable is not None
-    checkpoint, pieces = checkpoint_of(run.history[: index - FIRST[0]])
-    run.tried = checkpoint
-    file = run.process.stable.begin_checkpoint(index, kind)
-    for piece in pieces:
-        file.write(piece)
-    file.commit()
-    run.checkpoint, run.tried = checkpoint, None
+    assert run.process.database is not None
+    return run.process.database
 
 
-def prune(run: Run) -> None:
-    assert run.process is not None
-    assert run.process.stable is not None
-    run.process.stable.prune(run.base[0])
+def write(run: Run) -> None:
+    """Apply what is committed, and flush."""
+    database = database_of(run)
+    history = run.history[: run.commit - FIRST[0]]
+    run.tried = state_of(history)[0]
+    database.apply(entries_of(history)[database.applied_index - FIRST[0] :])
+    database.store.freeze()
+    while database.store.applied_index < run.commit:
+        database.store.work(1)
+    run.checkpoint, run.tried = run.tried, None
+
+
+def install(run: Run, index: int) -> None:
+    """A leader's state of the history up to `index` arrives."""
+    database = database_of(run)
+    run.tried, data = state_of(run.history[: index - FIRST[0]])
+    incoming = database.store.receive("the leader")
+    incoming.feed(data)
+    for _ in incoming.check():
+        pass
+    database.install(incoming)
+    run.checkpoint, run.tried = run.tried, None
 
 
 def take_base(run: Run) -> None:
@@ -180,48 +218,44 @@ def take_base(run: Run) -> None:
     run.base = run.checkpoint.index, run.checkpoint.term
 
 
-def checkpoint(run: Run) -> None:
-    """Written; the base goes with a later batch."""
-    write(run, run.commit, "write")
+def flush(run: Run) -> None:
+    """The base goes with a later batch; what should be merged is."""
+    write(run)
     take_base(run)
-    prune(run)
+    while database_of(run).store.owed:
+        database_of(run).store.work(1)
 
 
 def compact(run: Run) -> None:
-    """Written; the base goes with a batch before older checkpoints do."""
-    write(run, run.commit, "write")
+    """The base goes with a batch at once."""
+    write(run)
     take_base(run)
     puts(run)
-    prune(run)
 
 
 def receive(run: Run) -> None:
-    """A leader's snapshot far ahead; the log begins anew, then older ones go."""
+    """A leader's snapshot far ahead; the log begins anew."""
     receive_ahead(run)
     begin_anew(run)
-    prune(run)
 
 
 def receive_inside(run: Run) -> None:
-    """A snapshot that contradicts the log's last entry; older ones go first."""
+    """A snapshot that contradicts the log's last entry."""
     run.begin_term()
     last = run.told.last_index
     run.history = (*run.history[: last - FIRST[0] - 1], run.term)
-    write(run, last, "received")
-    take_base(run)
-    prune(run)
+    install(run, last)
     begin_anew(run)
 
 
 def receive_held(run: Run) -> None:
     """A snapshot of what the log has: only the commit index moves."""
-    write(run, run.told.last_index, "received")
+    install(run, run.told.last_index)
     run.commit = run.told.last_index
-    prune(run)
 
 
 def receive_killed(run: Run) -> None:
-    """The process ends between a snapshot's name and the log's new beginning."""
+    """The process ends between a snapshot's manifest and the log's new beginning."""
     receive_ahead(run)
     run.env.kill()
     run.start()
@@ -230,7 +264,7 @@ def receive_killed(run: Run) -> None:
 def receive_ahead(run: Run) -> None:
     last = run.told.last_index
     run.history = (*run.history[: last - FIRST[0]], run.term, run.term)
-    write(run, last + 2, "received")
+    install(run, last + 2)
     run.commit = last + 2
 
 
@@ -251,8 +285,8 @@ STEPS = (
     Step("puts", exists, puts),
     Step("overwrite", has_tail, overwrite),
     Step("vote", exists, vote),
-    Step("checkpoint", can_checkpoint, checkpoint),
-    Step("compact", can_checkpoint, compact),
+    Step("flush", can_flush, flush),
+    Step("compact", can_flush, compact),
     Step("receive", exists, receive),
     Step("receive inside", has_tail, receive_inside),
     Step("receive held", has_tail, receive_held),

@@ -12,6 +12,7 @@ from functools import cache
 import msgspec
 from msgspec.structs import replace
 
+from ....node.database import Database
 from ....node.stable import NotBootstrapped, Stable
 from ....storage.env import Lock
 from ....storage.errors import StorageError
@@ -50,9 +51,12 @@ class Process(msgspec.Struct):
     journal: Journal
     lock: Lock
     stable: Stable | None = None
+    database: Database | None = None
 
     def close(self) -> None:
         self.journal.close()
+        if self.stable is not None:
+            self.stable.close()
         self.lock.release()
 
 
@@ -61,7 +65,7 @@ class Family(msgspec.Struct, frozen=True):
 
     `boot` opens the disk as a new process with a salt; `born` says that the cluster has
     begun, so that nobody tells the process how. All files are in `directories`, those
-    of the journal in the last one.
+    of the journal in the last one. What is in `unread` no process looks at.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Family(msgspec.Struct, frozen=True):
     boot: Callable[[MemoryEnv, int, bool], tuple[Process, Told]]
     steps: tuple["Step", ...]
     directories: tuple[str, ...]
+    unread: str = ""
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -202,7 +202,10 @@ class Walk:
     def states_of(self, env: MemoryEnv) -> Iterator[MemoryEnv]:
         """What a power loss now may leave: all of it, or samples of too much."""
         try:
-            for state in env.crash_states(bound=self.states_max, tear=True):
+            unread = self.family.unread
+            for state in env.crash_states(
+                bound=self.states_max, tear=True, unread=unread
+            ):
                 self.summary.states += 1
                 yield state
         except TooManyCrashStates:

@@ -54,7 +54,7 @@ _TABLE: dict[str, _Kind] = {
     "stranded_leader": _Kind(leadership.stranded_leader, (LEADER,)),
     "bit_flip": _Kind(disk.bit_flip, (ONE,)),
     "rotten_tail": _Kind(disk.rotten_tail, (ONE,)),
-    "rotten_checkpoint": _Kind(disk.rotten_checkpoint, (ONE,)),
+    "rotten_table": _Kind(disk.rotten_table, (ONE,)),
     "lonely_tail": _Kind(disk.lonely_tail, (ONE,)),
     "lost_sector": _Kind(disk.lost_sector, (ONE,)),
     "misdirected_read": _Kind(disk.misdirected_read, (ONE,)),

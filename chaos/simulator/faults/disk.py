@@ -46,6 +46,12 @@ def segments_of(node: Node) -> dict[str, bytes]:
     }
 
 
+def engine_files_of(node: Node) -> dict[str, bytes]:
+    """Manifest, tables and files of values, by path."""
+    files = node.env.peek(f"{_STORE}/engine")
+    return {f"{_STORE}/engine/{n}": d for n, d in files.items() if n != "LOCK"}
+
+
 def batches_of(segments: dict[str, bytes]) -> list[tuple[str, int, int]]:
     """Path, begin and end of each batch, in order.
 
@@ -78,16 +84,16 @@ def _victim(ground: Ground, dice: Random) -> Node | None:
 
 
 def _byte(node: Node, dice: Random) -> tuple[str, int] | None:
-    """A byte of the journal or of a checkpoint that is likely to mean something.
+    """A byte of the journal or of the engine that is likely to mean something.
 
     Most of a segment is padding, to which damage would be none. The newest segment
     comes most often.
     """
     segments = segments_of(node)
-    checkpoints = node.env.peek(f"{_STORE}/checkpoints")
-    if checkpoints and dice.random() < 0.25:
-        name = dice.choice(list(checkpoints))
-        path, data = f"{_STORE}/checkpoints/{name}", checkpoints[name]
+    files = engine_files_of(node)
+    if files and dice.random() < 0.25:
+        path = dice.choice(list(files))
+        data = files[path]
     elif segments:
         path = dice.choice(list(segments)[-1:] * 3 + list(segments))
         data = segments[path]
@@ -140,15 +146,15 @@ def rotten_tail(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
     return partial(away.pause, False)
 
 
-def rotten_checkpoint(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
-    """A node is down, and bits of its newest checkpoint flip before it starts again."""
+def rotten_table(ground: Ground, fault: Fault, dice: Random) -> Undo | None:
+    """A node is down, and bits of its engine's files flip before it starts again."""
     node = _victim(ground, dice)
-    names = list(node.env.peek(f"{_STORE}/checkpoints")) if node is not None else []
-    if node is None or not names:
+    files = engine_files_of(node) if node is not None else {}
+    if node is None or not files:
         return None
     start_again = hold_down([node], "kill")
-    path = f"{_STORE}/checkpoints/{max(names)}"
-    at = dice.randrange(max(1, node.env.size(path)))
+    path = dice.choice(list(files))
+    at = dice.randrange(len(files[path]))
     _flip(ground, node, (path, at), fault.strength, dice)
     return start_again
 
@@ -272,7 +278,7 @@ def error(ground: Ground, fault: Fault, dice: Random) -> Undo:
     """The disk reports it. After a failed sync the process must end (I-19)."""
     node = ground.choose(fault, dice)[0]
     times = None if fault.strength == 2 else 1
-    folder = dice.choice(("journal", "checkpoints", ""))
+    folder = dice.choice(("journal", "engine", ""))
     node.env.fail(
         _ERRORS[fault.kind],
         f"{_STORE}/{folder}",

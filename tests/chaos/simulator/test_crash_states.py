@@ -27,8 +27,9 @@ from quorate.chaos.simulator.exhaustive.crash_states import (
     enumerate_crash_states,
 )
 from quorate.chaos.simulator.mutants import planted
-from quorate.node.stable import Stable
 from quorate.storage import journal_recovery
+from quorate.storage.engine import core, edit
+from quorate.storage.engine.manifest import Manifest, encode_manifest
 from quorate.storage.journal import Batch, Journal
 from quorate.storage.memory_env import Crashed, MemoryEnv, Operation
 
@@ -108,12 +109,13 @@ def test_the_alphabets_do_everything_that_storage_does_to_a_disk() -> None:
         "create",
         "make_directory",
         "remove",
+        "remove_directory",
         "rename",
         "sync",
         "sync_directory",
         "write",
     }
-    assert set(names) == {"segment", "recycled", "ahead", "checkpoint"}
+    assert set(names) == {"segment", "recycled", "ahead", "engine"}
 
 
 def _kind_of(path: str) -> str:
@@ -122,7 +124,7 @@ def _kind_of(path: str) -> str:
         return "ahead"
     if name.endswith("-spare.seg"):
         return "recycled"
-    return "segment" if name.endswith(".seg") else "checkpoint"
+    return "segment" if name.endswith(".seg") else "engine"
 
 
 def images(run: Run, env: MemoryEnv) -> set[bytes]:
@@ -211,17 +213,15 @@ def test_too_many_states_are_sampled_and_counted_apart() -> None:
 # -- teeth ---------------------------------------------------------------------------
 
 # What a crash alone can't show is not here: failed-sync-ignored needs a failing sync,
-# damage-taken-for-tail and checkpoint-not-checked need bytes that go bad when durable.
+# damage-taken-for-tail and block-not-checked need bytes that go bad when durable.
 TEETH = {
     "ack-before-sync": "acknowledged_entries_are_there",
     "directory-not-synced": "acknowledged_entries_are_there",
-    "checkpoint-name-not-synced": "recovery_succeeds",
     "page-cache-believed": "what_was_told_is_durable",
     "doubt-is-absence": "damage_is_doubted",
     "body-not-checked": "nothing_unwritten_appears",
     "segments-dropped-early": "recovery_succeeds",
-    "checkpoint-not-synced": "recovery_succeeds",
-    "newest-checkpoint-pruned": "old_checkpoints_go",
+    "table-not-synced": "recovery_succeeds",
 }
 
 
@@ -249,10 +249,21 @@ def prepare_in_place(journal: Journal) -> None:
     file.sync()
 
 
-def oldest_checkpoint(stable: Stable) -> int | None:
-    names = stable.env.list(stable.checkpoints)
-    stems = [name.split(".")[0] for name in names if name.endswith(".qck")]
-    return min((int(stem, 16) for stem in stems), default=None)
+def nothing_cleaned(env: MemoryEnv, directory: str, work: str, known: object) -> None:
+    del directory, known
+    for path in (work.rpartition("/")[0], work):
+        env.make_directory(path)
+
+
+def not_durably(env: MemoryEnv, directory: str, manifest: Manifest) -> None:
+    """The name is not synced."""
+    path = f"{directory}/MANIFEST"
+    file = env.open(f"{path}.tmp", create=True)
+    file.truncate(0)
+    file.write_at(0, encode_manifest(manifest))
+    file.sync()
+    file.close()
+    env.rename(f"{path}.tmp", path)
 
 
 def kill_and_keep_locks(env: MemoryEnv) -> None:
@@ -263,9 +274,8 @@ BREAKS: list[tuple[object, str, Callable[..., object], str, str]] = [
     (journal_recovery, "decode_foot", nothing, JOURNAL, "damage_is_told"),
     (Journal, "prepare_spare", prepare_in_place, JOURNAL, "nothing_is_left_over"),
     (Journal, "_spares", no_spares, JOURNAL, "nothing_is_left_over"),
-    (Stable, "prune", nothing, "replica", "old_checkpoints_go"),
-    (Stable, "_clear_temporary", nothing, "replica", "old_checkpoints_go"),
-    (Stable, "_newest_checkpoint", oldest_checkpoint, "replica", "checkpoint_is_lost"),
+    (core, "clean", nothing_cleaned, "replica", "no_table_is_left_over"),
+    (edit, "save_manifest", not_durably, "replica", "recovery_succeeds"),
     (MemoryEnv, "kill", kill_and_keep_locks, JOURNAL, "locks_die_with_the_boot"),
 ]
 

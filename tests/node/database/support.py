@@ -1,9 +1,8 @@
 """Entries and databases by the handful."""
 
-from collections.abc import Iterable
+import itertools
 
-from quorate.node.database import CheckpointReader, Database, header_of
-from quorate.node.database.checkpoint import write_checkpoint
+from quorate.node.database import Database, begin
 from quorate.raft import (
     COMMAND,
     NOOP,
@@ -11,6 +10,8 @@ from quorate.raft import (
     Entry,
     encode_configuration,
 )
+from quorate.storage.engine import Engine
+from quorate.storage.memory_env import MemoryEnv
 from quorate.wire import (
     EnvelopeKind,
     encode_delete,
@@ -19,12 +20,20 @@ from quorate.wire import (
 )
 
 CLUSTER = 0xC1
+BEGIN = 1
+# Of all engines: files travel between them.
+_ids = itertools.count(1)
 CONFIGURATION = encode_configuration(Configuration((1, 2, 3), (), (4,)))
+
+
+def entry(index: int, term: int, kind: int, data: bytes) -> Entry:
+    """Entries of tests count from 1 behind what the cluster began with."""
+    return Entry(BEGIN + index, term, kind, data)
 
 
 def command(index: int, payload: bytes, *, term: int = 1, time_ms: int = 0) -> Entry:
     head = encode_envelope_head(EnvelopeKind.CLIENT_COMMAND, time_ms, 0)
-    return Entry(index, term, COMMAND, head + payload)
+    return entry(index, term, COMMAND, head + payload)
 
 
 def put(index: int, key: bytes, value: bytes, expected: int | None = None) -> Entry:
@@ -35,22 +44,34 @@ def delete(index: int, key: bytes, expected: int | None = None) -> Entry:
     return command(index, encode_delete(key, expected))
 
 
-def checkpoint_of(database: Database, cluster_id: int = CLUSTER) -> bytes:
-    header = header_of(
-        cluster_id, CONFIGURATION, database.meta(), database.store.count()
-    )
-    return b"".join(write_checkpoint(header, database.store.view()))
+def new_engine() -> Engine:
+    return Engine(MemoryEnv(), "/engine", lambda: next(_ids).to_bytes(16, "big"))
 
 
-def read_checkpoint(pieces: Iterable[bytes], cluster_id: int = CLUSTER) -> Database:
-    reader = CheckpointReader(cluster_id)
-    for piece in pieces:
-        reader.feed(piece)
-    return reader.finish()
+def new_database(cluster_id: int = CLUSTER) -> Database:
+    """A cluster's state before its first entry, which is that of index 1 here."""
+    return begin(new_engine(), cluster_id, BEGIN, 1, CONFIGURATION)
+
+
+def sent_by(database: Database) -> bytes:
+    """What a leader sends of its state."""
+    database.store.flush()
+    return b"".join(database.store.pin().pieces())
+
+
+def copy_of(database: Database) -> Database:
+    """The same state on another disk, by way of what is sent."""
+    engine = new_engine()
+    incoming = engine.receive("a test")
+    incoming.feed(sent_by(database))
+    for _ in incoming.check():
+        pass
+    engine.install(incoming)
+    return Database(engine, database.cluster_id)
 
 
 def records_of(database: Database) -> list[tuple[bytes, bytes]]:
-    return list(database.store.view().records())
+    return list(database.store.scan())
 
 
 def history() -> list[Entry]:
@@ -64,7 +85,7 @@ def history() -> list[Entry]:
             case 1:
                 entries.append(put(index, key, b"%d" % index, index % 3))
             case 2:
-                entries.append(Entry(index, 1, NOOP, b""))
+                entries.append(entry(index, 1, NOOP, b""))
             case _:
                 entries.append(put(index, key, b"%d" % index * index))
     return entries

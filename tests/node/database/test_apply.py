@@ -11,11 +11,11 @@ from quorate.node.database import Applied, Database
 from quorate.raft import CONFIGURATION, NOOP, Entry
 from quorate.wire import ErrorCode, ProtocolError, Record, encode_put
 
-from .support import command, delete, history, put, records_of
+from .support import command, delete, entry, history, new_database, put, records_of
 
 
 def applied(entries: Sequence[Entry]) -> tuple[Database, list[Applied]]:
-    database = Database()
+    database = new_database()
     return database, database.apply(entries)
 
 
@@ -28,7 +28,7 @@ def refused(revision: int) -> Applied:
 
 
 def test_the_first_write_of_a_new_store_makes_revision_2() -> None:
-    database = Database()
+    database = new_database()
     assert database.revision == 1
     assert database.apply([put(1, b"a", b"x")]) == [done(2)]
     assert database.revision == 2
@@ -82,16 +82,17 @@ def test_a_conditional_delete_goes_through_at_the_expected_revision_alone() -> N
     assert results == [
         done(2), refused(2), refused(2), done(3), refused(0), done(3, 0)
     ]  # fmt: skip
-    assert database.store.count() == 0
+    assert database.keys == 0
 
 
 def test_noops_and_configurations_only_move_the_applied_index() -> None:
-    database = Database()
+    database = new_database()
     before = database.state_hash()
-    entries = [Entry(1, 3, NOOP, b""), Entry(2, 4, CONFIGURATION, b"whatever")]
+    entries = [entry(1, 3, NOOP, b""), entry(2, 4, CONFIGURATION, b"whatever")]
     assert database.apply(entries) == [Applied(0, 0, 0)] * 2
-    assert (database.applied_index, database.applied_term) == (2, 4)
-    assert database.store.applied_index == 2
+    assert (database.applied_index, database.applied_term) == (3, 4)
+    assert database.store.last_index == 3
+    assert database.configuration == b"whatever"
     assert database.revision == 1
     assert database.state_hash() != before
 
@@ -100,7 +101,7 @@ def test_the_borders_of_batches_make_no_difference() -> None:
     entries = history()
     whole, results = applied(entries)
     for size in (1, 2, 7, 50):
-        database = Database()
+        database = new_database()
         found: list[Applied] = []
         for at in range(0, len(entries), size):
             found += database.apply(entries[at : at + size])
@@ -147,20 +148,20 @@ def test_what_is_not_understood_stops_apply_and_leaves_the_store(data: bytes) ->
     database, _ = applied([put(1, b"a", b"x")])
     records = records_of(database)
     with pytest.raises(ProtocolError):
-        database.apply([put(2, b"b", b"y"), Entry(3, 1, 1, data)])
+        database.apply([put(2, b"b", b"y"), entry(3, 1, 1, data)])
     assert records_of(database) == records
-    assert database.store.applied_index == 1
+    assert database.store.last_index == 2
 
 
 def test_an_unknown_kind_stops_apply() -> None:
-    database = Database()
+    database = new_database()
     with pytest.raises(AssertionError):
-        database.apply([Entry(1, 1, 9, put(1, b"a", b"x").data)])
-    assert database.store.applied_index == 0
+        database.apply([entry(1, 1, 9, put(1, b"a", b"x").data)])
+    assert database.store.last_index == 1
 
 
 def test_cluster_time_never_goes_back() -> None:
-    database = Database()
+    database = new_database()
     times = [50, 20, 60, 0]
     for index, time_ms in enumerate(times, 1):
         payload = encode_put(b"k", b"v")
@@ -184,7 +185,7 @@ def test_the_state_hash_has_forty_digits_and_is_of_the_whole_history() -> None:
         [put(1, b"b", b"1"), put(2, b"a", b"2")],
         [put(1, b"a", b"1"), put(2, b"b", b"2", 9)],
         [put(1, b"a", b"1"), delete(2, b"b")],
-        [put(1, b"a", b"1"), Entry(2, 1, NOOP, b"")],
+        [put(1, b"a", b"1"), entry(2, 1, NOOP, b"")],
         [command(1, encode_put(b"a", b"1"), term=2), put(2, b"b", b"2")],
         [put(1, b"a", b"1")],
     ],
@@ -214,18 +215,18 @@ def test_an_empty_state_has_the_sum_zero_again() -> None:
     entries += [delete(19 + n, b"%d" % n) for n in range(1, 20)]
     database, _ = applied(entries)
     assert database.digest_sum == 0
-    assert database.store.size_bytes() == 0
+    assert database.keys == 0
+    assert records_of(database) == []
 
 
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from hashlib import sha256
-from quorate.node.database import Database
-from database.support import checkpoint_of, history
-database = Database()
+from database.support import history, new_database, sent_by
+database = new_database()
 results = database.apply(history())
-print(database.state_hash(), sha256(checkpoint_of(database)).hexdigest(), results)
+print(database.state_hash(), sha256(sent_by(database)).hexdigest(), results)
 """
 FOLDER = str(Path(__file__).resolve().parents[1])
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from quorate.node.database import Applied, Database
+from quorate.node.database import Applied
 from quorate.raft import NOOP, Entry
 from quorate.wire import ErrorCode, Record
 
-from .support import checkpoint_of, delete, put, read_checkpoint
+from .support import BEGIN, copy_of, delete, entry, new_database, put
 
 KEYS = st.sampled_from([b"a", b"aa", b"a\0", b"b", b"\0", b"\xff", b"\xff\xff", b"m"])
 VALUES = st.sampled_from([b"", b"x", b"y" * 50, b"z" * 300])
@@ -53,7 +53,7 @@ class Model:
 class DatabaseMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.database = Database()
+        self.database = new_database()
         self.model = Model()
         self.index = 0
         self.batch: list[tuple[Entry, Applied]] = []
@@ -81,7 +81,7 @@ class DatabaseMachine(RuleBasedStateMachine):
     @rule()
     def noop(self) -> None:
         self.index += 1
-        self.batch.append((Entry(self.index, 1, NOOP, b""), Applied(0, 0, 0)))
+        self.batch.append((entry(self.index, 1, NOOP, b""), Applied(0, 0, 0)))
 
     @rule()
     def apply(self) -> None:
@@ -90,9 +90,9 @@ class DatabaseMachine(RuleBasedStateMachine):
         self.batch.clear()
 
     @rule()
-    def restart_from_a_checkpoint(self) -> None:
+    def go_on_with_what_was_sent(self) -> None:
         self.apply()
-        read = read_checkpoint([checkpoint_of(self.database)])
+        read = copy_of(self.database)
         assert read.state_hash() == self.database.state_hash()
         self.database = read
 
@@ -134,8 +134,8 @@ class DatabaseMachine(RuleBasedStateMachine):
         if self.batch:
             return
         assert self.database.revision == self.model.revision
-        assert self.database.applied_index == self.index
-        assert self.database.store.count() == len(self.model.table)
+        assert self.database.applied_index == BEGIN + self.index
+        assert self.database.keys == len(self.model.table)
         for key in (b"a", b"aa", b"a\0", b"b", b"\0", b"\xff", b"\xff\xff", b"m"):
             assert self.database.get(key) == self.model.table.get(key)
 

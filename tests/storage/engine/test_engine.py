@@ -173,14 +173,14 @@ def test_a_full_disk_loses_nothing_and_the_work_is_done_later() -> None:
         with pytest.raises(OSError, match="space"):
             twin.engine.flush()
         twin.check()
+        (work,) = twin.env.list(f"{DIRECTORY}/work")
+        assert twin.env.list(f"{DIRECTORY}/work/{work}") == []
     twin.env.capacity_bytes = None
     twin.engine.flush()
     assert twin.engine.applied_index == 6
     twin.check()
     twin.reopen()
     twin.check()
-    twin.engine.close()
-    assert twin.env.list(f"{DIRECTORY}/work") == []
 
 
 def test_a_get_of_a_present_key_reads_one_block() -> None:

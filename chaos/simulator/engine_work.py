@@ -1,0 +1,69 @@
+"""What a simulated node's engine owes: flushed and compacted a step at a time.
+
+Law: as node/loop does it, in virtual time and without a worker process: each step is an
+event of its own, so that everything else happens in between.
+"""
+
+from typing import TYPE_CHECKING
+
+from .world import MILLISECOND
+
+if TYPE_CHECKING:
+    from .node import Node
+
+_RETRY_US = 100 * MILLISECOND
+
+
+class EngineWork:
+    """Of one node."""
+
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        self.planned = False
+
+    def forget(self) -> None:
+        """A new process has nothing planned."""
+        self.planned = False
+
+    def plan(self) -> None:
+        """Do a step in a while, if anything is owed."""
+        node = self.node
+        assert node.replica is not None
+        if not self.planned and node.replica.database.store.owed:
+            low, high = node.shape.sync_us
+            self._later((low + node.world.below(high - low)) * node.slow)
+
+    def _later(self, delay_us: int) -> None:
+        self.planned = True
+        self.node.later(delay_us, self._step)
+
+    def _step(self) -> None:
+        node = self.node
+        assert node.replica is not None
+        store = node.replica.database.store
+        self.planned = False
+        before = store.manifest
+        try:
+            store.work(1)
+        except OSError as error:
+            node.disk_error(error)
+            if node.up:
+                self._later(_RETRY_US)
+            return
+        node.point("engine-worked")
+        if store.manifest is not before:
+            self._edited(before.applied_index)
+        self.plan()
+        node.plan_turn()
+
+    def _edited(self, index: int) -> None:
+        node = self.node
+        assert node.replica is not None
+        store = node.replica.database.store
+        if store.applied_index > index:
+            node.trace("flushed", f"index={store.applied_index}")
+            node.checkers.flushed()
+        else:
+            node.trace("compacted", f"runs={len(store.levels())}")
+            node.checkers.compacted()
+        node.checkers.edited(node)

@@ -1,0 +1,78 @@
+"""Edits of the manifest: what changes, and how the change becomes durable.
+
+Law: `make_durable` and `remove` block on the disk and touch nothing in memory, so that
+a thread can do them. A file has its name durably before the manifest names it, and
+loses it only when no durable manifest does.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ..env import Env
+from ..errors import is_no_space
+from .manifest import BlobMeta, Manifest, TableMeta, load_manifest, save_manifest
+from .version import Version, open_version
+
+Runs = tuple[tuple[TableMeta, ...], ...]
+
+
+def edited(
+    current: Manifest,
+    runs: Runs,
+    made: Sequence[BlobMeta],
+    applied_index: int,
+    meta: bytes,
+) -> Manifest:
+    """The manifest after `current`; of all files of values those that are needed."""
+    manifest = Manifest(current.edition + 1, applied_index, meta, runs)
+    live = manifest.referenced_bytes()
+    blobs = [blob for blob in (*current.blobs, *made) if live[blob.file_id]]
+    return msgspec.structs.replace(manifest, blobs=tuple(blobs))
+
+
+def make_durable(
+    env: Env,
+    directory: str,
+    work: str,
+    manifest: Manifest,
+    current: Manifest,
+    opened: Version,
+) -> Version:
+    """Name the new files, make the manifest durable; the version that it describes.
+
+    `current` counts until this returns. What `opened` has is not opened again. Raises
+    `OSError`, `CorruptionError`.
+    """
+    known = {file.name for file in current.files()}
+    new_files = [f.name for f in manifest.files() if f.name not in known]
+    try:
+        for name in new_files:
+            env.rename(f"{work}/{name}", f"{directory}/{name}")
+        if new_files:
+            env.sync_directory(directory)
+        version = open_version(env, directory, manifest, opened)
+        save_manifest(env, directory, manifest)
+    except OSError as error:
+        if is_no_space(error):
+            _take_back(env, directory, new_files, current)
+        raise
+    version.touched = opened.touched
+    return version
+
+
+def _take_back(env: Env, directory: str, names: list[str], current: Manifest) -> None:
+    """There was no room for the manifest: its files go, or they would fill it more.
+
+    Only while the old one is in place: else the new one counts, or may.
+    """
+    found = load_manifest(env, directory)
+    if found is not None and found.edition == current.edition:
+        remove(env, [f"{directory}/{name}" for name in names])
+
+
+def remove(env: Env, paths: Sequence[str]) -> None:
+    """Remove files, if they are there. Views may still read their bytes."""
+    for path in paths:
+        if env.exists(path):
+            env.remove(path)

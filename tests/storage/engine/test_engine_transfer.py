@@ -1,0 +1,146 @@
+"""A store on its way to another disk: whole and checked, or not believed at all."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from quorate.storage.engine import Engine
+from quorate.storage.errors import CorruptionError
+
+from .engine_kit import DIRECTORY, SMALL, Names, Twin, same
+
+
+def _twin() -> Twin:
+    """Several runs, tables of several blocks, and files of values."""
+    twin = Twin()
+    for number in range(30):
+        twin.write({b"key%03d" % (number * 7 % 19): b"v%d" % number * (1 + number * 3)})
+        while twin.engine.work():
+            pass
+    twin.write({b"key003": None})
+    twin.engine.flush()
+    return twin
+
+
+def _receiver() -> Twin:
+    """Its files have names of their own."""
+    twin = Twin()
+    twin.names.count = 1 << 20
+    twin.engine.close()
+    twin.engine = twin.open()
+    return twin
+
+
+def _receive(twin: Twin, pieces: Iterator[bytes]) -> None:
+    incoming = twin.engine.receive("the sender")
+    try:
+        for piece in pieces:
+            incoming.feed(piece)
+        assert sum(incoming.check()) > 0
+        twin.engine.install(incoming)
+    finally:
+        incoming.close()
+
+
+def _cut(data: bytes, size: int) -> Iterator[bytes]:
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+
+
+@pytest.mark.parametrize("size", [1, 77, 4096, 1 << 20])
+def test_a_store_arrives_in_pieces_of_any_size(size: int) -> None:
+    sender, receiver = _twin(), _receiver()
+    pinned = sender.engine.pin()
+    data = b"".join(pinned.pieces())
+    assert len(data) == pinned.size_bytes
+    _receive(receiver, _cut(data, size))
+    same(receiver.engine.view(), sender.model)
+    assert receiver.engine.applied_index == sender.engine.applied_index
+    assert receiver.engine.meta == sender.engine.meta
+    # It goes on from there, and is there after a power loss.
+    receiver.env.crash(random.Random(1))
+    receiver.journal, receiver.model = list(sender.journal), dict(sender.model)
+    receiver.engine = receiver.open()
+    receiver.write({b"new": b"x"})
+    receiver.engine.compact()
+    receiver.check()
+
+
+def test_what_was_pinned_is_sent_whatever_happens_meanwhile() -> None:
+    sender, receiver = _twin(), _receiver()
+    held, pinned = dict(sender.model), sender.engine.pin()
+    pieces = pinned.pieces()
+    first = next(pieces)
+    sender.write({b"key%03d" % n: None for n in range(19)})
+    sender.engine.compact()
+    _receive(receiver, iter([first, *pieces]))
+    same(receiver.engine.view(), held)
+
+
+def test_what_was_here_before_is_given_up_and_views_of_it_go_on() -> None:
+    sender, receiver = _twin(), _receiver()
+    receiver.write({b"old": b"1" * 300, b"key001": b"mine"})
+    receiver.engine.flush()
+    receiver.write({b"newer": b"in memory"})
+    view, held = receiver.engine.view(), dict(receiver.model)
+    _receive(receiver, sender.engine.pin().pieces())
+    same(receiver.engine.view(), sender.model)
+    same(view, held)
+    names = {file.name for file in receiver.engine.manifest.files()}
+    found = set(receiver.env.list(DIRECTORY)) - {"LOCK", "MANIFEST", "work"}
+    assert found == names
+
+
+def test_files_that_are_here_already_may_come_again() -> None:
+    sender, receiver = _twin(), _receiver()
+    _receive(receiver, sender.engine.pin().pieces())
+    sender.write({b"more": b"x" * 300})
+    sender.engine.flush()
+    _receive(receiver, sender.engine.pin().pieces())
+    same(receiver.engine.view(), sender.model)
+    receiver.journal, receiver.model = list(sender.journal), dict(sender.model)
+    receiver.reopen()
+    receiver.check()
+
+
+def test_every_truncation_and_every_addition_is_told() -> None:
+    data = b"".join(_twin().engine.pin().pieces())
+    receiver = _receiver()
+    for wrong in [*(data[:n] for n in range(0, len(data), 37)), data + b"\0"]:
+        with pytest.raises(CorruptionError):
+            _receive(receiver, iter([wrong]))
+    assert receiver.engine.applied_index == 0
+    _receive(receiver, iter([data]))
+
+
+def test_every_flipped_bit_is_told() -> None:
+    data = b"".join(_twin().engine.pin().pieces())
+    receiver = _receiver()
+    for at in range(len(data)):
+        wrong = bytearray(data)
+        wrong[at] ^= 1 << at % 8
+        with pytest.raises(CorruptionError):
+            _receive(receiver, _cut(bytes(wrong), 1000))
+    assert receiver.engine.applied_index == 0
+    (nonce,) = receiver.env.list(f"{DIRECTORY}/work")
+    assert receiver.env.list(f"{DIRECTORY}/work/{nonce}") == []
+
+
+def test_a_sender_finds_its_own_damage() -> None:
+    """I-28: else it would send the same again and again, to be refused each time."""
+    sender = _twin()
+    sender.engine.close()
+    for file in sender.engine.manifest.files():
+        env = sender.env.copy()
+        path = f"{DIRECTORY}/{file.name}"
+        env.flip_bit(path, 60, 3)
+        engine = Engine(env, DIRECTORY, Names(), SMALL)
+        with pytest.raises(CorruptionError) as caught:
+            list(engine.pin().pieces())
+        assert caught.value.path == path
+
+
+def test_a_length_that_promises_too_much_is_refused_before_it_is_buffered() -> None:
+    incoming = _receiver().engine.receive("a stranger")
+    with pytest.raises(CorruptionError, match="a manifest of"):
+        incoming.feed(b"\xff\xff\xff\x7f")
