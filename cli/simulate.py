@@ -175,6 +175,7 @@ def _show_coverage(coverage: "Coverage") -> None:
         f" {faults} faults, {sum(coverage.failpoints.values())} failpoints,"
         f" {coverage.flushes} flushes,"
         f" {coverage.compactions} compactions, {coverage.snapshots} snapshots,"
+        f" {coverage.heals} healed states,"
         f" {coverage.broken} broken disks, {coverage.events} events"
     )
     if coverage.halted:

@@ -62,6 +62,7 @@ _FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
     ErrorCode.NO_LEADER: Unavailable,
     ErrorCode.TOO_BUSY: Unavailable,
     ErrorCode.STOPPING: Unavailable,
+    ErrorCode.DAMAGED: Unavailable,
     ErrorCode.TOO_STALE: TooStale,
     ErrorCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }

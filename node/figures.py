@@ -46,6 +46,7 @@ def gather(node: "Node") -> Statistics:
         checkpoint_index=replica.checkpoint_index,
         snapshots_sent=node.snapshots_sent,
         snapshots_installed=replica.snapshots_installed,
+        healed=replica.healing.healed,
         disk_free_bytes=node.loop.free_bytes,
         revision=database.revision,
         keys=database.keys,

@@ -13,7 +13,13 @@ from collections.abc import Callable
 from typing import Final
 
 from ..raft import RoleChanged
-from ..storage.errors import NoSpace, StorageError, WorkerFailed, is_no_space
+from ..storage.errors import (
+    CorruptionError,
+    NoSpace,
+    StorageError,
+    WorkerFailed,
+    is_no_space,
+)
 from ..storage.journal import Batch
 from ..wire import OK
 from .journal_thread import JournalThread
@@ -63,6 +69,7 @@ class ReplicaLoop:
         # The engine's own lack of space, and when it tries again.
         self.work_full = False
         self.work_at_s = 0.0
+        self.damage: CorruptionError | None = None
         self.preparing = False
         self.ticked_s = 0.0
         self.ticker: asyncio.TimerHandle | None = None
@@ -168,6 +175,7 @@ class ReplicaLoop:
             return
         for event in effects.events:
             self._log(event)
+        self._log_damage()
         self._send(effects.messages)
         if effects.batch is not None:
             self.persisting = True
@@ -192,6 +200,8 @@ class ReplicaLoop:
             store.work(WORK_BYTES)
         except WorkerFailed as error:
             logger.warning("%s; another one does its work again", error)
+        except CorruptionError as error:
+            self.found(error)
         except (StorageError, OSError) as error:
             if not is_no_space(error):
                 self.fail(error)
@@ -203,6 +213,22 @@ class ReplicaLoop:
             self.work_full = False
         if self.replica.has_work(not self.persisting):
             self.plan_turn()
+
+    def found(self, damage: CorruptionError) -> None:
+        """Damage was met beside a turn: the state is replaced, or the node ends."""
+        try:
+            self.replica.healing.found(damage)
+        except CorruptionError as error:
+            self.fail(error)
+
+    def _log_damage(self) -> None:
+        damage = self.replica.healing.damage
+        if damage is not self.damage:
+            self.damage = damage
+            if damage is not None:
+                logger.error("%s; another copy is fetched from the leader", damage)
+            else:
+                logger.warning("the damaged state was replaced by the leader's")
 
     async def turned(self) -> None:
         """Wait for the end of the next turn; there is one in each tick at least."""

@@ -18,7 +18,7 @@ from .. import __version__
 from ..raft import Configuration, InstallSnapshot, Options, Raft
 from ..storage.engine import Worker
 from ..storage.env import Env, RealEnv
-from ..storage.errors import StorageError, is_no_space
+from ..storage.errors import CorruptionError, StorageError, is_no_space
 from ..wire import ErrorCode, Limits, RequestKind
 from .address import parse_address
 from .api.listener import Listener, start_listener
@@ -139,6 +139,7 @@ class Node:
             raft,
             opened.database,
             self.random.randrange,
+            opened.damage,
         )
         if opened.doubt is not None:
             logger.warning("the journal's last batch is in doubt: %s", opened.doubt)
@@ -278,6 +279,8 @@ class Node:
             return "shutting down"
         if not raft.leader_id:
             return "no leader is known"
+        if self.replica.reads.barred:
+            return self.replica.reads.barred
         if self.replica.no_space:
             return "the disk is full"
         return None
@@ -391,6 +394,8 @@ class Node:
                 message = announced(message, database)
                 pinned = database.store.pin()
                 ok = await send_snapshot(pinned, session, message, self.executor)
+        except CorruptionError as error:
+            self.loop.found(error)
         finally:
             self.replica.snapshot_finished(member, ok)
         self.snapshots_sent += ok

@@ -38,13 +38,18 @@ class NotBootstrapped(Exception):
 
 
 class Opened(msgspec.Struct):
-    """A replica's state as its disk has it: what Raft and the database start from."""
+    """A replica's state as its disk has it: what Raft and the database start from.
+
+    `damage`: a file of the engine is not what was written; nothing can be read from the
+    database before another state is installed.
+    """
 
     snapshot: SnapshotMark
     hard_state: HardState
     entries: list[Entry]
     doubt: tuple[int, int] | None
     database: Database
+    damage: CorruptionError | None = None
 
 
 class StableOptions(msgspec.Struct, frozen=True):
@@ -94,7 +99,8 @@ class Stable:
         self._make_directories()
         options = self.options
         engine = self.engine = Engine(
-            self.env, self.engine_dir, ids, options.engine, options.jobs
+            *(self.env, self.engine_dir, ids, options.engine, options.jobs),
+            even_damaged=True,
         )
         journal, recovered = Journal.open(
             self.env, self.journal_dir, options.journal, salt
@@ -166,7 +172,8 @@ class Stable:
             # that history (7 in the paper).
             entries = []
             self._reset(mark, hard_state, recovered.doubt)
-        return Opened(mark, hard_state, entries, recovered.doubt, database)
+        damage = database.store.damage
+        return Opened(mark, hard_state, entries, recovered.doubt, database, damage)
 
     def _reset(
         self,

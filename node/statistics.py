@@ -48,6 +48,7 @@ class Statistics(msgspec.Struct, kw_only=True):
     checkpoint_index: int = 0
     snapshots_sent: int = 0
     snapshots_installed: int = 0
+    healed: int = 0
     disk_free_bytes: int = 0
     # database
     revision: int = 1

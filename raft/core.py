@@ -46,11 +46,10 @@ from .roles import Refused, Role
 
 
 class Raft:
-    """One replica's consensus state.
+    """One replica's consensus state, built from what its disk holds:
 
-    Built from what the disk holds: the newest snapshot (at least the bootstrap one),
-    the hard state, the entries after the snapshot and, when the journal's last batch
-    is damaged but identified, `doubtful` = its (last term, last index).
+    the newest snapshot (at least the bootstrap one), the hard state, the entries after
+    the snapshot; `doubtful`: (last term, last index) of a damaged but identified batch.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class Raft:
         )
         self.role = Role.FOLLOWER
         self.leader_id = 0
+        self.barred = False  # it may not campaign: its state machine is damaged
         self.doubt: tuple[int, int] | None = None
         self.doubt_answers: dict[int, int] = {}
         self.doubt_floor = 0
@@ -322,13 +322,22 @@ class Raft:
         while len(self.configurations) > 1 and self.configurations[1][0] <= base:
             del self.configurations[0]
 
+    def resign(self, reason: str) -> None:
+        """Lead no more, nor try to: others will."""
+        if self.role is not Role.FOLLOWER:
+            self.become_follower(self.term, 0, reason)
+
+    def state_replaced(self, index: int) -> None:
+        """The state machine is that of `index` now, and goes on from there."""
+        assert self.log.base_index <= index <= self.log.commit_index
+        self.snapshot = self.mark(index)
+        self.log.applied_index = index
+
     # -- effects out -------------------------------------------------------------
 
     def ready(self, can_persist: bool, can_apply: bool = True) -> Ready:
-        """This turn's effects.
-
-        `can_persist`: no earlier persist is running. `can_apply`: the state machine has
-        room for more.
+        """This turn's effects. `can_persist`: no earlier persist is running;
+        `can_apply`: the state machine has room for more.
         """
         if self.is_leader:
             leader.prepare_turn(self)

@@ -32,6 +32,7 @@ class ErrorCode(IntEnum):
     INTERNAL = 13
     DEADLINE_EXCEEDED = 14
     FORBIDDEN = 15
+    DAMAGED = 16
 
 
 class Outcome(IntEnum):
@@ -65,6 +66,7 @@ ERROR_TRAITS: Final[dict[ErrorCode, Traits]] = {
     ErrorCode.INTERNAL: Traits(500, False),
     ErrorCode.DEADLINE_EXCEEDED: Traits(504, True),
     ErrorCode.FORBIDDEN: Traits(403, False),
+    ErrorCode.DAMAGED: Traits(503, True),
 }
 
 

@@ -87,6 +87,7 @@ class Coverage:
         self.snapshots = 0
         self.flushes = 0
         self.compactions = 0
+        self.heals = 0
         self.broken = 0
         self.halted = 0
         self.undecided = 0
@@ -108,6 +109,7 @@ class Coverage:
         self.snapshots += result.snapshots
         self.flushes += result.flushes
         self.compactions += result.compactions
+        self.heals += result.heals
         self.broken += result.broken
         self.halted += result.halted
         self.undecided += result.undecided

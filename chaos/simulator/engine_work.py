@@ -6,6 +6,7 @@ event of its own, so that everything else happens in between.
 
 from typing import TYPE_CHECKING
 
+from ...storage.errors import CorruptionError
 from .world import MILLISECOND
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ class EngineWork:
     def __init__(self, node: "Node") -> None:
         self.node = node
         self.planned = False
+        self.damage: CorruptionError | None = None
 
     def forget(self) -> None:
-        """A new process has nothing planned."""
+        """A new process has nothing planned, and has met no damage."""
         self.planned = False
+        self.damage = None
 
     def plan(self) -> None:
         """Do a step in a while, if anything is owed."""
@@ -45,6 +48,9 @@ class EngineWork:
         before = store.manifest
         try:
             store.work(1)
+        except CorruptionError as error:
+            self.found(error)
+            return
         except OSError as error:
             node.disk_error(error)
             if node.up:
@@ -67,3 +73,19 @@ class EngineWork:
             node.trace("compacted", f"runs={len(store.levels())}")
             node.checkers.compacted()
         node.checkers.edited(node)
+
+    def found(self, damage: CorruptionError) -> None:
+        """Damage was met beside a turn. Raises it when nobody could help."""
+        assert self.node.replica is not None
+        self.node.replica.healing.found(damage)
+        self.node.plan_turn()
+
+    def look_at_damage(self, damage: CorruptionError | None) -> None:
+        """The replica says something else of its state than before."""
+        self.damage = damage
+        if damage is None:
+            self.node.trace("healed", "")
+            self.node.checkers.healed()
+        else:
+            self.node.trace("damaged", str(damage))
+            self.node.checkers.refused(self.node, damage)

@@ -422,6 +422,13 @@ MUTANTS = {
             "I-43: a reader is shown less than it has seen",
         ),
         Mutant(
+            "healed-state-read-early",
+            replica_rules,
+            "caught_up",
+            _always,
+            "I-43: a state that was replaced is read while it is older than before",
+        ),
+        Mutant(
             "cluster-time-by-the-wall",
             replica_rules,
             "cluster_time_ms",

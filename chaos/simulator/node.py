@@ -148,7 +148,8 @@ class Node:
             options, opened.snapshot, opened.hard_state, opened.entries, opened.doubt
         )
         self.replica = Replica(
-            self.shape.replica, raft, opened.database, self.world.below
+            *(self.shape.replica, raft, opened.database, self.world.below),
+            opened.damage,
         )
         self.trace(
             "start",
@@ -403,6 +404,8 @@ class Node:
                 event.role,
                 f"term={event.term} leader={event.leader_id} ({event.reason})",
             )
+        if replica.healing.damage is not self.work.damage:
+            self.work.look_at_damage(replica.healing.damage)
         self.checkers.turned(self, effects)
         self.point("entries-applied")
         if effects.messages:
@@ -418,7 +421,8 @@ class Node:
         for reply in effects.replies:
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
         if self.up:
-            self.work.plan()
+            if not self.work.planned and replica.database.store.owed:
+                self.work.plan()
             if effects.again:
                 self.plan_turn()
 

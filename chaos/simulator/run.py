@@ -58,6 +58,7 @@ class Result(msgspec.Struct):
     snapshots: int
     flushes: int
     compactions: int
+    heals: int
     broken: int
     halted: bool
     undecided: int
@@ -234,6 +235,7 @@ class Cluster:
             snapshots=self.checkers.snapshots,
             flushes=self.checkers.flushes,
             compactions=self.checkers.compactions,
+            heals=self.checkers.heals,
             broken=sum(node.broken is not None for node in self.nodes),
             halted=self.halted,
             undecided=self.undecided,

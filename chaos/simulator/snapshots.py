@@ -49,6 +49,10 @@ class Snapshots:
         message = announced(message, database)
         try:
             data = b"".join(database.store.pin().pieces())
+        except CorruptionError as error:
+            self.node.work.found(error)
+            self.node.replica.snapshot_finished(message.to, False)
+            return
         except OSError as error:
             self.node.die(error)
             return

@@ -70,6 +70,7 @@ _COUNTERS: Final = (
     ),
     ("quorate_journal_written_bytes", "journal_bytes", "Bytes put into the journal."),
     ("quorate_storage_checkpoints", "checkpoints", "Checkpoints written."),
+    ("quorate_storage_healed", "healed", "Damaged states that were replaced."),
     ("quorate_database_puts", "puts", "Keys put."),
     ("quorate_database_deletes", "deletes", "Keys deleted."),
     ("quorate_database_gets", "gets", "Keys read."),

@@ -18,6 +18,7 @@ from ...raft import (
 from ...raft import Persist as RaftPersist
 from ...raft.progress import SNAPSHOT
 from ...storage.engine import Incoming
+from ...storage.errors import CorruptionError
 from ...storage.journal import Batch
 from ...wire import (
     ErrorCode,
@@ -28,7 +29,8 @@ from ...wire import (
 from ..database import Database
 from . import rules
 from .effects import Effects, Reply
-from .messages import ForwardReply, ForwardRequest, PeerMessage
+from .healing import Healing
+from .messages import ForwardReply, ForwardRequest, PeerMessage, StateRequest
 from .options import ReplicaOptions
 from .reads import Reads
 from .requests import Request, answer, refuse
@@ -54,7 +56,10 @@ class _Forwarder:
 
 
 class Replica:
-    """See the module. `jitter(n)` gives a number from 0 to n-1."""
+    """See the module. `jitter(n)` gives a number from 0 to n-1.
+
+    `damage`: what was found wrong with the database's store when it was opened.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Replica:
         raft: Raft,
         database: Database,
         jitter: Callable[[int], int],
+        damage: CorruptionError | None = None,
     ) -> None:
         assert database.applied_index == raft.snapshot.index
         self.options = options
@@ -93,6 +99,9 @@ class Replica:
         self.leader_changes = 0
         self.seen_leader: int = 0
         self.snapshots_installed = 0
+        self.healing = Healing(self)
+        if damage is not None:
+            self.healing.found(damage)
 
     # -- events in -----------------------------------------------------------------
 
@@ -113,6 +122,8 @@ class Replica:
         if self.ticks % _EXPIRE_TICKS == 0:
             self.writes.expire(self.now_ms)
             self.reads.expire(self.now_ms)
+        if self.healing.damage is not None:
+            self.healing.tick()
         if self.campaign_at_ms is not None and self.now_ms >= self.campaign_at_ms:
             self._campaign_early()
 
@@ -122,7 +133,9 @@ class Replica:
             self._step_forward(message)
         elif isinstance(message, ForwardReply):
             self.writes.forward_reply(message)
-        elif not (isinstance(message, AppendEntries) and self._stalled()):
+        elif isinstance(message, StateRequest):
+            self.healing.asked(message)
+        elif not (isinstance(message, AppendEntries) and self._is_full()):
             self.raft.step(message)
         # else: what can't be applied is not taken, lest it fill the memory. It is as
         # if the message were lost; heartbeats still say who leads.
@@ -231,23 +244,27 @@ class Replica:
         assert incoming.manifest.applied_index == message.index
         before = self.raft.snapshot
         self.raft.step(message)
-        if self.raft.snapshot is before:
+        if self.raft.snapshot is not before:
+            assert message.index > self.database.applied_index, "never back (I-52)"
+        elif not self.healing.wants(message):
             return False
         # Before anything that this step has to say can leave.
         self.database.install(incoming)
         self.checkpoint_index = self.frozen_index = message.index
+        self.healing.installed(message.index)
         self.snapshots_installed += 1
         return True
 
     def snapshot_finished(self, member: int, ok: bool) -> None:
-        """The shell's transfer of a checkpoint to `member` ended."""
+        """The shell's transfer of a snapshot to `member` ended."""
+        self.healing.sent(member)
         self.raft.snapshot_finished(member, ok)
 
     def _follow_store(self) -> None:
         """What the engine has flushed, the log may forget; so it flushes in time."""
         log, store = self.raft.log, self.database.store
         index = rules.forgets_up_to(store.applied_index, log.applied_index)
-        if index > self.checkpoint_index:
+        if index > self.checkpoint_index and self.healing.damage is None:
             self._checkpointed(index)
         options, behind = self.options, log.applied_index - self.frozen_index
         if (
@@ -255,7 +272,8 @@ class Replica:
             or self.unfrozen_bytes >= options.checkpoint_bytes
         ):
             self.frozen_index, self.unfrozen_bytes = log.applied_index, 0
-            store.freeze()
+            if self.healing.damage is None:
+                store.freeze()
 
     def _checkpointed(self, index: int) -> None:
         keep = self.options.log_keep_entries
@@ -311,8 +329,14 @@ class Replica:
         if self.reads.waiting:
             self.reads.send(self.now_ms)
         self._follow_store()
-        ready = self.raft.ready(can_persist, not self._stalled())
-        self._apply(ready)
+        ready = self.raft.ready(can_persist, self._may_apply())
+        try:
+            self._apply(ready)
+        except CorruptionError as error:
+            self.healing.found(error)
+        if self.reads.damage is not None:
+            error, self.reads.damage = self.reads.damage, None
+            self.healing.found(error)
         if ready.events or self.raft.is_leader != self.leading:
             self._follow_leadership(ready)
         effects = Effects(events=ready.events)
@@ -328,7 +352,10 @@ class Replica:
         if self.forward_replies:
             effects.messages += self.forward_replies
             self.forward_replies = []
-        effects.again = self.raft.log.can_apply() and not self._stalled()
+        if self.healing.messages:
+            effects.messages += self.healing.messages
+            self.healing.messages = []
+        effects.again = self._may_apply() and self.raft.log.can_apply()
         return effects
 
     def has_work(self, can_persist: bool) -> bool:
@@ -342,8 +369,24 @@ class Replica:
             or (writes.waiting and self.raft.leader_id)
             or (reads.waiting and reads.can_send())
             or self.database.store.applied_index > self.checkpoint_index
-            or self.raft.has_work(can_persist, not self._stalled())
+            or self.healing.messages
+            or self.raft.has_work(can_persist, self._may_apply())
         )
+
+    def _may_apply(self) -> bool:
+        """Is there anything to apply, and may it be?"""
+        log = self.raft.log
+        return (
+            log.commit_index > log.applied_index
+            and self.healing.damage is None
+            and not self._stalled()
+        )
+
+    def _is_full(self) -> bool:
+        """What can't be applied for now fills the memory."""
+        damaged = self.healing.damage is not None
+        full = damaged and self.raft.log.size_bytes > self.options.log_bytes_max
+        return full or self._stalled()
 
     def _stalled(self) -> bool:
         """Flushes have fallen so far behind that nothing more may be applied (I-78).
@@ -366,6 +409,8 @@ class Replica:
             self.reads.confirm(read_id, index)
         for read_id in ready.failed_reads:
             self.reads.fail(read_id)
+        if self.reads.barred:
+            self.healing.applied()
         if self.reads.confirmed or self.reads.behind:
             self.reads.applied(self.now_ms)
 

@@ -1,7 +1,7 @@
 """What replicas say to each other beside Raft: requests handed on to the leader.
 
-Law: values. These travel on a stream of their own, in order, at most once: unlike
-Raft's messages they must not be repeated by anybody (I-56).
+Law: values. Forwarded requests travel on a stream of their own, in order, at most once:
+unlike Raft's messages they must not be repeated by anybody (I-56).
 """
 
 from typing import TypeAlias
@@ -34,4 +34,15 @@ class ForwardReply(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-PeerMessage: TypeAlias = Message | ForwardRequest | ForwardReply
+class StateRequest(msgspec.Struct, frozen=True, gc=False):
+    """My state machine is damaged: send me yours, of `index` or later.
+
+    May be lost or repeated; a leader answers with a snapshot, nobody else does.
+    """
+
+    sender: int
+    to: int
+    index: int
+
+
+PeerMessage: TypeAlias = Message | ForwardRequest | ForwardReply | StateRequest

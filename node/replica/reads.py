@@ -6,6 +6,7 @@ leader that a quorum then confirmed, and looked at again after the read.
 """
 
 from ...raft import Raft
+from ...storage.errors import CorruptionError
 from ...wire import (
     ErrorCode,
     GetRequest,
@@ -50,6 +51,9 @@ class Reads:
         self.confirmed: list[tuple[int, int, list[Read]]] = []
         self.behind: list[Read] = []
         self.replies: list[Reply] = []
+        # Not empty: why nothing can be read here (the state machine is damaged).
+        self.barred = ""
+        self.damage: CorruptionError | None = None
         self.fresh_ms: int | None = None
         self.round_count = 0
         self.gets = 0
@@ -66,6 +70,9 @@ class Reads:
             wanted = self._decode(request)
         except ProtocolError as error:
             self.replies.append(refuse(request, error.code, error.reason))
+            return
+        if self.barred:
+            self.replies.append(refuse(request, ErrorCode.DAMAGED, self.barred))
             return
         read = Read(request, wanted)
         bounded = wanted.level is Level.BOUNDED
@@ -158,7 +165,13 @@ class Reads:
             return
         shown = 0xFFFFFFFF if staleness is None else min(staleness, 0xFFFFFFFF)
         header = ReadHeader(self.database.revision, shown, wanted.level)
-        self.replies.append(answer(read.request, self._body(wanted, header)))
+        try:
+            reply = answer(read.request, self._body(wanted, header))
+        except CorruptionError as error:
+            # Said, never guessed; the replica looks at this and heals, or ends.
+            self.damage = error
+            reply = refuse(read.request, ErrorCode.DAMAGED, str(error))
+        self.replies.append(reply)
 
     def _body(self, wanted: GetRequest | RangeRequest, header: ReadHeader) -> bytes:
         if isinstance(wanted, GetRequest):

@@ -47,6 +47,11 @@ def forgets_up_to(flushed_index: int, applied_index: int) -> int:
     return flushed_index
 
 
+def caught_up(applied_index: int, until_index: int) -> bool:
+    """I-43: a healed state is read once it has what was readable here before."""
+    return applied_index >= until_index
+
+
 def cluster_time_ms(base_ms: int, elapsed_ms: int, wall_ms: int) -> int:
     """Cluster time goes by the leader's monotonic clock since its election alone."""
     del wall_ms

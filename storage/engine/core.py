@@ -16,7 +16,7 @@ import msgspec
 
 from .. import rules
 from ..env import Env, parent_of
-from ..errors import WriteStalled
+from ..errors import CorruptionError, WriteStalled
 from .blob import VALUE_BYTES_MAX, resolve
 from .edit import edited, make_durable, remove
 from .jobs import InlineJobs, JobDropped, Jobs, Steps
@@ -32,7 +32,7 @@ from .options import EngineOptions
 from .policy import pick
 from .table_format import KEY_BYTES_MAX, TOMBSTONE, VALUE
 from .transfer import Incoming, Pinned
-from .version import Run, Version, open_version
+from .version import DamagedVersion, Run, Version, open_version
 from .view import View
 
 _VALUE: Final = VALUE[0]
@@ -51,12 +51,15 @@ class Engine:
         ids: Callable[[], bytes],
         options: EngineOptions | None = None,
         jobs: Callable[[str, EngineOptions], Jobs] | None = None,
+        *,
+        even_damaged: bool = False,
     ) -> None:
         """Open or make a store.
 
         `jobs` makes whoever flushes and compacts, given the work directory: `Worker` is
-        a process; by default `work` does it itself. Raises `DirectoryLocked`,
-        `CorruptionError`, `OSError`.
+        a process; by default `work` does it itself. `even_damaged`: where a table is,
+        open it as one that was condemned. Raises `DirectoryLocked`, `CorruptionError`,
+        `OSError`.
         """
         self.options = options or EngineOptions()
         self.directory = directory
@@ -68,9 +71,15 @@ class Engine:
         self._lock = env.lock(f"{directory}/LOCK")
         try:
             self._manifest = load_or_begin(env, directory)
-            self._version = open_version(
-                env, directory, self._manifest, Version([], {})
-            )
+            self.damage: CorruptionError | None = None
+            try:
+                self._version = open_version(
+                    env, directory, self._manifest, Version([], {})
+                )
+            except CorruptionError as damage:
+                if not even_damaged:
+                    raise
+                self.damage, self._version = damage, DamagedVersion(damage)
             # What was read may be in the page cache alone (decision 0008): nothing is
             # removed, here or in the owner's journal, before it is on the disk.
             save_manifest(env, directory, self._manifest)
@@ -177,7 +186,12 @@ class Engine:
         return len(self._frozen) + full > self.options.memtables_max
 
     def freeze(self) -> None:
-        """Let `work` flush everything written so far, however little it is."""
+        """Let `work` flush everything written so far, however little it is.
+
+        Raises `CorruptionError` when it was condemned, as `flush` does.
+        """
+        if self.damage is not None:
+            raise self.damage
         frozen = self._frozen[-1].last_index if self._frozen else self.applied_index
         if self.last_index > frozen:
             self._freeze()
@@ -374,10 +388,38 @@ class Engine:
     def _tombstones(self) -> int:
         return sum(table.tombstones for table in self._manifest.tables())
 
+    def _stop_jobs(self) -> None:
+        """An edit that is on its way is finished; nobody wants the rest."""
+        while self._editing:
+            self._step_or_wait()
+        for job in self._forget_jobs():
+            with suppress(JobDropped):
+                job.throw(JobDropped)
+
     # -- copies and care ---------------------------------------------------------------
 
+    def condemn(self, damage: CorruptionError) -> None:
+        """Nothing of this store is to be answered from any more, only `damage` raised.
+
+        Until `install` brings another one. Its files stay as they are.
+        """
+        with suppress(CorruptionError):
+            self._stop_jobs()
+        self.damage = damage
+        self._frozen.clear()
+        # As if nothing had come since: no flush may claim effects that are gone.
+        self._memtable = Memtable()
+        self._memtable.last_index, self._memtable.meta = self.applied_index, self.meta
+        self._version = DamagedVersion(damage)
+        self._picked = None
+
     def pin(self) -> Pinned:
-        """Everything up to `applied_index`, to be sent somewhere else."""
+        """Everything up to `applied_index`, to be sent somewhere else.
+
+        Raises `CorruptionError` when it was condemned.
+        """
+        if self.damage is not None:
+            raise self.damage
         return Pinned(self._manifest, self._version)
 
     def receive(self, source: str) -> Incoming:
@@ -387,22 +429,18 @@ class Engine:
     def install(self, incoming: Incoming) -> None:
         """Be the store that was received and checked, in one step.
 
-        What is here, memtables too, is given up; views go on. Its applied index must be
-        above all that was written here. After an `OSError` this engine is of no use.
+        What is here, memtables and damage too, is given up; views go on. After an
+        `OSError` this engine is of no use.
         """
         manifest = incoming.manifest
         assert manifest is not None
-        assert manifest.applied_index > self.last_index, "a store never goes back"
-        while self._editing:
-            self._step_or_wait()
-        for job in self._forget_jobs():
-            with suppress(JobDropped):
-                job.throw(JobDropped)
+        self._stop_jobs()
         self._frozen.clear()
         edition = self._manifest.edition + 1
         manifest = msgspec.structs.replace(manifest, edition=edition)
         arrived = incoming.hand_over(self.directory)
         obsolete = self._adopt(manifest, self._durably(manifest, arrived)())
+        self.damage = None
         self._memtable = Memtable()
         self._memtable.last_index = manifest.applied_index
         self._memtable.meta = manifest.meta

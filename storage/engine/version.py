@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
 from ..env import Env
+from ..errors import CorruptionError
 from .blob import Blob, resolve
 from .filter import GOLDEN, MASK64, TWO_BITS
 from .manifest import Manifest, TableMeta
@@ -89,6 +90,26 @@ class Version:
 
     def files(self) -> list[Table | Blob]:
         return [*self.tables(), *self.blobs.values()]
+
+
+class DamagedVersion(Version):
+    """Of a store that must not be answered from: every read says why."""
+
+    __slots__ = ("damage",)
+
+    def __init__(self, damage: CorruptionError) -> None:
+        super().__init__([], {})
+        self.damage = damage
+
+    def get(self, key: bytes) -> bytes | None:
+        del key
+        raise self.damage
+
+    def sources(
+        self, start: bytes, end: bytes | None, reverse: bool
+    ) -> list[Iterator[Chunk]]:
+        del start, end, reverse
+        raise self.damage
 
 
 def open_version(

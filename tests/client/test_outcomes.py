@@ -191,6 +191,7 @@ RETRIED = [
     (ErrorCode.TOO_BUSY, Unavailable),
     (ErrorCode.STOPPING, Unavailable),
     (ErrorCode.TOO_STALE, TooStale),
+    (ErrorCode.DAMAGED, Unavailable),
     (ErrorCode.DEADLINE_EXCEEDED, Unavailable),
 ]
 RETRIED_CODES = [code for code, _ in RETRIED]

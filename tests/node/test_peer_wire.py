@@ -12,7 +12,7 @@ from quorate.node.peer_wire import (
     PeerProtocolError,
     decode_message,
 )
-from quorate.node.replica import ForwardReply, ForwardRequest, PeerMessage
+from quorate.node.replica import ForwardReply, ForwardRequest, PeerMessage, StateRequest
 from quorate.raft import (
     AppendEntries,
     AppendEntriesReply,
@@ -52,6 +52,7 @@ MESSAGES: list[PeerMessage | Goodbye] = [
     RequestEntries(1, 2, 3, 4, 5, 6),
     EntriesReply(1, 2, 3, 1, 10, 4, 7, 3, ENTRIES),
     ForwardRequest(1, 2, 3, 4, b"command"),
+    StateRequest(1, 2, 3),
     ForwardReply(1, 2, 3, 1, b"answer"),
     Goodbye(),
 ]

@@ -67,6 +67,7 @@ class Status(msgspec.Struct):
     puts: int
     elections_started: int
     snapshots_installed: int
+    healed: int
     checkpoint_index: int
     refused_peers: int
     connections: int

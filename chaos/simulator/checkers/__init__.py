@@ -53,6 +53,7 @@ class Checkers:
         self.snapshots = 0
         self.flushes = 0
         self.compactions = 0
+        self.heals = 0
         self.failpoints: Counter[str] = Counter()
         self.turns = 0
 
@@ -141,6 +142,7 @@ class Checkers:
             state.logs_match(book, node, effects.batch)
         if raft.log.applied_index > member.applied:
             self._applied(node)
+            state.reads_never_go_back(book, node)
         commit = raft.log.commit_index
         if commit != member.commit:
             state.commits_never_go_back(book, node, commit)
@@ -177,7 +179,9 @@ class Checkers:
         for entry in log.entries[member.applied - base : log.applied_index - base]:
             state.one_sequence(book, node, entry)
         member.applied = log.applied_index
-        state.equal_states(book, node)
+        assert node.replica is not None
+        if node.replica.healing.damage is None:
+            state.equal_states(book, node)
 
     def sending(self, node: "Node", message: PeerMessage) -> None:
         if not isinstance(message, _PROMISES):
@@ -211,6 +215,9 @@ class Checkers:
             member.doubted = None
         member.appended = None
 
+    def healed(self) -> None:
+        self.heals += 1
+
     def flushed(self) -> None:
         self.flushes += 1
 
@@ -227,8 +234,13 @@ class Checkers:
         if not installed:
             return
         self.snapshots += 1
-        state.installs_news(self.book, node, message.index)
         member = self.book.members[node.member]
+        if node.raft.installing is None:
+            # A damaged state was replaced, and the log goes on from there.
+            member.applied = message.index
+            state.equal_states(self.book, node)
+            return
+        state.installs_news(self.book, node, message.index)
         member.applied = message.index
         # Its log begins anew with the next batch; the state is durable now.
         member.disk.base_index, member.disk.base_term = (

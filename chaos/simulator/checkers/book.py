@@ -69,6 +69,7 @@ class Member:
         self.doubted: Disk | None = None
         # Of this boot.
         self.applied = 0
+        self.shown = 0  # the newest index that readers could see here
         self.commit = 0
         self.leads_since: int | None = None  # its commit index when it began to lead
         self.heard_leader: tuple[int, int] | None = None  # term, tick
@@ -86,6 +87,7 @@ class Member:
 
     def boot(self) -> None:
         self.leads_since = self.heard_leader = None
+        self.shown = 0
         self.heard, self.asked, self.rounds = {}, {}, {}
 
 

@@ -109,6 +109,21 @@ def equal_states(book: Book, node: "Node") -> None:
         )
 
 
+def reads_never_go_back(book: Book, node: "Node") -> None:
+    """I-43, within a boot: also when a damaged state was replaced by an older one."""
+    replica, member = node.replica, book.members[node.member]
+    assert replica is not None
+    if replica.reads.barred:
+        return
+    applied = replica.database.applied_index
+    if applied < member.shown:
+        book.world.fail(
+            "I-43",
+            f"{node.name} lets index {applied} be read after index {member.shown}",
+        )
+    member.shown = applied
+
+
 def installs_news(book: Book, node: "Node", index: int) -> None:
     """I-52: a snapshot never takes a replica back."""
     applied = book.members[node.member].applied

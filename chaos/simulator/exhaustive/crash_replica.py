@@ -84,6 +84,11 @@ def boot_replica(env: MemoryEnv, salt: int, born: bool) -> tuple[Process, Told]:
     lock = env.lock(LOCK)
     stable = Stable(env, DATA, CLUSTER_ID, OPTIONS)
     opened = stable.open(None if born else VOTERS, salt, Ids(salt))
+    if opened.damage is not None:
+        raise opened.damage
+    # What an opening does not read is looked at as well.
+    for _ in opened.database.store.verify():
+        pass
     assert opened.snapshot.configuration == VOTERS
     assert stable.journal is not None
     hard_state, mark = opened.hard_state, opened.snapshot

@@ -144,3 +144,50 @@ def test_a_length_that_promises_too_much_is_refused_before_it_is_buffered() -> N
     incoming = _receiver().engine.receive("a stranger")
     with pytest.raises(CorruptionError, match="a manifest of"):
         incoming.feed(b"\xff\xff\xff\x7f")
+
+
+def test_a_condemned_store_answers_nothing_until_another_takes_its_place() -> None:
+    """Its memtable is gone: story: a flush on the way out then claimed its effects."""
+    sender, receiver = _twin(), _receiver()
+    receiver.write({b"a": b"1"})
+    receiver.engine.flush()
+    receiver.write({b"b": b"2"})
+    damage = CorruptionError("a table", 7, "it is spoilt")
+    receiver.engine.condemn(damage)
+    for ask in (
+        lambda: receiver.engine.get(b"a"),
+        lambda: receiver.engine.get(b"b"),
+        lambda: list(receiver.engine.scan()),
+        receiver.engine.flush,
+        receiver.engine.freeze,
+        receiver.engine.pin,
+    ):
+        with pytest.raises(CorruptionError) as caught:
+            ask()
+        assert caught.value is damage
+    assert not receiver.engine.work()
+    assert not receiver.engine.owed
+    assert receiver.engine.applied_index == 1
+    _receive(receiver, sender.engine.pin().pieces())
+    assert receiver.engine.damage is None
+    same(receiver.engine.view(), sender.model)
+
+
+def test_a_store_with_a_damaged_table_opens_for_whoever_can_replace_it() -> None:
+    sender, receiver = _twin(), _receiver()
+    receiver.write({b"a": b"1"})
+    receiver.engine.flush()
+    receiver.engine.close()
+    (file,) = receiver.engine.manifest.files()
+    receiver.env.truncate_durable(f"{DIRECTORY}/{file.name}", 40)
+    with pytest.raises(CorruptionError):
+        Engine(receiver.env, DIRECTORY, receiver.names, SMALL)
+    receiver.engine = Engine(
+        receiver.env, DIRECTORY, receiver.names, SMALL, even_damaged=True
+    )
+    assert receiver.engine.damage is not None
+    assert (receiver.engine.applied_index, receiver.engine.meta) == (1, b"1")
+    with pytest.raises(CorruptionError):
+        receiver.engine.get(b"a")
+    _receive(receiver, sender.engine.pin().pieces())
+    same(receiver.engine.view(), sender.model)
