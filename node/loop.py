@@ -33,6 +33,7 @@ LAG_WARNING_S: Final = 0.05
 SPACE_CHECK_TICKS: Final = 50
 # Of flushing and compacting in one tick; most of it is the worker process's.
 WORK_BYTES: Final = 512 << 10
+WORKER_RETRY_S: Final = 1.0
 # Linux's monotonic clock stands still while the machine is suspended; one that slept
 # must not take what it knew before for fresh (I-42's trap, for bounded reads).
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -66,7 +67,7 @@ class ReplicaLoop:
         self.persisting = False
         self.stopped = False
         self.full = False
-        # The engine's own lack of space, and when it tries again.
+        # The engine's own lack of space, and when it tries again after a failure.
         self.work_full = False
         self.work_at_s = 0.0
         self.damage: CorruptionError | None = None
@@ -200,6 +201,7 @@ class ReplicaLoop:
             store.work(WORK_BYTES)
         except WorkerFailed as error:
             logger.warning("%s; another one does its work again", error)
+            self.work_at_s = self.loop.time() + WORKER_RETRY_S
         except CorruptionError as error:
             self.found(error)
         except (StorageError, OSError) as error:
