@@ -30,7 +30,7 @@ _CHUNK: Final = 4
 class Outcome(msgspec.Struct, frozen=True):
     """How one seed ended: with a result, or with what a checker or a core objects to.
 
-    `invariant` is what was violated; an assertion of the cores is called by that name.
+    `invariant` is what was violated; any other exception is called by its type's name.
     """
 
     seed: int
@@ -45,8 +45,9 @@ def try_seed(seed: int, options: RunOptions) -> Outcome:
         return Outcome(seed, run_seed(seed, options))
     except Violation as error:
         return Outcome(seed, None, error.invariant, str(error))
-    except AssertionError as error:
-        return Outcome(seed, None, "assertion", f"assertion: {error}")
+    except Exception as error:  # noqa: BLE001 - it fails its seed, not the others
+        name = type(error).__name__
+        return Outcome(seed, None, name, f"{name}: {error}")
 
 
 def _without_collector() -> None:

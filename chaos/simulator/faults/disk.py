@@ -49,7 +49,7 @@ def segments_of(node: Node) -> dict[str, bytes]:
 def engine_files_of(node: Node) -> dict[str, bytes]:
     """Manifest, tables and files of values, by path."""
     files = node.env.peek(f"{_STORE}/engine")
-    return {f"{_STORE}/engine/{n}": d for n, d in files.items() if n != "LOCK"}
+    return {f"{_STORE}/engine/{n}": d for n, d in files.items() if d}
 
 
 def batches_of(segments: dict[str, bytes]) -> list[tuple[str, int, int]]:
