@@ -92,9 +92,10 @@ class Worker:
         self._frames = _Frames()
         self._answers: dict[int, list[Any]] = {}
         self._job = 0
-        # For what blocks on the disk and must not be the process's: edits.
+        # For what blocks and must not be the process's: edits, and to start it.
         self._thread: ThreadPoolExecutor | None = None
         self._running: Future[Any] | None = None
+        self._starting: Future[subprocess.Popen[bytes]] | None = None
 
     @staticmethod
     def _pipes(process: "subprocess.Popen[bytes]") -> tuple[int, int]:
@@ -102,10 +103,22 @@ class Worker:
         assert process.stdout is not None
         return process.stdin.fileno(), process.stdout.fileno()
 
-    def _start(self) -> None:
-        if self._process is not None:
-            return
-        self._process = subprocess.Popen(
+    def _started(self) -> Generator[int]:
+        """Until the process runs; to start one takes long where much else runs."""
+        while self._process is None:
+            if self._starting is None:
+                self._starting = self._in_thread(self._spawn)
+            if not self._starting.done():
+                yield 0
+                continue
+            starting, self._starting = self._starting, None
+            try:
+                self._process = starting.result()
+            except OSError as error:
+                raise WorkerFailed(f"the worker can't be started: {error}") from error
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
             [
                 *(sys.executable, "-m", __name__.rpartition(".")[0], self._work),
                 msgspec.json.encode(self._options),
@@ -115,12 +128,13 @@ class Worker:
             # Signals of the terminal are the owner's to act on.
             start_new_session=True,
         )
-        for pipe in self._pipes(self._process):
+        for pipe in self._pipes(process):
             os.set_blocking(pipe, False)
             # A slice fits, so that one look a tick at the pipe is enough. Where the
             # system allows less, it takes more looks.
             with suppress(OSError, AttributeError):
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        return process
 
     def _send(self, value: object) -> None:
         self._out += _frame(value)
@@ -171,6 +185,7 @@ class Worker:
             process.wait()
 
     def flush(self, memtable: Memtable) -> Job:
+        yield from self._started()
         with self._new_job() as job:
             process = self._process
             yield from self._hand_over(job, memtable)
@@ -179,7 +194,6 @@ class Worker:
     @contextmanager
     def _new_job(self) -> Generator[int]:
         """Its number; the process hears of it when the job is given up."""
-        self._start()
         self._job += 1
         job = self._job
         try:
@@ -205,6 +219,7 @@ class Worker:
         directory = parent_of(source.runs[0].tables[0].path)
         runs = [run.metas() for run in source.runs]
         blobs = [source.blobs[file_id].meta for file_id in sparse]
+        yield from self._started()
         with self._new_job() as job:
             process = self._process
             self._send((_MERGE, job, directory, runs, blobs, oldest))
@@ -224,12 +239,16 @@ class Worker:
 
     def run(self, function: Callable[[], T]) -> Generator[int, None, T]:
         """In a thread: the process may not touch what the manifest names."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="quorate-engine")
-        future = self._running = self._thread.submit(function)
+        future = self._in_thread(function)
         while not future.done():
             yield 0
         return future.result()
+
+    def _in_thread(self, function: Callable[[], T]) -> Future[T]:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="quorate-engine")
+        future = self._running = self._thread.submit(function)
+        return future
 
     def wait(self) -> None:
         if self._running is not None and not self._running.done():
@@ -239,10 +258,12 @@ class Worker:
             select.select([back], [to] if self._out else [], [], 1.0)
 
     def close(self) -> None:
-        self._stop()
         if self._thread is not None:
             # What is on its way to the disk comes there before the lock is released.
             self._thread.shutdown()
+        if self._starting is not None and self._starting.exception() is None:
+            self._process, self._starting = self._starting.result(), None
+        self._stop()
 
 
 def _raise(kind: str, arguments: list[Any]) -> None:
