@@ -19,9 +19,14 @@ import fcntl
 import os
 import stat
 import sys
-from typing import Protocol
+import time
+from typing import Final, Protocol
 
 from .errors import DirectoryLocked
+
+# A process that a killed holder was about to start has its lock until its exec.
+LOCK_WAIT_S: Final = 1.0
+LOCK_POLL_S: Final = 0.02
 
 Data = bytes | bytearray | memoryview
 Names = list[str]  # `list` is a method below
@@ -265,6 +270,14 @@ class RealLock:
             os.close(fd)
 
 
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 class RealEnv:
     """The `Env` that is the operating system's own disk."""
 
@@ -323,12 +336,13 @@ class RealEnv:
 
     def lock(self, path: str) -> RealLock:
         fd = open_fd(path, os.O_RDWR | os.O_CREAT)
+        end = time.monotonic() + LOCK_WAIT_S
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise DirectoryLocked(path) from None
-        except OSError:
+            while not _try_lock(fd):
+                if time.monotonic() >= end:
+                    raise DirectoryLocked(path)
+                time.sleep(LOCK_POLL_S)
+        except BaseException:
             os.close(fd)
             raise
         return RealLock(fd)

@@ -59,7 +59,7 @@ IMPURE = frozenset(
 # one leads to the process that flushes and compacts (decision 0012).
 STORAGE_DOORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "storage.env": ("os",),
+        "storage.env": ("os", "time"),
         "storage.hold_back_env": ("os", "tempfile"),
         "storage.held_inode": ("os",),
         "storage.held_names": ("os",),

@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,3 +161,20 @@ def test_an_unreadable_disk_does_not_look_empty(
     monkeypatch.setattr(os, "lstat", lstat)
     with pytest.raises(OSError, match="Input/output error"):
         real.env.exists(real.at("f"))
+
+
+def test_a_lock_that_is_about_to_be_released_is_waited_for(tmp_path: Path) -> None:
+    """Story: an owner was killed while it started its worker. The child had the lock
+    for some milliseconds, until its exec, and who started again at once was refused.
+    """
+    env = RealEnv()
+    path = str(tmp_path / "lock")
+    held = env.lock(path)
+    release = threading.Timer(0.1, held.release)
+    release.start()
+    env.lock(path).release()
+    release.join()
+    held = env.lock(path)
+    with pytest.raises(DirectoryLocked):
+        env.lock(path)
+    held.release()
