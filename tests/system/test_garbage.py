@@ -226,7 +226,14 @@ def test_half_sent_frames_and_bodies_cost_little(healthy: Cluster) -> None:
                 data = head.encode() + b"\r\n\r\n" + bytes(1 * MIB)
             with contextlib.suppress(ConnectionError):
                 connection.sendall(data)
-        assert node.request("PUT", "/v1/kv/idle", b"among them").status == 200
+
+        def served() -> bool:
+            # On a slow machine what they share is full for a moment: too busy, told so.
+            answer = node.request("PUT", "/v1/kv/idle", b"among them")
+            assert answer.status in (200, 429), answer.body
+            return answer.status == 200
+
+        wait_for(served, "a write beside them")
         growth = node.rss_anon_bytes() - before
     print(f"200 half-sent requests of 1 MiB: {growth / MIB:.1f} MiB")
     assert growth < PARTIAL_BYTES_MAX + GROWTH_BYTES_MAX
