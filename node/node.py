@@ -437,7 +437,10 @@ class Node:
         installed = self.replica.install(message, incoming)
         receiver.answer(True)
         if not installed:
-            incoming.close()
+            # Files may be large, and to remove one takes long.
+            await asyncio.get_running_loop().run_in_executor(
+                self.executor, incoming.close
+            )
         logger.info(
             "snapshot at index %d from %016x: %s",
             message.index,

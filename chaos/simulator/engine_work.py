@@ -29,12 +29,10 @@ class EngineWork:
         self.damage = None
 
     def plan(self) -> None:
-        """Do a step in a while, if anything is owed."""
+        """Do a step in a while."""
         node = self.node
-        assert node.replica is not None
-        if not self.planned and node.replica.database.store.owed:
-            low, high = node.shape.sync_us
-            self._later((low + node.world.below(high - low)) * node.slow)
+        low, high = node.shape.sync_us
+        self._later((low + node.world.below(high - low)) * node.slow)
 
     def _later(self, delay_us: int) -> None:
         self.planned = True
@@ -59,7 +57,8 @@ class EngineWork:
         node.point("engine-worked")
         if store.manifest is not before:
             self._edited(before.applied_index)
-        self.plan()
+        if store.owed:
+            self.plan()
         node.plan_turn()
 
     def _edited(self, index: int) -> None:

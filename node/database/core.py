@@ -76,13 +76,13 @@ class Database:
         self.puts = 0
         self.deletes = 0
         self._take(self.durable_meta())
-        self.applied_index: int = store.applied_index
 
     def durable_meta(self) -> Meta:
         """The state at `store.applied_index`."""
         return decode_meta(self.store.meta, self.cluster_id, self.store.directory)
 
     def _take(self, meta: Meta) -> None:
+        self.applied_index: int = self.store.applied_index
         self.applied_term = meta.term
         self.configuration = meta.configuration
         self.revision = meta.revision
@@ -107,13 +107,12 @@ class Database:
         )
 
     def install(self, incoming: Incoming) -> None:
-        """Be the state that was received and checked, which is ahead of this one.
+        """Be the state that was received and checked.
 
         After an `OSError` neither this nor its store is of any use.
         """
         self.store.install(incoming)
         self._take(self.durable_meta())
-        self.applied_index = self.store.applied_index
 
     def state_hash(self) -> str:
         """Equal on all replicas at the same applied index, 40 hex digits."""

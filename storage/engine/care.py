@@ -11,9 +11,8 @@ import msgspec
 
 from ..env import Env
 from ..errors import CorruptionError
-from .blob import Blob
-from .manifest import NAME, BlobMeta, Manifest, load_manifest
-from .table import Table
+from .manifest import NAME, Manifest, load_manifest
+from .version import open_file
 
 
 class RunReport(msgspec.Struct, frozen=True):
@@ -86,12 +85,7 @@ def verify(env: Env, directory: str) -> Iterator[tuple[str, int, str]]:
     for meta in manifest.files():
         path, checked = f"{directory}/{meta.name}", 0
         try:
-            file = (
-                Blob(env, directory, meta)
-                if isinstance(meta, BlobMeta)
-                else Table(env, directory, meta)
-            )
-            for size in file.verify():
+            for size in open_file(env, directory, meta).verify():
                 checked += size
         except CorruptionError as error:
             yield path, checked, f"offset {error.offset}: {error.reason}"

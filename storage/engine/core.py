@@ -10,14 +10,13 @@ deleted. See docs/formats.md section 8.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Final
 
 import msgspec
 
 from .. import rules
 from ..env import Env, parent_of
 from ..errors import CorruptionError, WriteStalled
-from .blob import VALUE_BYTES_MAX, resolve
+from .blob import VALUE_BYTES_MAX
 from .edit import edited, make_durable, remove
 from .jobs import InlineJobs, JobDropped, Jobs, Steps
 from .manifest import (
@@ -34,8 +33,6 @@ from .table_format import KEY_BYTES_MAX, TOMBSTONE, VALUE
 from .transfer import Incoming, Pinned
 from .version import DamagedVersion, Run, Version, open_version
 from .view import View
-
-_VALUE: Final = VALUE[0]
 
 
 class Engine:
@@ -74,7 +71,7 @@ class Engine:
             self.damage: CorruptionError | None = None
             try:
                 self._version = open_version(
-                    env, directory, self._manifest, Version([], {})
+                    env, directory, self._manifest.runs, self._manifest.blobs
                 )
             except CorruptionError as damage:
                 if not even_damaged:
@@ -84,14 +81,11 @@ class Engine:
             # removed, here or in the owner's journal, before it is on the disk.
             save_manifest(env, directory, self._manifest)
             env.sync_directory(parent_of(directory))
-            known = {file.name for file in self._manifest.files()}
-            clean(env, directory, self._work, known)
+            clean(env, directory, self._work, self._manifest.names())
         except BaseException:
             self._lock.release()
             raise
-        self._memtable = Memtable()
-        self._memtable.last_index = self._manifest.applied_index
-        self._memtable.meta = self._manifest.meta
+        self._memtable = Memtable(self.applied_index, self.meta)
         self._jobs: Jobs = (
             InlineJobs(env, self._work, ids, self.options)
             if jobs is None
@@ -107,7 +101,7 @@ class Engine:
         self._editing = False
         self._picked = self._pick()
 
-    # -- opening -----------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------
 
     def close(self) -> None:
         """Give everything back. What was not flushed is in the owner's journal.
@@ -197,9 +191,8 @@ class Engine:
             self._freeze()
 
     def _freeze(self) -> None:
-        frozen, self._memtable = self._memtable, Memtable()
-        self._memtable.last_index, self._memtable.meta = frozen.last_index, frozen.meta
-        self._frozen.append(frozen)
+        self._frozen.append(self._memtable)
+        self._memtable = Memtable(self._memtable.last_index, self._memtable.meta)
 
     # -- reading -----------------------------------------------------------------------
 
@@ -215,9 +208,7 @@ class Engine:
                 record = self._version.get(key)
                 if record is None:
                     return None
-        if record[0] == _VALUE:
-            return record[1:]
-        return None if record == TOMBSTONE else resolve(self._version.blobs, record)
+        return self._version.value(record)
 
     def view(self) -> View:
         """Everything as it is now, for as long as it is held."""
@@ -357,8 +348,7 @@ class Engine:
 
     def _adopt(self, manifest: Manifest, version: Version) -> list[str]:
         """A durable manifest becomes the current one; the files that may go now."""
-        known = {file.name for file in self._manifest.files()}
-        gone = known.difference(file.name for file in manifest.files())
+        gone = self._manifest.names() - manifest.names()
         self._manifest, self._version = manifest, version
         self._picked = self._pick()
         return [f"{self.directory}/{name}" for name in sorted(gone)]
@@ -408,8 +398,7 @@ class Engine:
         self.damage = damage
         self._frozen.clear()
         # As if nothing had come since: no flush may claim effects that are gone.
-        self._memtable = Memtable()
-        self._memtable.last_index, self._memtable.meta = self.applied_index, self.meta
+        self._memtable = Memtable(self.applied_index, self.meta)
         self._version = DamagedVersion(damage)
         self._picked = None
 
@@ -441,9 +430,7 @@ class Engine:
         arrived = incoming.hand_over(self.directory)
         obsolete = self._adopt(manifest, self._durably(manifest, arrived)())
         self.damage = None
-        self._memtable = Memtable()
-        self._memtable.last_index = manifest.applied_index
-        self._memtable.meta = manifest.meta
+        self._memtable = Memtable(self.applied_index, self.meta)
         remove(self._env, obsolete)
         incoming.close()
 

@@ -44,14 +44,14 @@ def make_durable(
     `current` counts until this returns. What `opened` has is not opened again. Raises
     `OSError`, `CorruptionError`.
     """
-    known = {file.name for file in current.files()}
+    known = current.names()
     new_files = [f.name for f in manifest.files() if f.name not in known]
     try:
         for name in new_files:
             env.rename(f"{work}/{name}", f"{directory}/{name}")
         if new_files:
             env.sync_directory(directory)
-        version = open_version(env, directory, manifest, opened)
+        version = open_version(env, directory, manifest.runs, manifest.blobs, opened)
         save_manifest(env, directory, manifest)
     except OSError as error:
         if is_no_space(error):

@@ -81,6 +81,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """All that the store is, beside this manifest."""
         return [*self.tables(), *self.blobs]
 
+    def names(self) -> set[str]:
+        """Of all its files."""
+        return {file.name for file in self.files()}
+
     def referenced_bytes(self) -> Counter[bytes]:
         """Of each file of values, how much of it some table refers to."""
         total: Counter[bytes] = Counter()

@@ -33,11 +33,11 @@ class Epoch:
 class Memtable:
     """`last_index` and `meta` are those of the newest effects in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, last_index: int = 0, meta: bytes = b"") -> None:
         self.data: dict[bytes, bytes] = {}
         self.size_bytes = 0
-        self.last_index = 0
-        self.meta = b""
+        self.last_index = last_index
+        self.meta = meta
         self._fresh: list[bytes] = []
         self._runs: list[list[bytes]] = []
         self._epoch: ref[Epoch] | None = None

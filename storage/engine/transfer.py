@@ -15,9 +15,10 @@ from typing import Final
 from ..env import Env, File
 from ..errors import CorruptionError
 from .blob import Blob
+from .edit import remove
 from .manifest import BlobMeta, Manifest, TableMeta, decode_manifest, encode_manifest
 from .table import Table
-from .version import Run, Version
+from .version import Run, Version, open_file
 
 MANIFEST_BYTES_MAX: Final = 256 << 20
 _LENGTH: Final = struct.Struct("<I")
@@ -123,11 +124,7 @@ class Incoming:
         if self.manifest is None or self._left or self._file is not None:
             raise CorruptionError(self._source, 0, "it ends early")
         for meta in self.manifest.files():
-            file = (
-                Blob(self._env, self._work, meta)
-                if isinstance(meta, BlobMeta)
-                else Table(self._env, self._work, meta)
-            )
+            file = open_file(self._env, self._work, meta)
             self._checked[meta.file_id] = file
             yield from map(len, file.stream())
 
@@ -151,7 +148,5 @@ class Incoming:
         if self._file is not None:
             self._file.close()
             self._file = None
-        for path in self._paths:
-            if self._env.exists(path):
-                self._env.remove(path)
+        remove(self._env, self._paths)
         self._paths.clear()

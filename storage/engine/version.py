@@ -5,17 +5,17 @@ and do not overlap, so each run has one table at most for a key.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
 from ..env import Env
 from ..errors import CorruptionError
 from .blob import Blob, resolve
 from .filter import GOLDEN, MASK64, TWO_BITS
-from .manifest import Manifest, TableMeta
+from .manifest import BlobMeta, TableMeta
 from .merge import Chunk
 from .table import Table
-from .table_format import VALUE
+from .table_format import TOMBSTONE, VALUE
 
 _VALUE = VALUE[0]
 
@@ -75,6 +75,12 @@ class Version:
     ) -> list[Iterator[Chunk]]:
         return [run.chunks(start, end, reverse) for run in self.runs]
 
+    def value(self, record: bytes) -> bytes | None:
+        """What a record stands for; None: a deletion. Raises `CorruptionError`."""
+        if record[0] == _VALUE:
+            return record[1:]
+        return None if record == TOMBSTONE else resolve(self.blobs, record)
+
     def values(self, records: Sequence[bytes]) -> list[bytes]:
         """What records stand for; none of them is a deletion."""
         if not self.blobs:
@@ -112,22 +118,34 @@ class DamagedVersion(Version):
         raise self.damage
 
 
+def open_file(env: Env, directory: str, meta: TableMeta | BlobMeta) -> Table | Blob:
+    """Raises `CorruptionError`, `OSError`."""
+    if isinstance(meta, BlobMeta):
+        return Blob(env, directory, meta)
+    return Table(env, directory, meta)
+
+
 def open_version(
-    env: Env, directory: str, manifest: Manifest, current: Version
+    env: Env,
+    directory: str,
+    runs: Iterable[tuple[TableMeta, ...]],
+    blobs: Iterable[BlobMeta],
+    opened: Version | None = None,
 ) -> Version:
-    """The version of a manifest. What is open in `current` is not opened again.
+    """The version of these files. What `opened` has is not opened again.
 
     Raises `CorruptionError`, `OSError`.
     """
-    runs = {run.metas(): run for run in current.runs}
-    blobs = current.blobs
+    opened = opened or Version([], {})
+    known_runs = {run.metas(): run for run in opened.runs}
+    known_blobs = opened.blobs
     return Version(
         [
-            runs.get(metas) or Run([Table(env, directory, meta) for meta in metas])
-            for metas in manifest.runs
+            known_runs.get(metas) or Run([Table(env, directory, m) for m in metas])
+            for metas in runs
         ],
         {
-            meta.file_id: blobs.get(meta.file_id) or Blob(env, directory, meta)
-            for meta in manifest.blobs
+            meta.file_id: known_blobs.get(meta.file_id) or Blob(env, directory, meta)
+            for meta in blobs
         },
     )

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 from .memtable import Epoch, Memtable
 from .merge import Chunk, merge, without_tombstones
-from .table_format import TOMBSTONE
 from .version import Version
 
 
@@ -39,9 +38,7 @@ class View:
                 break
         else:
             record = self._version.get(key)
-        if record is None or record == TOMBSTONE:
-            return None
-        return self._version.values([record])[0]
+        return None if record is None else self._version.value(record)
 
     def chunks(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False

@@ -32,14 +32,12 @@ import msgspec
 
 from ..env import RealEnv, parent_of
 from ..errors import CorruptionError, WorkerFailed
-from .blob import Blob
 from .jobs import InlineJobs, Job, JobDropped, T
 from .manifest import BlobMeta, Made, TableMeta
 from .memtable import Memtable
 from .merge import Chunk
 from .options import EngineOptions
-from .table import Table
-from .version import Run, Version
+from .version import Version, open_version
 
 _LENGTH: Final = struct.Struct("<I")
 _SLICE_KEYS: Final = 500
@@ -320,18 +318,14 @@ class _Process:
             self._flushes[job] = self._jobs.flush(memtable)
         elif kind == _MERGE:
             directory, runs, blobs, oldest = rest
-            files = {
-                meta.file_id: Blob(self._env, directory, meta)
-                for meta in msgspec.convert(blobs, list[BlobMeta])
-            }
-            source = Version(
-                [
-                    Run([Table(self._env, directory, meta) for meta in run])
-                    for run in msgspec.convert(runs, list[list[TableMeta]])
-                ],
-                files,
+            source = open_version(
+                self._env,
+                directory,
+                msgspec.convert(runs, list[tuple[TableMeta, ...]]),
+                msgspec.convert(blobs, list[BlobMeta]),
             )
-            self._merges[job] = self._jobs.merge(source, files, oldest=oldest)
+            sparse = source.blobs.keys()
+            self._merges[job] = self._jobs.merge(source, sparse, oldest=oldest)
         else:
             self._memtables.pop(job, None)
             for jobs in (self._flushes, self._merges):

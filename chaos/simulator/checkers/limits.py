@@ -49,7 +49,7 @@ def files_are_bounded(book: Book, node: "Node") -> None:
     stable, replica = node.stable, node.replica
     assert stable is not None
     assert replica is not None
-    wanted = {file.name for file in replica.database.store.manifest.files()}
+    wanted = replica.database.store.manifest.names()
     found = set(node.env.list(stable.engine_dir)) - _NOT_TABLES
     if found != wanted:
         book.world.fail("I-76", f"{node.name} keeps the tables {sorted(found)}")

@@ -110,7 +110,7 @@ def no_table_is_left_over(machine: Machine) -> str:
     if stable is None:
         return ""
     assert stable.engine is not None
-    wanted = {file.name for file in stable.engine.manifest.files()}
+    wanted = stable.engine.manifest.names()
     found = set(machine.env.peek(stable.engine_dir)) - {"LOCK", "MANIFEST"}
     return "" if found == wanted else f"left: {found - wanted}"
 
