@@ -70,7 +70,7 @@ def _may_campaign(raft: "Raft") -> bool:
     if raft.disk_stalled():
         return False
     voter = _may_be_voter(raft)
-    return rules.may_campaign(voter, raft.doubt is not None or raft.barred)
+    return rules.may_campaign(voter, raft.doubt is not None)
 
 
 def _may_be_voter(raft: "Raft") -> bool:

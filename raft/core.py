@@ -74,7 +74,8 @@ class Raft:
         )
         self.role = Role.FOLLOWER
         self.leader_id = 0
-        self.barred = False  # it may not campaign: its state machine is damaged
+        # Its state machine is damaged: it leads only to hand its log over.
+        self.barred = False
         self.doubt: tuple[int, int] | None = None
         self.doubt_answers: dict[int, int] = {}
         self.doubt_floor = 0
@@ -83,8 +84,8 @@ class Raft:
         if doubtful is not None and doubtful > self.last():
             self.doubt = doubtful
         # follower
-        self.election_elapsed = 0
-        self.election_timeout = 0
+        self.election_elapsed = self.election_timeout = 0
+        self.full = False  # it takes no entries now; who leads, it does hear
         self.acknowledged: int | None = None
         self.waiting_reads: dict[int, int] = {}
         self.read_counter = 0
@@ -104,6 +105,7 @@ class Raft:
         self.pending_configuration = 0
         self.transferee = 0
         self.transfer_elapsed = 0
+        self.offered: set[int] = set()  # to whom a barred leader offered the lead
         # storage
         self.sequence = 0
         self.hard_dirty = False
@@ -322,11 +324,6 @@ class Raft:
         while len(self.configurations) > 1 and self.configurations[1][0] <= base:
             del self.configurations[0]
 
-    def resign(self, reason: str) -> None:
-        """Lead no more, nor try to: others will."""
-        if self.role is not Role.FOLLOWER:
-            self.become_follower(self.term, 0, reason)
-
     def state_replaced(self, index: int) -> None:
         """The state machine is that of `index` now, and goes on from there."""
         assert self.log.base_index <= index <= self.log.commit_index
@@ -471,6 +468,8 @@ class Raft:
         self.election_elapsed = 0
         timeout = self.options.election_timeout_ticks
         self.election_timeout = timeout + self.options.jitter(timeout)
+        if self.barred:
+            self.election_timeout += 3 * timeout  # whole replicas come first
 
     def become_follower(self, term: int, leader_id: int, reason: str) -> None:
         assert term >= self.term, "terms never go back"

@@ -71,6 +71,8 @@ def answer_older_term(raft: "Raft", message: Message) -> None:
 def on_append_entries(raft: "Raft", message: AppendEntries) -> None:
     """Figure 2 of the paper, with conflict hints (end of 3.5)."""
     _hear_leader(raft, message.sender)
+    if raft.full:
+        return  # to the leader it is as if the message were lost
     log = raft.log
     if message.previous_index < log.commit_index:
         # Late or repeated: what is committed here matches any leader of this term.
@@ -161,7 +163,7 @@ def on_install_snapshot(raft: "Raft", message: InstallSnapshot) -> None:
 
 def on_timeout_now(raft: "Raft", message: TimeoutNow) -> None:
     """The leader hands over: no pre-vote, and voters set stickiness aside (3.10)."""
-    if message.sender == raft.leader_id:
+    if message.sender == raft.leader_id and not raft.barred:
         candidate.start_election(raft, transfer=True)
 
 

@@ -105,6 +105,23 @@ def tick(raft: "Raft") -> None:
         raft.transfer_elapsed += 1
         if raft.transfer_elapsed >= raft.options.election_timeout_ticks:
             raft.transferee = 0
+    elif raft.barred:
+        _hand_over(raft)
+
+
+def _hand_over(raft: "Raft") -> None:
+    """One voter after the other: who is damaged as well declines in silence."""
+    candidates = [
+        (member not in raft.offered, progress.match_index, member)
+        for member, progress in raft.progress.items()
+        if progress.active and raft.configuration.is_voter(member)
+    ]
+    if candidates:
+        fresh, _, member = max(candidates)
+        if not fresh:
+            raft.offered.clear()
+        raft.offered.add(member)
+        transfer(raft, member)
 
 
 def _check_quorum(raft: "Raft") -> bool:
@@ -122,7 +139,7 @@ def _check_quorum(raft: "Raft") -> bool:
 
 def propose(raft: "Raft", commands: Sequence[bytes]) -> tuple[int, int] | Refused:
     options = raft.options
-    if raft.transferee:
+    if raft.transferee or raft.barred:
         return Refused.TRANSFERRING
     pending = raft.log.last_index - raft.log.commit_index
     if (
@@ -230,7 +247,8 @@ def _maybe_commit(raft: "Raft") -> None:
 
 def prepare_turn(raft: "Raft") -> None:
     """This turn's messages: one round of heartbeats if due, one append per peer."""
-    _start_read_round(raft)
+    if raft.new_reads:
+        _start_read_round(raft)
     if raft.heartbeat_due:
         raft.heartbeat_due = False
         for member, progress in raft.progress.items():
@@ -239,7 +257,8 @@ def prepare_turn(raft: "Raft") -> None:
             raft.send(Heartbeat(raft.id, member, raft.term, commit, raft.round))
     for member, progress in raft.progress.items():
         _maybe_send(raft, member, progress)
-    _confirm_reads(raft)
+    if raft.pending_reads:
+        _confirm_reads(raft)
 
 
 def wants_to_send(raft: "Raft") -> bool:
@@ -308,8 +327,6 @@ def on_read_index(raft: "Raft", message: ReadIndex) -> None:
 def _start_read_round(raft: "Raft") -> None:
     """All reads that wait share one round, which starts after they came (I-40)."""
     log = raft.log
-    if not raft.new_reads:
-        return
     if not rules.may_serve_reads(log.term(log.commit_index), raft.term):
         return
     raft.round += 1
@@ -320,8 +337,6 @@ def _start_read_round(raft: "Raft") -> None:
 
 
 def _confirm_reads(raft: "Raft") -> None:
-    if not raft.pending_reads:
-        return
     acked = {member: p.acked_round for member, p in raft.progress.items()}
     acked[raft.id] = raft.round
     agreed = quorum.agreed(raft.configuration, acked)
@@ -361,7 +376,7 @@ def change_configuration(
     raft: "Raft", voters: Sequence[int], learners: Sequence[int]
 ) -> int | Refused:
     log, current = raft.log, raft.configuration
-    if raft.transferee:
+    if raft.transferee or raft.barred:
         return Refused.TRANSFERRING
     if current.joint or not rules.may_change_configuration(
         raft.pending_configuration,

@@ -42,7 +42,7 @@ _RESTART_US = 300 * MILLISECOND
 _RETRY_US = 100 * MILLISECOND
 _ASKS = (RequestPreVote, RequestVote)
 # A peer that stops politely is given up after so many ticks.
-_HAND_OVER_TICKS = 30
+_HAND_OVER_TICKS = 15
 
 
 class Cluster(Protocol):
@@ -303,8 +303,9 @@ class Node:
 
     def _advance(self) -> None:
         assert self.replica is not None
-        now_ms = self.clock.monotonic_ms(self.world.now_us)
-        self.replica.advance(now_ms, now_ms + self.clock.wall_offset_ms)
+        clock = self.clock
+        now_ms = clock.monotonic_ms(self.world.now_us)
+        self.replica.advance(now_ms, now_ms + clock.wall_offset_ms)
 
     def _tick(self) -> None:
         replica = self.replica
@@ -384,6 +385,7 @@ class Node:
 
     def _planned_turn(self) -> None:
         self.turn_planned = False
+        self._advance()
         self._turn()
 
     # -- effects -------------------------------------------------------------------
@@ -397,7 +399,6 @@ class Node:
     def _turn(self) -> None:
         replica = self.replica
         assert replica is not None
-        self._advance()
         effects = replica.turn(not self.persisting)
         for event in effects.events:
             self.trace(

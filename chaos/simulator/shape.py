@@ -13,7 +13,7 @@ from ...storage.journal import JournalOptions
 from .world import MILLISECOND, World
 
 CLUSTER_ID: Final = 0xC1
-TICK_MS: Final = 10
+TICK_MS: Final = 20
 RESERVE_BYTES: Final = 512 << 10
 
 
@@ -24,10 +24,12 @@ class Shape:
         dice = world.random
         self.voters = 5 if dense else dice.choice([1, 3, 3, 3, 3, 3, 5, 5, 7])
         self.learners = 0 if dense else dice.choice([0, 0, 0, 1, 2])
-        election = dice.choice([20, 40, 40, 80])
+        election = dice.choice([10, 20, 20, 40])
         self.raft = {
             "election_timeout_ticks": election,
-            "heartbeat_ticks": dice.choice([election // 10, election // 8, 5]),
+            "heartbeat_ticks": dice.choice(
+                [election // 10, election // 8, election // 4]
+            ),
             "append_entries_max": dice.choice([1, 4, 64, 4096]),
             "append_bytes_max": dice.choice([200, 4096, 1 << 20]),
             "inflight_messages_max": dice.choice([1, 2, 8]),
@@ -59,10 +61,10 @@ class Shape:
             ),
         )
         self.sync_us = (200, dice.choice([1, 5, 20]) * MILLISECOND)
-        self.turn_us = dice.choice([100, 500, 2000])
+        self.turn_us = dice.choice([100, 1000, 4000])
         self.keys = dice.choice([2, 8, 40])
         self.clients = 20 if dense else dice.randint(4, 10)
-        self.pause_us = (200 if dense else dice.choice([150, 300, 500])) * MILLISECOND
+        self.pause_us = (240 if dense else dice.choice([150, 300, 500])) * MILLISECOND
 
     @property
     def election_timeout_us(self) -> int:

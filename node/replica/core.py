@@ -135,10 +135,11 @@ class Replica:
             self.writes.forward_reply(message)
         elif isinstance(message, StateRequest):
             self.healing.asked(message)
-        elif not (isinstance(message, AppendEntries) and self._is_full()):
+        else:
+            if isinstance(message, AppendEntries):
+                # What can't be applied is not taken, lest it fill the memory.
+                self.raft.full = self._is_full()
             self.raft.step(message)
-        # else: what can't be applied is not taken, lest it fill the memory. It is as
-        # if the message were lost; heartbeats still say who leads.
 
     def _step_forward(self, message: ForwardRequest) -> None:
         sink = self.forwarders.get(message.sender)
@@ -146,7 +147,8 @@ class Replica:
             sink = self.forwarders[message.sender] = _Forwarder(self, message.sender)
         deadline = self.now_ms + message.timeout_ms
         request = Request(sink, message.id, RequestKind.WRITE, message.body, deadline)
-        if self.raft.is_leader and not self.raft.transferee:
+        raft = self.raft
+        if raft.is_leader and not (raft.transferee or raft.barred):
             self._admit_write(request)
         else:
             # Never handed on twice: the sender finds out who leads by itself.
@@ -224,7 +226,8 @@ class Replica:
 
     def _campaign_early(self) -> None:
         raft = self.raft
-        if raft.leader_id not in (0, self.lost_leader) or raft.hears_leader():
+        followed = raft.leader_id not in (0, self.lost_leader) or raft.hears_leader()
+        if followed or raft.barred:
             self.campaign_at_ms = None
             return
         raft.campaign("the link to the leader broke")
@@ -329,7 +332,10 @@ class Replica:
         if self.reads.waiting:
             self.reads.send(self.now_ms)
         self._follow_store()
-        ready = self.raft.ready(can_persist, self._may_apply())
+        raft = self.raft
+        log = raft.log
+        may_apply = log.commit_index > log.applied_index and self._may_apply()
+        ready = raft.ready(can_persist, may_apply)
         try:
             self._apply(ready)
         except CorruptionError as error:
@@ -337,10 +343,9 @@ class Replica:
         if self.reads.damage is not None:
             error, self.reads.damage = self.reads.damage, None
             self.healing.found(error)
-        if ready.events or self.raft.is_leader != self.leading:
+        if ready.events or raft.is_leader != self.leading:
             self._follow_leadership(ready)
-        effects = Effects(events=ready.events)
-        effects.messages += ready.messages
+        effects = Effects(events=ready.events, messages=[*ready.messages])
         if ready.persist is not None:
             effects.messages_after += ready.messages_after
             effects.batch = self._batch(ready.persist)
@@ -355,12 +360,13 @@ class Replica:
         if self.healing.messages:
             effects.messages += self.healing.messages
             self.healing.messages = []
-        effects.again = self._may_apply() and self.raft.log.can_apply()
+        if log.can_apply():
+            effects.again = self._may_apply()
         return effects
 
     def has_work(self, can_persist: bool) -> bool:
         """Could a turn now have any effect? A shell may leave out one that can't."""
-        writes, reads = self.writes, self.reads
+        writes, reads, log = self.writes, self.reads, self.raft.log
         return bool(
             self.replies
             or writes.replies
@@ -370,17 +376,14 @@ class Replica:
             or (reads.waiting and reads.can_send())
             or self.database.store.applied_index > self.checkpoint_index
             or self.healing.messages
-            or self.raft.has_work(can_persist, self._may_apply())
+            or self.raft.has_work(
+                can_persist, log.commit_index > log.applied_index and self._may_apply()
+            )
         )
 
     def _may_apply(self) -> bool:
-        """Is there anything to apply, and may it be?"""
-        log = self.raft.log
-        return (
-            log.commit_index > log.applied_index
-            and self.healing.damage is None
-            and not self._stalled()
-        )
+        """May what is committed be applied now?"""
+        return self.healing.damage is None and not self._stalled()
 
     def _is_full(self) -> bool:
         """What can't be applied for now fills the memory."""

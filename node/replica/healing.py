@@ -1,9 +1,9 @@
 """A replica whose state machine is damaged on its disk gets its leader's.
 
 Law: pure. Its log is whole, so it goes on to vote, to append and to acknowledge; it
-neither leads nor applies nor answers reads until it has a state again, and has applied
-what it had applied before (I-28, I-43). What is damaged is never answered from. A
-replica that has no peers ends instead: nobody has another copy.
+neither applies nor answers reads until it has a state again, and has applied what it
+had applied before (I-28, I-43), and leads only to hand its log over. What is damaged is
+never answered from. A replica without peers ends instead: nobody has another copy.
 
     whole -- damage found --> damaged -- state installed --> behind -- applied --> whole
 """
@@ -52,7 +52,6 @@ class Healing:
         self.ticks = _ASK_TICKS
         replica.database.store.condemn(damage)
         raft.barred = True
-        raft.resign("its state is damaged")
         replica.reads.barred = "the data of this node is damaged; it is being replaced"
         replica.reads.refuse_all(ErrorCode.DAMAGED, replica.reads.barred)
 
@@ -69,7 +68,7 @@ class Healing:
     def asked(self, message: StateRequest) -> None:
         """A peer needs a state; the first one that reaches its log is sent to it."""
         raft, store = self.replica.raft, self.replica.database.store
-        if not raft.is_leader or message.sender in self.sending:
+        if not raft.is_leader or raft.barred or message.sender in self.sending:
             return
         if store.applied_index < message.index:
             store.freeze()
