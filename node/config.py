@@ -85,6 +85,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # Disk space that client writes may not use, so that elections, configuration
     # changes and deletes still find room in the journal.
     journal_reserve_bytes: int = 64 * MIB
+    # How fast the engine's files are read to find what has rotted; 0: not at all.
+    scrub_bytes_per_second: int = 1 * MIB
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +143,7 @@ _BOUNDS: Mapping[str, tuple[int, int]] = {
     "connections_max": (1, 1_000_000),
     "requests_in_flight_max": (1, 1_000_000),
     "journal_reserve_bytes": (1 * MIB, 1 << 40),
+    "scrub_bytes_per_second": (0, 1 << 40),
 }
 # A command's head and its frame's, rounded up: what a request holds besides key and
 # value.

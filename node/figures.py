@@ -47,6 +47,8 @@ def gather(node: "Node") -> Statistics:
         snapshots_sent=node.snapshots_sent,
         snapshots_installed=replica.snapshots_installed,
         healed=replica.healing.healed,
+        scrub_passes=node.scrubber.passes,
+        scrubbed_bytes=node.scrubber.read_bytes,
         disk_free_bytes=node.loop.free_bytes,
         revision=database.revision,
         keys=database.keys,

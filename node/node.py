@@ -39,6 +39,7 @@ from .replica import (
     Request,
 )
 from .replica.requests import refuse
+from .scrubber import Scrubber
 from .snapshots import SnapshotReceiver, send_snapshot
 from .stable import Stable, StableOptions, announced
 from .statistics import Statistics
@@ -164,6 +165,14 @@ class Node:
             self, config.client_listen.host, config.client_listen.port, self._api()
         )
         self.loop.start()
+        self.scrubber = Scrubber(
+            self.replica.database.store,
+            self.executor,
+            self._rotten,
+            config.limits.scrub_bytes_per_second,
+        )
+        if config.limits.scrub_bytes_per_second:
+            self._background(self.scrubber.run())
         logger.info(
             "%s is member %016x of cluster %016x, boot %d, clients at %s, peers at %s",
             config.name,
@@ -371,6 +380,14 @@ class Node:
         if snapshots:
             messages = [m for m in messages if not isinstance(m, InstallSnapshot)]
         return self.transport.send(messages)
+
+    def _rotten(self, damage: CorruptionError) -> None:
+        """The scrubber's find: a node alone has nothing better than what is left."""
+        if len(self.replica.raft.configuration.members()) == 1:
+            logger.error("%s; there is no other copy", damage)
+        else:
+            self.loop.found(damage)
+            self.loop.plan_turn()
 
     # -- snapshots -----------------------------------------------------------------
 

@@ -71,6 +71,16 @@ _COUNTERS: Final = (
     ("quorate_journal_written_bytes", "journal_bytes", "Bytes put into the journal."),
     ("quorate_storage_checkpoints", "checkpoints", "Checkpoints written."),
     ("quorate_storage_healed", "healed", "Damaged states that were replaced."),
+    (
+        "quorate_storage_scrub_passes",
+        "scrub_passes",
+        "Times that all of the engine's files were read and checked.",
+    ),
+    (
+        "quorate_storage_scrubbed_bytes",
+        "scrubbed_bytes",
+        "Bytes of the engine's files that were read and checked.",
+    ),
     ("quorate_database_puts", "puts", "Keys put."),
     ("quorate_database_deletes", "deletes", "Keys deleted."),
     ("quorate_database_gets", "gets", "Keys read."),

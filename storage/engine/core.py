@@ -16,7 +16,7 @@ import msgspec
 from .. import rules
 from ..env import Env, parent_of
 from ..errors import CorruptionError, WriteStalled
-from .blob import VALUE_BYTES_MAX
+from .blob import VALUE_BYTES_MAX, Blob
 from .edit import edited, make_durable, remove
 from .jobs import InlineJobs, JobDropped, Jobs, Steps
 from .manifest import (
@@ -29,6 +29,7 @@ from .memtable import Memtable
 from .opening import clean, load_or_begin
 from .options import EngineOptions
 from .policy import pick
+from .table import Table
 from .table_format import KEY_BYTES_MAX, TOMBSTONE, VALUE
 from .transfer import Incoming, Pinned
 from .version import DamagedVersion, Run, Version, open_version
@@ -457,6 +458,10 @@ class Engine:
         """
         for file in self._version.files():
             yield from file.verify()
+
+    def files(self) -> list[Table | Blob]:
+        """All open files of tables and values that are in use now."""
+        return self._version.files()
 
     def levels(self) -> list[tuple[TableMeta, ...]]:
         """The tables of each run, newest run first."""

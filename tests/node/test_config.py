@@ -123,6 +123,7 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
         "QUORATE_LIMITS_CONNECTIONS_MAX": "10",
         "QUORATE_LIMITS_REQUESTS_IN_FLIGHT_MAX": "11",
         "QUORATE_LIMITS_JOURNAL_RESERVE_BYTES": "12000000",
+        "QUORATE_LIMITS_SCRUB_BYTES_PER_SECOND": "0",
         "QUORATE_LOG_FORMAT": "text",
         "QUORATE_LOG_LEVEL": "error",
     }
@@ -151,6 +152,7 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
             connections_max=10,
             requests_in_flight_max=11,
             journal_reserve_bytes=12_000_000,
+            scrub_bytes_per_second=0,
         ),
         log=Log(format="text", level="error"),
     )

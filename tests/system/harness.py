@@ -68,6 +68,7 @@ class Status(msgspec.Struct):
     elections_started: int
     snapshots_installed: int
     healed: int
+    scrub_passes: int
     checkpoint_index: int
     refused_peers: int
     connections: int

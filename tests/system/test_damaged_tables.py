@@ -93,6 +93,35 @@ def test_a_node_with_damaged_tables_heals_and_never_tells_anything_wrong(
     assert verified(node)
 
 
+def test_what_nobody_reads_is_found_and_replaced_too(own: Cluster) -> None:
+    fill(own)
+    node = own.followers()[0]
+    assert node.process.stop() == 0
+    spoil_blocks(node)
+    own.start([node])
+    wait_for(lambda: node.status().healed > 0, "the scrubber's find")
+    own.wait_until_equal()
+    wait_for(lambda: node.status().scrub_passes > 0, "a whole pass")
+    assert node.process.stop() == 0
+    assert verified(node)
+
+
+def test_a_node_alone_goes_on_with_what_is_whole(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "c", count=1) as cluster:
+        fill(cluster)
+        (node,) = cluster.nodes
+        assert node.process.stop() == 0
+        spoil_blocks(node)
+        cluster.start([node])
+        wait_for(lambda: "there is no other copy" in node.log(), "the scrubber's find")
+        with Client(cluster.endpoints, timeout=DEADLINE_S) as kv:
+            kv.put("new", b"value")
+            found = kv.get("new")
+        assert found is not None
+        assert found.value == b"value"
+        assert node.process.alive
+
+
 def test_a_node_alone_says_what_is_damaged_and_ends(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "c", count=1) as cluster:
         fill(cluster)
