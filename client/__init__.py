@@ -22,11 +22,13 @@ from .errors import (
     Unsupported,
 )
 from .synchronous import Client
+from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel, prefix_end
 
 __all__ = [
     "AsyncClient",
     "Client",
+    "Committed",
     "DeadlineExceeded",
     "Forbidden",
     "InvalidRequest",
@@ -40,6 +42,7 @@ __all__ = [
     "TooBusy",
     "TooLarge",
     "TooStale",
+    "Txn",
     "Unavailable",
     "Unknown",
     "Unsupported",

@@ -13,16 +13,19 @@ from typing import Self, Unpack
 import msgspec
 
 from ..wire import (
+    CommandRefused,
     GetRequest,
     ProtocolError,
     RangeRequest,
     RequestKind,
     WireError,
     decode_get_reply,
+    decode_txn_reply,
     decode_write_reply,
     encode_delete,
     encode_get,
     encode_put,
+    encode_transaction,
 )
 from .calls import Calls
 from .endpoints import make_tls_context, parse_endpoint, parse_endpoints
@@ -34,6 +37,7 @@ from .options import (
     options_from_url,
 )
 from .paging import Pager, check_served
+from .transactions import Committed, Txn, committed
 from .values import (
     KeyValue,
     ReadLevel,
@@ -179,6 +183,28 @@ class AsyncClient:
 
         return await self._calls.call(
             RequestKind.GET, encode_get(request), self._patience(timeout), decode
+        )
+
+    async def commit(self, txn: Txn, *, timeout: float | None = None) -> Committed:
+        """Do a transaction, all of it at one revision or nothing; what it found.
+
+        Conditions that do not hold are no error: `succeeded` tells. Raises TooLarge,
+        and nothing was done, when its gets return more than 4 MiB.
+        """
+        transaction = txn.transaction()
+        try:
+            command = encode_transaction(transaction)
+        except CommandRefused as error:
+            raise TooLarge(str(error)) from None
+
+        def decode(body: bytes) -> Committed:
+            found = committed(transaction, decode_txn_reply(body))
+            if found is None:
+                raise ProtocolError("a reply to another transaction")
+            return found
+
+        return await self._calls.call(
+            RequestKind.WRITE, command, self._patience(timeout), decode
         )
 
     def range(

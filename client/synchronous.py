@@ -17,6 +17,7 @@ from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
 from .errors import Unavailable
 from .options import ClientOptions, options_from_env, options_from_url
 from .paging import Pager
+from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel
 
 T = TypeVar("T")
@@ -180,6 +181,10 @@ class Client:
                 timeout=timeout,
             )
         )
+
+    def commit(self, txn: Txn, *, timeout: float | None = None) -> Committed:
+        """As AsyncClient.commit."""
+        return self._thread.run(self._client.commit(txn, timeout=timeout))
 
     def range(
         self,

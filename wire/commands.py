@@ -11,6 +11,7 @@ import msgspec
 
 from .errors import CommandRefused, ErrorCode
 from .limits import Limits
+from .transactions import TRANSACTION, Transaction, decode_transaction
 
 PUT = 1
 DELETE = 2
@@ -62,12 +63,14 @@ def encode_delete(key: bytes, expected: int | None = None) -> bytes:
         raise _not_encodable(key, expected) from None
 
 
-def decode_command(data: bytes, limits: Limits) -> Put | Delete:
+def decode_command(data: bytes, limits: Limits) -> Put | Delete | Transaction:
     """The command in `data`, or CommandRefused with the code to answer."""
     size = len(data)
     if size < _HEAD_BYTES:
         raise CommandRefused(f"a command of {size} bytes is cut off")
     op, flags, key_length, value_length = _unpack_from(data)
+    if op == TRANSACTION:
+        return decode_transaction(data, limits)
     if op != PUT and op != DELETE:
         raise CommandRefused(f"unknown command {op}")
     if flags > _EXPECTED:

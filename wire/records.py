@@ -90,7 +90,7 @@ def decode_get_reply(data: bytes) -> GetReply:
     end = _GET_REPLY_BYTES
     record = None
     if found:
-        record, end = _record(data, end)
+        record, end = decode_record_at(data, end)
     if end != len(data):
         raise ProtocolError("a get's reply is longer than what it carries")
     return GetReply(header, record)
@@ -129,7 +129,7 @@ def decode_range_reply(data: bytes) -> RangeReply:
     offset = _RANGE_REPLY.size
     # `count` is not believed: the bytes end the loop long before a lie costs anything.
     for _ in range(count):
-        record, offset = _record(data, offset)
+        record, offset = decode_record_at(data, offset)
         records.append(record)
     if offset != len(data):
         raise ProtocolError("a range's reply is longer than its records")
@@ -138,7 +138,7 @@ def decode_range_reply(data: bytes) -> RangeReply:
     return RangeReply(header, records, bool(more))
 
 
-def _record(data: bytes, offset: int) -> tuple[Record, int]:
+def decode_record_at(data: bytes, offset: int) -> tuple[Record, int]:
     """The record at `offset`, and where it ends."""
     start = offset + _RECORD_BYTES
     if start > len(data):

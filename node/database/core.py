@@ -20,12 +20,15 @@ from ...wire import (
     ErrorCode,
     Put,
     Record,
+    Transaction,
     decode_command,
     decode_envelope,
+    encode_txn_reply,
 )
 from . import rules
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
 from .records import decode_record, encode_record, mod_revision_of
+from .transactions import evaluate
 
 KIND_NOOP = 0
 KIND_COMMAND = 1
@@ -53,11 +56,13 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     """What one entry did. `code` 0 is done; else nothing changed.
 
     `revision` is the store's after a write, the key's own when a precondition failed.
+    `reply` is the whole answer of a transaction.
     """
 
     code: int
     revision: int
     count: int
+    reply: bytes = b""
 
 
 NOTHING = Applied(0, 0, 0)
@@ -156,6 +161,8 @@ class Database:
         envelope = decode_envelope(data)
         self.cluster_time_ms = max(self.cluster_time_ms, envelope.cluster_time_ms)
         command = decode_command(envelope.payload, FORMAT_LIMITS)
+        if isinstance(command, Transaction):
+            return self._transact(command, effects)
         key = command.key
         before = effects[key] if key in effects else self.store.get(key)
         if command.expected is not None:
@@ -199,6 +206,28 @@ class Database:
         effects[command.key] = None
         self.deletes += 1
         return Applied(0, self.revision, 1)
+
+    def _transact(
+        self, transaction: Transaction, effects: dict[bytes, bytes | None]
+    ) -> Applied:
+        """All of it at one revision, or nothing."""
+        store = self.store
+
+        def lookup(key: bytes) -> bytes | None:
+            return effects[key] if key in effects else store.get(key)
+
+        changes = evaluate(transaction, lookup, self.revision + 1)
+        if changes.reads_too_much:
+            return Applied(ErrorCode.REQUEST_TOO_LARGE, self.revision, 0)
+        if changes.writes:
+            self.revision += 1
+            self.keys += changes.keys
+            self.puts += changes.puts
+            self.deletes += changes.deletes
+            self.digest_sum = (self.digest_sum + changes.digest) % _MODULUS
+            effects.update(changes.writes)
+        reply = encode_txn_reply(changes.succeeded, self.revision, changes.results)
+        return Applied(0, self.revision, len(changes.writes), reply)
 
     # -- reading -------------------------------------------------------------------
 

@@ -5,11 +5,13 @@ its answer is lost, its outcome is unknown.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from ...raft import Entry, Raft, Refused
 from ...wire import (
     DEFAULT_LIMITS,
     OK,
+    READ_BYTES_MAX,
     EnvelopeKind,
     ErrorCode,
     Outcome,
@@ -24,6 +26,14 @@ from .effects import Reply
 from .messages import ForwardReply, ForwardRequest
 from .options import ReplicaOptions
 from .requests import Request, answer, refuse
+
+# Why a command that was committed did nothing.
+_REFUSALS: Final = {
+    ErrorCode.PRECONDITION_FAILED: "the key is not at the expected revision",
+    ErrorCode.REQUEST_TOO_LARGE: (
+        f"the transaction reads more than {READ_BYTES_MAX} bytes"
+    ),
+}
 
 
 class Writes:
@@ -129,11 +139,11 @@ class Writes:
                 reason = "another leader's entry took its place"
                 self._end(request, ErrorCode.NO_LEADER, reason)
             elif result.code:
-                reason = "the key is not at the expected revision"
-                self._end(request, ErrorCode(result.code), reason, result.revision)
+                code = ErrorCode(result.code)
+                self._end(request, code, _REFUSALS[code], result.revision)
             else:
                 self.bytes -= len(request.body)
-                body = encode_write_reply(result.revision, result.count)
+                body = result.reply or encode_write_reply(result.revision, result.count)
                 self.replies.append(answer(request, body))
 
     def forward_reply(self, message: ForwardReply) -> None:

@@ -12,6 +12,7 @@ from quorate.wire import (
     DEFAULT_LIMITS,
     OK,
     REFUSED,
+    Delete,
     ErrorCode,
     Limits,
     Outcome,
@@ -176,6 +177,7 @@ class FakeNode:
 
     def write(self, session: Session, frame: RequestFrame) -> None:
         command = decode_command(frame.body, DEFAULT_LIMITS)
+        assert isinstance(command, Put | Delete)
         old = self.keys.get(command.key)
         present = 0 if old is None else old.mod_revision
         if command.expected is not None and command.expected != present:

@@ -40,6 +40,7 @@ def test_what_decodes_encodes_to_the_same_bytes(data: bytes) -> None:
             command = decode_command(candidate, DEFAULT_LIMITS)
         except CommandRefused:
             continue
+        assert isinstance(command, Put | Delete)
         if isinstance(command, Put):
             again = encode_put(command.key, command.value, command.expected)
         else:
@@ -64,7 +65,9 @@ def test_a_keys_length_is_judged_by_its_limit(
     key = b"k" * length
     for data in (encode_put(key, b"v"), encode_delete(key), encode_delete(key, 3)):
         if code is None:
-            assert decode_command(data, SMALL).key == key
+            command = decode_command(data, SMALL)
+            assert isinstance(command, Put | Delete)
+            assert command.key == key
         else:
             with pytest.raises(CommandRefused) as refused:
                 decode_command(data, SMALL)

@@ -14,7 +14,7 @@ from quorate.node.api.options import ApiOptions
 from quorate.node.api.service import Sink
 from quorate.node.api.status import status_json
 from quorate.node.statistics import PeerStatistics, Statistics
-from quorate.wire.commands import Put, decode_command
+from quorate.wire.commands import Delete, Put, decode_command
 from quorate.wire.errors import ErrorCode, Outcome, ProtocolError
 from quorate.wire.frames import (
     OK,
@@ -155,6 +155,7 @@ class FakeService:
 
     def _write(self, body: bytes) -> tuple[int, bytes]:
         command = decode_command(body, self.limits)
+        assert isinstance(command, Put | Delete)
         old = self.records.get(command.key)
         current = 0 if old is None else old.mod_revision
         if command.expected is not None and command.expected != current:

@@ -14,9 +14,11 @@ from quorate.storage.engine import Engine
 from quorate.storage.memory_env import MemoryEnv
 from quorate.wire import (
     EnvelopeKind,
+    Transaction,
     encode_delete,
     encode_envelope_head,
     encode_put,
+    encode_transaction,
 )
 
 CLUSTER = 0xC1
@@ -42,6 +44,10 @@ def put(index: int, key: bytes, value: bytes, expected: int | None = None) -> En
 
 def delete(index: int, key: bytes, expected: int | None = None) -> Entry:
     return command(index, encode_delete(key, expected))
+
+
+def transact(index: int, transaction: Transaction) -> Entry:
+    return command(index, encode_transaction(transaction))
 
 
 def new_engine() -> Engine:

@@ -1,0 +1,172 @@
+"""Transactions as callers build them, and what came of them.
+
+Law: a value that knows no client: it is built step by step, can be committed by any
+client, and more than once.
+"""
+
+from typing import Final, Literal, Self, TypeAlias
+
+import msgspec
+
+from ..wire import (
+    Compare,
+    Relation,
+    Target,
+    Transaction,
+    TxnDelete,
+    TxnGet,
+    TxnOperation,
+    TxnPut,
+    TxnReply,
+)
+from .errors import InvalidRequest
+from .values import KeyValue, to_bytes, to_key, to_revision
+
+Operator: TypeAlias = Literal["==", "!=", ">", "<"]
+
+_RELATIONS: Final = {
+    "==": Relation.EQUAL,
+    "!=": Relation.NOT_EQUAL,
+    ">": Relation.GREATER,
+    "<": Relation.LESS,
+}
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What a transaction did.
+
+    `succeeded`: all conditions held, so the first operations were done, else those
+    after `otherwise`. `results` has one for each of them, in order: whether there was
+    such a key for a put or delete, the KeyValue or None for a get. `revision` is the
+    store's after it; all that it wrote has this mod_revision.
+    """
+
+    succeeded: bool
+    revision: int
+    results: tuple[bool | KeyValue | None, ...]
+
+    def __bool__(self) -> bool:
+        return self.succeeded
+
+
+class Txn:
+    """Conditions, then what to do when all of them hold, and what otherwise.
+
+        Txn().if_value("a", "1").put("a", "2").otherwise().get("a")
+
+    At most 128 conditions, and operations on each side; a side writes a key once.
+    """
+
+    def __init__(self) -> None:
+        self._compares: list[Compare] = []
+        self._then: list[TxnOperation] = []
+        self._otherwise: list[TxnOperation] = []
+        self._side = self._then
+
+    # -- conditions --------------------------------------------------------------------
+
+    def if_value(
+        self, key: str | bytes, value: str | bytes, operator: Operator = "=="
+    ) -> Self:
+        """The key is there, and its value stands so to `value`, compared as bytes."""
+        return self._if(key, Target.VALUE, operator, to_bytes(value))
+
+    def if_revision(
+        self, key: str | bytes, mod_revision: int, operator: Operator = "=="
+    ) -> Self:
+        """The key's mod_revision, 0 when it is absent, stands so to `mod_revision`."""
+        number = to_revision("mod_revision", mod_revision)
+        return self._if(key, Target.MOD_REVISION, operator, number)
+
+    def if_created(
+        self, key: str | bytes, create_revision: int, operator: Operator = "=="
+    ) -> Self:
+        """The same for its create_revision."""
+        number = to_revision("create_revision", create_revision)
+        return self._if(key, Target.CREATE_REVISION, operator, number)
+
+    def if_version(
+        self, key: str | bytes, version: int, operator: Operator = "=="
+    ) -> Self:
+        """The same for its version: how often it was put since it was created."""
+        number = to_revision("version", version)
+        return self._if(key, Target.VERSION, operator, number)
+
+    def if_exists(self, key: str | bytes) -> Self:
+        """There is such a key."""
+        return self.if_version(key, 0, ">")
+
+    def if_absent(self, key: str | bytes) -> Self:
+        """There is no such key."""
+        return self.if_version(key, 0)
+
+    def _if(
+        self,
+        key: str | bytes,
+        target: Target,
+        operator: Operator,
+        operand: int | bytes,
+    ) -> Self:
+        if self._side is not self._then or self._then:
+            raise InvalidRequest("conditions come before what depends on them")
+        if operator not in _RELATIONS:
+            known = " ".join(_RELATIONS)
+            raise InvalidRequest(f"operator is {operator!r}, not one of {known}")
+        relation = _RELATIONS[operator]
+        self._compares.append(Compare(to_key(key), target, relation, operand))
+        return self
+
+    # -- operations --------------------------------------------------------------------
+
+    def put(self, key: str | bytes, value: str | bytes) -> Self:
+        """Store `value` under `key`."""
+        self._side.append(TxnPut(to_key(key), to_bytes(value)))
+        return self
+
+    def delete(self, key: str | bytes) -> Self:
+        """Remove `key`."""
+        self._side.append(TxnDelete(to_key(key)))
+        return self
+
+    def get(self, key: str | bytes) -> Self:
+        """Read `key`, as the operations before this one leave it."""
+        self._side.append(TxnGet(to_key(key)))
+        return self
+
+    def otherwise(self) -> Self:
+        """What follows is done when some condition does not hold."""
+        if self._side is self._otherwise:
+            raise InvalidRequest("otherwise is said twice")
+        self._side = self._otherwise
+        return self
+
+    # -- for the client ----------------------------------------------------------------
+
+    def transaction(self) -> Transaction:
+        """What goes over the wire."""
+        return Transaction(
+            tuple(self._compares), tuple(self._then), tuple(self._otherwise)
+        )
+
+
+def committed(transaction: Transaction, reply: TxnReply) -> Committed | None:
+    """The caller's view of a reply; None when it is none to this transaction."""
+    done = transaction.then if reply.succeeded else transaction.otherwise
+    if len(done) != len(reply.results):
+        return None
+    results: list[bool | KeyValue | None] = []
+    for operation, result in zip(done, reply.results, strict=True):
+        record = result.record
+        if not isinstance(operation, TxnGet):
+            if record is not None:
+                return None
+            results.append(result.found)
+        elif record is None:
+            if result.found:
+                return None
+            results.append(None)
+        elif record.key != operation.key:
+            return None
+        else:
+            results.append(KeyValue.of(record))
+    return Committed(reply.succeeded, reply.revision, tuple(results))

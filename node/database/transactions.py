@@ -1,0 +1,145 @@
+"""One transaction against the state: what it compares, reads and would write.
+
+Law: pure, and nothing is changed here: a transaction takes effect as a whole or not at
+all, so its changes are handed back for `Database.apply` to make.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from ...wire import (
+    READ_BYTES_MAX,
+    Compare,
+    Record,
+    Relation,
+    Target,
+    Transaction,
+    TxnDelete,
+    TxnGet,
+    TxnPut,
+    TxnResult,
+)
+from .records import HEAD_BYTES, KeyRecord, decode_record, encode_record
+
+Lookup = Callable[[bytes], bytes | None]
+
+
+class Changes(msgspec.Struct):
+    """What a transaction does. `writes` are records by key, None for a deletion.
+
+    `digest` is what the sum of digests gains, `keys` the number of live keys; `read`
+    the bytes of the values that its reads return.
+    """
+
+    succeeded: bool
+    results: list[TxnResult] = []
+    writes: dict[bytes, bytes | None] = {}
+    digest: int = 0
+    keys: int = 0
+    puts: int = 0
+    deletes: int = 0
+    read_bytes: int = 0
+
+    @property
+    def reads_too_much(self) -> bool:
+        return self.read_bytes > READ_BYTES_MAX
+
+
+def evaluate(transaction: Transaction, lookup: Lookup, revision: int) -> Changes:
+    """Do `transaction` on what `lookup` finds; its writes would be `revision`."""
+    succeeded = all(_holds(compare, lookup) for compare in transaction.compares)
+    changes = Changes(succeeded)
+    for operation in transaction.then if succeeded else transaction.otherwise:
+        key = operation.key
+        before = changes.writes[key] if key in changes.writes else lookup(key)
+        match operation:
+            case TxnPut():
+                _put(changes, operation, before, revision)
+            case TxnDelete():
+                _delete(changes, operation, before)
+            case TxnGet():
+                _get(changes, operation, before)
+        if changes.reads_too_much:
+            break
+    return changes
+
+
+def _put(changes: Changes, put: TxnPut, before: bytes | None, revision: int) -> None:
+    create, version = revision, 1
+    if before is None:
+        changes.keys += 1
+    else:
+        old = decode_record(before)
+        create, version = old.create_revision, old.version + 1
+        changes.digest -= old.digest
+    record, number = encode_record(put.key, create, revision, version, 0, put.value)
+    changes.digest += number
+    changes.writes[put.key] = record
+    changes.puts += 1
+    changes.results.append(TxnResult(before is not None))
+
+
+def _delete(changes: Changes, delete: TxnDelete, before: bytes | None) -> None:
+    if before is not None:
+        changes.digest -= decode_record(before).digest
+        changes.keys -= 1
+        changes.writes[delete.key] = None
+        changes.deletes += 1
+    changes.results.append(TxnResult(before is not None))
+
+
+def _get(changes: Changes, get: TxnGet, before: bytes | None) -> None:
+    if before is None:
+        changes.results.append(TxnResult(False))
+        return
+    changes.read_bytes += len(before) - HEAD_BYTES
+    found = decode_record(before)
+    record = Record(
+        *(get.key, found.value, found.create_revision, found.mod_revision),
+        *(found.version, found.lease),
+    )
+    changes.results.append(TxnResult(True, record))
+
+
+def _holds(compare: Compare, lookup: Lookup) -> bool:
+    data = lookup(compare.key)
+    record = None if data is None else decode_record(data)
+    if compare.target is Target.VALUE:
+        assert isinstance(compare.operand, bytes)
+        # As in etcd: no comparison with the value of an absent key holds.
+        return record is not None and _stands(
+            compare.relation, _order(record.value, compare.operand)
+        )
+    assert isinstance(compare.operand, int)
+    return _stands(
+        compare.relation, _order(_number(compare.target, record), compare.operand)
+    )
+
+
+def _number(target: Target, record: KeyRecord | None) -> int:
+    if record is None:
+        return 0
+    if target is Target.VERSION:
+        return record.version
+    if target is Target.CREATE_REVISION:
+        return record.create_revision
+    return record.mod_revision
+
+
+def _order(one: bytes | int, other: bytes | int) -> int:
+    """-1, 0 or 1."""
+    assert type(one) is type(other)
+    return (one > other) - (one < other)  # type: ignore[operator]
+
+
+def _stands(relation: Relation, order: int) -> bool:
+    match relation:
+        case Relation.EQUAL:
+            return order == 0
+        case Relation.NOT_EQUAL:
+            return order != 0
+        case Relation.GREATER:
+            return order > 0
+        case Relation.LESS:
+            return order < 0
