@@ -10,7 +10,7 @@ import struct
 import msgspec
 
 from .errors import CommandRefused, ErrorCode
-from .limits import Limits
+from .limits import Limits, over_limit
 from .transactions import TRANSACTION, Transaction, decode_transaction
 
 PUT = 1
@@ -81,7 +81,7 @@ def decode_command(data: bytes, limits: Limits) -> Put | Delete | Transaction:
     if not 0 < key_length <= limits.key_bytes_max or (
         value_length > limits.value_bytes_max
     ):
-        raise _over_limit(key_length, value_length, limits)
+        raise over_limit(key_length, value_length, limits)
     split = start + key_length
     if size != split + value_length:
         raise CommandRefused(
@@ -93,20 +93,6 @@ def decode_command(data: bytes, limits: Limits) -> Put | Delete | Transaction:
     if op == PUT:
         return Put(data[start:split], data[split:], expected)
     return Delete(data[start:], expected)
-
-
-def _over_limit(key_length: int, value_length: int, limits: Limits) -> CommandRefused:
-    if key_length == 0:
-        return CommandRefused("the key is empty")
-    if key_length > limits.key_bytes_max:
-        return CommandRefused(
-            f"the key has {key_length} bytes, over {limits.key_bytes_max}",
-            ErrorCode.KEY_TOO_LONG,
-        )
-    return CommandRefused(
-        f"the value has {value_length} bytes, over {limits.value_bytes_max}",
-        ErrorCode.VALUE_TOO_LARGE,
-    )
 
 
 def _not_encodable(key: bytes, expected: int | None) -> CommandRefused:

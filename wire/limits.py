@@ -8,7 +8,7 @@ may differ.
 
 import msgspec
 
-from .errors import LimitsInvalid
+from .errors import CommandRefused, ErrorCode, LimitsInvalid
 
 # A length field counts in 32 bits, and a frame's own head needs a little of it.
 FRAME_SLACK_BYTES = 64
@@ -58,3 +58,18 @@ FORMAT_LIMITS = Limits(
     value_bytes_max=REQUEST_BYTES_CEILING - KEY_BYTES_CEILING - FRAME_SLACK_BYTES,
     request_bytes_max=REQUEST_BYTES_CEILING,
 )
+
+
+def over_limit(key_length: int, value_length: int, limits: Limits) -> CommandRefused:
+    """Why a key or value of these lengths is refused."""
+    if key_length == 0:
+        return CommandRefused("the key is empty")
+    if key_length > limits.key_bytes_max:
+        return CommandRefused(
+            f"the key has {key_length} bytes, over {limits.key_bytes_max}",
+            ErrorCode.KEY_TOO_LONG,
+        )
+    return CommandRefused(
+        f"the value has {value_length} bytes, over {limits.value_bytes_max}",
+        ErrorCode.VALUE_TOO_LARGE,
+    )

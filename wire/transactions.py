@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from .errors import CommandRefused, ErrorCode, ProtocolError
-from .limits import Limits
+from .limits import Limits, over_limit
 from .records import Record, decode_record_at, encode_record
 
 TRANSACTION: Final = 3
@@ -199,15 +199,10 @@ class _Items:
         self.offset = split + value_length
         if self.offset > len(data):
             raise CommandRefused("a part of a transaction is cut off")
-        if not key_length:
-            raise CommandRefused("the key is empty")
-        if key_length > self.limits.key_bytes_max:
-            reason = f"the key has {key_length} bytes, over {self.limits.key_bytes_max}"
-            raise CommandRefused(reason, ErrorCode.KEY_TOO_LONG)
-        if value_length > self.limits.value_bytes_max:
-            limit = self.limits.value_bytes_max
-            reason = f"the value has {value_length} bytes, over {limit}"
-            raise CommandRefused(reason, ErrorCode.VALUE_TOO_LARGE)
+        if not 0 < key_length <= self.limits.key_bytes_max or (
+            value_length > self.limits.value_bytes_max
+        ):
+            raise over_limit(key_length, value_length, self.limits)
         return kind, relation, data[start:split], data[split : self.offset]
 
 

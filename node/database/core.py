@@ -27,7 +27,7 @@ from ...wire import (
 )
 from . import rules
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
-from .records import decode_record, encode_record, mod_revision_of
+from .records import as_record, decode_record, mod_revision_of, put_over
 from .transactions import evaluate
 
 KIND_NOOP = 0
@@ -179,17 +179,9 @@ class Database:
         self, command: Put, before: bytes | None, effects: dict[bytes, bytes | None]
     ) -> Applied:
         self.revision += 1
-        create, version = self.revision, 1
-        if before is None:
-            self.keys += 1
-        else:
-            old = decode_record(before)
-            create, version = old.create_revision, old.version + 1
-            self.digest_sum -= old.digest
-        record, number = encode_record(
-            command.key, create, self.revision, version, 0, command.value
-        )
-        self.digest_sum = (self.digest_sum + number) % _MODULUS
+        self.keys += before is None
+        record, gained = put_over(before, command.key, command.value, self.revision)
+        self.digest_sum = (self.digest_sum + gained) % _MODULUS
         effects[command.key] = record
         self.puts += 1
         return Applied(0, self.revision, 1)
@@ -234,7 +226,7 @@ class Database:
     def get(self, key: bytes) -> Record | None:
         """The newest version of `key`."""
         record = self.store.get(key)
-        return None if record is None else _as_record(key, record, False)
+        return None if record is None else as_record(key, record)
 
     def range(
         self,
@@ -251,7 +243,7 @@ class Database:
         for key, record in self.store.scan(start, end):
             if len(found) >= records_max or size >= bytes_max:
                 return found, True
-            found.append(_as_record(key, record, keys_only))
+            found.append(as_record(key, record, keys_only))
             size += len(key) + (0 if keys_only else len(record))
         return found, False
 
@@ -278,15 +270,3 @@ def begin(
     store.write({}, index, encode_meta(meta))
     store.flush()
     return Database(store, cluster_id)
-
-
-def _as_record(key: bytes, record: bytes, keys_only: bool) -> Record:
-    parsed = decode_record(record)
-    return Record(
-        key=key,
-        value=b"" if keys_only else parsed.value,
-        create_revision=parsed.create_revision,
-        mod_revision=parsed.mod_revision,
-        version=parsed.version,
-        lease=parsed.lease,
-    )

@@ -9,6 +9,8 @@ from hashlib import blake2b
 
 import msgspec
 
+from ...wire import Record
+
 # create_revision, mod_revision, version, lease, digest; then the value
 _HEAD = struct.Struct("<QQQQ16s")
 HEAD_BYTES = _HEAD.size
@@ -43,6 +45,32 @@ def encode_record(
     number = digest(key, create, mod, version, lease, value)
     head = _HEAD.pack(create, mod, version, lease, number.to_bytes(16, "little"))
     return head + value, number
+
+
+def put_over(
+    before: bytes | None, key: bytes, value: bytes, revision: int
+) -> tuple[bytes, int]:
+    """The record of a put over `before`, and what the sum of digests gains by it."""
+    if before is None:
+        return encode_record(key, revision, revision, 1, 0, value)
+    old = decode_record(before)
+    record, number = encode_record(
+        key, old.create_revision, revision, old.version + 1, 0, value
+    )
+    return record, number - old.digest
+
+
+def as_record(key: bytes, record: bytes, keys_only: bool = False) -> Record:
+    """The record as clients see it."""
+    parsed = decode_record(record)
+    return Record(
+        key=key,
+        value=b"" if keys_only else parsed.value,
+        create_revision=parsed.create_revision,
+        mod_revision=parsed.mod_revision,
+        version=parsed.version,
+        lease=parsed.lease,
+    )
 
 
 def decode_record(record: bytes) -> KeyRecord:

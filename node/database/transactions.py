@@ -11,7 +11,6 @@ import msgspec
 from ...wire import (
     READ_BYTES_MAX,
     Compare,
-    Record,
     Relation,
     Target,
     Transaction,
@@ -20,7 +19,7 @@ from ...wire import (
     TxnPut,
     TxnResult,
 )
-from .records import HEAD_BYTES, KeyRecord, decode_record, encode_record
+from .records import HEAD_BYTES, KeyRecord, as_record, decode_record, put_over
 
 Lookup = Callable[[bytes], bytes | None]
 
@@ -66,15 +65,9 @@ def evaluate(transaction: Transaction, lookup: Lookup, revision: int) -> Changes
 
 
 def _put(changes: Changes, put: TxnPut, before: bytes | None, revision: int) -> None:
-    create, version = revision, 1
-    if before is None:
-        changes.keys += 1
-    else:
-        old = decode_record(before)
-        create, version = old.create_revision, old.version + 1
-        changes.digest -= old.digest
-    record, number = encode_record(put.key, create, revision, version, 0, put.value)
-    changes.digest += number
+    changes.keys += before is None
+    record, gained = put_over(before, put.key, put.value, revision)
+    changes.digest += gained
     changes.writes[put.key] = record
     changes.puts += 1
     changes.results.append(TxnResult(before is not None))
@@ -94,12 +87,7 @@ def _get(changes: Changes, get: TxnGet, before: bytes | None) -> None:
         changes.results.append(TxnResult(False))
         return
     changes.read_bytes += len(before) - HEAD_BYTES
-    found = decode_record(before)
-    record = Record(
-        *(get.key, found.value, found.create_revision, found.mod_revision),
-        *(found.version, found.lease),
-    )
-    changes.results.append(TxnResult(True, record))
+    changes.results.append(TxnResult(True, as_record(get.key, before)))
 
 
 def _holds(compare: Compare, lookup: Lookup) -> bool:

@@ -27,6 +27,8 @@ from quorate.wire import (
     encode_txn_reply,
 )
 
+from .branches import branches
+
 KEYS = st.binary(min_size=1, max_size=4)
 U64 = st.integers(0, 2**64 - 1)
 COMPARES = st.one_of(
@@ -39,19 +41,7 @@ COMPARES = st.one_of(
         U64,
     ),
 )
-OPERATIONS: st.SearchStrategy[TxnOperation] = st.one_of(
-    st.builds(TxnPut, KEYS, st.binary(max_size=5)),
-    st.builds(TxnDelete, KEYS),
-    st.builds(TxnGet, KEYS),
-)
-
-
-def writes_once(branch: list[TxnOperation]) -> bool:
-    written = [o.key for o in branch if not isinstance(o, TxnGet)]
-    return len(written) == len(set(written))
-
-
-BRANCHES = st.lists(OPERATIONS, max_size=5).filter(writes_once).map(tuple)
+BRANCHES = branches(KEYS, st.binary(max_size=5))
 TRANSACTIONS = st.builds(
     Transaction, st.lists(COMPARES, max_size=4).map(tuple), BRANCHES, BRANCHES
 )
@@ -123,11 +113,9 @@ def test_garbage_is_a_protocol_error(data: bytes) -> None:
 def test_a_key_is_written_once_in_a_branch(
     first: TxnOperation, last: TxnOperation
 ) -> None:
-    for branches in (((first, last), ()), ((), (first, last))):
+    for both in (((first, last), ()), ((), (first, last))):
         with pytest.raises(CommandRefused, match="twice"):
-            decode_command(
-                encode_transaction(Transaction((), *branches)), DEFAULT_LIMITS
-            )
+            decode_command(encode_transaction(Transaction((), *both)), DEFAULT_LIMITS)
     both = Transaction((), (first, TxnGet(b"k")), (last,))
     assert decode_command(encode_transaction(both), DEFAULT_LIMITS) == both
 

@@ -18,13 +18,13 @@ from quorate.wire import (
     Transaction,
     TxnDelete,
     TxnGet,
-    TxnOperation,
     TxnPut,
     TxnReply,
     TxnResult,
     decode_txn_reply,
 )
 
+from ...wire.branches import branches
 from .support import copy_of, new_database, put, transact
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
@@ -37,13 +37,6 @@ OPERATORS: dict[Relation, Callable[[Any, Any], bool]] = {
     Relation.GREATER: operator.gt,
     Relation.LESS: operator.lt,
 }
-
-
-def writes_once(branch: list[TxnOperation]) -> bool:
-    written = [o.key for o in branch if not isinstance(o, TxnGet)]
-    return len(written) == len(set(written))
-
-
 COMPARES = st.one_of(
     st.builds(Compare, KEYS, st.just(Target.VALUE), st.sampled_from(Relation), VALUES),
     st.builds(
@@ -54,10 +47,7 @@ COMPARES = st.one_of(
         NUMBERS,
     ),
 )
-OPERATIONS: st.SearchStrategy[TxnOperation] = st.one_of(
-    st.builds(TxnPut, KEYS, VALUES), st.builds(TxnDelete, KEYS), st.builds(TxnGet, KEYS)
-)
-BRANCHES = st.lists(OPERATIONS, max_size=6).filter(writes_once).map(tuple)
+BRANCHES = branches(KEYS, VALUES)
 TRANSACTIONS = st.builds(
     Transaction, st.lists(COMPARES, max_size=2).map(tuple), BRANCHES, BRANCHES
 )
