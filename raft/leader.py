@@ -367,8 +367,11 @@ def _maybe_timeout_now(raft: "Raft") -> None:
     last_index = raft.log.last_index
     if progress is None:
         raft.transferee = 0
-    elif progress.match_index == last_index and raft.log.commit_index == last_index:
-        # Everything is committed, so that every proposal gets its answer here.
+    elif progress.match_index == last_index and (
+        # Everything is committed, so that every proposal gets its answer here. Who is
+        # barred may wait for that in vain: another may need its state to go on.
+        raft.log.commit_index == last_index or raft.barred
+    ):
         raft.send(TimeoutNow(raft.id, raft.transferee, raft.term))
 
 

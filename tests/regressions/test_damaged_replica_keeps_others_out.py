@@ -7,6 +7,7 @@ whole voter up to date and hands over to it.
 """
 
 import pytest
+from quorate.raft import Role
 
 from ..raft.network import ELECTION_TICKS, Network
 
@@ -27,3 +28,25 @@ def test_the_only_one_with_the_newest_entry_leads_until_another_has_it(
     network.tick(20 * ELECTION_TICKS)
     assert network.leader() == late
     assert network.nodes[late].commands == [b"x"]
+
+
+def test_it_does_not_wait_for_a_commit_that_needs_its_state() -> None:
+    """Seed 3097: the third of the quorum needed a state, and only the leader's was bad.
+
+    So its last entry could not be committed, and it waited for that to hand over.
+    """
+    network = Network(range(1, 6))
+    raft = network.elect(1)
+    network.crash(4)
+    network.crash(5)
+    network.hold_disk(3)
+    network.propose(1, b"x")
+    network.settle()
+    assert raft.log.commit_index < raft.log.last_index
+    raft.barred = True
+    network.tick(3 * ELECTION_TICKS)
+    assert raft.role is not Role.LEADER
+    network.free_disk(3)
+    network.tick(5 * ELECTION_TICKS)
+    assert network.leader() == 2
+    assert network.nodes[3].commands == [b"x"]
