@@ -5,6 +5,7 @@ all, so its changes are handed back for `Database.apply` to make.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -21,6 +22,7 @@ from ...wire import (
 )
 from .records import HEAD_BYTES, KeyRecord, as_record, decode_record, put_over
 
+Value = TypeVar("Value", bytes, int)
 Lookup = Callable[[bytes], bytes | None]
 
 
@@ -97,12 +99,10 @@ def _holds(compare: Compare, lookup: Lookup) -> bool:
         assert isinstance(compare.operand, bytes)
         # As in etcd: no comparison with the value of an absent key holds.
         return record is not None and _stands(
-            compare.relation, _order(record.value, compare.operand)
+            compare.relation, record.value, compare.operand
         )
     assert isinstance(compare.operand, int)
-    return _stands(
-        compare.relation, _order(_number(compare.target, record), compare.operand)
-    )
+    return _stands(compare.relation, _number(compare.target, record), compare.operand)
 
 
 def _number(target: Target, record: KeyRecord | None) -> int:
@@ -115,19 +115,13 @@ def _number(target: Target, record: KeyRecord | None) -> int:
     return record.mod_revision
 
 
-def _order(one: bytes | int, other: bytes | int) -> int:
-    """-1, 0 or 1."""
-    assert type(one) is type(other)
-    return (one > other) - (one < other)  # type: ignore[operator]
-
-
-def _stands(relation: Relation, order: int) -> bool:
+def _stands(relation: Relation, one: Value, other: Value) -> bool:
     match relation:
         case Relation.EQUAL:
-            return order == 0
+            return one == other
         case Relation.NOT_EQUAL:
-            return order != 0
+            return one != other
         case Relation.GREATER:
-            return order > 0
+            return one > other
         case Relation.LESS:
-            return order < 0
+            return one < other

@@ -1,7 +1,28 @@
-"""Lists of operations that a transaction takes: no key is written twice."""
+"""Parts of transactions that decode: no branch writes a key twice."""
 
 from hypothesis import strategies as st
-from quorate.wire import TxnDelete, TxnGet, TxnOperation, TxnPut
+from quorate.wire import (
+    Compare,
+    Relation,
+    Target,
+    TxnDelete,
+    TxnGet,
+    TxnOperation,
+    TxnPut,
+)
+
+
+def compares(
+    keys: st.SearchStrategy[bytes],
+    values: st.SearchStrategy[bytes],
+    numbers: st.SearchStrategy[int],
+) -> st.SearchStrategy[Compare]:
+    relations = st.sampled_from(Relation)
+    targets = st.sampled_from([t for t in Target if t is not Target.VALUE])
+    return st.one_of(
+        st.builds(Compare, keys, st.just(Target.VALUE), relations, values),
+        st.builds(Compare, keys, targets, relations, numbers),
+    )
 
 
 def branches(

@@ -27,20 +27,11 @@ from quorate.wire import (
     encode_txn_reply,
 )
 
-from .branches import branches
+from .branches import branches, compares
 
 KEYS = st.binary(min_size=1, max_size=4)
 U64 = st.integers(0, 2**64 - 1)
-COMPARES = st.one_of(
-    st.builds(Compare, KEYS, st.just(Target.VALUE), st.sampled_from(Relation), KEYS),
-    st.builds(
-        Compare,
-        KEYS,
-        st.sampled_from([Target.VERSION, Target.CREATE_REVISION, Target.MOD_REVISION]),
-        st.sampled_from(Relation),
-        U64,
-    ),
-)
+COMPARES = compares(KEYS, KEYS, U64)
 BRANCHES = branches(KEYS, st.binary(max_size=5))
 TRANSACTIONS = st.builds(
     Transaction, st.lists(COMPARES, max_size=4).map(tuple), BRANCHES, BRANCHES

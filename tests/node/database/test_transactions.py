@@ -24,7 +24,7 @@ from quorate.wire import (
     decode_txn_reply,
 )
 
-from ...wire.branches import branches
+from ...wire.branches import branches, compares
 from .support import copy_of, new_database, put, transact
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
@@ -37,16 +37,7 @@ OPERATORS: dict[Relation, Callable[[Any, Any], bool]] = {
     Relation.GREATER: operator.gt,
     Relation.LESS: operator.lt,
 }
-COMPARES = st.one_of(
-    st.builds(Compare, KEYS, st.just(Target.VALUE), st.sampled_from(Relation), VALUES),
-    st.builds(
-        Compare,
-        KEYS,
-        st.sampled_from([Target.VERSION, Target.CREATE_REVISION, Target.MOD_REVISION]),
-        st.sampled_from(Relation),
-        NUMBERS,
-    ),
-)
+COMPARES = compares(KEYS, VALUES, NUMBERS)
 BRANCHES = branches(KEYS, VALUES)
 TRANSACTIONS = st.builds(
     Transaction, st.lists(COMPARES, max_size=2).map(tuple), BRANCHES, BRANCHES
