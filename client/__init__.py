@@ -6,8 +6,10 @@ a node needs. errors.py tells what a call can end in.
 
 from .asynchronous import AsyncClient
 from .errors import (
+    Compacted,
     DeadlineExceeded,
     Forbidden,
+    FutureRevision,
     InvalidRequest,
     NoSpace,
     PreconditionFailed,
@@ -29,8 +31,10 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Committed",
+    "Compacted",
     "DeadlineExceeded",
     "Forbidden",
+    "FutureRevision",
     "InvalidRequest",
     "KeyValue",
     "NoSpace",

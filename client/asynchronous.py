@@ -22,6 +22,7 @@ from ..wire import (
     decode_get_reply,
     decode_txn_reply,
     decode_write_reply,
+    encode_compact,
     encode_delete,
     encode_get,
     encode_put,
@@ -159,21 +160,30 @@ class AsyncClient:
         level: ReadLevel = "linearizable",
         max_staleness: float | None = None,
         min_revision: int = 0,
+        revision: int = 0,
         timeout: float | None = None,
     ) -> KeyValue | None:
         """The key's present value, or None when there is none.
+
+        With `revision`, as it was at that one: Compacted or FutureRevision when that
+        one is not kept any more, or not there yet.
 
         `level` "bounded" accepts a state that is at most `max_staleness` seconds old,
         "local" whatever the node has. With `min_revision`, a state at least as new as
         that revision, which a put returned, is read on any node.
         """
         number, staleness_ms = to_level(level, max_staleness)
-        revision = to_revision("min_revision", min_revision)
-        request = GetRequest(number, staleness_ms, revision, to_key(key))
+        request = GetRequest(
+            number,
+            staleness_ms,
+            to_revision("min_revision", min_revision),
+            to_key(key),
+            to_revision("revision", revision),
+        )
 
         def decode(body: bytes) -> KeyValue | None:
             reply = decode_get_reply(body)
-            check_served(reply.header, number, revision)
+            check_served(reply.header, number, request.min_revision)
             record = reply.record
             if record is None:
                 return None
@@ -183,6 +193,17 @@ class AsyncClient:
 
         return await self._calls.call(
             RequestKind.GET, encode_get(request), self._patience(timeout), decode
+        )
+
+    async def compact(self, revision: int, *, timeout: float | None = None) -> None:
+        """Let go of what only revisions before `revision` show; it stays readable.
+
+        Compacted when that has been done before, FutureRevision when there is no such
+        revision yet. The space comes back little by little.
+        """
+        command = encode_compact(to_revision("revision", revision))
+        await self._calls.call(
+            RequestKind.WRITE, command, self._patience(timeout), decode_write_reply
         )
 
     async def commit(self, txn: Txn, *, timeout: float | None = None) -> Committed:
@@ -218,12 +239,14 @@ class AsyncClient:
         level: ReadLevel = "linearizable",
         max_staleness: float | None = None,
         min_revision: int = 0,
+        revision: int = 0,
         timeout: float | None = None,
     ) -> Pager:
         """All keys with `prefix`, or `start <= key < end`, in order; at most `limit`.
 
-        Long ranges are read in pages, each with its own `timeout` and never older than
-        the page before, but not all at one revision. With `keys_only` values are empty.
+        All at one revision, by default the newest when the first page is read. Long
+        ranges are read in pages, each with its own `timeout`; one that takes until its
+        revision is compacted ends in Compacted. With `keys_only` values are empty.
         """
         if limit is not None and limit < 0:
             raise InvalidRequest(f"limit is {limit}")
@@ -236,6 +259,7 @@ class AsyncClient:
             first,
             last,
             keys_only=keys_only,
+            revision=to_revision("revision", revision),
         )
         return Pager(self._calls, request, limit, self._patience(timeout))
 

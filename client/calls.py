@@ -25,8 +25,10 @@ from ..wire import (
 from .connection import Connection, Expired, NotSent, RequestFailed
 from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint
 from .errors import (
+    Compacted,
     DeadlineExceeded,
     Forbidden,
+    FutureRevision,
     InvalidRequest,
     NoSpace,
     PreconditionFailed,
@@ -65,6 +67,12 @@ _FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
     ErrorCode.DAMAGED: Unavailable,
     ErrorCode.TOO_STALE: TooStale,
     ErrorCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+}
+
+_AT_REVISION: Final[dict[ErrorCode, Callable[[str, int], QuorateError]]] = {
+    ErrorCode.PRECONDITION_FAILED: PreconditionFailed,
+    ErrorCode.COMPACTED: Compacted,
+    ErrorCode.FUTURE_REVISION: FutureRevision,
 }
 
 
@@ -371,8 +379,8 @@ def _refusal(link: Link, refused: ErrorReply, write: bool) -> Exception:
     reason = f"{name}: {refused.message}" if refused.message else name
     if write and refused.outcome != Outcome.NOT_APPLIED:
         return Unknown(f"{link.endpoint}: {reason}")
-    if code == ErrorCode.PRECONDITION_FAILED:
-        return PreconditionFailed(reason, refused.revision)
+    if code in _AT_REVISION:
+        return _AT_REVISION[code](reason, refused.revision)
     verdict = _FINAL.get(code, ServerFault)
     if write and verdict is DeadlineExceeded:
         verdict = Unavailable

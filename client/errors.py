@@ -5,6 +5,8 @@
     │   ├── InvalidRequest     malformed or impossible; a ValueError, too
     │   ├── TooLarge           a key, value or request is over its limit
     │   ├── PreconditionFailed the key is at another revision; has revision
+    │   ├── Compacted          that revision was let go; has revision, the oldest kept
+    │   ├── FutureRevision     there is no such revision yet; has revision, the newest
     │   ├── Forbidden          refused by origin or rights
     │   ├── Unsupported        the node knows of it, but does not serve it
     │   ├── TooStale           no node that was asked is as fresh as was asked for
@@ -48,6 +50,22 @@ class TooLarge(Rejected):
 
 class PreconditionFailed(Rejected):
     """The key is not at the expected revision but at `revision` (0: absent)."""
+
+    def __init__(self, reason: str, revision: int) -> None:
+        super().__init__(reason)
+        self.revision: int = revision
+
+
+class Compacted(Rejected):
+    """The revision asked for was compacted; `revision` is the oldest that is kept."""
+
+    def __init__(self, reason: str, revision: int) -> None:
+        super().__init__(reason)
+        self.revision: int = revision
+
+
+class FutureRevision(Rejected):
+    """The revision asked for is not there yet; `revision` is the newest."""
 
     def __init__(self, reason: str, revision: int) -> None:
         super().__init__(reason)

@@ -2,7 +2,7 @@
 
 Law: nothing is skipped and nothing comes twice. A page must lie in what is left of the
 range, in order, or it is not believed; the next one starts right behind its last key
-and is never older.
+and is of the same revision.
 """
 
 from collections.abc import AsyncIterator
@@ -63,6 +63,7 @@ class Pager(AsyncIterator[KeyValue]):
             asked.end,
             limit,
             asked.keys_only,
+            asked.revision,
         )
         reply = await self._calls.call(
             RequestKind.RANGE,
@@ -80,14 +81,17 @@ class Pager(AsyncIterator[KeyValue]):
         if not self._more:
             return
         asked = self._request
+        # All pages are of the revision that the first one was.
+        revision = asked.revision or reply.header.revision
         self._request = RangeRequest(
             asked.level,
             asked.max_staleness_ms,
-            max(asked.min_revision, reply.header.revision),
+            max(asked.min_revision, revision),
             reply.records[-1].key + b"\x00",
             asked.end,
             0,
             asked.keys_only,
+            revision,
         )
 
 

@@ -169,6 +169,7 @@ class Client:
         level: ReadLevel = "linearizable",
         max_staleness: float | None = None,
         min_revision: int = 0,
+        revision: int = 0,
         timeout: float | None = None,
     ) -> KeyValue | None:
         """As AsyncClient.get."""
@@ -178,9 +179,14 @@ class Client:
                 level=level,
                 max_staleness=max_staleness,
                 min_revision=min_revision,
+                revision=revision,
                 timeout=timeout,
             )
         )
+
+    def compact(self, revision: int, *, timeout: float | None = None) -> None:
+        """As AsyncClient.compact."""
+        self._thread.run(self._client.compact(revision, timeout=timeout))
 
     def commit(self, txn: Txn, *, timeout: float | None = None) -> Committed:
         """As AsyncClient.commit."""
@@ -197,6 +203,7 @@ class Client:
         level: ReadLevel = "linearizable",
         max_staleness: float | None = None,
         min_revision: int = 0,
+        revision: int = 0,
         timeout: float | None = None,
     ) -> Iterator[KeyValue]:
         """As AsyncClient.range, as an ordinary iterator."""
@@ -210,6 +217,7 @@ class Client:
                 level=level,
                 max_staleness=max_staleness,
                 min_revision=min_revision,
+                revision=revision,
                 timeout=timeout,
             )
         )

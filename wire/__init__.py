@@ -4,7 +4,16 @@ Law: no I/O, no clock, nothing of ours is imported. docs/formats.md sections 1 a
 the grammar of every byte here.
 """
 
-from .commands import Delete, Put, decode_command, encode_delete, encode_put
+from .commands import (
+    Command,
+    Compact,
+    Delete,
+    Put,
+    decode_command,
+    encode_compact,
+    encode_delete,
+    encode_put,
+)
 from .envelope import (
     ENVELOPE_HEAD_BYTES,
     Envelope,
@@ -109,7 +118,9 @@ __all__ = [
     "REPLY_LENGTH_MIN",
     "REQUEST_LENGTH_MIN",
     "ClientHello",
+    "Command",
     "CommandRefused",
+    "Compact",
     "Compare",
     "Delete",
     "Envelope",
@@ -157,6 +168,7 @@ __all__ = [
     "decode_txn_reply",
     "decode_write_reply",
     "encode_client_hello",
+    "encode_compact",
     "encode_delete",
     "encode_envelope_head",
     "encode_error",

@@ -6,6 +6,7 @@ bytes. Admission is decoding: what decodes within the limits may be proposed.
 """
 
 import struct
+from typing import TypeAlias
 
 import msgspec
 
@@ -15,6 +16,7 @@ from .transactions import TRANSACTION, Transaction, decode_transaction
 
 PUT = 1
 DELETE = 2
+COMPACT = 4
 
 _EXPECTED = 1  # the only flag
 _HEAD = struct.Struct("<BBHI")
@@ -42,6 +44,15 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
     expected: int | None = None
 
 
+class Compact(msgspec.Struct, frozen=True, gc=False):
+    """Let go of what only revisions before `revision` show."""
+
+    revision: int
+
+
+Command: TypeAlias = Put | Delete | Transaction | Compact
+
+
 def encode_put(key: bytes, value: bytes, expected: int | None = None) -> bytes:
     """The bytes of a put; refuses only what the format has no room for."""
     try:
@@ -63,7 +74,15 @@ def encode_delete(key: bytes, expected: int | None = None) -> bytes:
         raise _not_encodable(key, expected) from None
 
 
-def decode_command(data: bytes, limits: Limits) -> Put | Delete | Transaction:
+def encode_compact(revision: int) -> bytes:
+    """The bytes of a compaction; refuses only what the format has no room for."""
+    try:
+        return _pack(COMPACT, 0, 0, 0) + _REVISION.pack(revision)
+    except struct.error:
+        raise CommandRefused(f"{revision} is not a revision") from None
+
+
+def decode_command(data: bytes, limits: Limits) -> Command:
     """The command in `data`, or CommandRefused with the code to answer."""
     size = len(data)
     if size < _HEAD_BYTES:
@@ -71,6 +90,8 @@ def decode_command(data: bytes, limits: Limits) -> Put | Delete | Transaction:
     op, flags, key_length, value_length = _unpack_from(data)
     if op == TRANSACTION:
         return decode_transaction(data, limits)
+    if op == COMPACT:
+        return _decode_compact(data)
     if op != PUT and op != DELETE:
         raise CommandRefused(f"unknown command {op}")
     if flags > _EXPECTED:
@@ -93,6 +114,15 @@ def decode_command(data: bytes, limits: Limits) -> Put | Delete | Transaction:
     if op == PUT:
         return Put(data[start:split], data[split:], expected)
     return Delete(data[start:], expected)
+
+
+def _decode_compact(data: bytes) -> Compact:
+    if len(data) != _HEAD_BYTES + _REVISION.size:
+        raise CommandRefused(f"a compaction has {len(data)} bytes")
+    if any(data[1:_HEAD_BYTES]):
+        raise CommandRefused("a reserved field of a compaction is not zero")
+    (revision,) = _REVISION.unpack_from(data, _HEAD_BYTES)
+    return Compact(revision)
 
 
 def _not_encodable(key: bytes, expected: int | None) -> CommandRefused:

@@ -33,6 +33,8 @@ class ErrorCode(IntEnum):
     DEADLINE_EXCEEDED = 14
     FORBIDDEN = 15
     DAMAGED = 16
+    COMPACTED = 17
+    FUTURE_REVISION = 18
 
 
 class Outcome(IntEnum):
@@ -67,6 +69,8 @@ ERROR_TRAITS: Final[dict[ErrorCode, Traits]] = {
     ErrorCode.DEADLINE_EXCEEDED: Traits(504, True),
     ErrorCode.FORBIDDEN: Traits(403, False),
     ErrorCode.DAMAGED: Traits(503, True),
+    ErrorCode.COMPACTED: Traits(410, False),
+    ErrorCode.FUTURE_REVISION: Traits(400, False),
 }
 
 

@@ -13,8 +13,8 @@ import msgspec
 from .errors import ERROR_TRAITS, ErrorCode, Outcome, ProtocolError
 from .limits import Limits
 
-_GET = struct.Struct("<BBHIQ")
-_RANGE = struct.Struct("<BBHHHIIQ")
+_GET = struct.Struct("<BBHIQQ")
+_RANGE = struct.Struct("<BBHHHIIQQ")
 _WRITE_REPLY = struct.Struct("<QI")
 _ERROR = struct.Struct("<HBBQ")
 
@@ -36,16 +36,20 @@ _LEVELS = tuple(Level)
 
 
 class GetRequest(msgspec.Struct, frozen=True, gc=False):
-    """Read one key."""
+    """Read one key, at `revision`; 0 is the newest one."""
 
     level: Level
     max_staleness_ms: int
     min_revision: int
     key: bytes
+    revision: int = 0
 
 
 class RangeRequest(msgspec.Struct, frozen=True, gc=False):
-    """Read `start <= key < end` in order; an empty `end` means no upper bound."""
+    """Read `start <= key < end` in order; an empty `end` means no upper bound.
+
+    At `revision`; 0 is the newest one.
+    """
 
     level: Level
     max_staleness_ms: int
@@ -54,6 +58,7 @@ class RangeRequest(msgspec.Struct, frozen=True, gc=False):
     end: bytes
     limit: int = 0
     keys_only: bool = False
+    revision: int = 0
 
 
 class WriteReply(msgspec.Struct, frozen=True, gc=False):
@@ -81,6 +86,7 @@ def encode_get(request: GetRequest) -> bytes:
         len(request.key),
         request.max_staleness_ms,
         request.min_revision,
+        request.revision,
     )
     return head + request.key
 
@@ -89,7 +95,9 @@ def decode_get(data: bytes, limits: Limits) -> GetRequest:
     """The get in `data`."""
     if len(data) < _GET_BYTES:
         raise ProtocolError(f"a get of {len(data)} bytes is cut off")
-    level, zero, key_length, max_staleness_ms, min_revision = _GET.unpack_from(data)
+    level, zero, key_length, max_staleness_ms, min_revision, revision = (
+        _GET.unpack_from(data)
+    )
     if zero:
         raise ProtocolError("a reserved field of a get is not zero")
     if len(data) != _GET_BYTES + key_length:
@@ -99,7 +107,9 @@ def decode_get(data: bytes, limits: Limits) -> GetRequest:
     if key_length > limits.key_bytes_max:
         raise _too_long("key", key_length, limits.key_bytes_max)
     key = data[_GET_BYTES:]
-    return GetRequest(checked_level(level), max_staleness_ms, min_revision, key)
+    return GetRequest(
+        checked_level(level), max_staleness_ms, min_revision, key, revision
+    )
 
 
 def encode_range(request: RangeRequest) -> bytes:
@@ -113,6 +123,7 @@ def encode_range(request: RangeRequest) -> bytes:
         request.limit,
         request.max_staleness_ms,
         request.min_revision,
+        request.revision,
     )
     return head + request.start + request.end
 
@@ -121,9 +132,17 @@ def decode_range(data: bytes, limits: Limits) -> RangeRequest:
     """The range in `data`. Bounds may be one byte longer than a key: key + b"\\0"."""
     if len(data) < _RANGE_BYTES:
         raise ProtocolError(f"a range of {len(data)} bytes is cut off")
-    level, flags, start_length, end_length, zero, limit, staleness, min_revision = (
-        _RANGE.unpack_from(data)
-    )
+    (
+        level,
+        flags,
+        start_length,
+        end_length,
+        zero,
+        limit,
+        staleness,
+        min_revision,
+        revision,
+    ) = _RANGE.unpack_from(data)
     if zero:
         raise ProtocolError("a reserved field of a range is not zero")
     if flags > _KEYS_ONLY:
@@ -144,6 +163,7 @@ def decode_range(data: bytes, limits: Limits) -> RangeRequest:
         data[split:],
         limit,
         bool(flags),
+        revision,
     )
 
 

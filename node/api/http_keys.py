@@ -35,7 +35,9 @@ from .targets import Target
 
 METHODS: Final = ("GET", "HEAD", "PUT", "DELETE")
 
-_READ: Final = frozenset(("consistency", "max_staleness", "min_revision", "timeout"))
+_READ: Final = frozenset(
+    ("consistency", "max_staleness", "min_revision", "revision", "timeout")
+)
 _GET: Final = _READ | {"key64"}
 _WRITE: Final = frozenset(("key64", "timeout"))
 _LIST: Final = _READ | {"prefix", "limit", "cursor", "keys_only", "key64"}
@@ -89,6 +91,7 @@ class _ReadOptions(msgspec.Struct, frozen=True):
     level: Level
     max_staleness_ms: int
     min_revision: int
+    revision: int
     timeout_ms: int
 
 
@@ -178,7 +181,11 @@ class Keys:
         options = self._read_options(parameters)
         body = encode_get(
             GetRequest(
-                options.level, options.max_staleness_ms, options.min_revision, key
+                options.level,
+                options.max_staleness_ms,
+                options.min_revision,
+                key,
+                options.revision,
             )
         )
         answer = await self._ask(RequestKind.GET, body, options.timeout_ms)
@@ -224,6 +231,7 @@ class Keys:
                 end,
                 limit,
                 keys_only,
+                options.revision,
             )
         )
         answer = await self._ask(RequestKind.RANGE, body, options.timeout_ms)
@@ -290,7 +298,10 @@ class Keys:
         lowest = 0
         if "min_revision" in parameters:
             lowest = targets.revision("min_revision", parameters["min_revision"])
-        return _ReadOptions(level, staleness, lowest, self._timeout(parameters))
+        at = 0
+        if "revision" in parameters:
+            at = targets.revision("revision", parameters["revision"])
+        return _ReadOptions(level, staleness, lowest, at, self._timeout(parameters))
 
 
 def _conditions(request: web.BaseRequest) -> tuple[str | None, str | None]:

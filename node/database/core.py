@@ -7,15 +7,16 @@ already in there changes nothing (I-32).
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 from zlib import crc32
 
 import msgspec
 
-from ...storage.engine import Engine, Incoming
+from ...storage.engine import Droppable, Engine, Incoming
 from ...wire import (
     FORMAT_LIMITS,
+    Compact,
     Delete,
     ErrorCode,
     Put,
@@ -25,7 +26,8 @@ from ...wire import (
     decode_envelope,
     encode_txn_reply,
 )
-from . import rules
+from . import layout, rules
+from .history import record_at, records_at
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
 from .records import as_record, decode_record, mod_revision_of, put_over
 from .transactions import evaluate
@@ -36,7 +38,7 @@ KIND_CONFIGURATION = 2
 FIRST_REVISION = 1
 _MODULUS = 1 << 128
 _LOW = (1 << 64) - 1
-_EFFECT = struct.Struct("<QQQIQ")
+_EFFECT = struct.Struct("<QQQIQQ")
 
 
 class LogEntry(Protocol):
@@ -69,7 +71,7 @@ NOTHING = Applied(0, 0, 0)
 
 
 class Database:
-    """Keys, their newest versions, and the store's revision.
+    """Keys, their versions, and the store's revision.
 
     `store` was `begin`-ed, or is a copy of one that was. Raises `CorruptionError` when
     its state is of another cluster.
@@ -80,17 +82,23 @@ class Database:
         self.cluster_id = cluster_id
         self.puts = 0
         self.deletes = 0
+        store.droppable = self._droppable
         self._take(self.durable_meta())
 
     def durable_meta(self) -> Meta:
         """The state at `store.applied_index`."""
         return decode_meta(self.store.meta, self.cluster_id, self.store.directory)
 
+    def _droppable(self, meta: bytes) -> Sequence[Droppable]:
+        known = decode_meta(meta, self.cluster_id, self.store.directory)
+        return layout.droppable(known.compacted)
+
     def _take(self, meta: Meta) -> None:
         self.applied_index: int = self.store.applied_index
         self.applied_term = meta.term
         self.configuration = meta.configuration
         self.revision = meta.revision
+        self.compacted = meta.compacted
         self.cluster_time_ms = meta.cluster_time_ms
         self.keys = meta.keys
         self.chain = meta.chain
@@ -105,6 +113,7 @@ class Database:
             self.applied_term,
             self.configuration,
             self.revision,
+            self.compacted,
             self.cluster_time_ms,
             self.keys,
             self.chain,
@@ -146,7 +155,15 @@ class Database:
             # The sum tells what was written, even when it is overwritten later.
             low = self.digest_sum & _LOW
             chain = crc32(
-                pack(entry.index, entry.term, self.revision, result.code, low), chain
+                pack(
+                    entry.index,
+                    entry.term,
+                    self.revision,
+                    result.code,
+                    low,
+                    self.compacted,
+                ),
+                chain,
             )
             self.applied_index = entry.index
             self.applied_term = entry.term
@@ -163,8 +180,10 @@ class Database:
         command = decode_command(envelope.payload, FORMAT_LIMITS)
         if isinstance(command, Transaction):
             return self._transact(command, effects)
-        key = command.key
-        before = effects[key] if key in effects else self.store.get(key)
+        if isinstance(command, Compact):
+            return self._compact(command)
+        at = layout.newest(command.key)
+        before = effects[at] if at in effects else self.store.get(at)
         if command.expected is not None:
             current = mod_revision_of(before) if before is not None else 0
             if not rules.expectation_met(command.expected, current):
@@ -182,7 +201,7 @@ class Database:
         self.keys += before is None
         record, gained = put_over(before, command.key, command.value, self.revision)
         self.digest_sum = (self.digest_sum + gained) % _MODULUS
-        effects[command.key] = record
+        self._change(effects, 0, command.key, before, record)
         self.puts += 1
         return Applied(0, self.revision, 1)
 
@@ -195,9 +214,25 @@ class Database:
         self.keys -= 1
         old = decode_record(before)
         self.digest_sum = (self.digest_sum - old.digest) % _MODULUS
-        effects[command.key] = None
+        self._change(effects, 0, command.key, before, None)
         self.deletes += 1
         return Applied(0, self.revision, 1)
+
+    def _change(
+        self,
+        effects: dict[bytes, bytes | None],
+        number: int,
+        key: bytes,
+        before: bytes | None,
+        after: bytes | None,
+    ) -> None:
+        """The change of this revision with this number: on the tree in three places."""
+        effects[layout.NEWEST + key] = after
+        if before is not None:
+            at = layout.old(key, mod_revision_of(before), self.revision)
+            effects[at] = before
+        kind = layout.DELETED if after is None else layout.PUT
+        effects[layout.change(self.revision, number)] = kind + key
 
     def _transact(
         self, transaction: Transaction, effects: dict[bytes, bytes | None]
@@ -206,7 +241,8 @@ class Database:
         store = self.store
 
         def lookup(key: bytes) -> bytes | None:
-            return effects[key] if key in effects else store.get(key)
+            at = layout.newest(key)
+            return effects[at] if at in effects else store.get(at)
 
         changes = evaluate(transaction, lookup, self.revision + 1)
         if changes.reads_too_much:
@@ -217,15 +253,36 @@ class Database:
             self.puts += changes.puts
             self.deletes += changes.deletes
             self.digest_sum = (self.digest_sum + changes.digest) % _MODULUS
-            effects.update(changes.writes)
+            for number, (key, record) in enumerate(changes.writes.items()):
+                before = changes.before.get(key)
+                self._change(effects, number, key, before, record)
         reply = encode_txn_reply(changes.succeeded, self.revision, changes.results)
         return Applied(0, self.revision, len(changes.writes), reply)
 
+    def _compact(self, command: Compact) -> Applied:
+        """Nothing is removed now: merges leave out what nobody can ask for any more."""
+        if command.revision > self.revision:
+            return Applied(ErrorCode.FUTURE_REVISION, self.revision, 0)
+        if not rules.lets_go(command.revision, self.compacted):
+            return Applied(ErrorCode.COMPACTED, self.compacted, 0)
+        self.compacted = command.revision
+        return Applied(0, self.revision, 0)
+
     # -- reading -------------------------------------------------------------------
 
-    def get(self, key: bytes) -> Record | None:
-        """The newest version of `key`."""
-        record = self.store.get(key)
+    def readable(self, revision: int) -> ErrorCode | None:
+        """Why `revision` can't be read here; 0 is the newest."""
+        if revision > self.revision:
+            return ErrorCode.FUTURE_REVISION
+        if revision and not rules.still_kept(revision, self.compacted):
+            return ErrorCode.COMPACTED
+        return None
+
+    def get(self, key: bytes, revision: int = 0) -> Record | None:
+        """`key` at a `readable` revision, by default the newest."""
+        record = self.store.get(layout.newest(key))
+        if revision and (record is None or mod_revision_of(record) > revision):
+            record = record_at(self.store.view(), key, revision)
         return None if record is None else as_record(key, record)
 
     def range(
@@ -236,16 +293,28 @@ class Database:
         records_max: int,
         bytes_max: int,
         keys_only: bool = False,
+        revision: int = 0,
     ) -> tuple[list[Record], bool]:
-        """Records of `start` ≤ key < `end` in order, up to a limit; do more follow?"""
+        """Records of `start` ≤ key < `end` in order, up to a limit; do more follow?
+
+        At a `readable` revision, by default the newest.
+        """
         found: list[Record] = []
         size = 0
-        for key, record in self.store.scan(start, end):
+        for key, record in self._records(start, end, revision):
             if len(found) >= records_max or size >= bytes_max:
                 return found, True
             found.append(as_record(key, record, keys_only))
             size += len(key) + (0 if keys_only else len(record))
         return found, False
+
+    def _records(
+        self, start: bytes, end: bytes | None, revision: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        if revision and revision < self.revision:
+            return records_at(self.store.view(), start, end, revision)
+        scan = self.store.scan(*layout.newest_bounds(start, end))
+        return ((at[1:], record) for at, record in scan)
 
 
 def begin(
@@ -262,6 +331,7 @@ def begin(
         term,
         configuration,
         FIRST_REVISION,
+        compacted=0,
         cluster_time_ms=0,
         keys=0,
         chain=0,

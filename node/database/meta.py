@@ -8,14 +8,15 @@ import msgspec
 
 from ...storage.errors import CorruptionError
 
-FORMAT = 1
+FORMAT = 2
 STORE = 1
 
 
 class Meta(msgspec.Struct, frozen=True, array_like=True):
     """`configuration` is as in CONFIGURATION entries, `term` the last entry's.
 
-    `keys` counts live keys. `chain` and `digest_sum` (16 bytes, little-endian) are the
+    `keys` counts live keys. `compacted` is the oldest revision that can be read, 0 when
+    none was ever let go. `chain` and `digest_sum` (16 bytes, little-endian) are the
     two halves of the state hash.
     """
 
@@ -25,6 +26,7 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
     term: int
     configuration: bytes
     revision: int
+    compacted: int
     cluster_time_ms: int
     keys: int
     chain: int

@@ -12,3 +12,13 @@ def already_applied(index: int, applied_index: int) -> bool:
 def expectation_met(expected: int, current: int) -> bool:
     """A conditional write goes through only at the expected revision (0: absent)."""
     return expected == current
+
+
+def lets_go(revision: int, compacted: int) -> bool:
+    """A compaction only goes forward."""
+    return revision > compacted
+
+
+def still_kept(revision: int, compacted: int) -> bool:
+    """What was compacted is never answered from: some of it may be there, or not."""
+    return revision >= compacted

@@ -29,13 +29,15 @@ Lookup = Callable[[bytes], bytes | None]
 class Changes(msgspec.Struct):
     """What a transaction does. `writes` are records by key, None for a deletion.
 
-    `digest` is what the sum of digests gains, `keys` the number of live keys; `read`
-    the bytes of the values that its reads return.
+    `before` has what they take the place of, if anything was there. `digest` is what
+    the sum of digests gains, `keys` the number of live keys; `read_bytes` those of the
+    values that its reads return.
     """
 
     succeeded: bool
     results: list[TxnResult] = []
     writes: dict[bytes, bytes | None] = {}
+    before: dict[bytes, bytes] = {}
     digest: int = 0
     keys: int = 0
     puts: int = 0
@@ -70,6 +72,8 @@ def _put(changes: Changes, put: TxnPut, before: bytes | None, revision: int) -> 
     changes.keys += before is None
     record, gained = put_over(before, put.key, put.value, revision)
     changes.digest += gained
+    if before is not None:
+        changes.before[put.key] = before
     changes.writes[put.key] = record
     changes.puts += 1
     changes.results.append(TxnResult(before is not None))
@@ -79,6 +83,7 @@ def _delete(changes: Changes, delete: TxnDelete, before: bytes | None) -> None:
     if before is not None:
         changes.digest -= decode_record(before).digest
         changes.keys -= 1
+        changes.before[delete.key] = before
         changes.writes[delete.key] = None
         changes.deletes += 1
     changes.results.append(TxnResult(before is not None))

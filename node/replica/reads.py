@@ -165,6 +165,10 @@ class Reads:
             return
         shown = 0xFFFFFFFF if staleness is None else min(staleness, 0xFFFFFFFF)
         header = ReadHeader(self.database.revision, shown, wanted.level)
+        unreadable = self.database.readable(wanted.revision)
+        if unreadable is not None:
+            self.replies.append(self._unreadable(read, unreadable))
+            return
         try:
             reply = answer(read.request, self._body(wanted, header))
         except CorruptionError as error:
@@ -173,9 +177,19 @@ class Reads:
             reply = refuse(read.request, ErrorCode.DAMAGED, str(error))
         self.replies.append(reply)
 
+    def _unreadable(self, read: Read, code: ErrorCode) -> Reply:
+        asked, database = read.wanted.revision, self.database
+        if code is ErrorCode.COMPACTED:
+            reason = f"revision {asked} was compacted; {database.compacted} is kept"
+            return refuse(read.request, code, reason, database.compacted)
+        reason = f"revision {asked} is not there yet; {database.revision} is the newest"
+        return refuse(read.request, code, reason, database.revision)
+
     def _body(self, wanted: GetRequest | RangeRequest, header: ReadHeader) -> bytes:
         if isinstance(wanted, GetRequest):
-            return encode_get_reply(header, self.database.get(wanted.key))
+            return encode_get_reply(
+                header, self.database.get(wanted.key, wanted.revision)
+            )
         limits = self.options.limits
         page = limits.range_records_max
         records, more = self.database.range(
@@ -184,6 +198,7 @@ class Reads:
             records_max=min(wanted.limit or page, page),
             bytes_max=limits.range_bytes_max,
             keys_only=wanted.keys_only,
+            revision=wanted.revision,
         )
         return encode_range_reply(header, records, more)
 

@@ -33,6 +33,8 @@ _REFUSALS: Final = {
     ErrorCode.REQUEST_TOO_LARGE: (
         f"the transaction reads more than {READ_BYTES_MAX} bytes"
     ),
+    ErrorCode.COMPACTED: "it was compacted before",
+    ErrorCode.FUTURE_REVISION: "there is no such revision yet",
 }
 
 

@@ -7,7 +7,7 @@ disappear only when the manifest without them is. Nothing that is not understood
 deleted. See docs/formats.md section 8.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -26,6 +26,7 @@ from .manifest import (
     save_manifest,
 )
 from .memtable import Memtable
+from .merge import Droppable
 from .opening import clean, load_or_begin
 from .options import EngineOptions
 from .policy import pick
@@ -61,6 +62,8 @@ class Engine:
         """
         self.options = options or EngineOptions()
         self.directory = directory
+        # What merges may leave out, by the meta that is durable; for the owner to set.
+        self.droppable: Callable[[bytes], Sequence[Droppable]] = _nothing
         self.written_bytes = self.flushed_bytes = self.compacted_bytes = 0
         self._env = env
         # Of this opening alone: a worker of the one before may be still at it.
@@ -305,7 +308,9 @@ class Engine:
         oldest = rules.may_drop_deletions(merged[-1] is version.runs[-1])
         source = Version(merged, version.blobs)
         sparse = self._manifest.sparse()
-        made = yield from self._jobs.merge(source, sparse, oldest=oldest)
+        # By the durable meta: after a crash the owner is back at that one.
+        droppable = self.droppable(self.meta)
+        made = yield from self._jobs.merge(source, sparse, droppable, oldest=oldest)
         self.compacted_bytes += made.size_bytes
         gone = {run.metas() for run in merged}
         newest = merged[0].metas()
@@ -368,7 +373,10 @@ class Engine:
         """Flush, and merge everything into one run."""
         self.flush()
         self._finish_compacting()
-        if len(self._version.runs) > 1 or (self._version.runs and self._tombstones()):
+        runs = self._version.runs
+        if len(runs) > 1 or (
+            runs and (self._tombstones() or self.droppable(self.meta))
+        ):
             self._compacting = self._merge(self._version.runs)
             self._finish_compacting()
 
@@ -477,6 +485,11 @@ class Engine:
         """Is there anything that `work` would do?"""
         busy = self._frozen or self._flushed or self._compacting is not None
         return bool(busy) or self._picked is not None
+
+
+def _nothing(meta: bytes) -> Sequence[Droppable]:
+    del meta
+    return ()
 
 
 def _advance(steps: Steps) -> tuple[int, Steps | None]:

@@ -7,7 +7,7 @@ thrown, removes what it has written; one that is closed does not touch the disk,
 what it leaves goes with the next opening.
 """
 
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -15,7 +15,7 @@ from ..env import Env
 from .blob import BlobWriter, rewrite, separate
 from .manifest import Made, TableMeta
 from .memtable import Memtable
-from .merge import Chunk, merge, without_tombstones
+from .merge import Chunk, Droppable, merge, without_droppable, without_tombstones
 from .options import EngineOptions
 from .table_writer import TableWriter
 from .version import Version
@@ -36,8 +36,15 @@ class Jobs(Protocol):
         """Make tables of a memtable that nobody writes to any more."""
         ...
 
-    def merge(self, source: Version, sparse: Collection[bytes], *, oldest: bool) -> Job:
-        """Make one run of the runs of `source`.
+    def merge(
+        self,
+        source: Version,
+        sparse: Collection[bytes],
+        droppable: Sequence[Droppable],
+        *,
+        oldest: bool,
+    ) -> Job:
+        """Make one run of the runs of `source`, without what is `droppable`.
 
         Values in the files `sparse` are written again; `oldest`: deletions may go.
         """
@@ -123,9 +130,18 @@ class InlineJobs:
         chunks = separate(chunks, self._parts[3].blob_bytes, blobs)
         return write_tables(*self._parts, chunks, blobs)
 
-    def merge(self, source: Version, sparse: Collection[bytes], *, oldest: bool) -> Job:
+    def merge(
+        self,
+        source: Version,
+        sparse: Collection[bytes],
+        droppable: Sequence[Droppable],
+        *,
+        oldest: bool,
+    ) -> Job:
         blobs = self._blobs()
         chunks = merge(source.sources(b"", None, reverse=False))
+        if droppable:
+            chunks = without_droppable(chunks, droppable)
         if oldest:
             chunks = without_tombstones(chunks)
         if sparse:

@@ -10,9 +10,27 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from .table_format import TOMBSTONE
 
 Chunk: TypeAlias = tuple[list[bytes], list[bytes]]
+
+_NUMBER_BYTES = 8
+
+
+class Droppable(msgspec.Struct, frozen=True):
+    """Entries that the owner needs no more, so that a merge leaves them out.
+
+    Those whose key begins with `prefix` and has at `offset` (from its end, when
+    negative) a big-endian number of 8 bytes `below` this one. The owner must have
+    written such a key once only, and never deleted it: what is in older runs under the
+    same key would come back.
+    """
+
+    prefix: bytes
+    offset: int
+    below: int
 
 
 def merge(sources: Sequence[Iterator[Chunk]], reverse: bool = False) -> Iterator[Chunk]:
@@ -70,3 +88,29 @@ def without_tombstones(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         kept = [(k, r) for k, r in zip(keys, records, strict=True) if r != TOMBSTONE]
         if kept:
             yield [key for key, _ in kept], [record for _, record in kept]
+
+
+def without_droppable(
+    chunks: Iterator[Chunk], droppable: Sequence[Droppable]
+) -> Iterator[Chunk]:
+    """What is left when nobody needs `droppable`; other keys cost a comparison."""
+    for keys, records in chunks:
+        for drop in droppable:
+            keys, records = _without(keys, records, drop)
+        if keys:
+            yield keys, records
+
+
+def _without(keys: list[bytes], records: list[bytes], drop: Droppable) -> Chunk:
+    length = len(drop.prefix)
+    low = bisect_left(keys, drop.prefix)
+    high = bisect_right(keys, drop.prefix, lo=low, key=lambda key: key[:length])
+    below = drop.below.to_bytes(_NUMBER_BYTES, "big")
+    begin, end = drop.offset, drop.offset + _NUMBER_BYTES or None
+    kept = [at for at in range(low, high) if keys[at][begin:end] >= below]
+    if len(kept) == high - low:
+        return keys, records
+    return (
+        keys[:low] + [keys[at] for at in kept] + keys[high:],
+        records[:low] + [records[at] for at in kept] + records[high:],
+    )

@@ -19,7 +19,8 @@ import msgspec
 
 from ..errors import CorruptionError
 
-KEY_BYTES_MAX: Final = 8192
+# Twice the 4 KiB of a key whose every byte is escaped, and what stands behind it.
+KEY_BYTES_MAX: Final = 8256
 RECORD_BYTES_MAX: Final = 16385
 # What offsets of 16 bits reach; a block ends with the entry that fills it.
 BLOCK_BYTES_MAX: Final = 65535 - KEY_BYTES_MAX - RECORD_BYTES_MAX

@@ -8,7 +8,7 @@ never blocks but in `wait`.
 
     to the process    [0, job, keys, records]               a slice of a memtable
                       [1, job]                              that was all: flush it
-                      [2, job, directory, runs, blobs, oldest]
+                      [2, job, directory, runs, blobs, droppable, oldest]
                                                             merge these runs; values in
                                                             these files are rewritten
                       [3, job]                              nobody wants it any more
@@ -23,7 +23,7 @@ import select
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -35,7 +35,7 @@ from ..errors import CorruptionError, WorkerFailed
 from .jobs import InlineJobs, Job, JobDropped, T
 from .manifest import BlobMeta, Made, TableMeta
 from .memtable import Memtable
-from .merge import Chunk
+from .merge import Chunk, Droppable
 from .options import EngineOptions
 from .version import Version, open_version
 
@@ -213,14 +213,21 @@ class Worker:
                     yield 0
         self._send((_FLUSH, job))
 
-    def merge(self, source: Version, sparse: Collection[bytes], *, oldest: bool) -> Job:
+    def merge(
+        self,
+        source: Version,
+        sparse: Collection[bytes],
+        droppable: Sequence[Droppable],
+        *,
+        oldest: bool,
+    ) -> Job:
         directory = parent_of(source.runs[0].tables[0].path)
         runs = [run.metas() for run in source.runs]
         blobs = [source.blobs[file_id].meta for file_id in sparse]
         yield from self._started()
         with self._new_job() as job:
             process = self._process
-            self._send((_MERGE, job, directory, runs, blobs, oldest))
+            self._send((_MERGE, job, directory, runs, blobs, droppable, oldest))
             return (yield from self._result(job, process))
 
     def _result(self, job: int, process: "subprocess.Popen[bytes] | None") -> Job:
@@ -317,7 +324,7 @@ class _Process:
             memtable = self._memtables.pop(job, Memtable())
             self._flushes[job] = self._jobs.flush(memtable)
         elif kind == _MERGE:
-            directory, runs, blobs, oldest = rest
+            directory, runs, blobs, droppable, oldest = rest
             source = open_version(
                 self._env,
                 directory,
@@ -325,7 +332,8 @@ class _Process:
                 msgspec.convert(blobs, list[BlobMeta]),
             )
             sparse = source.blobs.keys()
-            self._merges[job] = self._jobs.merge(source, sparse, oldest=oldest)
+            drops = msgspec.convert(droppable, list[Droppable])
+            self._merges[job] = self._jobs.merge(source, sparse, drops, oldest=oldest)
         else:
             self._memtables.pop(job, None)
             for jobs in (self._flushes, self._merges):

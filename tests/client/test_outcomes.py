@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 from quorate.client import (
     AsyncClient,
+    Compacted,
     DeadlineExceeded,
     Forbidden,
+    FutureRevision,
     InvalidRequest,
     NoSpace,
     PreconditionFailed,
@@ -166,6 +168,8 @@ FINAL = [
     (ErrorCode.UNSUPPORTED, Unsupported, False),
     (ErrorCode.INTERNAL, ServerFault, False),
     (ErrorCode.FORBIDDEN, Forbidden, False),
+    (ErrorCode.COMPACTED, Compacted, False),
+    (ErrorCode.FUTURE_REVISION, FutureRevision, False),
 ]
 
 
@@ -181,7 +185,7 @@ async def test_a_refused_write_did_not_happen_and_is_not_asked_again(
         assert isinstance(caught.value, Rejected)
         assert caught.value.outcome == "not_applied"
         assert caught.value.retryable == retryable
-        if isinstance(caught.value, PreconditionFailed):
+        if isinstance(caught.value, PreconditionFailed | Compacted | FutureRevision):
             assert caught.value.revision == 42
         assert (len(node.requests), len(other.requests)) == (1, 0)
 

@@ -121,7 +121,7 @@ async def test_a_range_gives_every_key_once_whatever_the_pages_are(
         assert [(one.key, one.value) for one in bare] == [(key, b"") for key in keys]
 
 
-async def test_a_page_is_never_older_than_the_page_before() -> None:
+async def test_all_pages_are_of_the_revision_of_the_first() -> None:
     node = FakeNode()
     node.page_records = 1
     async with running(node) as endpoints, AsyncClient(endpoints) as kv:
@@ -131,7 +131,8 @@ async def test_a_page_is_never_older_than_the_page_before() -> None:
         async for _ in kv.range(min_revision=2):
             node.revision += 10
         asked = [decode_range(frame.body, DEFAULT_LIMITS) for frame in node.requests]
-        assert [one.min_revision for one in asked] == [2, 4, 14]
+        assert [one.min_revision for one in asked] == [2, 4, 4]
+        assert [one.revision for one in asked] == [0, 4, 4]
 
 
 def page(*keys: bytes, more: bool = False) -> bytes:

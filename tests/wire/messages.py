@@ -75,8 +75,8 @@ _GOLDEN_BARE = _hex(
     "0100 0000 00000000 0900000000000000 0900000000000000"
     "0100000000000000 0000000000000000 6c"
 )
-_get = GetRequest(Level.LOCAL, 1000, 258, b"key")
-_range = RangeRequest(Level.LINEARIZABLE, 0, 1, b"a", b"bc", 10, True)
+_get = GetRequest(Level.LOCAL, 1000, 258, b"key", 259)
+_range = RangeRequest(Level.LINEARIZABLE, 0, 1, b"a", b"bc", 10, True, 259)
 _error = ErrorReply(ErrorCode.PRECONDITION_FAILED, Outcome.NOT_APPLIED, False, 9, "né")
 _hello = ServerHello(
     version=1,
@@ -153,14 +153,15 @@ MESSAGES = [
     ),
     Message(
         "get",
-        _hex("02 00 0300 e8030000 0201000000000000") + b"key",
+        _hex("02 00 0300 e8030000 0201000000000000 0301000000000000") + b"key",
         _get,
         encode_get(_get),
         _decode_get,
     ),
     Message(
         "range",
-        _hex("00 01 0100 0200 0000 0a000000 00000000 0100000000000000") + b"abc",
+        _hex("00 01 0100 0200 0000 0a000000 00000000 0100000000000000 0301000000000000")
+        + b"abc",
         _range,
         encode_range(_range),
         _decode_range,

@@ -7,11 +7,13 @@ from quorate.wire import (
     DEFAULT_LIMITS,
     FORMAT_LIMITS,
     CommandRefused,
+    Compact,
     Delete,
     ErrorCode,
     Limits,
     Put,
     decode_command,
+    encode_compact,
     encode_delete,
     encode_put,
 )
@@ -32,17 +34,31 @@ def test_a_delete_survives_its_bytes(key: bytes, expected: int) -> None:
     assert decode_command(data, DEFAULT_LIMITS) == Delete(key, expected)
 
 
+@given(revision=st.integers(0, 2**64 - 1))
+def test_a_compaction_survives_its_bytes(revision: int) -> None:
+    data = encode_compact(revision)
+    assert decode_command(data, DEFAULT_LIMITS) == Compact(revision)
+
+
+def test_a_number_that_is_no_revision_is_not_encoded() -> None:
+    for number in (-1, 2**64):
+        with pytest.raises(CommandRefused, match="not a revision"):
+            encode_compact(number)
+
+
 @given(data=st.binary(max_size=40))
 def test_what_decodes_encodes_to_the_same_bytes(data: bytes) -> None:
-    for op in (1, 2):
+    for op in (1, 2, 4):
         candidate = bytes([op]) + data
         try:
             command = decode_command(candidate, DEFAULT_LIMITS)
         except CommandRefused:
             continue
-        assert isinstance(command, Put | Delete)
+        assert isinstance(command, Put | Delete | Compact)
         if isinstance(command, Put):
             again = encode_put(command.key, command.value, command.expected)
+        elif isinstance(command, Compact):
+            again = encode_compact(command.revision)
         else:
             again = encode_delete(command.key, command.expected)
         assert again == candidate

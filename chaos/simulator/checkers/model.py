@@ -3,7 +3,7 @@
 Law: no import of the database. What it knows of the bytes is the client's side of them.
 """
 
-from ....wire import Put, Transaction, decode_command, decode_envelope
+from ....wire import Compact, Put, Transaction, decode_command, decode_envelope
 from ....wire.limits import Limits
 from ...histories import Change
 
@@ -26,7 +26,7 @@ class Model:
         """
         envelope = decode_envelope(data)
         command = decode_command(envelope.payload, _LIMITS)
-        assert not isinstance(command, Transaction), "no client here commits any"
+        assert not isinstance(command, Transaction | Compact), "no client does that"
         value = command.value if isinstance(command, Put) else None
         repeated = value if value in self.values else None
         if value is not None:

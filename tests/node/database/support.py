@@ -2,7 +2,7 @@
 
 import itertools
 
-from quorate.node.database import Database, begin
+from quorate.node.database import Database, begin, layout
 from quorate.raft import (
     COMMAND,
     NOOP,
@@ -77,7 +77,9 @@ def copy_of(database: Database) -> Database:
 
 
 def records_of(database: Database) -> list[tuple[bytes, bytes]]:
-    return list(database.store.scan())
+    """The newest versions, as the engine keeps them."""
+    start, end = layout.newest_bounds(b"", None)
+    return [(at[1:], record) for at, record in database.store.scan(start, end)]
 
 
 def history() -> list[Entry]:

@@ -17,8 +17,8 @@ from .support import (
 )
 
 GOLDEN = (
-    "9a01ccc10101c40a95019301020390910490060002ce83f50230c4"
-    "10a03afdeed3e1b88f929bd6b6ecf45716"
+    "9b02ccc10101c40a9501930102039091049006000002ce9872227a"
+    "c410a03afdeed3e1b88f929bd6b6ecf45716"
 )
 
 
@@ -40,7 +40,7 @@ def test_meta_has_these_bytes_for_ever() -> None:
     meta = small().meta()
     data = encode_meta(meta)
     assert data.hex() == GOLDEN
-    assert msgspec.msgpack.decode(data)[:5] == [1, CLUSTER, 1, 1, CONFIGURATION]
+    assert msgspec.msgpack.decode(data)[:5] == [2, CLUSTER, 1, 1, CONFIGURATION]
     assert decode_meta(data, CLUSTER, "x") == meta
 
 
@@ -77,8 +77,8 @@ def test_a_state_of_another_cluster_is_refused() -> None:
     ("changes", "reason"),
     [
         ({"store": 2}, "another cluster or store"),
-        ({"format": 2}, "format 1"),
-        ({"digest_sum": b"short"}, "format 1"),
+        ({"format": 1}, "format 2"),
+        ({"digest_sum": b"short"}, "format 2"),
     ],
 )
 def test_a_state_that_is_not_understood_is_refused(

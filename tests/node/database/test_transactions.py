@@ -25,7 +25,7 @@ from quorate.wire import (
 )
 
 from ...wire.branches import branches, compares
-from .support import copy_of, new_database, put, transact
+from .support import copy_of, new_database, put, records_of, transact
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
 VALUES = st.sampled_from([b"", b"x", b"xy", b"y"])
@@ -113,7 +113,7 @@ def test_transactions_do_what_a_few_plain_lines_do(
         assert database.get(key) == model.table.get(key)
     # The state hash is that of the same records written in any other way.
     rebuilt = sum(
-        int.from_bytes(record[32:48], "little") for _, record in database.store.scan()
+        int.from_bytes(record[32:48], "little") for _, record in records_of(database)
     )
     assert database.digest_sum == rebuilt % (1 << 128)
     assert copy_of(database).state_hash() == database.state_hash()

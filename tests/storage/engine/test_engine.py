@@ -36,7 +36,7 @@ def test_one_engine_has_a_directory_at_a_time() -> None:
     "effects",
     [
         {b"": b"x"},
-        {b"k" * 8193: b"x"},
+        {b"k" * 8257: b"x"},
         {b"k": bytes(1 + (64 << 20))},
         {b"good": b"x", b"": b""},
     ],
