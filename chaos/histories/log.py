@@ -70,10 +70,14 @@ class Log:
         self._tellers: dict[int, Operation] = {}
 
     @classmethod
-    def agreed(cls, changes: Sequence[Change]) -> Self:
-        """The whole log, one change a revision, in order. Raises Refuted."""
+    def agreed(cls, changes: Sequence[Change], newest: int = 0) -> Self:
+        """The whole log, one change a revision, in order. Raises Refuted.
+
+        `newest` is its last revision, when that one changed other keys alone.
+        """
         log = cls(complete=True)
-        log.newest = changes[-1].revision if changes else FIRST_REVISION
+        last = changes[-1].revision if changes else FIRST_REVISION
+        log.newest = max(last, newest)
         log.changes = {c.revision: (c.key, c.value) for c in changes}
         assert len(log.changes) == len(changes), "one change a revision"
         log.removals = [c.revision for c in changes if c.value is None]

@@ -34,15 +34,18 @@ _START: Final = attrgetter("start")
 
 
 def check_replay(
-    operations: Sequence[Operation], changes: Sequence[Change] | None = None
+    operations: Sequence[Operation],
+    changes: Sequence[Change] | None = None,
+    newest: int = 0,
 ) -> Objection | None:
     """The first objection to a history.
 
     `changes` is the agreed log, if there is one: all of it, and all of its writes have
-    to be in the history.
+    to be in the history. `newest` is its last revision, when that one is of keys that
+    are in neither.
     """
     try:
-        log = Log.told(operations) if changes is None else Log.agreed(changes)
+        log = Log.told(operations) if changes is None else Log.agreed(changes, newest)
         _Replay(operations, log).check()
     except Refuted as refuted:
         return refuted.objection

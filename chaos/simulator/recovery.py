@@ -107,7 +107,7 @@ class Recovery:
         self._expect(lambda: self._converged(whole), "all after power loss", whole)
 
     def _read_everything(self, core: list[Node]) -> None:
-        keys = sorted(self.checkers.book.model.newest)
+        keys = sorted({change.key for change in self.checkers.book.model.changes})
         for position, client in enumerate(self.clients):
             share = keys[position :: len(self.clients)]
             client.read_all([(key, self.world.random.choice(core)) for key in share])
@@ -137,7 +137,15 @@ class Recovery:
         sure = [n for n in self.voters if n.up and n.raft.doubt is None]
         if len(sure) < self.majority:
             return [n for n in self.nodes if n.up]
-        return self.world.random.sample(sure, self.majority)
+        core = self.world.random.sample(sure, self.majority)
+        if not _can_go_on(core):
+            # Seed 975: the log of one with damaged tables began behind where the others
+            # ended, and who had its state was left out.
+            whole = [n for n in sure if not n.damaged]
+            core = max(whole, key=lambda n: n.raft.log.last_index), *core
+            core = list(dict.fromkeys(core))[: self.majority]
+            core = core if _can_go_on(core) else sure
+        return core
 
     def _leave_out(self, node: Node) -> None:
         network = node.network
@@ -206,6 +214,13 @@ class Recovery:
         sure = [n for n in self.voters if n.up and n.raft.doubt is None]
         broken = any(node.broken is not None for node in self.voters)
         return broken and len(sure) < self.majority
+
+
+def _can_go_on(core: list[Node]) -> bool:
+    """Has one with a whole disk what is no longer in the log of one without?"""
+    whole = [node.raft.log.last_index for node in core if not node.damaged]
+    bases = [node.raft.log.base_index for node in core if node.damaged]
+    return bool(whole) and max(whole) >= max(bases, default=0)
 
 
 def _state_of(node: Node) -> str:

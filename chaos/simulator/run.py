@@ -14,7 +14,7 @@ from ...node.replica import PeerMessage
 from ...raft import Configuration, InstallSnapshot
 from ..histories import check_linearizable, check_replay
 from .checkers import Checkers
-from .checkers.reads import check_weak_reads
+from .checkers.reads import check_pairs, check_weak_reads
 from .faults import KINDS, Fault, Faults, Ground, Plan
 from .network import Network
 from .node import Answer, Node
@@ -207,13 +207,14 @@ class Cluster:
         """Look at what all clients were told."""
         world, model = self.world, self.checkers.book.model
         history = [op for client in self.clients for op in client.history]
-        objection = check_replay(history, model.changes)
+        objection = check_replay(history, model.changes, model.revision)
         if objection is not None:
             world.fail(objection.invariant, objection.detail)
         verdict = check_linearizable(history)
         if verdict.objection is not None:
             world.fail(verdict.objection.invariant, verdict.objection.detail)
-        check_weak_reads(world, self.clients, model.changes, history)
+        check_weak_reads(world, self.clients, model, history)
+        check_pairs(world, self.clients, model.pairs)
         self.undecided = verdict.undecided
 
     def _result(self) -> Result:
@@ -222,7 +223,7 @@ class Cluster:
         return Result(
             seed=world.seed,
             nodes=len(self.nodes),
-            operations=history + sum(len(c.weak) for c in self.clients),
+            operations=history + sum(len(c.weak) + c.others for c in self.clients),
             acknowledged=self.completed,
             simulated_us=world.now_us,
             events=world.events,

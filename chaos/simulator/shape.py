@@ -41,6 +41,8 @@ class Shape:
             checkpoint_bytes=dice.choice([4096, 16 << 20]),
             log_keep_entries=dice.choice([0, 5, 50]),
             requests_max=dice.choice([64, 16384]),
+            history_revisions=dice.choice([0, 0, 30, 200]),
+            history_ms=dice.choice([0, 5000]),
             tick_ms=TICK_MS,
         )
         # Segments from so small that every few batches need a new one.
@@ -52,10 +54,10 @@ class Shape:
             # Values of this world have about 60 bytes: some all go into files of their
             # own, in others a block or a table is full after a few.
             EngineOptions(
-                memtable_bytes=dice.choice([2000, 8000, 16 << 20]),
+                memtable_bytes=dice.choice([8000, 30000, 16 << 20]),
                 memtables_max=dice.choice([1, 3]),
-                block_bytes=dice.choice([100, 2048]),
-                table_bytes=dice.choice([400, 64 << 20]),
+                block_bytes=dice.choice([300, 2048]),
+                table_bytes=dice.choice([2000, 64 << 20]),
                 tier_ratio=dice.choice([2, 4]),
                 blob_bytes=dice.choice([40, 16 << 10]),
             ),
@@ -64,7 +66,7 @@ class Shape:
         self.turn_us = dice.choice([100, 1000, 4000])
         self.keys = dice.choice([2, 8, 40])
         self.clients = 20 if dense else dice.randint(4, 10)
-        self.pause_us = (240 if dense else dice.choice([150, 300, 500])) * MILLISECOND
+        self.pause_us = (210 if dense else dice.choice([150, 300, 500])) * MILLISECOND
 
     @property
     def election_timeout_us(self) -> int:

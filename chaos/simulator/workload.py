@@ -9,21 +9,31 @@ from ...node.replica import Request
 from ...wire import (
     DEFAULT_LIMITS,
     OK,
+    Compare,
     ErrorCode,
     GetRequest,
     Level,
     Outcome,
+    Relation,
     RequestKind,
+    Target,
+    Transaction,
+    TxnGet,
+    TxnPut,
     decode_error,
     decode_get_reply,
+    decode_txn_reply,
     decode_write_reply,
+    encode_compact,
     encode_delete,
     encode_get,
     encode_put,
+    encode_transaction,
 )
 from ..histories import UNSEEN, Kind, Operation
 from ..histories import Outcome as Ending
 from .node import Node
+from .pairs import PairOperation
 from .shape import Shape
 from .world import MILLISECOND, World
 
@@ -41,22 +51,40 @@ _WEIGHTS: tuple[tuple[Kind, Level], ...] = (
     ("get", Level.BOUNDED),
     ("get", Level.LOCAL),
 )
+# Of all operations: those of pairs of keys, and compactions.
+_PAIRS = 0.1
+_COMPACTIONS = 0.01
+# Of reads that may be of the past, and of conditional writes that are transactions.
+_OLD = 0.3
+_TRANSACTIONS = 0.5
+# So many revisions back the past is read, and compacted.
+_BACK = 40
 _GIVE_UP_US = 4_500 * MILLISECOND
 _AGAIN_US = 20 * MILLISECOND
 
 
 class WeakRead:
-    """A bounded or local read: when, what was asked for, what came."""
+    """A bounded or local read, or one of the past: what was asked for, what came.
 
-    __slots__ = ("level", "max_staleness_ms", "min_revision", "operation")
+    `revision` is the one to be read, 0 the newest. One that was refused because that
+    one is gone has the oldest one kept as its operation's `mod_revision`.
+    """
+
+    __slots__ = ("level", "max_staleness_ms", "min_revision", "operation", "revision")
 
     def __init__(
-        self, operation: Operation, level: Level, staleness: int, revision: int
+        self,
+        operation: Operation,
+        level: Level,
+        staleness: int,
+        min_revision: int,
+        revision: int,
     ) -> None:
         self.operation = operation
         self.level = level
         self.max_staleness_ms = staleness
-        self.min_revision = revision
+        self.min_revision = min_revision
+        self.revision = revision
 
 
 class Client:
@@ -73,6 +101,13 @@ class Client:
         self.timeout_ms = world.random.choice([200, 1500, 1500])
         self.history: list[Operation] = []
         self.weak: list[WeakRead] = []
+        # What of pairs of keys was read: revision, pair, values.
+        self.pairs: list[tuple[int, bytes, list[bytes]]] = []
+        # Operations that stand neither in `history` nor in `weak`.
+        self.others = 0
+        # What is asked now is a pair of keys, or a transaction of one key.
+        self.pair: PairOperation | None = None
+        self.transacts = False
         self.current: Operation | None = None
         self.node: Node | None = None
         self.request_id = 0
@@ -102,6 +137,9 @@ class Client:
         if not up:
             self._go_on(_AGAIN_US)
             return
+        if self.world.chance(_PAIRS + _COMPACTIONS):
+            self._begin_other(self.world.random.choice(up))
+            return
         key = b"k%d" % self.world.below(self.keys)
         kind, level = self.world.random.choice(_WEIGHTS)
         self.begin(kind, level, key, self.world.random.choice(up))
@@ -124,27 +162,51 @@ class Client:
         """Ask `node` for something now; one at a time. `level` is for reads."""
         assert self.current is None
         self.request_id += 1
-        self.node = node
         operation = Operation(self.number, kind, key, self.world.now_us)
-        self.current = operation
         if kind == "get":
             wanted, body = RequestKind.GET, self._read(operation, level)
         else:
             wanted, body = RequestKind.WRITE, self._write(operation)
         if level is _LINEARIZABLE:
             self.history.append(operation)
-        node.submit(Request(self, self.request_id, wanted, body, self.timeout_ms))
+        self._ask(operation, node, wanted, body)
+
+    def _ask(
+        self, operation: Operation, node: Node, kind: RequestKind, body: bytes
+    ) -> None:
+        self.current, self.node = operation, node
+        node.submit(Request(self, self.request_id, kind, body, self.timeout_ms))
         self.world.at(_GIVE_UP_US, self._give_up, self.request_id)
 
+    def _begin_other(self, node: Node) -> None:
+        """What stands in no history of one key: a pair of keys, or a compaction."""
+        assert self.current is None
+        world = self.world
+        self.request_id += 1
+        self.others += 1
+        if world.chance(_COMPACTIONS / (_PAIRS + _COMPACTIONS)):
+            revision = max(0, self.newest - world.below(_BACK))
+            operation = Operation(self.number, "put", b"compact", world.now_us)
+            self._ask(operation, node, RequestKind.WRITE, encode_compact(revision))
+            return
+        value = b"c%d-%d" % (self.number, self.request_id)
+        pair = PairOperation(world.random, value, self.newest, _BACK)
+        self.pair = pair
+        operation = Operation(self.number, pair.kind, pair.key, world.now_us)
+        self._ask(operation, node, pair.wanted, pair.body)
+
     def _read(self, operation: Operation, level: Level) -> bytes:
-        staleness = revision = 0
+        staleness = least = revision = 0
         if level is not _LINEARIZABLE:
             if level is Level.BOUNDED:
                 staleness = self.world.random.choice([10, 100, 1000])
             if self.world.chance(0.5):
-                revision = self.newest
-            self.weak.append(WeakRead(operation, level, staleness, revision))
-        return encode_get(GetRequest(level, staleness, revision, operation.key))
+                least = self.newest
+            if self.world.chance(_OLD):
+                revision = max(0, self.newest - self.world.below(_BACK))
+            read = WeakRead(operation, level, staleness, least, revision)
+            self.weak.append(read)
+        return encode_get(GetRequest(level, staleness, least, operation.key, revision))
 
     def _write(self, operation: Operation) -> bytes:
         if operation.kind == "delete":
@@ -155,7 +217,18 @@ class Client:
             operation.expected, operation.expected_value = expected, value
             if expected and value is None:
                 operation.expected_value = UNSEEN
+            if self.world.chance(_TRANSACTIONS):
+                return self._transaction(operation, expected, operation.value)
         return encode_put(operation.key, operation.value, operation.expected)
+
+    def _transaction(self, operation: Operation, expected: int, value: bytes) -> bytes:
+        """The same conditional put, which reads what stands in its way."""
+        self.transacts = True
+        key = operation.key
+        compare = Compare(key, Target.MOD_REVISION, Relation.EQUAL, expected)
+        return encode_transaction(
+            Transaction((compare,), (TxnPut(key, value),), (TxnGet(key),))
+        )
 
     # -- ends ------------------------------------------------------------------------
 
@@ -175,6 +248,13 @@ class Client:
             return
         if status != OK:
             self._refused(operation, body)
+        elif self.pair is not None:
+            operation.revision, seen = self.pair.answer(body)
+            if seen is not None:
+                self.pairs.append((operation.revision, operation.key, seen))
+            self._finish("ok")
+        elif self.transacts:
+            self._transacted(operation, body)
         elif kind == RequestKind.GET:
             read = decode_get_reply(body)
             operation.revision = read.header.revision
@@ -191,12 +271,28 @@ class Client:
             self._saw(operation.key, revision, operation.value)
             self._finish("ok")
 
+    def _transacted(self, operation: Operation, body: bytes) -> None:
+        done = decode_txn_reply(body)
+        if done.succeeded:
+            operation.revision = done.revision
+            self._saw(operation.key, done.revision, operation.value)
+            self._finish("ok")
+            return
+        record = done.results[0].record
+        operation.mod_revision = 0 if record is None else record.mod_revision
+        value = None if record is None else record.value
+        self._saw(operation.key, operation.mod_revision, value)
+        self._finish("refused")
+
     def _saw(self, key: bytes, revision: int, value: bytes | None) -> None:
         self.seen[key] = (revision, value)
 
     def _refused(self, operation: Operation, body: bytes) -> None:
         error = decode_error(body, DEFAULT_LIMITS)
-        if error.code == ErrorCode.PRECONDITION_FAILED:
+        if error.code == ErrorCode.COMPACTED:
+            operation.mod_revision = error.revision
+            self._finish("refused")
+        elif error.code == ErrorCode.PRECONDITION_FAILED:
             operation.mod_revision = error.revision
             self._saw(operation.key, error.revision, None)
             self._finish("refused")
@@ -208,7 +304,8 @@ class Client:
     def _finish(self, outcome: Ending) -> None:
         operation = self.current
         assert operation is not None
-        self.current = None
+        self.current = self.pair = None
+        self.transacts = False
         operation.outcome = outcome
         if outcome != "unknown":
             operation.end = self.world.now_us

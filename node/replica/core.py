@@ -25,6 +25,7 @@ from ...wire import (
     ProtocolError,
     RequestKind,
     decode_command,
+    encode_compact,
 )
 from ..database import Database
 from . import rules
@@ -34,6 +35,7 @@ from .messages import ForwardReply, ForwardRequest, PeerMessage, StateRequest
 from .options import ReplicaOptions
 from .reads import Reads
 from .requests import Request, answer, refuse
+from .retention import Retention
 from .writes import Writes
 
 _EXPIRE_TICKS = 5
@@ -99,6 +101,7 @@ class Replica:
         self.leader_changes = 0
         self.seen_leader: int = 0
         self.snapshots_installed = 0
+        self.retention = Retention(options.history_revisions, options.history_ms)
         self.healing = Healing(self)
         if damage is not None:
             self.healing.found(damage)
@@ -122,10 +125,21 @@ class Replica:
         if self.ticks % _EXPIRE_TICKS == 0:
             self.writes.expire(self.now_ms)
             self.reads.expire(self.now_ms)
+            if self.raft.is_leader:
+                self._compact_history()
         if self.healing.damage is not None:
             self.healing.tick()
         if self.campaign_at_ms is not None and self.now_ms >= self.campaign_at_ms:
             self._campaign_early()
+
+    def _compact_history(self) -> None:
+        database = self.database
+        revision = self.retention.due(
+            self.now_ms, database.revision, database.compacted
+        )
+        if revision:
+            command = encode_compact(revision)
+            self.writes.propose(command, self._cluster_time_ms(), self.wall_ms)
 
     def step(self, message: PeerMessage) -> None:
         """Take one message of a peer."""
@@ -429,6 +443,7 @@ class Replica:
         if raft.is_leader and not self.leading:
             self.leader_since_ms = self.now_ms
             self.leader_time_base_ms = self.database.cluster_time_ms
+            self.retention.forget()
         elif self.leading and not raft.is_leader:
             self.writes.leadership_lost(raft.log.commit_index)
         self.leading = raft.is_leader

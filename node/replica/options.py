@@ -12,6 +12,9 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `log_keep_entries` stay in memory behind a flush for followers that are a little
     behind; `log_bytes_max` bounds what a snapshot transfer may hold back.
+    `history_revisions` are kept, and what is younger than `history_ms`; the leader has
+    older ones compacted, unless the first is 0.
+
     `hint_*`: how a broken link to the leader speeds up an election (design: peers).
     """
 
@@ -24,6 +27,8 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     stalled_times: int = 4
     log_keep_entries: int = 4096
     log_bytes_max: int = 64 << 20
+    history_revisions: int = 0
+    history_ms: int = 0
     tick_ms: int = 10
     hint_rank_ms: int = 30
     hint_jitter_ms: int = 10

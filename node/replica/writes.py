@@ -88,6 +88,13 @@ class Writes:
         elif self.raft.leader_id:
             self._forward(now_ms)
 
+    def propose(self, command: bytes, cluster_time_ms: int, wall_ms: int) -> None:
+        """The leader's own command; nobody waits for it, and it may come to nothing."""
+        head = encode_envelope_head(
+            EnvelopeKind.CLIENT_COMMAND, cluster_time_ms, wall_ms
+        )
+        self.raft.propose([head + command])
+
     def _propose(self, cluster_time_ms: int, wall_ms: int) -> None:
         batch, self.waiting = self.waiting, []
         head = encode_envelope_head(

@@ -3,19 +3,34 @@
 Law: no import of the database. What it knows of the bytes is the client's side of them.
 """
 
-from ....wire import Compact, Put, Transaction, decode_command, decode_envelope
+from ....wire import (
+    Compact,
+    Compare,
+    Put,
+    Relation,
+    Target,
+    Transaction,
+    TxnDelete,
+    TxnPut,
+    decode_command,
+    decode_envelope,
+)
 from ....wire.limits import Limits
 from ...histories import Change
 
 _LIMITS = Limits()
+# Keys that begin so are written in pairs, by transactions alone (workload).
+PAIR = b"p"
 
 
 class Model:
-    """The key space, revision by revision."""
+    """The key space, revision by revision; `pairs` are the keys that come in twos."""
 
     def __init__(self) -> None:
         self.revision = 1
+        self.compacted = 0
         self.changes: list[Change] = []
+        self.pairs: list[Change] = []
         self.newest: dict[bytes, Change] = {}
         self.values: set[bytes] = set()
 
@@ -26,20 +41,51 @@ class Model:
         """
         envelope = decode_envelope(data)
         command = decode_command(envelope.payload, _LIMITS)
-        assert not isinstance(command, Transaction | Compact), "no client does that"
-        value = command.value if isinstance(command, Put) else None
-        repeated = value if value in self.values else None
-        if value is not None:
-            self.values.add(value)
-        newest = self.newest.get(command.key)
-        exists = newest is not None and newest.value is not None
-        if command.expected is not None:
-            current = newest.revision if newest is not None and exists else 0
-            if current != command.expected:
-                return envelope.cluster_time_ms, repeated
-        if value is not None or exists:
-            self.revision += 1
-            change = Change(self.revision, command.key, value)
-            self.changes.append(change)
-            self.newest[command.key] = change
-        return envelope.cluster_time_ms, repeated
+        writes: dict[bytes, bytes | None] = {}
+        match command:
+            case Compact(revision):
+                if self.compacted < revision <= self.revision:
+                    self.compacted = revision
+            case Transaction(compares, then, otherwise):
+                holds = all(self._holds(compare) for compare in compares)
+                for operation in then if holds else otherwise:
+                    if isinstance(operation, TxnPut):
+                        writes[operation.key] = operation.value
+                    elif isinstance(operation, TxnDelete):
+                        writes[operation.key] = None
+                asked = {op.value for op in then if isinstance(op, TxnPut)}
+                return envelope.cluster_time_ms, self._write(writes, asked)
+            case _:
+                value = command.value if isinstance(command, Put) else None
+                if command.expected in (None, self._mod_revision(command.key)):
+                    writes[command.key] = value
+                asked = {value} if value is not None else set[bytes]()
+                return envelope.cluster_time_ms, self._write(writes, asked)
+        return envelope.cluster_time_ms, None
+
+    def _write(
+        self, writes: dict[bytes, bytes | None], asked: set[bytes]
+    ) -> bytes | None:
+        repeated = next((value for value in asked if value in self.values), None)
+        self.values |= asked
+        live = {k: v for k, v in writes.items() if v is not None or self._there(k)}
+        self.revision += bool(live)
+        for key, value in live.items():
+            change = Change(self.revision, key, value)
+            (self.pairs if key.startswith(PAIR) else self.changes).append(change)
+            self.newest[key] = change
+        return repeated
+
+    def _there(self, key: bytes) -> bool:
+        newest = self.newest.get(key)
+        return newest is not None and newest.value is not None
+
+    def _mod_revision(self, key: bytes) -> int:
+        return self.newest[key].revision if self._there(key) else 0
+
+    def _holds(self, compare: Compare) -> bool:
+        assert (compare.target, compare.relation) == (
+            Target.MOD_REVISION,
+            Relation.EQUAL,
+        ), "no client here compares anything else"
+        return self._mod_revision(compare.key) == compare.operand

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ....wire import Level
 from ...histories import Change, Operation
 from ..world import MILLISECOND, World
+from .model import Model
 
 if TYPE_CHECKING:
     from ..workload import Client, WeakRead
@@ -23,12 +24,12 @@ _SLACK_US = 2 * MILLISECOND
 def check_weak_reads(
     world: World,
     clients: "Sequence[Client]",
-    changes: Sequence[Change],
+    model: Model,
     history: Sequence[Operation],
 ) -> None:
-    """Every bounded or local read that was answered."""
+    """Every bounded or local read that was answered, and those of the past."""
     by_key: dict[bytes, list[Change]] = {}
-    for change in changes:
+    for change in model.changes:
         by_key.setdefault(change.key, []).append(change)
     ended = sorted(
         (op.end, op.revision)
@@ -41,6 +42,8 @@ def check_weak_reads(
     ends = [end for end, _ in ended]
     for client in clients:
         for read in client.weak:
+            if read.operation.outcome == "refused":
+                _gone(world, read, model.compacted)
             if read.operation.outcome != "ok":
                 continue
             _exact(world, read, by_key.get(read.operation.key, []))
@@ -55,15 +58,46 @@ def check_weak_reads(
 def _exact(world: World, read: "WeakRead", changes: Sequence[Change]) -> None:
     """I-44."""
     operation = read.operation
-    position = bisect_right(changes, operation.revision, key=lambda c: c.revision)
+    revision = read.revision or operation.revision
+    position = bisect_right(changes, revision, key=lambda c: c.revision)
     change = changes[position - 1] if position else None
     value = None if change is None else change.value
     if value != operation.value:
         world.fail(
             "I-44",
             f"a {read.level.name.lower()} read of {operation.key!r} at revision"
-            f" {operation.revision} gave {operation.value!r}, not {value!r}",
+            f" {revision} gave {operation.value!r}, not {value!r}",
         )
+
+
+def _gone(world: World, read: "WeakRead", compacted: int) -> None:
+    """Only what was compacted is refused for it."""
+    if not read.revision < read.operation.mod_revision <= compacted:
+        world.fail(
+            "compaction",
+            f"revision {read.revision} is said to be gone, and"
+            f" {read.operation.mod_revision} kept; {compacted} was asked for",
+        )
+
+
+def check_pairs(
+    world: World, clients: "Sequence[Client]", changes: Sequence[Change]
+) -> None:
+    """I-36: what a transaction writes is there as a whole or not at all."""
+    by_key: dict[bytes, list[Change]] = {}
+    for change in changes:
+        by_key.setdefault(change.key[:-1], []).append(change)
+    for client in clients:
+        for revision, key, seen in client.pairs:
+            known = by_key.get(key, [])
+            position = bisect_right(known, revision, key=lambda c: c.revision)
+            value = known[position - 1].value if position else None
+            wanted = [] if value is None else [value, value]
+            if seen != wanted:
+                world.fail(
+                    "I-36",
+                    f"the pair {key!r} at revision {revision} was {seen}, not {wanted}",
+                )
 
 
 def _far_enough(world: World, read: "WeakRead") -> None:

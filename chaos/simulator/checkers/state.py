@@ -101,12 +101,15 @@ def equal_states(book: Book, node: "Node") -> None:
     index, digest = database.applied_index, (database.chain, database.digest_sum)
     if book.hashes.setdefault(index, digest) != digest:
         book.world.fail("I-38", f"{node.name} differs at index {index}")
-    if index == book.agreed_index and database.revision != book.model.revision:
-        book.world.fail(
-            "I-35",
-            f"{node.name} is at revision {database.revision} at index {index}, not"
-            f" {book.model.revision}",
-        )
+    if index == book.agreed_index:
+        found = database.revision, database.compacted
+        wanted = book.model.revision, book.model.compacted
+        if found != wanted:
+            book.world.fail(
+                "I-35",
+                f"{node.name} is at revision {found[0]} at index {index}, compacted at"
+                f" {found[1]}, not {wanted[0]} and {wanted[1]}",
+            )
 
 
 def reads_never_go_back(book: Book, node: "Node") -> None:

@@ -88,10 +88,12 @@ class StoreClient(AsyncClient):
         level: ReadLevel = "linearizable",
         max_staleness: float | None = None,
         min_revision: int = 0,
+        revision: int = 0,
         timeout: float | None = None,
     ) -> KeyValue | None:
         assert isinstance(key, str)
         assert level == "linearizable"
+        assert not revision
         await asyncio.sleep(0)
         found = self.store.records.get(key)
         await asyncio.sleep(0)

@@ -3,7 +3,8 @@
 import pytest
 from quorate.chaos.histories import Change, Operation
 from quorate.chaos.simulator.checkers.book import Disk
-from quorate.chaos.simulator.checkers.reads import check_weak_reads
+from quorate.chaos.simulator.checkers.model import Model
+from quorate.chaos.simulator.checkers.reads import check_pairs, check_weak_reads
 from quorate.chaos.simulator.shape import Shape
 from quorate.chaos.simulator.workload import Client, WeakRead
 from quorate.chaos.simulator.world import MILLISECOND, Violation, World
@@ -44,7 +45,7 @@ def weak(level: Level, *, revision: int, value: bytes, staleness: int = 0) -> We
     operation = Operation(1, "get", b"k", 100 * MILLISECOND)
     operation.end, operation.outcome = 101 * MILLISECOND, "ok"
     operation.revision, operation.value = revision, value
-    return WeakRead(operation, level, staleness, 0)
+    return WeakRead(operation, level, staleness, 0, 0)
 
 
 def judge(read: WeakRead, acknowledged_us: int = 0) -> None:
@@ -54,7 +55,10 @@ def judge(read: WeakRead, acknowledged_us: int = 0) -> None:
     client.weak.append(read)
     write = Operation(2, "put", b"k", 0)
     write.end, write.outcome, write.revision = acknowledged_us, "ok", 3
-    check_weak_reads(world, [client], CHANGES, [write])
+    model = Model()
+    model.changes += CHANGES
+    model.compacted = 2
+    check_weak_reads(world, [client], model, [write])
 
 
 def test_a_local_read_may_be_old_and_not_wrong() -> None:
@@ -76,3 +80,38 @@ def test_a_read_shows_the_least_revision_that_it_asked_for() -> None:
     read.min_revision = 3
     with pytest.raises(Violation, match="I-43"):
         judge(read)
+
+
+def test_a_read_of_the_past_is_judged_at_its_revision() -> None:
+    read = weak(Level.LOCAL, revision=7, value=b"a")
+    read.revision = 2
+    judge(read)
+    read.revision = 3
+    with pytest.raises(Violation, match="I-44"):
+        judge(read)
+
+
+def test_only_what_was_compacted_may_be_said_to_be_gone() -> None:
+    read = weak(Level.LOCAL, revision=0, value=b"")
+    read.operation.outcome = "refused"
+    read.revision, read.operation.mod_revision = 1, 2
+    judge(read)
+    for asked, kept in ((2, 2), (2, 3), (1, 3)):
+        read.revision, read.operation.mod_revision = asked, kept
+        with pytest.raises(Violation, match="compaction"):
+            judge(read)
+
+
+def test_half_a_transaction_is_never_seen() -> None:
+    world = World(1)
+    client = Client(world, 1, [], Shape(world))
+    changes = [
+        Change(r, b"p1" + half, b"%d" % r) for r in (4, 6) for half in (b"a", b"b")
+    ]
+    for revision, seen in ((3, []), (4, [b"4", b"4"]), (5, [b"4", b"4"])):
+        client.pairs = [(revision, b"p1", seen)]
+        check_pairs(world, [client], changes)
+    for revision, seen in ((4, [b"4"]), (6, [b"6", b"4"]), (6, [b"4", b"4"]), (6, [])):
+        client.pairs = [(revision, b"p1", seen)]
+        with pytest.raises(Violation, match="I-36"):
+            check_pairs(world, [client], changes)

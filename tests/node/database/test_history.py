@@ -1,5 +1,7 @@
 """Revisions that were: read from the past, until it is compacted."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,10 +71,9 @@ class HistoryMachine(RuleBasedStateMachine):
         self.states: list[dict[bytes, Record]] = [{}, {}]
         self.compacted = 0
 
-    def apply(self, make: "type[Entry] | object", *arguments: object) -> Applied:
+    def apply(self, make: Callable[[int], Entry]) -> Applied:
         self.index += 1
-        assert callable(make)
-        (result,) = self.database.apply([make(self.index, *arguments)])
+        (result,) = self.database.apply([make(self.index)])
         return result
 
     def change(self, writes: dict[bytes, bytes | None]) -> None:
@@ -91,12 +92,13 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(key=KEYS, value=VALUES)
     def put(self, key: bytes, value: bytes) -> None:
-        assert self.apply(put, key, value).revision == len(self.states)
+        result = self.apply(lambda index: put(index, key, value))
+        assert result.revision == len(self.states)
         self.change({key: value})
 
     @rule(key=KEYS)
     def delete(self, key: bytes) -> None:
-        if self.apply(delete, key).count:
+        if self.apply(lambda index: delete(index, key)).count:
             self.change({key: None})
 
     @rule(writes=st.dictionaries(KEYS, st.none() | VALUES, max_size=4))
@@ -105,7 +107,8 @@ class HistoryMachine(RuleBasedStateMachine):
             TxnDelete(key) if value is None else TxnPut(key, value)
             for key, value in writes.items()
         )
-        result = self.apply(transact, Transaction((), operations, ()))
+        transaction = Transaction((), operations, ())
+        result = self.apply(lambda index: transact(index, transaction))
         if result.count:
             self.change(writes)
         assert result.revision == len(self.states) - 1
@@ -115,7 +118,7 @@ class HistoryMachine(RuleBasedStateMachine):
         revision = len(self.states) - 1 - back
         if revision < 0:
             return
-        result = self.apply(compact, revision)
+        result = self.apply(lambda index: compact(index, revision))
         if revision >= len(self.states):
             assert result.code == ErrorCode.FUTURE_REVISION
         elif revision <= self.compacted:
