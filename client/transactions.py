@@ -4,13 +4,13 @@ Law: a value that knows no client: it is built step by step, can be committed by
 client, and more than once.
 """
 
-from typing import Final, Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import msgspec
 
 from ..wire import (
+    OPERATORS,
     Compare,
-    Relation,
     Target,
     Transaction,
     TxnDelete,
@@ -23,13 +23,6 @@ from .errors import InvalidRequest
 from .values import KeyValue, to_bytes, to_key, to_revision
 
 Operator: TypeAlias = Literal["==", "!=", ">", "<"]
-
-_RELATIONS: Final = {
-    "==": Relation.EQUAL,
-    "!=": Relation.NOT_EQUAL,
-    ">": Relation.GREATER,
-    "<": Relation.LESS,
-}
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -109,10 +102,10 @@ class Txn:
     ) -> Self:
         if self._side is not self._then or self._then:
             raise InvalidRequest("conditions come before what depends on them")
-        if operator not in _RELATIONS:
-            known = " ".join(_RELATIONS)
+        if operator not in OPERATORS:
+            known = " ".join(OPERATORS)
             raise InvalidRequest(f"operator is {operator!r}, not one of {known}")
-        relation = _RELATIONS[operator]
+        relation = OPERATORS[operator]
         self._compares.append(Compare(to_key(key), target, relation, operand))
         return self
 

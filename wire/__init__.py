@@ -86,6 +86,7 @@ from .requests import (
 )
 from .transactions import (
     OPERATIONS_MAX,
+    OPERATORS,
     READ_BYTES_MAX,
     Compare,
     Relation,
@@ -112,6 +113,7 @@ __all__ = [
     "MAGIC",
     "OK",
     "OPERATIONS_MAX",
+    "OPERATORS",
     "READ_BYTES_MAX",
     "RECORD_HEAD_BYTES",
     "REFUSED",

@@ -6,8 +6,9 @@ No key is written twice in a branch, so that one revision tells of one change.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import msgspec
@@ -46,6 +47,17 @@ class Relation(IntEnum):
     GREATER = 1
     LESS = 2
     NOT_EQUAL = 3
+
+
+# How people write them.
+OPERATORS: Final[Mapping[str, Relation]] = MappingProxyType(
+    {
+        "==": Relation.EQUAL,
+        "!=": Relation.NOT_EQUAL,
+        ">": Relation.GREATER,
+        "<": Relation.LESS,
+    }
+)
 
 
 class Compare(msgspec.Struct, frozen=True, gc=False):

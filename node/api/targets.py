@@ -8,12 +8,12 @@ itself. Pure: no I/O, no aiohttp.
 """
 
 import base64
-import binascii
 import re
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from ...wire import base64_text
 from .errors import invalid
 
 KEYS_PREFIX = "/v1/kv/"
@@ -79,15 +79,8 @@ def parse_query(query: str, allowed: frozenset[str]) -> dict[str, bytes]:
 def decode_base64(name: str, value: bytes) -> bytes:
     """The bytes in a base64 or base64url parameter, padded or not."""
     # A '+' that nobody escaped has been read as a space.
-    plain = value.replace(b" ", b"+").replace(b"-", b"+").replace(b"_", b"/")
-    stripped = plain.rstrip(b"=")
-    padded = stripped + b"=" * (-len(stripped) % 4)
-    try:
-        decoded = base64.b64decode(padded, validate=True)
-    except binascii.Error:
-        raise invalid(f"{name} is not base64") from None
-    # One encoding per value: neither wrong padding nor spare bits.
-    if plain not in (stripped, padded) or base64.b64encode(decoded) != padded:
+    decoded = base64_text.decode_base64(value.replace(b" ", b"+"))
+    if decoded is None:
         raise invalid(f"{name} is not base64")
     return decoded
 

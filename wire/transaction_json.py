@@ -1,0 +1,222 @@
+"""Transactions in JSON: how people and HTTP spell what `Transaction` means.
+
+Law: pure, and only a spelling: what is said twice, left open or unknown is refused with
+the name of the field, and nothing is guessed. Limits of keys and values, and that a
+branch writes a key once, are judged where all transactions are: by their bytes.
+
+Not among the names of the package: whoever only gets and puts needs none of it.
+"""
+
+import re
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from .base64_text import decode_base64
+from .errors import CommandRefused, ErrorCode
+from .transactions import (
+    OPERATIONS_MAX,
+    OPERATORS,
+    Compare,
+    Relation,
+    Target,
+    Transaction,
+    TxnDelete,
+    TxnGet,
+    TxnOperation,
+    TxnPut,
+)
+
+_NUMBER_MAX: Final = 2**64 - 1
+# Where msgspec says that something is wrong. Names of fields that it does not know, and
+# which come from outside, may look like it; so what is taken for a place is short.
+_PLACE: Final = re.compile(r" - at `\$([a-z0-9_.\[\]]{1,32})`")
+_UNKNOWN: Final = "Object contains unknown field `"
+
+_T = TypeVar("_T")
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    # The parts stay raw until they are counted: a document of the largest size could
+    # hold half a million of them.
+    compares: list[msgspec.Raw] = msgspec.field(default_factory=list, name="if")
+    then: list[msgspec.Raw] | UnsetType = UNSET
+    otherwise: list[msgspec.Raw] | UnsetType = msgspec.field(default=UNSET, name="else")
+
+
+class _Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    key: str | UnsetType = UNSET
+    key64: str | UnsetType = UNSET
+
+
+class _Condition(_Key, frozen=True, forbid_unknown_fields=True):
+    value: str | UnsetType = UNSET
+    value64: str | UnsetType = UNSET
+    mod_revision: int | UnsetType = UNSET
+    create_revision: int | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    exists: bool | UnsetType = UNSET
+    op: str | UnsetType = UNSET
+
+
+class _Put(_Key, frozen=True, forbid_unknown_fields=True):
+    value: str | UnsetType = UNSET
+    value64: str | UnsetType = UNSET
+
+
+class _Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    put: _Put | UnsetType = UNSET
+    delete: _Key | UnsetType = UNSET
+    get: _Key | UnsetType = UNSET
+
+
+_documents: Final = msgspec.json.Decoder(_Document)
+_conditions: Final = msgspec.json.Decoder(_Condition)
+_operations: Final = msgspec.json.Decoder(_Operation)
+
+
+def parse_transaction(data: bytes) -> Transaction:
+    """The transaction that a JSON document spells, or CommandRefused."""
+    document = _decode(_documents, data, "")
+    if document.then is UNSET and document.otherwise is UNSET:
+        raise _refused("", "it needs `then` or `else`")
+    return Transaction(
+        tuple(
+            [_compare(part, where) for part, where in _counted("if", document.compares)]
+        ),
+        _branch("then", document.then),
+        _branch("else", document.otherwise),
+    )
+
+
+def _branch(
+    name: str, parts: list[msgspec.Raw] | UnsetType
+) -> tuple[TxnOperation, ...]:
+    if isinstance(parts, UnsetType):
+        return ()
+    return tuple([_operation(part, where) for part, where in _counted(name, parts)])
+
+
+def _counted(name: str, parts: list[msgspec.Raw]) -> list[tuple[msgspec.Raw, str]]:
+    """Each part and what to call it."""
+    if len(parts) > OPERATIONS_MAX:
+        raise _refused(
+            name,
+            f"{len(parts)} parts, over {OPERATIONS_MAX}",
+            ErrorCode.REQUEST_TOO_LARGE,
+        )
+    return [(part, f"{name}[{number}]") for number, part in enumerate(parts)]
+
+
+def _compare(part: msgspec.Raw, where: str) -> Compare:
+    said = _decode(_conditions, part, where)
+    key = _key(said, where)
+    found: list[tuple[Target, int | bytes]] = []
+    value = _bytes("value", said.value, said.value64, where)
+    if value is not None:
+        found.append((Target.VALUE, value))
+    for name, target, number in (
+        ("mod_revision", Target.MOD_REVISION, said.mod_revision),
+        ("create_revision", Target.CREATE_REVISION, said.create_revision),
+        ("version", Target.VERSION, said.version),
+    ):
+        if isinstance(number, UnsetType):
+            continue
+        if not 0 <= number <= _NUMBER_MAX:
+            reason = f"not a number from 0 to {_NUMBER_MAX}"
+            raise _refused(f"{where}.{name}", reason)
+        found.append((target, number))
+    if len(found) + (said.exists is not UNSET) != 1:
+        raise _refused(
+            where,
+            "one of `value`, `value64`, `mod_revision`, `create_revision`, `version`"
+            " and `exists` has to be there",
+        )
+    if isinstance(said.exists, bool):
+        if said.op is not UNSET:
+            raise _refused(f"{where}.op", "it does not go with `exists`")
+        # An absent key has version 0.
+        relation = Relation.GREATER if said.exists else Relation.EQUAL
+        return Compare(key, Target.VERSION, relation, 0)
+    operator = "==" if isinstance(said.op, UnsetType) else said.op
+    if operator not in OPERATORS:
+        raise _refused(f"{where}.op", f"not one of {' '.join(OPERATORS)}")
+    ((target, operand),) = found
+    return Compare(key, target, OPERATORS[operator], operand)
+
+
+def _operation(part: msgspec.Raw, where: str) -> TxnOperation:
+    match _decode(_operations, part, where):
+        case _Operation(put=_Put() as put, delete=UnsetType(), get=UnsetType()):
+            where += ".put"
+            key = _key(put, where)
+            value = _bytes("value", put.value, put.value64, where)
+            if value is None:
+                raise _refused(where, "`value` or `value64` has to be there")
+            return TxnPut(key, value)
+        case _Operation(put=UnsetType(), delete=_Key() as delete, get=UnsetType()):
+            return TxnDelete(_key(delete, f"{where}.delete"))
+        case _Operation(put=UnsetType(), delete=UnsetType(), get=_Key() as get):
+            return TxnGet(_key(get, f"{where}.get"))
+        case _:
+            raise _refused(where, "one of `put`, `delete` and `get` has to be there")
+
+
+def _key(said: _Key, where: str) -> bytes:
+    key = _bytes("key", said.key, said.key64, where)
+    if key is None:
+        raise _refused(where, "`key` or `key64` has to be there")
+    if not key:
+        raise _refused(where, "the key is empty")
+    return key
+
+
+def _bytes(
+    name: str, text: str | UnsetType, text64: str | UnsetType, where: str
+) -> bytes | None:
+    """The bytes that stand there as text or in base64; None when neither does."""
+    if isinstance(text64, UnsetType):
+        return None if isinstance(text, UnsetType) else text.encode()
+    if text is not UNSET:
+        raise _refused(where, f"`{name}` and `{name}64` are the same thing twice")
+    data = decode_base64(text64.encode())
+    if data is None:
+        raise _refused(f"{where}.{name}64", "not base64")
+    return data
+
+
+# -- what is wrong, and where ----------------------------------------------------------
+
+
+def _decode(
+    decoder: "msgspec.json.Decoder[_T]", data: bytes | msgspec.Raw, where: str
+) -> _T:
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise _translated(str(error), where) from None
+    except UnicodeDecodeError:
+        raise _refused(where, "a text is not UTF-8") from None
+    except RecursionError:
+        raise _refused(where, "nested too deeply") from None
+
+
+def _translated(text: str, where: str) -> CommandRefused:
+    """What msgspec has to say, without more than a little of what was sent."""
+    place = _PLACE.search(text)
+    if place is not None:
+        where = (where + place[1]).removeprefix(".")
+    if text.startswith(_UNKNOWN):
+        name = text.removeprefix(_UNKNOWN).partition("`")[0]
+        return _refused(where, f"unknown field {name[:32]!a}")
+    reason = text.partition(" - at `")[0]
+    if not reason.startswith("JSON"):
+        reason = reason[:1].lower() + reason[1:]
+    return _refused(where, reason)
+
+
+def _refused(
+    where: str, reason: str, code: ErrorCode = ErrorCode.INVALID_REQUEST
+) -> CommandRefused:
+    return CommandRefused(f"{where or 'the transaction'}: {reason}", code)
