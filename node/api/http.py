@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from . import targets
+from . import http_txn, targets
 from .connections import ClientPort
 from .errors import Problem, invalid
 from .exposition import CONTENT_TYPE, Exposition
@@ -28,7 +28,7 @@ from .timings import OK
 ETCD_VERSION: Final = b'{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}'
 
 _SAFE: Final = ("GET", "HEAD")
-_WRITES: Final = frozenset(("PUT", "DELETE"))
+_WRITES: Final = frozenset(("PUT", "DELETE", "POST"))
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
 _OPERATIONS: Final = {
     "/v1/status": "status",
@@ -56,6 +56,7 @@ class HttpApi:
         self._origins: OriginRule = origins
         self._exposition: Exposition = exposition
         self._keys: Keys = Keys(port)
+        self._transactions: http_txn.Transactions = http_txn.Transactions(port)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -92,6 +93,10 @@ class HttpApi:
             call.operation = _key_operation(request.method, target)
             _check_method(request, METHODS)
             return await self._keys.handle(request, target)
+        if target.path == http_txn.PATH:
+            call.operation = "txn"
+            _check_method(request, http_txn.METHODS)
+            return await self._transactions.handle(request, target)
         operation = _OPERATIONS.get(target.path)
         if operation is None:
             raise Problem("not_found", "there is nothing at this path")

@@ -7,6 +7,7 @@ against the budget that all connections share, and has to be complete within a b
 
 import asyncio
 
+import msgspec
 from aiohttp import HttpVersion11, hdrs, web
 
 from ...wire.errors import ErrorCode
@@ -14,19 +15,33 @@ from .connections import ClientPort
 from .errors import Problem
 
 
-async def read_body(request: web.BaseRequest, port: ClientPort) -> bytes:
-    """The whole body, at most a value's limit; raises Problem."""
-    limit = port.options.limits.value_bytes_max
+class BodyLimit(msgspec.Struct, frozen=True):
+    """How large a body may be, what it is, and with which code it is refused."""
+
+    name: str
+    bytes_max: int
+    code: ErrorCode
+
+    def refusal(self) -> Problem:
+        """What is said of a body that is larger."""
+        detail = f"the {self.name} has more than {self.bytes_max} bytes"
+        return Problem(self.code, detail, close=True)
+
+
+async def read_body(
+    request: web.BaseRequest, port: ClientPort, limit: BodyLimit
+) -> bytes:
+    """The whole body; raises Problem."""
     _check_coding(request)
     waiting = _expects_continue(request)
     length = request.content_length
-    if length is not None and length > limit:
-        raise _too_large(limit)
+    if length is not None and length > limit.bytes_max:
+        raise limit.refusal()
     if request.content.is_eof():
         # The usual case: head and body came together.
         body = request.content.read_nowait(-1)
-        if len(body) > limit:
-            raise _too_large(limit)
+        if len(body) > limit.bytes_max:
+            raise limit.refusal()
         return body
     if waiting:
         await _continue(request)
@@ -69,12 +84,12 @@ class _Held:
         self._count = 0
 
 
-async def _collect(request: web.BaseRequest, limit: int, held: _Held) -> bytes:
+async def _collect(request: web.BaseRequest, limit: BodyLimit, held: _Held) -> bytes:
     # One buffer, however small the chunks are that somebody sends.
     body = bytearray()
     while chunk := await request.content.readany():
-        if len(body) + len(chunk) > limit:
-            raise _too_large(limit)
+        if len(body) + len(chunk) > limit.bytes_max:
+            raise limit.refusal()
         held.grow(len(chunk))
         body += chunk
     return bytes(body)
@@ -87,7 +102,7 @@ def _check_coding(request: web.BaseRequest) -> None:
         raise Problem(ErrorCode.UNSUPPORTED, detail, close=True)
     coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if coding.strip().lower() != "identity":
-        detail = "values are stored as they are sent: no Content-Encoding"
+        detail = "bodies are taken as they are sent: no Content-Encoding"
         raise Problem("unsupported_media_type", detail, close=True)
 
 
@@ -106,8 +121,3 @@ async def _continue(request: web.BaseRequest) -> None:
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     # The interim reply is not the beginning of the reply.
     request.writer.output_size = 0
-
-
-def _too_large(limit: int) -> Problem:
-    detail = f"the value has more than {limit} bytes"
-    return Problem(ErrorCode.VALUE_TOO_LARGE, detail, close=True)

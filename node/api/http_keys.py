@@ -5,8 +5,6 @@ the service and turns the reply back: HTTP has no meaning of its own. Stored byt
 given out as bytes, never as something that a browser would interpret.
 """
 
-import asyncio
-import base64
 from typing import Final
 
 import msgspec
@@ -14,22 +12,23 @@ from aiohttp import web
 
 from ...wire.commands import encode_delete, encode_put
 from ...wire.errors import ErrorCode
-from ...wire.frames import OK, RequestKind
+from ...wire.frames import RequestKind
 from ...wire.limits import Limits
-from ...wire.records import ReadHeader, Record, decode_get_reply, decode_range_reply
+from ...wire.records import ReadHeader, decode_get_reply, decode_range_reply
 from ...wire.requests import (
     GetRequest,
     Level,
     RangeRequest,
-    decode_error,
     decode_write_reply,
     encode_get,
     encode_range,
 )
 from . import targets
 from .connections import ClientPort
-from .errors import Problem, invalid, problem_of
-from .http_body import read_body, refuse_body
+from .errors import Problem, invalid
+from .http_body import BodyLimit, read_body, refuse_body
+from .http_records import ShownRecord, shown
+from .http_requests import JSON_HEADERS, ask, timeout_ms
 from .preconditions import entity_tag, expected_revision, read_condition
 from .targets import Target
 
@@ -53,22 +52,6 @@ _VALUE_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox",
 }
-_JSON_HEADERS: Final = {
-    "Content-Type": "application/json",
-    "X-Content-Type-Options": "nosniff",
-}
-
-
-class _Listed(msgspec.Struct):
-    """One key of a list. `key` is null when it is not UTF-8; `value64` is absent with
-    keys_only. Both base64s are the standard one, padded."""
-
-    key: str | None
-    key64: str
-    value64: str | msgspec.UnsetType
-    create_revision: int
-    mod_revision: int
-    version: int
 
 
 class _List(msgspec.Struct):
@@ -77,7 +60,7 @@ class _List(msgspec.Struct):
     revision: int
     more: bool
     cursor: str | None
-    kvs: list[_Listed]
+    kvs: list[ShownRecord]
 
 
 class _Written(msgspec.Struct):
@@ -95,26 +78,15 @@ class _ReadOptions(msgspec.Struct, frozen=True):
     timeout_ms: int
 
 
-class _Waiter:
-    """The sink of one HTTP request."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.future: asyncio.Future[tuple[int, bytes]] = loop.create_future()
-
-    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
-        """Wake the handler, unless it has gone."""
-        if not self.future.done():
-            self.future.set_result((status, body))
-
-
 class Keys:
     """The handlers below `/v1/kv/`."""
 
     def __init__(self, port: ClientPort) -> None:
         self._port: ClientPort = port
         self._limits: Limits = port.options.limits
+        self._value_limit: BodyLimit = BodyLimit(
+            "value", self._limits.value_bytes_max, ErrorCode.VALUE_TOO_LARGE
+        )
 
     async def handle(self, request: web.BaseRequest, target: Target) -> web.Response:
         """Serve one of METHODS; raises Problem."""
@@ -132,17 +104,17 @@ class Keys:
         parameters = targets.parse_query(target.query, _WRITE)
         key = self._key(target, parameters)
         expected = expected_revision(*_conditions(request))
-        timeout_ms = self._timeout(parameters)
-        value = await read_body(request, self._port)
+        patience_ms = timeout_ms(parameters, self._limits)
+        value = await read_body(request, self._port, self._value_limit)
         command = encode_put(key, value, expected)
         # The command holds the value now; nobody else needs it while we wait.
         del value
-        body = await self._ask(RequestKind.WRITE, command, timeout_ms)
+        body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
         written = decode_write_reply(body).revision
         return web.Response(
             body=_encoder.encode(_Written(written)),
             headers={
-                **_JSON_HEADERS,
+                **JSON_HEADERS,
                 "ETag": entity_tag(written),
                 "Quorate-Revision": str(written),
             },
@@ -152,9 +124,9 @@ class Keys:
         parameters = targets.parse_query(target.query, _WRITE)
         key = self._key(target, parameters)
         expected = expected_revision(*_conditions(request))
-        timeout_ms = self._timeout(parameters)
+        patience_ms = timeout_ms(parameters, self._limits)
         command = encode_delete(key, expected)
-        body = await self._ask(RequestKind.WRITE, command, timeout_ms)
+        body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
         written = decode_write_reply(body)
         headers = {"Quorate-Revision": str(written.revision)}
         if not written.count:
@@ -188,7 +160,7 @@ class Keys:
                 options.revision,
             )
         )
-        answer = await self._ask(RequestKind.GET, body, options.timeout_ms)
+        answer = await ask(self._port, RequestKind.GET, body, options.timeout_ms)
         reply = decode_get_reply(answer)
         headers = _read_headers(reply.header)
         record = reply.record
@@ -234,7 +206,7 @@ class Keys:
                 options.revision,
             )
         )
-        answer = await self._ask(RequestKind.RANGE, body, options.timeout_ms)
+        answer = await ask(self._port, RequestKind.RANGE, body, options.timeout_ms)
         reply = decode_range_reply(answer)
         cursor_text = None
         if reply.more:
@@ -243,19 +215,10 @@ class Keys:
             reply.header.revision,
             reply.more,
             cursor_text,
-            [_listed(record, keys_only) for record in reply.records],
+            [shown(record, keys_only=keys_only) for record in reply.records],
         )
-        headers = {**_JSON_HEADERS, **_read_headers(reply.header)}
+        headers = {**JSON_HEADERS, **_read_headers(reply.header)}
         return web.Response(body=_encoder.encode(page), headers=headers)
-
-    async def _ask(self, kind: RequestKind, body: bytes, timeout_ms: int) -> bytes:
-        """The service's reply to one request; an error is raised as its problem."""
-        waiter = _Waiter(self._port.loop)
-        self._port.service.submit(waiter, 1, kind, body, timeout_ms)
-        status, answer = await waiter.future
-        if status != OK:
-            raise problem_of(decode_error(answer, self._limits))
-        return answer
 
     def _key(self, target: Target, parameters: dict[str, bytes]) -> bytes:
         key = targets.key_of_path(target.path)
@@ -273,13 +236,6 @@ class Keys:
         limit = self._limits.key_bytes_max
         detail = f"the {what} has {len(key)} bytes, over {limit}"
         return Problem(ErrorCode.KEY_TOO_LONG, detail)
-
-    def _timeout(self, parameters: dict[str, bytes]) -> int:
-        if "timeout" not in parameters:
-            return 0
-        return targets.duration_ms(
-            "timeout", parameters["timeout"], 1, self._limits.timeout_ms_max
-        )
 
     def _read_options(self, parameters: dict[str, bytes]) -> _ReadOptions:
         level = Level.LINEARIZABLE
@@ -301,7 +257,8 @@ class Keys:
         at = 0
         if "revision" in parameters:
             at = targets.revision("revision", parameters["revision"])
-        return _ReadOptions(level, staleness, lowest, at, self._timeout(parameters))
+        timeout = timeout_ms(parameters, self._limits)
+        return _ReadOptions(level, staleness, lowest, at, timeout)
 
 
 def _conditions(request: web.BaseRequest) -> tuple[str | None, str | None]:
@@ -323,18 +280,3 @@ def _read_headers(header: ReadHeader) -> dict[str, str]:
         "Quorate-Consistency": _LEVEL_NAMES[header.level],
         "Quorate-Staleness-Ms": str(header.staleness_ms),
     }
-
-
-def _listed(record: Record, keys_only: bool) -> _Listed:
-    try:
-        text = record.key.decode()
-    except UnicodeDecodeError:
-        text = None
-    return _Listed(
-        text,
-        base64.b64encode(record.key).decode(),
-        msgspec.UNSET if keys_only else base64.b64encode(record.value).decode(),
-        record.create_revision,
-        record.mod_revision,
-        record.version,
-    )

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from quorate.chaos.simulator import faults, mutants
 from quorate.node import config, peer_wire, process
-from quorate.node.api import errors, http
+from quorate.node.api import errors, http, http_txn
 from quorate.node.api.connections import ClientPort
 from quorate.node.api.exposition import Exposition
 from quorate.node.api.options import ApiOptions
@@ -18,7 +18,9 @@ from quorate.node.api.service import Sink
 from quorate.node.api.status import status_json
 from quorate.node.pid_file import LIFELINE
 from quorate.node.statistics import PeerStatistics, Statistics
+from quorate.wire import transaction_json
 from quorate.wire.errors import ERROR_TRAITS, ErrorCode
+from quorate.wire.transaction_json import parse_transaction
 
 from .markdown import ROOT, read, rows, section, spans
 
@@ -105,13 +107,14 @@ def test_every_route_is_documented_and_exists() -> None:
     table = {
         ticked(row[0])[0]: row[1]
         for row in rows(text)
-        if len(row) == 3 and row[1].startswith("GET, HEAD")
+        if len(row) == 3 and row[1].startswith(("GET, HEAD", "POST"))
     }
     keys = "/v1/kv/"
     single = ", ".join(("GET", "HEAD", "PUT", "DELETE"))
     assert sorted(single.split(", ")) == sorted(http.METHODS)
     expected = dict.fromkeys(http._OPERATIONS, "GET, HEAD")
     expected |= {keys: "GET, HEAD", f"{keys}{{key}}": single}
+    expected[http_txn.PATH] = ", ".join(http_txn.METHODS)
     assert table == expected
 
 
@@ -119,7 +122,8 @@ def test_every_route_that_any_document_shows_exists() -> None:
     for path in ("README.md", "docs/http-api.md", "docs/operations.md"):
         for route in re.findall(r"127\.0\.0\.1:74\d\d(/[^\s'`]*)", read(path)):
             plain = route.partition("?")[0]
-            assert plain.startswith("/v1/kv/") or plain in http._OPERATIONS, route
+            known = {*http._OPERATIONS, http_txn.PATH}
+            assert plain.startswith("/v1/kv/") or plain in known, route
 
 
 def test_every_query_parameter_is_documented() -> None:
@@ -137,6 +141,31 @@ def test_every_query_parameter_is_documented() -> None:
         own = section(text, f"`{method} /v1/kv/{{key}}`")
         line = own.partition("Parameters: ")[2].partition(".")[0]
         assert set(ticked(line)) == http_keys._WRITE
+    own = section(text, "`POST /v1/txn`")
+    line = own.partition("Parameter: ")[2].partition(".")[0]
+    assert set(ticked(line)) == http_txn._PARAMETERS
+
+
+def test_every_field_of_a_transaction_is_documented() -> None:
+    own = section(read("docs/http-api.md"), "`POST /v1/txn`")
+    parts = {row[0]: set(ticked(row[1])) for row in rows(own)}
+    conditions = msgspec.structs.fields(transaction_json._Condition)
+    assert parts["a condition"] == {field.encode_name for field in conditions}
+    operations = msgspec.structs.fields(transaction_json._Operation)
+    put = msgspec.structs.fields(transaction_json._Put)
+    named = {field.encode_name for field in (*operations, *put)}
+    assert parts["an operation"] == named
+
+
+def test_transactions_in_the_documents_are_understood() -> None:
+    found = [
+        document
+        for name in ("README.md", "docs/http-api.md", "docs/cli.md")
+        for document in re.findall(r"'(\{\s*\"[^']*\})'", read(name))
+    ]
+    assert found
+    for document in found:
+        assert parse_transaction(document.encode()), document
 
 
 def response_headers(text: str) -> set[str]:

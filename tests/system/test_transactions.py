@@ -1,6 +1,10 @@
-"""Transfers between accounts, by transactions, while the leader is killed: I-36."""
+"""Transfers between accounts, by transactions, while the leader is killed: I-36.
+
+And transactions in JSON, which any node takes.
+"""
 
 import asyncio
+import json
 import random
 
 import pytest
@@ -89,3 +93,49 @@ async def test_transfers_conserve_what_there_is_while_the_leader_dies(
     done = await asyncio.gather(*tellers)
     assert sum(done) > TRANSFERS
     await asyncio.to_thread(own.wait_until_equal)
+
+
+async def test_any_node_takes_transactions_in_json(healthy: Cluster) -> None:
+    seen = 0
+    for each in healthy.nodes:
+        # It may be asked again: nothing in it depends on what was there.
+        write = {
+            "if": [{"key": "json", "mod_revision": seen, "op": ">"}],
+            "then": [
+                {"put": {"key": "json", "value": each.name}},
+                {"get": {"key": "json"}},
+            ],
+        }
+        write["else"] = write["then"]
+        body = json.dumps(write).encode()
+        answer = await asyncio.to_thread(each.request, "POST", "/v1/txn", body)
+        assert answer.status == 200, answer.body
+        document = json.loads(answer.body)
+        put, got = document["results"]
+        assert put["found"] or not seen
+        assert got["kv"]["mod_revision"] == document["revision"] > seen
+        assert answer.headers["Quorate-Revision"] == str(document["revision"])
+        seen = document["revision"]
+        async with AsyncClient(healthy.endpoints, timeout=DEADLINE_S) as kv:
+            entry = await surely(lambda kv=kv: kv.get("json"))
+        assert entry is not None
+        assert (entry.text, entry.mod_revision) == (each.name, seen)
+    await asyncio.to_thread(healthy.nodes[0].request, "DELETE", "/v1/kv/json")
+
+
+def test_a_transaction_in_json_that_is_refused_did_not_happen(healthy: Cluster) -> None:
+    twice = {"then": [{"delete": {"key": "json"}}] * 2}
+    large = {"then": [{"put": {"key": "json", "value": "x" * (5 << 20)}}]}
+    for each in healthy.nodes:
+        ask = each.request
+        assert ask("PUT", "/v1/kv/json", b"mine").status == 200
+        for document, status, code in (
+            (twice, 400, "invalid_request"),
+            ({}, 400, "invalid_request"),
+            (large, 413, "value_too_large"),
+        ):
+            answer = ask("POST", "/v1/txn", json.dumps(document).encode())
+            assert answer.status == status
+            assert answer.problem == (code, "not_applied")
+        assert ask("GET", "/v1/kv/json").body == b"mine"
+    healthy.nodes[0].request("DELETE", "/v1/kv/json")

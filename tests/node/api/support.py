@@ -44,6 +44,9 @@ from quorate.wire.requests import (
     encode_write_reply,
     error_reply,
 )
+from quorate.wire.transactions import Transaction, encode_txn_reply
+
+from ...wire.transaction_model import Model
 
 OPTIONS = ApiOptions(
     cluster_id=0xC1,
@@ -155,6 +158,11 @@ class FakeService:
 
     def _write(self, body: bytes) -> tuple[int, bytes]:
         command = decode_command(body, self.limits)
+        if isinstance(command, Transaction):
+            model = Model(self.revision, self.records)
+            done = model.do(command)
+            self.revision = model.revision
+            return OK, encode_txn_reply(done.succeeded, done.revision, done.results)
         assert isinstance(command, Put | Delete)
         old = self.records.get(command.key)
         current = 0 if old is None else old.mod_revision

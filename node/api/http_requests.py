@@ -1,0 +1,55 @@
+"""From one HTTP request to one of the native protocol, and what handlers share.
+
+Law: whatever HTTP asks for is asked of the service in the bytes that a native client
+would have sent, and an error comes back as the problem that says the same.
+"""
+
+import asyncio
+from typing import Final
+
+from ...wire.frames import OK, RequestKind
+from ...wire.limits import Limits
+from ...wire.requests import decode_error
+from . import targets
+from .connections import ClientPort
+from .errors import problem_of
+
+JSON_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class _Waiter:
+    """The sink of one HTTP request."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[tuple[int, bytes]] = loop.create_future()
+
+    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
+        """Wake the handler, unless it has gone."""
+        if not self.future.done():
+            self.future.set_result((status, body))
+
+
+async def ask(
+    port: ClientPort, kind: RequestKind, body: bytes, timeout_ms: int
+) -> bytes:
+    """The service's reply to one request; an error is raised as its problem."""
+    waiter = _Waiter(port.loop)
+    port.service.submit(waiter, 1, kind, body, timeout_ms)
+    status, answer = await waiter.future
+    if status != OK:
+        raise problem_of(decode_error(answer, port.options.limits))
+    return answer
+
+
+def timeout_ms(parameters: dict[str, bytes], limits: Limits) -> int:
+    """How long to try; 0 leaves it to the node."""
+    if "timeout" not in parameters:
+        return 0
+    return targets.duration_ms(
+        "timeout", parameters["timeout"], 1, limits.timeout_ms_max
+    )
