@@ -1,11 +1,10 @@
 """`quorate put`: store a value under a key."""
 
 import asyncio
-import os
-import sys
 
 import click
 
+from .input import read_input
 from .output import print_json
 from .settings import (
     Failure,
@@ -56,18 +55,12 @@ async def _put(
 def _read_value(value: str | None) -> bytes:
     from ..wire.limits import DEFAULT_LIMITS
 
-    # One byte more than can be stored: enough to be refused, and no endless reading.
-    most = DEFAULT_LIMITS.value_bytes_max + 1
+    most = DEFAULT_LIMITS.value_bytes_max
     if value is None or value == "-":
-        data = sys.stdin.buffer.read(most)
-    elif value.startswith("@"):
-        try:
-            with open(os.fsencode(value[1:]), "rb") as file:
-                data = file.read(most)
-        except OSError as error:
-            raise Failure(f"{value[1:]}: {error.strerror}") from error
-    else:
-        data = to_bytes(value)
-    if len(data) >= most:
-        raise Failure(f"the value is larger than {most - 1} bytes")
+        return read_input(None, "value", most)
+    if value.startswith("@"):
+        return read_input(value[1:], "value", most)
+    data = to_bytes(value)
+    if len(data) > most:
+        raise Failure(f"the value is larger than {most} bytes")
     return data

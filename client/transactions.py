@@ -56,6 +56,16 @@ class Txn:
         self._otherwise: list[TxnOperation] = []
         self._side = self._then
 
+    @classmethod
+    def of(cls, transaction: Transaction) -> Self:
+        """One that says what a transaction of the wire says."""
+        txn = cls()
+        txn._compares += transaction.compares
+        txn._then += transaction.then
+        txn._otherwise += transaction.otherwise
+        txn._side = txn._otherwise
+        return txn
+
     # -- conditions --------------------------------------------------------------------
 
     def if_value(

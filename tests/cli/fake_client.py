@@ -4,8 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Self
 
+import msgspec
 from quorate.cli.settings import Settings
-from quorate.client import KeyValue, PreconditionFailed, prefix_end
+from quorate.client import Committed, KeyValue, PreconditionFailed, Txn, prefix_end
+from quorate.client.transactions import committed
+from quorate.wire import Record
+
+from ..wire.transaction_model import Model
 
 
 class FakeClient:
@@ -70,6 +75,21 @@ class FakeClient:
     async def get(self, key: bytes, *, level: str) -> KeyValue | None:
         self._call("get", level)
         return self.records.get(key)
+
+    async def commit(self, txn: Txn) -> Committed:
+        transaction = txn.transaction()
+        self._call("commit", transaction)
+        # Records on the wire and for callers have the same fields.
+        table = {
+            k: msgspec.convert(r, Record, from_attributes=True)
+            for k, r in self.records.items()
+        }
+        model = Model(self.revision, table)
+        result = committed(transaction, model.do(transaction))
+        assert result is not None
+        self.revision = model.revision
+        self.records = {key: KeyValue.of(record) for key, record in table.items()}
+        return result
 
     async def range(
         self,

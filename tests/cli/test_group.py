@@ -14,7 +14,11 @@ from .fake_client import FakeClient
 
 Run = Callable[..., Result]
 
-HEAVY = ["aiohttp", "cryptography", "uvloop", "prometheus_client"]
+HEAVY = [
+    *("aiohttp", "cryptography", "uvloop", "prometheus_client"),
+    # Ours, and for few only.
+    "quorate.wire.transaction_json",
+]
 
 
 def loaded(arguments: list[str]) -> list[str]:
@@ -33,7 +37,9 @@ def loaded(arguments: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--help"], ["get", "--help"], ["put", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["get", "--help"], ["put", "-h"], ["txn", "-h"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert loaded(arguments) == []
 

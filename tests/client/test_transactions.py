@@ -57,6 +57,17 @@ def test_a_transaction_is_what_was_said() -> None:
     )
 
 
+def test_a_transaction_of_the_wire_is_taken_as_it_is() -> None:
+    said = Txn().if_exists("e").put("a", "1").otherwise().get("a").transaction()
+    txn = Txn.of(said)
+    assert txn.transaction() == said
+    with pytest.raises(InvalidRequest, match="come before"):
+        txn.if_absent("b")
+    # It can be gone on with, where it left off, and what it came from stays.
+    assert txn.get("b").transaction().otherwise == (TxnGet(b"a"), TxnGet(b"b"))
+    assert said.otherwise == (TxnGet(b"a"),)
+
+
 def test_what_makes_no_sense_is_refused_where_it_is_said() -> None:
     with pytest.raises(InvalidRequest, match="come before"):
         Txn().put("a", "1").if_absent("b")
