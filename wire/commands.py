@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from .errors import CommandRefused, ErrorCode
+from .leases import LEASE_OPS, LeaseCommand, decode_lease_command
 from .limits import Limits, over_limit
 from .transactions import TRANSACTION, Transaction, decode_transaction
 
@@ -18,7 +19,9 @@ PUT = 1
 DELETE = 2
 COMPACT = 4
 
-_EXPECTED = 1  # the only flag
+# Flags: which numbers stand between the head and the key.
+_EXPECTED = 1
+_LEASED = 2
 _HEAD = struct.Struct("<BBHI")
 _HEAD_EXPECTED = struct.Struct("<BBHIQ")
 _REVISION = struct.Struct("<Q")
@@ -30,11 +33,15 @@ _HEAD_EXPECTED_BYTES = _HEAD_EXPECTED.size
 
 
 class Put(msgspec.Struct, frozen=True, gc=False):
-    """Store `value`; with `expected`, only if the key's mod_revision equals it."""
+    """Store `value`; with `expected`, only if the key's mod_revision equals it.
+
+    It goes when `lease` ends, unless that is 0.
+    """
 
     key: bytes
     value: bytes
     expected: int | None = None
+    lease: int = 0
 
 
 class Delete(msgspec.Struct, frozen=True, gc=False):
@@ -50,18 +57,32 @@ class Compact(msgspec.Struct, frozen=True, gc=False):
     revision: int
 
 
-Command: TypeAlias = Put | Delete | Transaction | Compact
+Command: TypeAlias = Put | Delete | Transaction | Compact | LeaseCommand
 
 
-def encode_put(key: bytes, value: bytes, expected: int | None = None) -> bytes:
+def encode_put(
+    key: bytes, value: bytes, expected: int | None = None, lease: int = 0
+) -> bytes:
     """The bytes of a put; refuses only what the format has no room for."""
     try:
+        if lease:
+            return _encode_leased(key, value, expected, lease)
         if expected is None:
             return _pack(PUT, 0, len(key), len(value)) + key + value
         head = _pack_expected(PUT, _EXPECTED, len(key), len(value), expected)
     except struct.error:
         raise _not_encodable(key, expected) from None
     return head + key + value
+
+
+def _encode_leased(key: bytes, value: bytes, expected: int | None, lease: int) -> bytes:
+    if not 0 < lease < 1 << 64:
+        raise CommandRefused(f"{lease} is not a lease")
+    flags = _LEASED if expected is None else _LEASED | _EXPECTED
+    head = _pack(PUT, flags, len(key), len(value))
+    if expected is not None:
+        head += _REVISION.pack(expected)
+    return head + _REVISION.pack(lease) + key + value
 
 
 def encode_delete(key: bytes, expected: int | None = None) -> bytes:
@@ -92,11 +113,15 @@ def decode_command(data: bytes, limits: Limits) -> Command:
         return decode_transaction(data, limits)
     if op == COMPACT:
         return _decode_compact(data)
+    if op in LEASE_OPS:
+        return decode_lease_command(data)
     if op != PUT and op != DELETE:
         raise CommandRefused(f"unknown command {op}")
-    if flags > _EXPECTED:
+    if flags > _EXPECTED and (op == DELETE or flags > _EXPECTED | _LEASED):
         raise CommandRefused(f"unknown flags {flags:#x} in a command")
     start = _HEAD_EXPECTED_BYTES if flags else _HEAD_BYTES
+    if flags == _EXPECTED | _LEASED:
+        start += _REVISION.size
     if op == DELETE and value_length:
         raise CommandRefused("a delete with a value")
     if not 0 < key_length <= limits.key_bytes_max or (
@@ -109,9 +134,14 @@ def decode_command(data: bytes, limits: Limits) -> Command:
             f"a command of {size} bytes whose fields say {split + value_length}"
         )
     expected: int | None = None
-    if flags:
+    if flags & _EXPECTED:
         (expected,) = _REVISION.unpack_from(data, _HEAD_BYTES)
     if op == PUT:
+        if flags & _LEASED:
+            (lease,) = _REVISION.unpack_from(data, start - _REVISION.size)
+            if not lease:
+                raise CommandRefused("a put with a lease that is none")
+            return Put(data[start:split], data[split:], expected, lease)
         return Put(data[start:split], data[split:], expected)
     return Delete(data[start:], expected)
 

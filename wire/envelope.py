@@ -19,13 +19,16 @@ ENVELOPE_HEAD_BYTES = _HEAD.size
 _HEAD_BYTES = _HEAD.size
 _pack = _HEAD.pack
 _unpack_from = _HEAD.unpack_from
-_CLIENT_COMMAND = 1  # a plain number: an enum's member costs more than the rest
+# Plain numbers: an enum's member costs more than the rest.
+_CLIENT_COMMAND = 1
+_EXPIRY = 2
 
 
 class EnvelopeKind(IntEnum):
     """What the payload is. Kinds other than a client's never come from clients."""
 
     CLIENT_COMMAND = _CLIENT_COMMAND
+    EXPIRY = _EXPIRY
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -43,7 +46,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
 def encode_envelope_head(kind: int, cluster_time_ms: int, wall_time_ms: int) -> bytes:
     """The 24 bytes that go before the payload."""
-    assert kind == _CLIENT_COMMAND, kind
+    assert kind in (_CLIENT_COMMAND, _EXPIRY), kind
     return _pack(FORMAT, kind, 0, STORE, cluster_time_ms, wall_time_ms)
 
 
@@ -54,7 +57,7 @@ def decode_envelope(data: bytes) -> Envelope:
     form, kind, flags, store, cluster_time_ms, wall_time_ms = _unpack_from(data)
     if form != FORMAT:
         raise ProtocolError(f"unknown envelope format {form}")
-    if kind != _CLIENT_COMMAND:
+    if kind != _CLIENT_COMMAND and kind != _EXPIRY:
         raise ProtocolError(f"unknown envelope kind {kind}")
     if flags:
         raise ProtocolError(f"unknown flags {flags:#x} in an envelope")

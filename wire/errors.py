@@ -35,6 +35,9 @@ class ErrorCode(IntEnum):
     DAMAGED = 16
     COMPACTED = 17
     FUTURE_REVISION = 18
+    LEASE_NOT_FOUND = 19
+    LEASE_EXISTS = 20
+    TOO_MANY_KEYS = 21
 
 
 class Outcome(IntEnum):
@@ -71,6 +74,9 @@ ERROR_TRAITS: Final[dict[ErrorCode, Traits]] = {
     ErrorCode.DAMAGED: Traits(503, True),
     ErrorCode.COMPACTED: Traits(410, False),
     ErrorCode.FUTURE_REVISION: Traits(400, False),
+    ErrorCode.LEASE_NOT_FOUND: Traits(404, False),
+    ErrorCode.LEASE_EXISTS: Traits(409, False),
+    ErrorCode.TOO_MANY_KEYS: Traits(413, False),
 }
 
 

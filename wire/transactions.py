@@ -2,7 +2,8 @@
 
 Law: as for all commands, there is one encoding for each transaction, and it is judged
 whole before anything of it is proposed. Numbers of targets and relations are etcd's.
-No key is written twice in a branch, so that one revision tells of one change.
+On no way through it is a key put twice, or put and deleted, so that one revision tells
+of one change.
 """
 
 import struct
@@ -13,31 +14,39 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from .errors import CommandRefused, ErrorCode, ProtocolError
+from .errors import CommandRefused, ErrorCode
 from .limits import Limits, over_limit
-from .records import Record, decode_record_at, encode_record
 
 TRANSACTION: Final = 3
-# Compares, operations of a branch: so many of each.
+# Compares, operations of a branch: so many of each, and of all parts at all depths.
 OPERATIONS_MAX: Final = 128
+PARTS_MAX: Final = 1024
+# A transaction in a transaction in ...
+DEPTH_MAX: Final = 4
 # What all reads of a transaction may return; else nothing of it is done.
 READ_BYTES_MAX: Final = 4 << 20
+# Keys that its ranges may meet; else nothing of it is done.
+KEYS_MAX: Final = 10_000
 
 _HEAD: Final = struct.Struct("<BBHIHH")
 _ITEM: Final = struct.Struct("<BBHI")
-_REVISION: Final = struct.Struct("<Q")
-_REPLY: Final = struct.Struct("<BBHQ")
-_RESULT: Final = struct.Struct("<BBH")
-_PUT, _DELETE, _GET = 1, 2, 3
+_NUMBER: Final = struct.Struct("<Q")
+_END: Final = struct.Struct("<H")
+_GET_RANGE: Final = struct.Struct("<IB3x")
+_PUT, _DELETE, _GET, _PUT_LEASED, _DELETE_RANGE, _READ_RANGE, _NESTED = range(1, 8)
+# Beside a relation: the comparison is of all keys of a range.
+_OF_A_RANGE: Final = 0x80
+_KEYS_ONLY: Final = 1
 
 
 class Target(IntEnum):
-    """What of a key is compared. An absent key has version and revisions 0."""
+    """What of a key is compared. An absent key has version, revisions and lease 0."""
 
     VERSION = 0
     CREATE_REVISION = 1
     MOD_REVISION = 2
     VALUE = 3
+    LEASE = 4
 
 
 class Relation(IntEnum):
@@ -61,19 +70,24 @@ OPERATORS: Final[Mapping[str, Relation]] = MappingProxyType(
 
 
 class Compare(msgspec.Struct, frozen=True, gc=False):
-    """The `operand` is bytes for a VALUE, else a number. An absent key has no value."""
+    """The `operand` is bytes for a VALUE, else a number. An absent key has no value.
+
+    With `end` all keys of a range are compared, and there must be one for a VALUE.
+    """
 
     key: bytes
     target: Target
     relation: Relation
     operand: int | bytes
+    end: bytes | None = None
 
 
 class TxnPut(msgspec.Struct, frozen=True, gc=False):
-    """Store `value` under `key`."""
+    """Store `value` under `key`; it goes when `lease` ends, unless that is 0."""
 
     key: bytes
     value: bytes
+    lease: int = 0
 
 
 class TxnDelete(msgspec.Struct, frozen=True, gc=False):
@@ -88,33 +102,39 @@ class TxnGet(msgspec.Struct, frozen=True, gc=False):
     key: bytes
 
 
-TxnOperation: TypeAlias = TxnPut | TxnDelete | TxnGet
+class TxnDeleteRange(msgspec.Struct, frozen=True, gc=False):
+    """Remove `start` ≤ key < `end`; an empty `end` is no bound."""
+
+    start: bytes
+    end: bytes
+
+
+class TxnGetRange(msgspec.Struct, frozen=True, gc=False):
+    """Read and count `start` ≤ key < `end`; the first `limit` of them, unless 0."""
+
+    start: bytes
+    end: bytes
+    limit: int = 0
+    keys_only: bool = False
+
+
+TxnOperation: TypeAlias = (
+    "TxnPut | TxnDelete | TxnGet | TxnDeleteRange | TxnGetRange | Transaction"
+)
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """If all `compares` hold `then` is done, else `otherwise`; in order."""
+    """If all `compares` hold `then` is done, else `otherwise`; in order.
+
+    One inside another compares what was there before the outer one.
+    """
 
     compares: tuple[Compare, ...]
-    then: tuple[TxnOperation, ...]
-    otherwise: tuple[TxnOperation, ...]
+    then: "tuple[TxnOperation, ...]"
+    otherwise: "tuple[TxnOperation, ...]"
 
 
-class TxnResult(msgspec.Struct, frozen=True, gc=False):
-    """What one operation found: was there something to delete or to read?"""
-
-    found: bool
-    record: Record | None = None
-
-
-class TxnReply(msgspec.Struct, frozen=True):
-    """`results` are those of the branch that was done; `revision` the store's then."""
-
-    succeeded: bool
-    revision: int
-    results: tuple[TxnResult, ...]
-
-
-# -- the command -----------------------------------------------------------------------
+# -- to bytes --------------------------------------------------------------------------
 
 
 def encode_transaction(transaction: Transaction) -> bytes:
@@ -141,20 +161,46 @@ def _encode_compare(compare: Compare) -> bytes:
     if isinstance(operand, bytes) != (compare.target is Target.VALUE):
         raise CommandRefused(f"{operand!r} can't be compared with a {compare.target}")
     if isinstance(operand, int):
-        if not 0 <= operand < 1 << 64:
-            raise CommandRefused(f"{operand} is not a revision or version")
-        operand = _REVISION.pack(operand)
-    return _item(compare.target, compare.relation, compare.key, operand)
+        operand = _number(operand)
+    relation, end = int(compare.relation), compare.end
+    if end is not None:
+        relation |= _OF_A_RANGE
+        operand = _bound(end) + operand
+    return _item(compare.target, relation, compare.key, operand)
 
 
 def _encode_operation(operation: TxnOperation) -> bytes:
     match operation:
-        case TxnPut():
-            return _item(_PUT, 0, operation.key, operation.value)
-        case TxnDelete():
-            return _item(_DELETE, 0, operation.key, b"")
-        case TxnGet():
-            return _item(_GET, 0, operation.key, b"")
+        case TxnPut(key, value, 0):
+            return _item(_PUT, 0, key, value)
+        case TxnPut(key, value, lease):
+            return _item(_PUT_LEASED, 0, key, _number(lease) + value)
+        case TxnDelete(key):
+            return _item(_DELETE, 0, key, b"")
+        case TxnGet(key):
+            return _item(_GET, 0, key, b"")
+        case TxnDeleteRange(start, end):
+            return _item(_DELETE_RANGE, 0, start, end)
+        case TxnGetRange(start, end, limit, keys_only):
+            try:
+                wanted = _GET_RANGE.pack(limit, _KEYS_ONLY if keys_only else 0)
+            except struct.error:
+                raise CommandRefused(f"{limit} is no limit of a range") from None
+            return _item(_READ_RANGE, 0, start, wanted + end)
+        case Transaction():
+            return _item(_NESTED, 0, b"", encode_transaction(operation))
+
+
+def _number(number: int) -> bytes:
+    if not 0 <= number < 1 << 64:
+        raise CommandRefused(f"{number} is not a revision, version or lease")
+    return _NUMBER.pack(number)
+
+
+def _bound(end: bytes) -> bytes:
+    if len(end) >= 1 << 16:
+        raise _key_too_long(end)
+    return _END.pack(len(end)) + end
 
 
 def _item(kind: int, relation: int, key: bytes, value: bytes) -> bytes:
@@ -162,40 +208,88 @@ def _item(kind: int, relation: int, key: bytes, value: bytes) -> bytes:
         return _ITEM.pack(kind, relation, len(key), len(value)) + key + value
     except struct.error:
         if len(key) >= 1 << 16:
-            reason = f"the key has {len(key)} bytes, over what the format carries"
-            raise CommandRefused(reason, ErrorCode.KEY_TOO_LONG) from None
+            raise _key_too_long(key) from None
         reason = "the value has more bytes than the format carries"
         raise CommandRefused(reason, ErrorCode.VALUE_TOO_LARGE) from None
 
 
+def _key_too_long(key: bytes) -> CommandRefused:
+    reason = f"the key has {len(key)} bytes, over what the format carries"
+    return CommandRefused(reason, ErrorCode.KEY_TOO_LONG)
+
+
+# -- from bytes ------------------------------------------------------------------------
+
+
 def decode_transaction(data: bytes, limits: Limits) -> Transaction:
     """The transaction in `data`, or CommandRefused with the code to answer."""
-    if len(data) < _HEAD.size:
-        raise CommandRefused(f"a transaction of {len(data)} bytes is cut off")
-    _, flags, compares, length, then, otherwise = _HEAD.unpack_from(data)
-    if flags:
-        raise CommandRefused(f"unknown flags {flags:#x} in a transaction")
-    if len(data) != _HEAD.size + length:
-        raise CommandRefused("a transaction whose length is not what its head says")
-    if max(compares, then, otherwise) > OPERATIONS_MAX:
-        raise CommandRefused(
-            f"a transaction has at most {OPERATIONS_MAX} compares, and operations in"
-            " each branch",
-            ErrorCode.REQUEST_TOO_LARGE,
+    return _Decoder(limits).transaction(data, DEPTH_MAX)
+
+
+class _Decoder:
+    """Cuts one part after the other, and counts them through all depths."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.parts_left = PARTS_MAX
+
+    def transaction(self, data: bytes, depth: int) -> Transaction:
+        if len(data) < _HEAD.size:
+            raise CommandRefused(f"a transaction of {len(data)} bytes is cut off")
+        op, flags, compares, length, then, otherwise = _HEAD.unpack_from(data)
+        if op != TRANSACTION or flags:
+            raise CommandRefused(f"unknown flags {flags:#x} in a transaction")
+        if len(data) != _HEAD.size + length:
+            raise CommandRefused("a transaction whose length is not what its head says")
+        self.parts_left -= compares + then + otherwise
+        if max(compares, then, otherwise) > OPERATIONS_MAX or self.parts_left < 0:
+            raise CommandRefused(
+                f"a transaction has at most {OPERATIONS_MAX} compares, and operations"
+                f" in each branch, and {PARTS_MAX} parts at all depths",
+                ErrorCode.REQUEST_TOO_LARGE,
+            )
+        items = _Items(data, _HEAD.size, self.limits)
+        transaction = Transaction(
+            tuple([_compare(items) for _ in range(compares)]),
+            tuple([self._operation(items, depth) for _ in range(then)]),
+            tuple([self._operation(items, depth) for _ in range(otherwise)]),
         )
-    items = _Items(data, _HEAD.size, limits)
-    transaction = Transaction(
-        tuple([_compare(items) for _ in range(compares)]),
-        _branch(items, then),
-        _branch(items, otherwise),
-    )
-    if items.offset != len(data):
-        raise CommandRefused("a transaction is longer than its parts")
-    return transaction
+        if items.offset != len(data):
+            raise CommandRefused("a transaction is longer than its parts")
+        if depth == DEPTH_MAX:
+            _writes(transaction.then)
+            _writes(transaction.otherwise)
+        return transaction
+
+    def _operation(self, items: "_Items", depth: int) -> TxnOperation:
+        kind, zero, key, value = items.next()
+        if zero or (value and kind in (_DELETE, _GET)):
+            raise CommandRefused("a reserved field of an operation is not zero")
+        if kind == _PUT:
+            return TxnPut(items.key(key), items.value(value))
+        if kind == _DELETE:
+            return TxnDelete(items.key(key))
+        if kind == _GET:
+            return TxnGet(items.key(key))
+        if kind == _PUT_LEASED:
+            lease, value = items.number(value)
+            if not lease:
+                raise CommandRefused("a put with a lease that is none")
+            return TxnPut(items.key(key), items.value(value), lease)
+        if kind == _DELETE_RANGE:
+            return TxnDeleteRange(items.bound(key), items.bound(value))
+        if kind == _READ_RANGE:
+            return _get_range(items, key, value)
+        if kind != _NESTED or key:
+            raise CommandRefused(f"unknown operation {kind} in a transaction")
+        if depth == 1:
+            reason = f"transactions are nested {DEPTH_MAX} deep at most"
+            raise CommandRefused(reason, ErrorCode.REQUEST_TOO_LARGE)
+        return self.transaction(value, depth - 1)
 
 
 class _Items:
-    """Cuts one part after the other from the bytes."""
+    """The parts of one transaction's bytes, and what is judged of each."""
 
     def __init__(self, data: bytes, offset: int, limits: Limits) -> None:
         self.data = data
@@ -211,86 +305,109 @@ class _Items:
         self.offset = split + value_length
         if self.offset > len(data):
             raise CommandRefused("a part of a transaction is cut off")
-        if not 0 < key_length <= self.limits.key_bytes_max or (
-            value_length > self.limits.value_bytes_max
-        ):
-            raise over_limit(key_length, value_length, self.limits)
         return kind, relation, data[start:split], data[split : self.offset]
+
+    def key(self, key: bytes) -> bytes:
+        if not 0 < len(key) <= self.limits.key_bytes_max:
+            raise over_limit(len(key), 0, self.limits)
+        return key
+
+    def bound(self, key: bytes) -> bytes:
+        """A bound may be empty, and one byte longer than a key."""
+        if len(key) > self.limits.key_bytes_max + 1:
+            raise over_limit(len(key), 0, self.limits)
+        return key
+
+    def value(self, value: bytes) -> bytes:
+        if len(value) > self.limits.value_bytes_max:
+            raise over_limit(1, len(value), self.limits)
+        return value
+
+    def number(self, data: bytes) -> tuple[int, bytes]:
+        if len(data) < _NUMBER.size:
+            raise CommandRefused(f"a number has {len(data)} bytes")
+        return int.from_bytes(data[: _NUMBER.size], "little"), data[_NUMBER.size :]
 
 
 def _compare(items: _Items) -> Compare:
     kind, how, key, operand = items.next()
+    end: bytes | None = None
+    if how & _OF_A_RANGE:
+        how &= ~_OF_A_RANGE
+        length = int.from_bytes(operand[: _END.size], "little")
+        split = _END.size + length
+        if len(operand) < split:
+            raise CommandRefused("the bound of a comparison is cut off")
+        end, operand = items.bound(operand[_END.size : split]), operand[split:]
+        items.bound(key)
+    else:
+        items.key(key)
     try:
         target, relation = Target(kind), Relation(how)
     except ValueError:
         raise CommandRefused(f"unknown comparison {kind} or relation {how}") from None
     if target is Target.VALUE:
-        return Compare(key, target, relation, operand)
-    if len(operand) != _REVISION.size:
+        return Compare(key, target, relation, items.value(operand), end)
+    if len(operand) != _NUMBER.size:
         raise CommandRefused(f"a number to compare with has {len(operand)} bytes")
-    return Compare(key, target, relation, int.from_bytes(operand, "little"))
+    return Compare(key, target, relation, int.from_bytes(operand, "little"), end)
 
 
-def _branch(items: _Items, count: int) -> tuple[TxnOperation, ...]:
-    operations: list[TxnOperation] = []
-    written: set[bytes] = set()
-    for _ in range(count):
-        kind, zero, key, value = items.next()
-        if zero or (value and kind != _PUT):
-            raise CommandRefused("a reserved field of an operation is not zero")
-        if kind == _GET:
-            operations.append(TxnGet(key))
-            continue
-        if kind == _PUT:
-            operations.append(TxnPut(key, value))
-        elif kind == _DELETE:
-            operations.append(TxnDelete(key))
-        else:
-            raise CommandRefused(f"unknown operation {kind} in a transaction")
-        if key in written:
+def _get_range(items: _Items, start: bytes, wanted: bytes) -> TxnGetRange:
+    if len(wanted) < _GET_RANGE.size:
+        raise CommandRefused("a range of a transaction is cut off")
+    limit, flags = _GET_RANGE.unpack_from(wanted)
+    if flags > _KEYS_ONLY or any(wanted[5 : _GET_RANGE.size]):
+        raise CommandRefused("unknown flags in a range of a transaction")
+    end = items.bound(wanted[_GET_RANGE.size :])
+    return TxnGetRange(items.bound(start), end, limit, bool(flags))
+
+
+# -- no key twice ----------------------------------------------------------------------
+
+
+class _Writes:
+    """What one way through a transaction writes."""
+
+    def __init__(self) -> None:
+        self.puts: set[bytes] = set()
+        self.deletes: set[bytes] = set()
+        self.ranges: list[tuple[bytes, bytes]] = []
+
+    def take(self, other: "_Writes") -> None:
+        """Take what comes after or before it on the same way."""
+        once = self.puts | self.deletes
+        if once & (other.puts | other.deletes):
             raise CommandRefused("a transaction writes a key twice")
-        written.add(key)
-    return tuple(operations)
+        for one, two in ((self, other), (other, self)):
+            for start, end in one.ranges:
+                if any(start <= key and (not end or key < end) for key in two.puts):
+                    raise CommandRefused("a transaction puts and deletes a key")
+        self.join(other)
+
+    def join(self, other: "_Writes") -> None:
+        self.puts |= other.puts
+        self.deletes |= other.deletes
+        self.ranges += other.ranges
 
 
-# -- the reply -------------------------------------------------------------------------
-
-
-def encode_txn_reply(
-    succeeded: bool, revision: int, results: Sequence[TxnResult]
-) -> bytes:
-    """The body of a transaction's reply."""
-    parts = [_REPLY.pack(succeeded, 0, len(results), revision)]
-    for result in results:
-        record = result.record
-        parts.append(_RESULT.pack(result.found, record is not None, 0))
-        if record is not None:
-            parts.append(encode_record(record))
-    return b"".join(parts)
-
-
-def decode_txn_reply(data: bytes) -> TxnReply:
-    """The transaction's reply in `data`."""
-    if len(data) < _REPLY.size:
-        raise ProtocolError(f"a transaction's reply of {len(data)} bytes is cut off")
-    succeeded, zero, count, revision = _REPLY.unpack_from(data)
-    if zero or succeeded > 1:
-        raise ProtocolError(
-            "a flag or reserved field of a transaction's reply is wrong"
-        )
-    results: list[TxnResult] = []
-    offset = _REPLY.size
-    for _ in range(count):
-        if offset + _RESULT.size > len(data):
-            raise ProtocolError("a transaction's reply is cut off")
-        found, has_record, zero = _RESULT.unpack_from(data, offset)
-        offset += _RESULT.size
-        if zero or has_record > found or found > 1:
-            raise ProtocolError("a flag or reserved field of a result is wrong")
-        record = None
-        if has_record:
-            record, offset = decode_record_at(data, offset)
-        results.append(TxnResult(bool(found), record))
-    if offset != len(data):
-        raise ProtocolError("a transaction's reply is longer than its results")
-    return TxnReply(bool(succeeded), revision, tuple(results))
+def _writes(branch: Sequence[TxnOperation]) -> _Writes:
+    """Raises CommandRefused where a key is written twice."""
+    all_of_it = _Writes()
+    for operation in branch:
+        one = _Writes()
+        match operation:
+            case TxnPut(key):
+                one.puts.add(key)
+            case TxnDelete(key):
+                one.deletes.add(key)
+            case TxnDeleteRange(start, end):
+                one.ranges.append((start, end))
+            case Transaction(_, then, otherwise):
+                one = _writes(then)
+                # Only one of the two is done.
+                one.join(_writes(otherwise))
+            case TxnGet() | TxnGetRange():
+                continue
+        all_of_it.take(one)
+    return all_of_it

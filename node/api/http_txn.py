@@ -13,7 +13,8 @@ from ...wire.errors import CommandRefused, ErrorCode
 from ...wire.frames import RequestKind
 from ...wire.limits import Limits
 from ...wire.transaction_json import parse_transaction
-from ...wire.transactions import TxnResult, decode_txn_reply, encode_transaction
+from ...wire.transaction_replies import TxnResult, decode_txn_reply
+from ...wire.transactions import encode_transaction
 from . import targets
 from .connections import ClientPort
 from .errors import Problem, invalid

@@ -18,19 +18,27 @@ from ...wire import (
     FORMAT_LIMITS,
     Compact,
     Delete,
+    EnvelopeKind,
     ErrorCode,
+    Grant,
+    KeepAlive,
+    ListLeases,
     Put,
     Record,
+    Revoke,
+    TimeToLive,
     Transaction,
     decode_command,
     decode_envelope,
+    decode_expiry,
     encode_txn_reply,
 )
 from . import layout, rules
 from .history import record_at, records_at
+from .leases import Effects, LeaseTable
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
-from .records import as_record, decode_record, mod_revision_of, put_over
-from .transactions import evaluate
+from .records import as_record, decode_record, lease_of, mod_revision_of, put_over
+from .transactions import Changes, Refused, choose, overlaid
 
 KIND_NOOP = 0
 KIND_COMMAND = 1
@@ -103,6 +111,7 @@ class Database:
         self.keys = meta.keys
         self.chain = meta.chain
         self.digest_sum = int.from_bytes(meta.digest_sum, "little")
+        self.lease_table = LeaseTable(self.store)
 
     def meta(self) -> Meta:
         """The state at `applied_index`."""
@@ -136,7 +145,7 @@ class Database:
 
     def apply(self, entries: Sequence[LogEntry]) -> list[Applied]:
         """Apply entries in order; one result each. They enter the store as one step."""
-        effects: dict[bytes, bytes | None] = {}
+        effects: Effects = {}
         results: list[Applied] = []
         pack, chain = _EFFECT.pack, self.chain
         for entry in entries:
@@ -172,55 +181,66 @@ class Database:
             self.store.write(effects, self.applied_index, encode_meta(self.meta()))
         return results
 
-    def _apply_command(
-        self, data: bytes, effects: dict[bytes, bytes | None]
-    ) -> Applied:
+    def _apply_command(self, data: bytes, effects: Effects) -> Applied:
         envelope = decode_envelope(data)
         self.cluster_time_ms = max(self.cluster_time_ms, envelope.cluster_time_ms)
+        if envelope.kind == EnvelopeKind.EXPIRY:
+            return self._expire(decode_expiry(envelope.payload), effects)
         command = decode_command(envelope.payload, FORMAT_LIMITS)
-        if isinstance(command, Transaction):
-            return self._transact(command, effects)
-        if isinstance(command, Compact):
-            return self._compact(command)
+        match command:
+            case Put() | Delete():
+                return self._write(command, effects)
+            case Transaction():
+                return self._transact(command, effects)
+            case Compact():
+                return self._compact(command)
+            case Grant():
+                return self._grant(command, effects)
+            case Revoke():
+                return self._revoke(command, effects)
+            case KeepAlive() | TimeToLive() | ListLeases():
+                raise AssertionError("questions are never written to the log")
+
+    def _write(self, command: Put | Delete, effects: Effects) -> Applied:
         at = layout.newest(command.key)
         before = effects[at] if at in effects else self.store.get(at)
         if command.expected is not None:
             current = mod_revision_of(before) if before is not None else 0
             if not rules.expectation_met(command.expected, current):
                 return Applied(ErrorCode.PRECONDITION_FAILED, current, 0)
-        match command:
-            case Put():
-                return self._put(command, before, effects)
-            case Delete():
-                return self._delete(command, before, effects)
+        if isinstance(command, Put):
+            return self._put(command, before, effects)
+        return self._delete(command.key, before, effects)
 
-    def _put(
-        self, command: Put, before: bytes | None, effects: dict[bytes, bytes | None]
-    ) -> Applied:
+    def _put(self, command: Put, before: bytes | None, effects: Effects) -> Applied:
+        lease = command.lease
+        if lease:
+            code = self.unleasable(lease)
+            if code is not None:
+                return Applied(code, self.revision, 0)
         self.revision += 1
         self.keys += before is None
-        record, gained = put_over(before, command.key, command.value, self.revision)
+        key, value = command.key, command.value
+        record, gained = put_over(before, key, value, self.revision, lease)
         self.digest_sum = (self.digest_sum + gained) % _MODULUS
         self._change(effects, 0, command.key, before, record)
         self.puts += 1
         return Applied(0, self.revision, 1)
 
-    def _delete(
-        self, command: Delete, before: bytes | None, effects: dict[bytes, bytes | None]
-    ) -> Applied:
+    def _delete(self, key: bytes, before: bytes | None, effects: Effects) -> Applied:
         if before is None:
             return Applied(0, self.revision, 0)
         self.revision += 1
         self.keys -= 1
         old = decode_record(before)
         self.digest_sum = (self.digest_sum - old.digest) % _MODULUS
-        self._change(effects, 0, command.key, before, None)
+        self._change(effects, 0, key, before, None)
         self.deletes += 1
         return Applied(0, self.revision, 1)
 
     def _change(
         self,
-        effects: dict[bytes, bytes | None],
+        effects: Effects,
         number: int,
         key: bytes,
         before: bytes | None,
@@ -228,25 +248,27 @@ class Database:
     ) -> None:
         """The change of this revision with this number: on the tree in three places."""
         effects[layout.NEWEST + key] = after
+        had = has = 0
         if before is not None:
             at = layout.old(key, mod_revision_of(before), self.revision)
             effects[at] = before
-        kind = layout.DELETED if after is None else layout.PUT
+            had = lease_of(before)
+        kind = layout.DELETED
+        if after is not None:
+            kind = layout.PUT
+            has = lease_of(after)
         effects[layout.change(self.revision, number)] = kind + key
+        if had or has:
+            self.lease_table.moved(key, had, has, effects)
 
-    def _transact(
-        self, transaction: Transaction, effects: dict[bytes, bytes | None]
-    ) -> Applied:
+    def _transact(self, transaction: Transaction, effects: Effects) -> Applied:
         """All of it at one revision, or nothing."""
-        store = self.store
-
-        def lookup(key: bytes) -> bytes | None:
-            at = layout.newest(key)
-            return effects[at] if at in effects else store.get(at)
-
-        changes = evaluate(transaction, lookup, self.revision + 1)
-        if changes.reads_too_much:
-            return Applied(ErrorCode.REQUEST_TOO_LARGE, self.revision, 0)
+        state = _Before(self, effects)
+        changes = Changes(state, self.revision + 1)
+        try:
+            reply = changes.do(choose(transaction, state))
+        except Refused as refused:
+            return Applied(refused.code, self.revision, 0)
         if changes.writes:
             self.revision += 1
             self.keys += changes.keys
@@ -256,8 +278,50 @@ class Database:
             for number, (key, record) in enumerate(changes.writes.items()):
                 before = changes.before.get(key)
                 self._change(effects, number, key, before, record)
-        reply = encode_txn_reply(changes.succeeded, self.revision, changes.results)
-        return Applied(0, self.revision, len(changes.writes), reply)
+        body = encode_txn_reply(reply.succeeded, self.revision, reply.results)
+        return Applied(0, self.revision, len(changes.writes), body)
+
+    # -- leases ------------------------------------------------------------------------
+
+    def unleasable(self, lease: int) -> ErrorCode | None:
+        """Why no key can hang on that lease."""
+        if lease not in self.lease_table.leases:
+            return ErrorCode.LEASE_NOT_FOUND
+        return ErrorCode.TOO_MANY_KEYS if self.lease_table.is_full(lease) else None
+
+    def _grant(self, command: Grant, effects: Effects) -> Applied:
+        if command.lease in self.lease_table.leases:
+            return Applied(ErrorCode.LEASE_EXISTS, self.revision, 0)
+        gained = self.lease_table.grant(command.lease, command.ttl_ms, effects)
+        self.digest_sum = (self.digest_sum + gained) % _MODULUS
+        return Applied(0, self.revision, 0)
+
+    def _revoke(self, command: Revoke, effects: Effects) -> Applied:
+        if command.lease not in self.lease_table.leases:
+            return Applied(ErrorCode.LEASE_NOT_FOUND, self.revision, 0)
+        return Applied(0, self.revision, self._end_lease(command.lease, effects))
+
+    def _expire(self, leases: list[int], effects: Effects) -> Applied:
+        """Their time is over, says who led when this was written."""
+        known = self.lease_table.leases
+        count = sum([self._end_lease(n, effects) for n in leases if n in known])
+        return Applied(0, self.revision, count)
+
+    def _end_lease(self, lease: int, effects: Effects) -> int:
+        """Take its keys away, at one revision, and itself; how many keys there were."""
+        keys = self.lease_table.keys_of(lease, effects)
+        self.revision += bool(keys)
+        for number, key in enumerate(keys):
+            at = layout.newest(key)
+            before = effects[at] if at in effects else self.store.get(at)
+            assert before is not None, "what hangs on a lease is there"
+            self.digest_sum -= decode_record(before).digest
+            self._change(effects, number, key, before, None)
+        self.keys -= len(keys)
+        self.deletes += len(keys)
+        lost = self.lease_table.end(lease, effects)
+        self.digest_sum = (self.digest_sum - lost) % _MODULUS
+        return len(keys)
 
     def _compact(self, command: Compact) -> Applied:
         """Nothing is removed now: merges leave out what nobody can ask for any more."""
@@ -315,6 +379,28 @@ class Database:
             return records_at(self.store.view(), start, end, revision)
         scan = self.store.scan(*layout.newest_bounds(start, end))
         return ((at[1:], record) for at, record in scan)
+
+
+class _Before:
+    """What a transaction finds: the store, and what came before it in this step."""
+
+    def __init__(self, database: Database, effects: Effects) -> None:
+        self._database = database
+        self._effects = effects
+
+    def get(self, key: bytes) -> bytes | None:
+        at, effects = layout.newest(key), self._effects
+        return effects[at] if at in effects else self._database.store.get(at)
+
+    def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        first, last = layout.newest_bounds(start, end)
+        there = self._database.store.scan(first, last)
+        written = [(a, r) for a, r in self._effects.items() if first <= a < last]
+        for at, record in overlaid(there, sorted(written)):
+            yield at[1:], record
+
+    def unleasable(self, lease: int) -> ErrorCode | None:
+        return self._database.unleasable(lease)
 
 
 def begin(

@@ -7,6 +7,8 @@ that compaction tells what may go from the entry alone. See docs/formats.md sect
     k <key>                               the newest version: records' bytes
     h <key, escaped> <mod> <since>        a superseded one, until `since` the newest
     r <revision> <number>                 what a revision changed: kind | key
+    s <lease>                             a lease: its time and how many keys it has
+    t <lease> <key>                       a key that hangs on a lease: nothing
 
 Numbers in here are big-endian, for their order.
 """
@@ -19,6 +21,8 @@ from ...storage.engine import Droppable
 NEWEST: Final = b"k"
 OLD: Final = b"h"
 CHANGE: Final = b"r"
+LEASE: Final = b"s"
+LEASED: Final = b"t"
 
 DELETED: Final = b"\0"
 PUT: Final = b"\1"
@@ -82,6 +86,31 @@ def change_bounds(first: int, end: int) -> tuple[bytes, bytes]:
 def changed_at(at: bytes) -> int:
     """The revision of a change."""
     return int.from_bytes(at[1:9], "big")
+
+
+def lease(number: int) -> bytes:
+    return LEASE + _REVISION.pack(number)
+
+
+def lease_bounds() -> tuple[bytes, bytes]:
+    return LEASE, LEASED
+
+
+def lease_number(at: bytes) -> int:
+    return int.from_bytes(at[1:9], "big")
+
+
+def leased(number: int, key: bytes) -> bytes:
+    return LEASED + _REVISION.pack(number) + key
+
+
+def leased_bounds(number: int) -> tuple[bytes, bytes]:
+    """The bounds of the keys that hang on a lease."""
+    return leased(number, b""), LEASED + _REVISION.pack(number + 1)
+
+
+def leased_key(at: bytes) -> bytes:
+    return at[9:]
 
 
 def droppable(compacted: int) -> tuple[Droppable, ...]:

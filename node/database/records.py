@@ -48,14 +48,14 @@ def encode_record(
 
 
 def put_over(
-    before: bytes | None, key: bytes, value: bytes, revision: int
+    before: bytes | None, key: bytes, value: bytes, revision: int, lease: int = 0
 ) -> tuple[bytes, int]:
     """The record of a put over `before`, and what the sum of digests gains by it."""
     if before is None:
-        return encode_record(key, revision, revision, 1, 0, value)
+        return encode_record(key, revision, revision, 1, lease, value)
     old = decode_record(before)
     record, number = encode_record(
-        key, old.create_revision, revision, old.version + 1, 0, value
+        key, old.create_revision, revision, old.version + 1, lease, value
     )
     return record, number - old.digest
 
@@ -83,6 +83,10 @@ def decode_record(record: bytes) -> KeyRecord:
         int.from_bytes(number, "little"),
         record[HEAD_BYTES:],
     )
+
+
+def lease_of(record: bytes) -> int:
+    return int.from_bytes(record[24:32], "little")
 
 
 def mod_revision_of(record: bytes) -> int:

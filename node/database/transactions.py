@@ -1,104 +1,230 @@
 """One transaction against the state: what it compares, reads and would write.
 
 Law: pure, and nothing is changed here: a transaction takes effect as a whole or not at
-all, so its changes are handed back for `Database.apply` to make.
+all, so its changes are handed back for `Database.apply` to make. All comparisons, those
+of transactions inside it too, are with what was there before any of it.
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Iterator
+from itertools import islice
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from ...wire import (
+    KEYS_MAX,
     READ_BYTES_MAX,
     Compare,
+    ErrorCode,
     Relation,
     Target,
     Transaction,
     TxnDelete,
+    TxnDeleteRange,
     TxnGet,
+    TxnGetRange,
+    TxnOperation,
     TxnPut,
+    TxnReply,
     TxnResult,
 )
 from .records import HEAD_BYTES, KeyRecord, as_record, decode_record, put_over
 
 Value = TypeVar("Value", bytes, int)
-Lookup = Callable[[bytes], bytes | None]
 
 
-class Changes(msgspec.Struct):
+class State(Protocol):
+    """What was there before: newest records, as the store keeps them."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def scan(
+        self, start: bytes, end: bytes | None
+    ) -> Iterator[tuple[bytes, bytes]]: ...
+
+    def unleasable(self, lease: int) -> ErrorCode | None: ...
+
+
+class Refused(Exception):
+    """It does nothing; `code` is why, the same on every replica."""
+
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Changes:
     """What a transaction does. `writes` are records by key, None for a deletion.
 
     `before` has what they take the place of, if anything was there. `digest` is what
-    the sum of digests gains, `keys` the number of live keys; `read_bytes` those of the
-    values that its reads return.
+    the sum of digests gains, `keys` the number of live keys.
     """
 
-    succeeded: bool
-    results: list[TxnResult] = []
-    writes: dict[bytes, bytes | None] = {}
-    before: dict[bytes, bytes] = {}
-    digest: int = 0
-    keys: int = 0
-    puts: int = 0
-    deletes: int = 0
-    read_bytes: int = 0
+    def __init__(self, state: State, revision: int) -> None:
+        self.state = state
+        self.revision = revision
+        self.writes: dict[bytes, bytes | None] = {}
+        self.before: dict[bytes, bytes] = {}
+        self.digest = 0
+        self.keys = 0
+        self.puts = 0
+        self.deletes = 0
+        self._read_bytes = 0
+        self._met = 0
 
-    @property
-    def reads_too_much(self) -> bool:
-        return self.read_bytes > READ_BYTES_MAX
+    # -- operations --------------------------------------------------------------------
 
+    def do(self, path: "Path") -> TxnReply:
+        """Its reply; the revision in it is the one that its writes would have."""
+        results = [self._operation(operation) for operation in path.operations]
+        return TxnReply(path.succeeded, self.revision, tuple(results))
 
-def evaluate(transaction: Transaction, lookup: Lookup, revision: int) -> Changes:
-    """Do `transaction` on what `lookup` finds; its writes would be `revision`."""
-    succeeded = all(_holds(compare, lookup) for compare in transaction.compares)
-    changes = Changes(succeeded)
-    for operation in transaction.then if succeeded else transaction.otherwise:
-        key = operation.key
-        before = changes.writes[key] if key in changes.writes else lookup(key)
+    def _operation(self, operation: "TxnOperation | Path") -> TxnResult:
         match operation:
-            case TxnPut():
-                _put(changes, operation, before, revision)
-            case TxnDelete():
-                _delete(changes, operation, before)
-            case TxnGet():
-                _get(changes, operation, before)
-        if changes.reads_too_much:
-            break
-    return changes
+            case TxnPut(key, value, lease):
+                before = self._get(key)
+                code = self.state.unleasable(lease) if lease else None
+                if code is not None:
+                    raise Refused(code)
+                self._put(key, value, lease, before)
+                return TxnResult(before is not None)
+            case TxnDelete(key):
+                before = self._get(key)
+                if before is not None:
+                    self._delete(key, before)
+                return TxnResult(before is not None)
+            case TxnGet(key):
+                record = self._get(key)
+                if record is None:
+                    return TxnResult(False)
+                self._count_read(record)
+                return TxnResult(True, as_record(key, record))
+            case TxnGetRange():
+                return self._get_range(operation)
+            case TxnDeleteRange(start, end):
+                found = list(self._scan(start, end))
+                for key, before in found:
+                    self._delete(key, before)
+                return TxnResult.of_range((), len(found))
+            case Path():
+                return TxnResult(operation.succeeded, reply=self.do(operation))
+            case Transaction():
+                raise AssertionError("its path was chosen before")
+
+    def _get(self, key: bytes) -> bytes | None:
+        return self.writes[key] if key in self.writes else self.state.get(key)
+
+    def _scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """What a range holds now; not more than all ranges together may meet."""
+        there = self.state.scan(start, end or None)
+        written = sorted(
+            (key, record)
+            for key, record in self.writes.items()
+            if start <= key and (not end or key < end)
+        )
+        for found in overlaid(there, written):
+            self._met += 1
+            if self._met > KEYS_MAX:
+                raise Refused(ErrorCode.TOO_MANY_KEYS)
+            yield found
+
+    def _get_range(self, wanted: TxnGetRange) -> TxnResult:
+        found = list(self._scan(wanted.start, wanted.end))
+        shown = islice(found, wanted.limit or None)
+        records = [as_record(key, record, wanted.keys_only) for key, record in shown]
+        for record in records:
+            self._count_bytes(len(record.value) + len(record.key))
+        return TxnResult.of_range(records, len(found))
+
+    def _put(self, key: bytes, value: bytes, lease: int, before: bytes | None) -> None:
+        self.keys += before is None
+        record, gained = put_over(before, key, value, self.revision, lease)
+        self.digest += gained
+        if before is not None:
+            self.before[key] = before
+        self.writes[key] = record
+        self.puts += 1
+
+    def _delete(self, key: bytes, before: bytes) -> None:
+        self.digest -= decode_record(before).digest
+        self.keys -= 1
+        self.before[key] = before
+        self.writes[key] = None
+        self.deletes += 1
+
+    def _count_read(self, record: bytes) -> None:
+        self._count_bytes(len(record) - HEAD_BYTES)
+
+    def _count_bytes(self, count: int) -> None:
+        self._read_bytes += count
+        if self._read_bytes > READ_BYTES_MAX:
+            raise Refused(ErrorCode.REQUEST_TOO_LARGE)
 
 
-def _put(changes: Changes, put: TxnPut, before: bytes | None, revision: int) -> None:
-    changes.keys += before is None
-    record, gained = put_over(before, put.key, put.value, revision)
-    changes.digest += gained
-    if before is not None:
-        changes.before[put.key] = before
-    changes.writes[put.key] = record
-    changes.puts += 1
-    changes.results.append(TxnResult(before is not None))
+def overlaid(
+    there: Iterator[tuple[bytes, bytes]], written: list[tuple[bytes, bytes | None]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """`there` with `written`, both in order of their keys; None is a deletion."""
+    ahead = iter(written)
+    new = next(ahead, None)
+    for key, record in there:
+        while new is not None and new[0] < key:
+            if new[1] is not None:
+                yield new[0], new[1]
+            new = next(ahead, None)
+        if new is None or new[0] != key:
+            yield key, record
+    while new is not None:
+        if new[1] is not None:
+            yield new[0], new[1]
+        new = next(ahead, None)
 
 
-def _delete(changes: Changes, delete: TxnDelete, before: bytes | None) -> None:
-    if before is not None:
-        changes.digest -= decode_record(before).digest
-        changes.keys -= 1
-        changes.before[delete.key] = before
-        changes.writes[delete.key] = None
-        changes.deletes += 1
-    changes.results.append(TxnResult(before is not None))
+# -- which way -------------------------------------------------------------------------
 
 
-def _get(changes: Changes, get: TxnGet, before: bytes | None) -> None:
-    if before is None:
-        changes.results.append(TxnResult(False))
-        return
-    changes.read_bytes += len(before) - HEAD_BYTES
-    changes.results.append(TxnResult(True, as_record(get.key, before)))
+class Path(msgspec.Struct, frozen=True):
+    """What is done of a transaction, now that its conditions are known."""
+
+    succeeded: bool
+    operations: "tuple[TxnOperation | Path, ...]"
 
 
-def _holds(compare: Compare, lookup: Lookup) -> bool:
-    data = lookup(compare.key)
+def choose(transaction: Transaction, state: State) -> Path:
+    """Compare everything, also inside. Raises Refused."""
+    return _Chooser(state).choose(transaction)
+
+
+class _Chooser:
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.met = 0
+
+    def choose(self, transaction: Transaction) -> Path:
+        succeeded = all(self.holds(compare) for compare in transaction.compares)
+        branch = transaction.then if succeeded else transaction.otherwise
+        return Path(
+            succeeded,
+            tuple(
+                [self.choose(o) if isinstance(o, Transaction) else o for o in branch]
+            ),
+        )
+
+    def holds(self, compare: Compare) -> bool:
+        if compare.end is None:
+            return _holds(compare, self.state.get(compare.key))
+        met = False
+        for _, record in self.state.scan(compare.key, compare.end or None):
+            met = True
+            self.met += 1
+            if self.met > KEYS_MAX:
+                raise Refused(ErrorCode.TOO_MANY_KEYS)
+            if not _holds(compare, record):
+                return False
+        return met or _holds(compare, None)
+
+
+def _holds(compare: Compare, data: bytes | None) -> bool:
     record = None if data is None else decode_record(data)
     if compare.target is Target.VALUE:
         assert isinstance(compare.operand, bytes)
@@ -113,11 +239,15 @@ def _holds(compare: Compare, lookup: Lookup) -> bool:
 def _number(target: Target, record: KeyRecord | None) -> int:
     if record is None:
         return 0
-    if target is Target.VERSION:
-        return record.version
-    if target is Target.CREATE_REVISION:
-        return record.create_revision
-    return record.mod_revision
+    match target:
+        case Target.VERSION:
+            return record.version
+        case Target.CREATE_REVISION:
+            return record.create_revision
+        case Target.LEASE:
+            return record.lease
+        case _:
+            return record.mod_revision
 
 
 def _stands(relation: Relation, one: Value, other: Value) -> bool:

@@ -21,16 +21,21 @@ from ...storage.engine import Incoming
 from ...storage.errors import CorruptionError
 from ...storage.journal import Batch
 from ...wire import (
+    EnvelopeKind,
     ErrorCode,
+    LeaseQuestion,
     ProtocolError,
     RequestKind,
     decode_command,
     encode_compact,
+    encode_envelope_head,
 )
 from ..database import Database
 from . import rules
 from .effects import Effects, Reply
+from .forwarder import Forwarder
 from .healing import Healing
+from .lease_keeper import LeaseKeeper
 from .messages import ForwardReply, ForwardRequest, PeerMessage, StateRequest
 from .options import ReplicaOptions
 from .reads import Reads
@@ -40,21 +45,6 @@ from .writes import Writes
 
 _EXPIRE_TICKS = 5
 _WALL_MS_MAX = (1 << 63) - 1
-
-
-class _Forwarder:
-    """Takes the replies to one peer's forwarded writes back to that peer."""
-
-    def __init__(self, replica: "Replica", member: int) -> None:
-        self.replica = replica
-        self.member = member
-
-    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
-        del kind
-        replica = self.replica
-        replica.forward_replies.append(
-            ForwardReply(replica.raft.id, self.member, request_id, status, body)
-        )
 
 
 class Replica:
@@ -96,11 +86,13 @@ class Replica:
         self.unfrozen_bytes = 0
         self.replies: list[Reply] = []
         self.forward_replies: list[ForwardReply] = []
-        self.forwarders: dict[int, _Forwarder] = {}
+        self.forwarders: dict[int, Forwarder] = {}
         self.elections = 0
         self.leader_changes = 0
         self.seen_leader: int = 0
         self.snapshots_installed = 0
+        self.lease_keeper = LeaseKeeper(self)
+        self.reads.keeper = self.lease_keeper
         self.retention = Retention(options.history_revisions, options.history_ms)
         self.healing = Healing(self)
         if damage is not None:
@@ -120,12 +112,14 @@ class Replica:
     def tick(self) -> None:
         """One tick of `options.tick_ms` has passed."""
         self.ticks += 1
+        self.lease_keeper.leases.tick()
         self.raft.tick()
         self.writes.retry()
         if self.ticks % _EXPIRE_TICKS == 0:
             self.writes.expire(self.now_ms)
             self.reads.expire(self.now_ms)
-            if self.raft.is_leader:
+            self.lease_keeper.tick()
+            if self.leading:
                 self._compact_history()
         if self.healing.damage is not None:
             self.healing.tick()
@@ -138,8 +132,14 @@ class Replica:
             self.now_ms, database.revision, database.compacted
         )
         if revision:
-            command = encode_compact(revision)
-            self.writes.propose(command, self._cluster_time_ms(), self.wall_ms)
+            self.propose(encode_compact(revision))
+
+    def propose(
+        self, payload: bytes, kind: EnvelopeKind = EnvelopeKind.CLIENT_COMMAND
+    ) -> bool:
+        """The leader's own entry, for which nobody waits; False: it was not taken."""
+        head = encode_envelope_head(kind, self._cluster_time_ms(), self.wall_ms)
+        return isinstance(self.raft.propose([head + payload]), tuple)
 
     def step(self, message: PeerMessage) -> None:
         """Take one message of a peer."""
@@ -158,7 +158,7 @@ class Replica:
     def _step_forward(self, message: ForwardRequest) -> None:
         sink = self.forwarders.get(message.sender)
         if sink is None:
-            sink = self.forwarders[message.sender] = _Forwarder(self, message.sender)
+            sink = self.forwarders[message.sender] = Forwarder(message.sender)
         deadline = self.now_ms + message.timeout_ms
         request = Request(sink, message.id, RequestKind.WRITE, message.body, deadline)
         raft = self.raft
@@ -184,11 +184,13 @@ class Replica:
     def _admit_write(self, request: Request) -> None:
         """Everything that can be refused is refused here, before it is in any log."""
         try:
-            decode_command(request.body, self.options.limits)
+            command = decode_command(request.body, self.options.limits)
         except ProtocolError as error:
             self._refuse(request, error.code, error.reason)
             return
-        if self.no_space:
+        if isinstance(command, LeaseQuestion):
+            request.question = command
+        if self.no_space and request.question is None:
             self._refuse(request, ErrorCode.NO_SPACE, "the disk is full")
         elif self.stopping and not self.raft.is_leader:
             self._refuse(request, ErrorCode.STOPPING, "this node is shutting down")
@@ -343,6 +345,8 @@ class Replica:
         writes = self.writes
         if writes.waiting:
             writes.send(self.now_ms, self._cluster_time_ms(), self.wall_ms)
+        if writes.questions:
+            self.lease_keeper.ask()
         if self.reads.waiting:
             self.reads.send(self.now_ms)
         self._follow_store()
@@ -444,8 +448,10 @@ class Replica:
             self.leader_since_ms = self.now_ms
             self.leader_time_base_ms = self.database.cluster_time_ms
             self.retention.forget()
+            self.lease_keeper.leases.lead()
         elif self.leading and not raft.is_leader:
             self.writes.leadership_lost(raft.log.commit_index)
+            self.lease_keeper.leases.resign()
         self.leading = raft.is_leader
 
     def _cluster_time_ms(self) -> int:
@@ -475,8 +481,8 @@ class Replica:
         self.replies, self.writes.replies, self.reads.replies = [], [], []
         mine: list[Reply] = []
         for reply in replies:
-            if isinstance(reply.sink, _Forwarder):
-                reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
+            if isinstance(reply.sink, Forwarder):
+                self.forward_replies.append(reply.sink.message(self.raft.id, reply))
             else:
                 mine.append(reply)
         return mine

@@ -5,6 +5,8 @@ Law: pure. All reads that wait share one round; a lost round is asked again by a
 leader that a quorum then confirmed, and looked at again after the read.
 """
 
+from typing import TypeAlias
+
 from ...raft import Raft
 from ...storage.errors import CorruptionError
 from ...wire import (
@@ -23,10 +25,12 @@ from ...wire import (
 from ..database import Database
 from . import rules
 from .effects import Reply
+from .lease_keeper import LeaseKeeper, LeaseRead
 from .options import ReplicaOptions
 from .requests import Request, answer, refuse
 
 _ROUNDS_MAX = 2
+Wanted: TypeAlias = GetRequest | RangeRequest | LeaseRead
 
 
 class Read:
@@ -34,7 +38,7 @@ class Read:
 
     __slots__ = ("request", "wanted")
 
-    def __init__(self, request: Request, wanted: GetRequest | RangeRequest) -> None:
+    def __init__(self, request: Request, wanted: Wanted) -> None:
         self.request = request
         self.wanted = wanted
 
@@ -57,6 +61,9 @@ class Reads:
         self.fresh_ms: int | None = None
         self.round_count = 0
         self.gets = 0
+        self.keeper: LeaseKeeper | None = None
+        # Questions that came back: somebody else leads now.
+        self.elsewhere: list[Request] = []
 
     def count(self) -> int:
         groups = [reads for _, reads in self.rounds.values()]
@@ -86,12 +93,19 @@ class Reads:
         else:
             self.waiting.append(read)
 
+    def ask(self, request: Request, wanted: LeaseRead) -> None:
+        """Take a question for whoever leads, which was admitted as a write is."""
+        if self.barred:
+            self.replies.append(refuse(request, ErrorCode.DAMAGED, self.barred))
+        else:
+            self.waiting.append(Read(request, wanted))
+
     def _decode(self, request: Request) -> GetRequest | RangeRequest:
         if request.kind == RequestKind.GET:
             return decode_get(request.body, self.options.limits)
         return decode_range(request.body, self.options.limits)
 
-    def _is_fresh(self, wanted: GetRequest | RangeRequest, now_ms: int) -> bool:
+    def _is_fresh(self, wanted: Wanted, now_ms: int) -> bool:
         staleness = self._staleness_ms(now_ms)
         return staleness is not None and rules.fresh_enough(
             staleness, wanted.max_staleness_ms
@@ -163,6 +177,9 @@ class Reads:
             # It was fresh when it was asked, or its round took too long: ask again.
             self.waiting.append(read)
             return
+        if isinstance(wanted, LeaseRead):
+            self._answer_question(read.request, wanted)
+            return
         shown = 0xFFFFFFFF if staleness is None else min(staleness, 0xFFFFFFFF)
         header = ReadHeader(self.database.revision, shown, wanted.level)
         unreadable = self.database.readable(wanted.revision)
@@ -176,6 +193,18 @@ class Reads:
             self.damage = error
             reply = refuse(read.request, ErrorCode.DAMAGED, str(error))
         self.replies.append(reply)
+
+    def _answer_question(self, request: Request, wanted: LeaseRead) -> None:
+        assert self.keeper is not None
+        try:
+            reply = self.keeper.answer(request, wanted)
+        except CorruptionError as error:
+            self.damage = error
+            reply = refuse(request, ErrorCode.DAMAGED, str(error))
+        if reply is None:
+            self.elsewhere.append(request)
+        else:
+            self.replies.append(reply)
 
     def _unreadable(self, read: Read, code: ErrorCode) -> Reply:
         asked, database = read.wanted.revision, self.database

@@ -9,6 +9,7 @@ from ...wire import (
     OK,
     REFUSED,
     ErrorCode,
+    LeaseQuestion,
     Outcome,
     RequestKind,
     encode_error,
@@ -20,7 +21,7 @@ from .effects import Reply, Sink
 class Request:
     """One request of a client or of a follower, until its deadline."""
 
-    __slots__ = ("body", "deadline_ms", "kind", "request_id", "sink")
+    __slots__ = ("body", "deadline_ms", "kind", "question", "request_id", "sink")
 
     def __init__(
         self, sink: Sink, request_id: int, kind: int, body: bytes, deadline_ms: int
@@ -30,6 +31,8 @@ class Request:
         self.kind = kind
         self.body = body
         self.deadline_ms = deadline_ms
+        # Of a write that is none: what the leader has to answer.
+        self.question: LeaseQuestion | None = None
 
 
 def answer(request: Request, body: bytes) -> Reply:

@@ -10,6 +10,7 @@ from typing import Final
 from ...raft import Entry, Raft, Refused
 from ...wire import (
     DEFAULT_LIMITS,
+    KEYS_MAX,
     OK,
     READ_BYTES_MAX,
     EnvelopeKind,
@@ -35,6 +36,9 @@ _REFUSALS: Final = {
     ),
     ErrorCode.COMPACTED: "it was compacted before",
     ErrorCode.FUTURE_REVISION: "there is no such revision yet",
+    ErrorCode.LEASE_NOT_FOUND: "there is no such lease",
+    ErrorCode.LEASE_EXISTS: "there is such a lease already",
+    ErrorCode.TOO_MANY_KEYS: f"more than {KEYS_MAX} keys would be touched at once",
 }
 
 
@@ -45,6 +49,9 @@ class Writes:
         self.raft = raft
         self.options = options
         self.waiting: list[Request] = []
+        # Of the leader: questions among what came; they are never proposed.
+        self.questions: list[Request] = []
+        self.asking = False
         self.later: list[Request] = []
         self.pending: dict[int, tuple[int, Request]] = {}
         self.forwarded: dict[int, tuple[int, Request]] = {}
@@ -76,6 +83,8 @@ class Writes:
             return
         self.bytes += len(request.body)
         self.waiting.append(request)
+        if request.question is not None:
+            self.asking = True
 
     # -- out -----------------------------------------------------------------------
 
@@ -88,15 +97,12 @@ class Writes:
         elif self.raft.leader_id:
             self._forward(now_ms)
 
-    def propose(self, command: bytes, cluster_time_ms: int, wall_ms: int) -> None:
-        """The leader's own command; nobody waits for it, and it may come to nothing."""
-        head = encode_envelope_head(
-            EnvelopeKind.CLIENT_COMMAND, cluster_time_ms, wall_ms
-        )
-        self.raft.propose([head + command])
-
     def _propose(self, cluster_time_ms: int, wall_ms: int) -> None:
+        if self.asking:
+            self._take_questions()
         batch, self.waiting = self.waiting, []
+        if not batch:
+            return
         head = encode_envelope_head(
             EnvelopeKind.CLIENT_COMMAND, cluster_time_ms, wall_ms
         )
@@ -112,6 +118,14 @@ class Writes:
             for request in batch:
                 self.pending[index] = (term, request)
                 index += 1
+
+    def _take_questions(self) -> None:
+        asked = [request for request in self.waiting if request.question is not None]
+        self.waiting = [request for request in self.waiting if request.question is None]
+        # What a former leader sent back may bring more of them.
+        self.asking = any(request.question is not None for request in self.later)
+        self.bytes -= sum(len(request.body) for request in asked)
+        self.questions += asked
 
     def _forward(self, now_ms: int) -> None:
         leader_id = self.raft.leader_id

@@ -6,6 +6,7 @@ Law: no import of the database. What it knows of the bytes is the client's side 
 from ....wire import (
     Compact,
     Compare,
+    Delete,
     Put,
     Relation,
     Target,
@@ -55,12 +56,14 @@ class Model:
                         writes[operation.key] = None
                 asked = {op.value for op in then if isinstance(op, TxnPut)}
                 return envelope.cluster_time_ms, self._write(writes, asked)
-            case _:
+            case Put() | Delete():
                 value = command.value if isinstance(command, Put) else None
                 if command.expected in (None, self._mod_revision(command.key)):
                     writes[command.key] = value
                 asked = {value} if value is not None else set[bytes]()
                 return envelope.cluster_time_ms, self._write(writes, asked)
+            case _:
+                raise AssertionError("no client here has leases")
         return envelope.cluster_time_ms, None
 
     def _write(

@@ -1,0 +1,106 @@
+"""Between a replica and its leases: ends those whose time is over, answers for others.
+
+Law: pure. Only a leader that a quorum has just confirmed answers, and only once it has
+applied what was committed when it was asked; so it knows of every end that an earlier
+leader has written, and "not found" is true.
+"""
+
+from typing import TYPE_CHECKING
+
+from ...wire import (
+    EnvelopeKind,
+    ErrorCode,
+    KeepAlive,
+    LeaseAnswer,
+    LeaseQuestion,
+    Level,
+    ListLeases,
+    TimeToLive,
+    encode_expiry,
+    encode_lease_answer,
+    encode_lease_list,
+)
+from . import rules
+from .effects import Reply
+from .forwarder import Forwarder
+from .leases import Leases
+from .requests import Request, answer, refuse
+
+if TYPE_CHECKING:
+    from .core import Replica
+
+
+class LeaseRead:
+    """A question about leases, on its way through a read index round."""
+
+    level = Level.LINEARIZABLE
+    max_staleness_ms = 0
+    min_revision = 0
+    revision = 0
+
+    __slots__ = ("asked_ms", "question")
+
+    def __init__(self, question: LeaseQuestion, asked_ms: int) -> None:
+        self.question = question
+        self.asked_ms = asked_ms
+
+
+class LeaseKeeper:
+    """`leases` of one replica, and what is done about them as time goes by."""
+
+    def __init__(self, replica: "Replica") -> None:
+        self.replica = replica
+        self.leases = Leases(replica.database, replica.options.tick_ms)
+
+    def tick(self) -> None:
+        """Now and then: write to the log which leases have ended."""
+        replica, leases = self.replica, self.leases
+        astray, replica.reads.elsewhere = replica.reads.elsewhere, []
+        for request in astray:
+            replica.writes.add(request)
+        if not replica.leading:
+            replica.database.lease_table.granted.clear()
+            return
+        leases.learn()
+        due = leases.due()
+        if not due:
+            return
+        if replica.propose(encode_expiry(due), EnvelopeKind.EXPIRY):
+            if rules.ending_leases_are_gone():
+                leases.ending(due)
+        else:
+            leases.again(due)
+
+    def ask(self) -> None:
+        """Questions that have come while this one leads: a quorum is asked first."""
+        questions, self.replica.writes.questions = self.replica.writes.questions, []
+        for request in questions:
+            assert request.question is not None
+            read = LeaseRead(request.question, self.leases.now_ms)
+            self.replica.reads.ask(request, read)
+
+    def answer(self, request: Request, read: LeaseRead) -> Reply | None:
+        """None: somebody else leads now, and has to be asked."""
+        if not self.replica.leading:
+            if not isinstance(request.sink, Forwarder):
+                return None
+            # Never handed on twice: the sender finds out who leads by itself.
+            return refuse(request, ErrorCode.NO_LEADER, "this node does not lead")
+        leases, revision = self.leases, self.replica.database.revision
+        match read.question:
+            case ListLeases():
+                known = self.replica.database.lease_table.leases
+                alive = [lease for lease in sorted(known) if leases.alive(lease)]
+                return answer(request, encode_lease_list(revision, alive))
+            case KeepAlive(lease) | TimeToLive(lease) if not leases.alive(lease):
+                reason = "there is no such lease"
+                return refuse(request, ErrorCode.LEASE_NOT_FOUND, reason)
+            case KeepAlive(lease):
+                left, keys = leases.keep(lease, read.asked_ms), ()
+            case TimeToLive(lease, with_keys):
+                table = self.replica.database.lease_table
+                left = leases.left_ms(lease)
+                keys = tuple(table.keys_of(lease)) if with_keys else ()
+        ttl_ms = self.replica.database.lease_table.leases[lease].ttl_ms
+        body = encode_lease_answer(LeaseAnswer(revision, lease, ttl_ms, left, keys))
+        return answer(request, body)
