@@ -39,6 +39,7 @@ COMMANDS = {
     "export": Lazy("export_files", "Write keys as files into a folder."),
     "storage": Lazy("storage", "Look at the files of a storage engine."),
     "simulate": Lazy("simulate", "Run whole clusters under seeds, with faults."),
+    "bench": Lazy("bench", "Put a load on a cluster, and measure it."),
     "chaos": Lazy("chaos", "Check the promises with real processes."),
 }
 

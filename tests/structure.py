@@ -31,6 +31,8 @@ BORDERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "chaos": frozenset({"client", "wire", "node.launcher", "chaos.histories"}),
         # Checkers of plain values: they know nothing of ours.
         "chaos.histories": frozenset(),
+        # A client like any other: what it measures must not depend on what it knows.
+        "chaos.load": frozenset({"client"}),
         "chaos.simulator": frozenset(
             {
                 *("raft", "storage", "wire", "node.replica", "node.database"),
@@ -75,7 +77,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "msgpack": (),
         "msgspec": ("",),
         "prometheus_client": ("node.api.exposition",),
-        "uvloop": ("node.process",),
+        "uvloop": ("node.process", "chaos.load.clock"),
     }
 )
 # Handlers that may catch everything, and why.
