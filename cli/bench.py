@@ -5,6 +5,7 @@ standard error; measures nothing itself. With one client process that is this on
 """
 
 import asyncio
+import math
 import random
 import signal
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ MAX_STALENESS_DEFAULT = 1.0
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 10_000_000, min_open=True),
+    type=click.FloatRange(0.001, 10_000_000),
     metavar="R",
     help="Open loop: R operations a second, of all processes together.",
 )
@@ -141,6 +142,9 @@ def command(
 
     if load and no_load:
         raise click.UsageError("give --load or --no-load")
+    if rate is not None and math.isnan(rate):
+        # It is neither below nor above a range, and no moment would ever be due.
+        raise click.UsageError("--rate is not a number")
     if max_staleness is not None and consistency != "bounded":
         raise click.UsageError("--max-staleness is for --consistency bounded")
     key_prefix = to_bytes(prefix)

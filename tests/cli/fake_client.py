@@ -72,7 +72,10 @@ class FakeClient:
         self._expect(key, if_revision)
         return self.records.pop(key, None) is not None
 
-    async def get(self, key: bytes, *, level: str) -> KeyValue | None:
+    async def get(
+        self, key: bytes, *, level: str, max_staleness: float | None = None
+    ) -> KeyValue | None:
+        assert (level == "bounded") == (max_staleness is not None)
         self._call("get", level)
         return self.records.get(key)
 
@@ -100,7 +103,9 @@ class FakeClient:
         limit: int | None = None,
         keys_only: bool = False,
         level: str = "linearizable",
+        max_staleness: float | None = None,
     ) -> AsyncIterator[KeyValue]:
+        assert (level == "bounded") == (max_staleness is not None)
         self._call("range", level)
         if prefix is not None:
             start, end = prefix, prefix_end(prefix)
@@ -112,7 +117,10 @@ class FakeClient:
         for key in found[:limit]:
             yield self.records[key]
 
-    async def status(self, endpoint: str) -> dict[str, object]:
+    async def status(self, endpoint: str | None = None) -> dict[str, object]:
+        if endpoint is None:
+            self._call("status", None)
+            return {"version": "0.0"}
         state = self.states[endpoint]
         if isinstance(state, Exception):
             raise state

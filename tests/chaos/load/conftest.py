@@ -13,7 +13,7 @@ settings.load_profile("unhurried")
 
 T = TypeVar("T")
 # More turns of the loop than anything here takes to come to rest.
-TURNS = 50
+TURNS = 25
 
 
 class FakeClock:

@@ -222,7 +222,7 @@ async def test_every_workload_touches_only_its_prefix_and_finds_its_keys(
     workload: str, clock: FakeClock
 ) -> None:
     options = msgspec.structs.replace(
-        PLAIN, workload=workload, load=True, cleanup=True, duration_s=0.2
+        PLAIN, workload=workload, load=True, cleanup=True, duration_s=0.1
     )
     client = SlowClient(clock)
     client.records[b"a"] = client.records[b"z"] = b"not ours"
@@ -244,7 +244,7 @@ async def test_every_workload_touches_only_its_prefix_and_finds_its_keys(
 async def test_reads_are_asked_for_as_they_were_ordered(clock: FakeClock) -> None:
     client = SlowClient(clock)
     options = msgspec.structs.replace(
-        PLAIN, workload="E", level="bounded", max_staleness_s=0.5
+        PLAIN, workload="E", level="bounded", max_staleness_s=0.5, operations=20
     )
     await measured(options, client, clock)
     asked = {tuple(each.items()) for each in client.options}
