@@ -42,9 +42,10 @@ class RealClock:
 def new_loop(*, open_loop: bool) -> asyncio.AbstractEventLoop:
     """The event loop for a load generator.
 
-    The fastest there is for a closed loop. An open one must wake up in time: uvloop and
-    epoll count in whole milliseconds, as long as the latencies that are measured, while
-    select counts in microseconds. A client has few sockets, so select costs little.
+    The fastest there is for a closed loop. An open one must wake up in time, but timers
+    of epoll are up to a millisecond late and those of uvloop as much early or late,
+    which is as long as the latencies that are measured. select counts in microseconds,
+    and costs little, as a client has few sockets.
     """
     if open_loop:
         return asyncio.SelectorEventLoop(selectors.SelectSelector())

@@ -83,6 +83,7 @@ class Generator:
         self._left: int | None = options.share(process)
         self._in_flight: int = 0
         self._free: asyncio.Event = asyncio.Event()
+        self._blocked_until_s: float = -math.inf
 
     def stop(self) -> None:
         """Begin nothing more; what is in flight ends by itself."""
@@ -220,6 +221,8 @@ class Generator:
                     burst = 0
                     await asyncio.sleep(0)
                 if due_s >= self._measured_from_s:
+                    # Also those behind the one that had no room.
+                    self._report.delayed += due_s < self._blocked_until_s
                     late_s = max(self._clock.now() - due_s, 0.0)
                     self._report.late.record(int(late_s * 1e9))
                 self._in_flight += 1
@@ -242,11 +245,10 @@ class Generator:
         end_s = math.inf if self._end_s is None else self._end_s
         if due_s < self._measured_from_s:
             end_s = self._measured_from_s
-        elif due_s < end_s:
-            self._report.delayed += 1
         while self._full and not self._stopping and self._clock.now() < end_s:
             self._free.clear()
             await self._free.wait()
+        self._blocked_until_s = self._clock.now()
 
     def _count_unsent(self, dues: Iterable[float]) -> None:
         """Those that were due before the end and were not begun."""
