@@ -185,6 +185,13 @@ class ReplicaLoop:
         for reply in effects.replies:
             self.requests_failed += reply.status != OK
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
+        for push in effects.pushes:
+            if push.last:
+                self.requests_failed += push.status != OK
+                sink = push.sink
+                sink.reply(push.request_id, push.kind, push.status, push.body)
+            else:
+                push.sink.push(push.request_id, push.kind, push.body)
         if effects.again:
             self.plan_turn()
         if self.waiters:

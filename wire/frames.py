@@ -41,6 +41,8 @@ class RequestKind(IntEnum):
     GET = 3
     RANGE = 4
     STATUS = 5
+    WATCH = 6
+    CANCEL = 7
 
 
 _KIND_MAX = int(max(RequestKind))

@@ -6,11 +6,14 @@ still run.
 """
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
 from typing import Final
 
 import msgspec
@@ -50,6 +53,19 @@ def try_seed(seed: int, options: RunOptions) -> Outcome:
         return Outcome(seed, None, name, f"{name}: {error}")
 
 
+def _begin_worker() -> None:
+    _without_collector()
+    Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """One that is killed tells nobody; its workers would go on for hours."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
 def _without_collector() -> None:
     # A world is one large cycle: looking for garbage while it lives finds none.
     gc.disable()
@@ -71,7 +87,7 @@ def run_seeds(
         yield from map(work, seeds)
         return
     with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_without_collector
+        jobs, mp_context=get_context("spawn"), initializer=_begin_worker
     ) as pool:
         yield from pool.map(work, seeds, chunksize=_CHUNK)
 

@@ -34,6 +34,7 @@ from ...wire import (
     encode_txn_reply,
 )
 from . import layout, rules
+from .feed import Change
 from .history import record_at, records_at
 from .leases import Effects, LeaseTable
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
@@ -90,6 +91,9 @@ class Database:
         self.cluster_id = cluster_id
         self.puts = 0
         self.deletes = 0
+        # What was changed since somebody took it; kept only while anybody watches.
+        self.watched = False
+        self.changes: list[Change] = []
         store.droppable = self._droppable
         self._take(self.durable_meta())
 
@@ -258,6 +262,8 @@ class Database:
             kind = layout.PUT
             has = lease_of(after)
         effects[layout.change(self.revision, number)] = kind + key
+        if self.watched:
+            self.changes.append(Change(self.revision, key, after, before))
         if had or has:
             self.lease_table.moved(key, had, has, effects)
 

@@ -41,6 +41,7 @@ from .options import ReplicaOptions
 from .reads import Reads
 from .requests import Request, answer, refuse
 from .retention import Retention
+from .watching import Watching
 from .writes import Writes
 
 _EXPIRE_TICKS = 5
@@ -91,6 +92,7 @@ class Replica:
         self.leader_changes = 0
         self.seen_leader: int = 0
         self.snapshots_installed = 0
+        self.watching = Watching(self)
         self.lease_keeper = LeaseKeeper(self)
         self.reads.keeper = self.lease_keeper
         self.retention = Retention(options.history_revisions, options.history_ms)
@@ -119,6 +121,7 @@ class Replica:
             self.writes.expire(self.now_ms)
             self.reads.expire(self.now_ms)
             self.lease_keeper.tick()
+            self.watching.tick(_EXPIRE_TICKS)
             if self.leading:
                 self._compact_history()
         if self.healing.damage is not None:
@@ -176,6 +179,8 @@ class Replica:
             self._admit_write(request)
         elif request.kind in (RequestKind.GET, RequestKind.RANGE):
             self.reads.add(request, self.now_ms)
+        elif request.kind in (RequestKind.WATCH, RequestKind.CANCEL):
+            self.watching.take(request)
         elif request.kind == RequestKind.PING:
             self.replies.append(answer(request, b""))
         else:
@@ -261,7 +266,7 @@ class Replica:
         """
         assert incoming.manifest is not None
         assert incoming.manifest.applied_index == message.index
-        before = self.raft.snapshot
+        before, revision = self.raft.snapshot, self.database.revision
         self.raft.step(message)
         if self.raft.snapshot is not before:
             assert message.index > self.database.applied_index, "never back (I-52)"
@@ -271,6 +276,7 @@ class Replica:
         self.database.install(incoming)
         self.checkpoint_index = self.frozen_index = message.index
         self.healing.installed(message.index)
+        self.watching.watches.installed(revision)
         self.snapshots_installed += 1
         return True
 
@@ -309,6 +315,7 @@ class Replica:
     def prepare_stop(self) -> int:
         """Refuse new requests; hand leadership on. The member it goes to, or 0."""
         self.stopping = True
+        self.watching.stop()
         raft = self.raft
         if not raft.is_leader:
             return 0
@@ -334,7 +341,8 @@ class Replica:
         for member in sorted({to for to, _ in self.writes.forwarded.values()}):
             self.writes.link_lost(member)
         self.reads.refuse_all(ErrorCode.STOPPING, "this node is shutting down")
-        replies = self._take_replies()
+        self.watching.stop()
+        replies = self._take_replies() + self.watching.last_replies()
         answers, self.forward_replies = self.forward_replies, []
         return replies, answers
 
@@ -380,6 +388,8 @@ class Replica:
             self.healing.messages = []
         if log.can_apply():
             effects.again = self._may_apply()
+        if self.watching.open:
+            self.watching.turn(effects)
         return effects
 
     def has_work(self, can_persist: bool) -> bool:
@@ -394,6 +404,7 @@ class Replica:
             or (reads.waiting and reads.can_send())
             or self.database.store.applied_index > self.checkpoint_index
             or self.healing.messages
+            or self.watching.watches.pushes
             or self.raft.has_work(
                 can_persist, log.commit_index > log.applied_index and self._may_apply()
             )

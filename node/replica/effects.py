@@ -20,12 +20,36 @@ class Sink(Protocol):
     def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None: ...
 
 
+class WatchSink(Sink, Protocol):
+    """Who watches. `room` is how many bytes it takes now without keeping them long.
+
+    `number` is another one for each sink of a process.
+    """
+
+    number: int
+
+    def room(self) -> int: ...
+
+    def push(self, request_id: int, kind: int, body: bytes) -> None: ...
+
+
 class Reply(msgspec.Struct, frozen=True, gc=False):
     sink: Sink
     request_id: int
     kind: int
     status: int
     body: bytes
+
+
+class Push(msgspec.Struct, frozen=True, gc=False):
+    """One more answer to a watch; `last`: it ends with this, as other requests do."""
+
+    sink: WatchSink
+    request_id: int
+    kind: int
+    body: bytes
+    status: int = 0
+    last: bool = False
 
 
 class Effects(msgspec.Struct):
@@ -36,5 +60,6 @@ class Effects(msgspec.Struct):
     messages: list[PeerMessage] = []
     messages_after: list[PeerMessage] = []
     replies: list[Reply] = []
+    pushes: list[Push] = []
     events: list[RoleChanged] = []
     again: bool = False

@@ -1,0 +1,338 @@
+"""Watches: each change once, in order, to everybody who asked for its key.
+
+Law: pure. A watch is live, and then it is told of what is applied as it is applied; or
+it is behind, and then it is told from the log of changes, a slice a turn, until it has
+caught up. It falls behind when whoever reads it has no room; then nothing is kept for
+it, and so a slow reader costs nobody anything. When what it still needs has been
+compacted it ends, and is told so: nothing is ever skipped (I-59). A revision is told
+whole. What a live watch was told once is not told again, also after another state was
+installed (I-61).
+"""
+
+from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from ...storage.engine import View
+from ...wire import (
+    ErrorCode,
+    Outcome,
+    ProtocolError,
+    Record,
+    RequestKind,
+    WatchRequest,
+    decode_cancel,
+    decode_watch,
+    encode_created,
+    encode_error,
+    encode_event,
+    encode_events,
+    encode_progress,
+    error_reply,
+)
+from ...wire.limits import Limits
+from ..database import Database
+from ..database.feed import Change, change_of, changes
+from ..database.records import as_record
+from .effects import Push, WatchSink
+from .requests import Request
+
+WATCHES_MAX: Final = 100_000
+# What those that are behind are told in one turn, all together; and looked at.
+_SLICE_BYTES: Final = 256 << 10
+_SLICE_CHANGES: Final = 2000
+_REVISION: Final = attrgetter("revision")
+
+
+class Watch:
+    """One watch; `next` is the first revision that it was not told of, while behind."""
+
+    __slots__ = ("behind", "end", "next", "request", "request_id", "sink", "start")
+
+    def __init__(
+        self, sink: WatchSink, request_id: int, request: WatchRequest, next_: int
+    ) -> None:
+        self.sink = sink
+        self.request_id = request_id
+        self.request = request
+        self.start = request.start
+        self.end = request.end
+        self.next = next_
+        self.behind = False
+
+    def wants(self, key: bytes, put: bool) -> bool:
+        if not (self.request.puts if put else self.request.deletes):
+            return False
+        return self.start <= key and (not self.end or key < self.end)
+
+
+class Watches:
+    """All watches of one replica."""
+
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self.database = database
+        self.limits = limits
+        self.pushes: list[Push] = []
+        # What live watches were told of; a healed state may tell it again.
+        self.told = database.revision
+        self._watches: dict[tuple[int, int], Watch] = {}
+        self._sinks: dict[int, WatchSink] = {}
+        # Live ones: by their one key, and the others.
+        self._keys: dict[bytes, dict[tuple[int, int], Watch]] = {}
+        self._ranges: dict[tuple[int, int], Watch] = {}
+        self._behind: dict[tuple[int, int], Watch] = {}
+        # Bytes for each sink in this turn.
+        self._spent: dict[int, int] = {}
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return len(self._watches)
+
+    def take_pushes(self) -> list[Push]:
+        pushes, self.pushes = self.pushes, []
+        self._spent.clear()
+        return pushes
+
+    # -- begin and end -----------------------------------------------------------------
+
+    def add(self, sink: WatchSink, request: Request) -> None:
+        """Begin a watch, or say why not."""
+        try:
+            wanted = decode_watch(request.body, self.limits)
+        except ProtocolError as error:
+            self._refuse(sink, request.request_id, error.code, error.reason)
+            return
+        database = self.database
+        if len(self._watches) >= WATCHES_MAX:
+            reason = f"{WATCHES_MAX} watches are open on this node"
+            self._refuse(sink, request.request_id, ErrorCode.TOO_BUSY, reason)
+            return
+        first = wanted.revision or max(database.revision, self.told) + 1
+        if first < database.compacted:
+            self._refuse_compacted(sink, request.request_id, first)
+            return
+        watch = Watch(sink, request.request_id, wanted, first)
+        name = (sink.number, request.request_id)
+        self._watches[name] = watch
+        self._sinks[sink.number] = sink
+        database.watched = True
+        self._push(watch, encode_created(database.revision))
+        if first <= max(database.revision, self.told):
+            self._falls_behind(name, watch, first)
+        else:
+            self._goes_live(name, watch)
+
+    def cancel(self, sink: WatchSink, request: Request) -> None:
+        """End one watch of this sink, at its own wish; the wish is answered, too."""
+        try:
+            number = decode_cancel(request.body)
+        except ProtocolError as error:
+            self._refuse(sink, request.request_id, error.code, error.reason)
+            return
+        name = (sink.number, number)
+        if name in self._watches:
+            self._remove(name)
+            self._end(sink, number, RequestKind.WATCH, 0, b"")
+        self._end(sink, request.request_id, RequestKind.CANCEL, 0, b"")
+
+    def gone(self, sink: WatchSink) -> None:
+        """Nobody reads this sink any more."""
+        if self._sinks.pop(sink.number, None) is None:
+            return
+        for name in [name for name in self._watches if name[0] == sink.number]:
+            self._remove(name)
+
+    def end_all(self, code: ErrorCode, reason: str) -> None:
+        for name, watch in list(self._watches.items()):
+            self._remove(name)
+            self._refuse(watch.sink, watch.request_id, code, reason)
+
+    def _remove(self, name: tuple[int, int]) -> Watch:
+        watch = self._watches.pop(name)
+        self._behind.pop(name, None)
+        self._leave(name, watch)
+        if not self._watches:
+            self.database.watched = False
+            self._sinks.clear()
+        return watch
+
+    def _leave(self, name: tuple[int, int], watch: Watch) -> None:
+        """Not live any more."""
+        if self._ranges.pop(name, None) is None:
+            those = self._keys.get(watch.start)
+            if those is not None and those.pop(name, None) is not None and not those:
+                del self._keys[watch.start]
+
+    # -- live --------------------------------------------------------------------------
+
+    def applied(self) -> None:
+        """Tell the live ones of what was applied in this turn."""
+        database = self.database
+        if not database.changes:
+            self.told = max(self.told, database.revision)
+            return
+        found, database.changes = database.changes, []
+        for revision, group in groupby(found, _REVISION):
+            if revision > self.told:
+                self._tell(revision, list(group))
+        self.told = max(self.told, database.revision)
+
+    def _tell(self, revision: int, group: list[Change]) -> None:
+        told: dict[tuple[int, int], list[bytes]] = {}
+        for change in group:
+            put = change.after is not None
+            plain = full = b""
+            for name, watch in self._watching(change.key):
+                if not watch.wants(change.key, put) or revision < watch.next:
+                    continue
+                if watch.request.previous:
+                    full = full or event_of(change, previous=True)
+                    told.setdefault(name, []).append(full)
+                else:
+                    plain = plain or event_of(change, previous=False)
+                    told.setdefault(name, []).append(plain)
+        for name, events in told.items():
+            watch = self._watches[name]
+            body = encode_events(revision, events)
+            if self._room(watch) < len(body):
+                self._falls_behind(name, watch, revision)
+            else:
+                self._push(watch, body)
+
+    def _watching(self, key: bytes) -> Iterable[tuple[tuple[int, int], Watch]]:
+        those = self._keys.get(key)
+        if those is None:
+            return self._ranges.items()
+        if not self._ranges:
+            return those.items()
+        return [*those.items(), *self._ranges.items()]
+
+    def installed(self, before: int) -> None:
+        """Another state took this one's place; `before` is the revision it had."""
+        self.database.changes.clear()
+        self.told = max(self.told, before)
+        for name, watch in list(self._watches.items()):
+            if not watch.behind:
+                self._falls_behind(name, watch, max(watch.next, self.told + 1))
+
+    # -- behind ------------------------------------------------------------------------
+
+    def _falls_behind(self, name: tuple[int, int], watch: Watch, next_: int) -> None:
+        self._leave(name, watch)
+        watch.behind, watch.next = True, next_
+        self._behind[name] = watch
+
+    def _goes_live(self, name: tuple[int, int], watch: Watch) -> None:
+        self._behind.pop(name, None)
+        watch.behind = False
+        if watch.end == watch.start + b"\0":
+            self._keys.setdefault(watch.start, {})[name] = watch
+        else:
+            self._ranges[name] = watch
+
+    def catch_up(self) -> bool:
+        """Tell those that are behind of a slice; could more be told at once?
+
+        Raises `CorruptionError`.
+        """
+        bytes_left, changes_left = _SLICE_BYTES, _SLICE_CHANGES
+        view: View | None = None
+        for name, watch in list(self._behind.items()):
+            if watch.next < self.database.compacted:
+                self._remove(name)
+                self._refuse_compacted(watch.sink, watch.request_id, watch.next)
+                continue
+            if self._room(watch) <= 0:
+                continue
+            if bytes_left <= 0 or changes_left <= 0:
+                return True
+            view = view or self.database.store.view()
+            # Who comes last this time comes first the next.
+            del self._behind[name]
+            self._behind[name] = watch
+            bytes_used, changes_used = self._read(view, watch, bytes_left, changes_left)
+            bytes_left -= bytes_used
+            changes_left -= changes_used
+            if watch.next > max(self.told, self.database.revision):
+                self._goes_live(name, watch)
+        return bytes_left <= 0 or changes_left <= 0
+
+    def _read(
+        self, view: View, watch: Watch, bytes_max: int, changes_max: int
+    ) -> tuple[int, int]:
+        """Tell one watch of what comes next; the bytes told and the changes seen."""
+        newest = self.database.revision
+        told = seen = 0
+        room = min(bytes_max, self._room(watch))
+        log = changes(view, watch.next, newest)
+        for revision, group in groupby(log, lambda change: change[0]):
+            events: list[bytes] = []
+            for _, put, key in group:
+                seen += 1
+                if watch.wants(key, bool(put)):
+                    previous = watch.request.previous
+                    change = change_of(view, revision, put, key, previous=previous)
+                    events.append(event_of(change, previous=previous))
+            if events:
+                body = encode_events(revision, events)
+                told += len(body)
+                self._push(watch, body)
+            watch.next = revision + 1
+            if told >= room or seen >= changes_max:
+                return told, seen
+        watch.next = max(watch.next, newest + 1)
+        return told, seen
+
+    # -- out ---------------------------------------------------------------------------
+
+    def progress(self, sink: WatchSink, request_id: int) -> bool:
+        """Say how far a watch is, when it is live; False when it is not."""
+        watch = self._watches.get((sink.number, request_id))
+        if watch is None or watch.behind:
+            return False
+        self._push(watch, encode_progress(max(self.told, self.database.revision)))
+        return True
+
+    def _room(self, watch: Watch) -> int:
+        return watch.sink.room() - self._spent.get(watch.sink.number, 0)
+
+    def _push(self, watch: Watch, body: bytes) -> None:
+        spent = self._spent
+        sink = watch.sink
+        spent[sink.number] = spent.get(sink.number, 0) + len(body)
+        self.pushes.append(Push(sink, watch.request_id, RequestKind.WATCH, body))
+
+    def _end(
+        self, sink: WatchSink, request_id: int, kind: int, status: int, body: bytes
+    ) -> None:
+        self.pushes.append(Push(sink, request_id, kind, body, status, last=True))
+
+    def _refuse(
+        self,
+        sink: WatchSink,
+        request_id: int,
+        code: ErrorCode,
+        reason: str,
+        at: int = 0,
+    ) -> None:
+        error = error_reply(code, Outcome.NONE, reason, at)
+        body = encode_error(error, self.limits)
+        self._end(sink, request_id, RequestKind.WATCH, 1, body)
+
+    def _refuse_compacted(self, sink: WatchSink, request_id: int, wanted: int) -> None:
+        kept = self.database.compacted
+        reason = f"revision {wanted} was compacted; {kept} is kept"
+        self._refuse(sink, request_id, ErrorCode.COMPACTED, reason, kept)
+
+
+def event_of(change: Change, *, previous: bool) -> bytes:
+    """An event's bytes."""
+    key, before = change.key, change.before
+    if change.after is None:
+        record = Record(key, b"", 0, change.revision, 0, 0)
+    else:
+        record = as_record(key, change.after)
+    old = as_record(key, before) if previous and before is not None else None
+    return encode_event(change.after is not None, record, old)

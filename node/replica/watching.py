@@ -1,0 +1,75 @@
+"""Between a replica and its watches: when they are told, and when they end.
+
+Law: pure. Nothing is told of a state that is damaged or not yet again what it was. A
+node that has had no leader for long can't know what it misses: its watches end, and
+go on at another node from where they were (I-61).
+"""
+
+from typing import TYPE_CHECKING, Final, cast
+
+from ...storage.errors import CorruptionError
+from ...wire import ErrorCode, RequestKind
+from .effects import Effects, Reply, WatchSink
+from .requests import Request
+from .watches import Watches
+
+if TYPE_CHECKING:
+    from .core import Replica
+
+_NO_LEADER_MS: Final = 3000
+
+
+class Watching:
+    """`watches` of one replica."""
+
+    def __init__(self, replica: "Replica") -> None:
+        self.replica = replica
+        self.watches = Watches(replica.database, replica.options.limits)
+        self._alone_ms = 0
+
+    @property
+    def open(self) -> bool:
+        """Is there anybody to be told of anything?"""
+        return bool(self.watches.open or self.watches.pushes)
+
+    def take(self, request: Request) -> None:
+        """Begin a watch, or end one."""
+        sink = cast("WatchSink", request.sink)
+        if request.kind == RequestKind.CANCEL:
+            self.watches.cancel(sink, request)
+        else:
+            self.watches.add(sink, request)
+
+    def turn(self, effects: Effects) -> None:
+        """Tell what was applied, and go on with those that are behind."""
+        replica = self.replica
+        if replica.healing.damage is None and not replica.reads.barred:
+            self.watches.applied()
+            try:
+                if self.watches.catch_up():
+                    effects.again = True
+            except CorruptionError as error:
+                replica.healing.found(error)
+        effects.pushes = self.watches.take_pushes()
+
+    def tick(self, ticks: int) -> None:
+        """So many ticks have passed since the last call."""
+        replica = self.replica
+        if replica.raft.leader_id:
+            self._alone_ms = 0
+            return
+        self._alone_ms += ticks * replica.options.tick_ms
+        if self.watches.open and self._alone_ms >= _NO_LEADER_MS:
+            reason = "this node has had no leader for a while"
+            self.watches.end_all(ErrorCode.NO_LEADER, reason)
+
+    def stop(self) -> None:
+        self.watches.end_all(ErrorCode.STOPPING, "this node is shutting down")
+
+    def last_replies(self) -> list[Reply]:
+        """What is still to be said when the node ends."""
+        return [
+            Reply(push.sink, push.request_id, push.kind, push.status, push.body)
+            for push in self.watches.take_pushes()
+            if push.last
+        ]
