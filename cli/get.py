@@ -32,6 +32,7 @@ class Query(NamedTuple):
     from_key: bool
     range_end: bytes | None
     limit: int | None
+    revision: int
     level: Level
     keys_only: bool
     value_only: bool
@@ -49,6 +50,12 @@ class Query(NamedTuple):
 @click.option("--from-key", is_flag=True, help="All keys from KEY on.")
 @click.option("--range-end", metavar="END", help="All keys from KEY to before END.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many keys.")
+@click.option(
+    "--rev",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="As it was at this revision of the store.",
+)
 @click.option("--keys-only", is_flag=True, help="Show no values.")
 @click.option("--print-value-only", is_flag=True, help="Show no keys.")
 @click.option("--hex", "as_hex", is_flag=True, help=r"Show bytes as \x68\x69.")
@@ -66,6 +73,7 @@ def command(
     from_key: bool,
     range_end: str | None,
     limit: int | None,
+    rev: int | None,
     keys_only: bool,
     print_value_only: bool,
     as_hex: bool,
@@ -74,7 +82,8 @@ def command(
     """Print KEY and its value, each followed by a new line.
 
     The exit code is 3 when KEY does not exist. A range that holds no keys prints
-    nothing and is no error; `quorate get "" --prefix` reads everything.
+    nothing and is no error; `quorate get "" --prefix` reads everything. All keys of a
+    range are shown as they were at one revision.
     """
     if sum([prefix, from_key, range_end is not None]) > 1:
         raise click.UsageError("give one of --prefix, --from-key and --range-end")
@@ -87,6 +96,7 @@ def command(
         from_key,
         end,
         limit,
+        rev or 0,
         consistency,
         keys_only,
         print_value_only,
@@ -115,7 +125,9 @@ async def _entries(
     client: "AsyncClient", query: Query
 ) -> "AsyncGenerator[KeyValue, None]":
     if query.single:
-        entry = await client.get(query.key, level=query.level)
+        entry = await client.get(
+            query.key, level=query.level, revision=query.revision
+        )
         if entry is not None:
             yield entry
         return
@@ -129,6 +141,7 @@ async def _entries(
         limit=query.limit,
         keys_only=query.keys_only,
         level=query.level,
+        revision=query.revision,
     ):
         yield entry
 

@@ -156,6 +156,12 @@ def exit_codes() -> Generator[None, None, None]:
         raise click.UsageError(str(error)) from error
     except errors.PreconditionFailed as error:
         raise NotAsExpected(str(error)) from error
+    except errors.Compacted as error:
+        message = f"compacted: the oldest revision that is kept is {error.revision}"
+        raise Failure(message) from error
+    except errors.FutureRevision as error:
+        message = f"no such revision yet: the newest is {error.revision}"
+        raise Failure(message) from error
     except (errors.Unavailable, errors.TooStale, errors.TooBusy) as error:
         raise NobodyToAsk(str(error)) from error
     except errors.Unknown as error:

@@ -87,6 +87,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     journal_reserve_bytes: int = 64 * MIB
     # How fast the engine's files are read to find what has rotted; 0: not at all.
     scrub_bytes_per_second: int = 1 * MIB
+    # How much of the past the leader keeps before it has it compacted: so many
+    # revisions (0: all of them), and everything that is younger than so long.
+    history_revisions: int = 1_000_000
+    history_seconds: int = 0
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,6 +148,8 @@ _BOUNDS: Mapping[str, tuple[int, int]] = {
     "requests_in_flight_max": (1, 1_000_000),
     "journal_reserve_bytes": (1 * MIB, 1 << 40),
     "scrub_bytes_per_second": (0, 1 << 40),
+    "history_revisions": (0, 1 << 63),
+    "history_seconds": (0, 365 * 86_400),
 }
 # A command's head and its frame's, rounded up: what a request holds besides key and
 # value.
@@ -274,7 +280,7 @@ def _from_environment(key: _Key, text: str) -> Raw:
                 raise ConfigError(key.variable, str(key), reason)
             return text == "true"
         case int():
-            if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            if not (text.isascii() and text.isdigit() and len(text) <= 19):
                 reason = f"{text[:64]!r} is not a number"
                 raise ConfigError(key.variable, str(key), reason)
             return int(text)

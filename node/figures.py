@@ -51,6 +51,7 @@ def gather(node: "Node") -> Statistics:
         scrubbed_bytes=node.scrubber.read_bytes,
         disk_free_bytes=node.loop.free_bytes,
         revision=database.revision,
+        compacted=database.compacted,
         keys=database.keys,
         state_hash=database.state_hash(),
         puts=database.puts,

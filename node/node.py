@@ -136,6 +136,8 @@ class Node:
             ReplicaOptions(
                 limits=_limits(config),
                 requests_max=config.limits.requests_in_flight_max,
+                history_revisions=config.limits.history_revisions,
+                history_ms=config.limits.history_seconds * 1000,
             ),
             raft,
             opened.database,

@@ -54,6 +54,7 @@ class Statistics(msgspec.Struct, kw_only=True):
     disk_free_bytes: int = 0
     # database
     revision: int = 1
+    compacted: int = 0
     keys: int = 0
     state_hash: str = ""
     puts: int = 0

@@ -32,6 +32,14 @@ HTTP_PROBLEMS: Final[dict[str, tuple[int, bool]]] = {
     "http_version_not_supported": (505, False),
 }
 
+# Whose error replies name a revision, 0 included: what the key is at (0: absent), the
+# oldest that is kept, the newest that there is.
+_AT_REVISION: Final = (
+    ErrorCode.PRECONDITION_FAILED,
+    ErrorCode.COMPACTED,
+    ErrorCode.FUTURE_REVISION,
+)
+
 _OUTCOMES: Final = {
     Outcome.NONE: None,
     Outcome.NOT_APPLIED: "not_applied",
@@ -48,7 +56,10 @@ class ParserMissing(ApiError):
 
 
 class Problem(ApiError):
-    """A request that is not served; the connection may go on unless `close`."""
+    """A request that is not served; the connection may go on unless `close`.
+
+    `revision` is what its code names (docs/formats.md section 1), None when nothing.
+    """
 
     def __init__(
         self,
@@ -57,6 +68,7 @@ class Problem(ApiError):
         *,
         outcome: str | None = None,
         retryable: bool | None = None,
+        revision: int | None = None,
         headers: dict[str, str] | None = None,
         close: bool = False,
     ) -> None:
@@ -70,6 +82,7 @@ class Problem(ApiError):
         self.detail: str = detail
         self.retryable: bool = default if retryable is None else retryable
         self.outcome: str | None = outcome
+        self.revision: int | None = revision
         self.headers: dict[str, str] = headers or {}
         self.close: bool = close
         if self.status in (429, 503):
@@ -84,6 +97,7 @@ class _Document(msgspec.Struct, omit_defaults=True):
     code: str
     retryable: bool
     outcome: str | None = None
+    revision: int | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -100,6 +114,7 @@ def problem_document(problem: Problem) -> bytes:
             problem.code,
             problem.retryable,
             problem.outcome,
+            problem.revision,
         )
     )
 
@@ -114,6 +129,7 @@ def problem_of(error: ErrorReply) -> Problem:
         error.message,
         outcome=_OUTCOMES[error.outcome],
         retryable=error.retryable,
+        revision=error.revision if error.code in _AT_REVISION else None,
         headers=headers,
     )
 

@@ -128,6 +128,11 @@ _GAUGES: Final = (
         "Free space where the data is.",
     ),
     ("quorate_database_revision", "revision", "Newest revision of the store."),
+    (
+        "quorate_database_compacted_revision",
+        "compacted",
+        "Oldest revision that can be read, 0 when all can.",
+    ),
     ("quorate_database_keys", "keys", "Keys in the store."),
     (
         "quorate_process_loop_lag_max_seconds",

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from . import http_txn, targets
+from . import http_compaction, http_txn, targets
 from .connections import ClientPort
 from .errors import Problem, invalid
 from .exposition import CONTENT_TYPE, Exposition
@@ -57,6 +57,7 @@ class HttpApi:
         self._exposition: Exposition = exposition
         self._keys: Keys = Keys(port)
         self._transactions: http_txn.Transactions = http_txn.Transactions(port)
+        self._compactions = http_compaction.Compactions(port)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -97,6 +98,10 @@ class HttpApi:
             call.operation = "txn"
             _check_method(request, http_txn.METHODS)
             return await self._transactions.handle(request, target)
+        if target.path == http_compaction.PATH:
+            call.operation = "compaction"
+            _check_method(request, http_compaction.METHODS)
+            return await self._compactions.handle(request, target)
         operation = _OPERATIONS.get(target.path)
         if operation is None:
             raise Problem("not_found", "there is nothing at this path")

@@ -55,7 +55,10 @@ _VALUE_HEADERS: Final = {
 
 
 class _List(msgspec.Struct):
-    """One page. `cursor` asks for the next one, and is null on the last."""
+    """One page. `cursor` asks for the next one, and is null on the last.
+
+    `revision` is the one that is shown, the same on all pages.
+    """
 
     revision: int
     more: bool
@@ -169,7 +172,12 @@ class Keys:
             headers["ETag"] = entity_tag(revision)
         if not condition.met(revision):
             detail = "the key is not at the revision in If-Match"
-            raise Problem(ErrorCode.PRECONDITION_FAILED, detail, headers=headers)
+            raise Problem(
+                ErrorCode.PRECONDITION_FAILED,
+                detail,
+                revision=revision,
+                headers=headers,
+            )
         if record is None:
             raise Problem("not_found", "there is no such key", headers=headers)
         if not condition.changed(revision):
@@ -178,47 +186,58 @@ class Keys:
 
     async def _list(self, parameters: dict[str, bytes]) -> web.Response:
         options = self._read_options(parameters)
+        asked = self._range(options, parameters)
+        body = encode_range(asked)
+        answer = await ask(self._port, RequestKind.RANGE, body, options.timeout_ms)
+        reply = decode_range_reply(answer)
+        at = asked.revision or reply.header.revision
+        cursor = None
+        if reply.more:
+            cursor = targets.encode_cursor(at, reply.records[-1].key + b"\0")
+        page = _List(
+            at,
+            reply.more,
+            cursor,
+            [shown(record, keys_only=asked.keys_only) for record in reply.records],
+        )
+        headers = {**JSON_HEADERS, **_read_headers(reply.header)}
+        return web.Response(body=_encoder.encode(page), headers=headers)
+
+    def _range(
+        self, options: _ReadOptions, parameters: dict[str, bytes]
+    ) -> RangeRequest:
         start = parameters.get("prefix", b"")
         end = targets.prefix_end(start)
+        at, lowest = options.revision, options.min_revision
         if len(start) > self._limits.key_bytes_max:
             raise self._too_long("prefix", start)
         if "cursor" in parameters:
-            cursor = targets.decode_base64("cursor", parameters["cursor"])
+            begun_at, cursor = targets.decode_cursor(parameters["cursor"])
             inside = start <= cursor and (not end or cursor < end)
             if not inside or len(cursor) > self._limits.key_bytes_max + 1:
                 raise invalid("cursor is not one of this list's")
-            start = cursor
+            if "revision" in parameters and at != begun_at:
+                raise invalid(f"the cursor's list is of revision {begun_at}")
+            start, at = cursor, begun_at
+            if options.level != Level.LINEARIZABLE:
+                # Another node than that of the first page may still be behind it.
+                lowest = max(lowest, begun_at)
         limit = 0
         if "limit" in parameters:
             limit = targets.number("limit", parameters["limit"], 1, _UINT32_MAX)
         keys_only = False
         if "keys_only" in parameters:
             keys_only = targets.flag("keys_only", parameters["keys_only"])
-        body = encode_range(
-            RangeRequest(
-                options.level,
-                options.max_staleness_ms,
-                options.min_revision,
-                start,
-                end,
-                limit,
-                keys_only,
-                options.revision,
-            )
+        return RangeRequest(
+            options.level,
+            options.max_staleness_ms,
+            lowest,
+            start,
+            end,
+            limit,
+            keys_only,
+            at,
         )
-        answer = await ask(self._port, RequestKind.RANGE, body, options.timeout_ms)
-        reply = decode_range_reply(answer)
-        cursor_text = None
-        if reply.more:
-            cursor_text = targets.encode_cursor(reply.records[-1].key + b"\0")
-        page = _List(
-            reply.header.revision,
-            reply.more,
-            cursor_text,
-            [shown(record, keys_only=keys_only) for record in reply.records],
-        )
-        headers = {**JSON_HEADERS, **_read_headers(reply.header)}
-        return web.Response(body=_encoder.encode(page), headers=headers)
 
     def _key(self, target: Target, parameters: dict[str, bytes]) -> bytes:
         key = targets.key_of_path(target.path)

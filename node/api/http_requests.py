@@ -7,17 +7,21 @@ would have sent, and an error comes back as the problem that says the same.
 import asyncio
 from typing import Final
 
+from aiohttp import web
+
 from ...wire.frames import OK, RequestKind
 from ...wire.limits import Limits
 from ...wire.requests import decode_error
 from . import targets
 from .connections import ClientPort
-from .errors import problem_of
+from .errors import invalid, problem_of
 
 JSON_HEADERS: Final = {
     "Content-Type": "application/json",
     "X-Content-Type-Options": "nosniff",
 }
+
+_CONDITIONS: Final = ("If-Match", "If-None-Match")
 
 
 class _Waiter:
@@ -53,3 +57,13 @@ def timeout_ms(parameters: dict[str, bytes], limits: Limits) -> int:
     return targets.duration_ms(
         "timeout", parameters["timeout"], 1, limits.timeout_ms_max
     )
+
+
+def refuse_conditions(request: web.BaseRequest, hint: str) -> None:
+    """Raise Problem when the head has conditions on one key, and nothing is one key.
+
+    Ignoring them would write what somebody asked not to write.
+    """
+    for name in _CONDITIONS:
+        if name in request.headers:
+            raise invalid(f"{name} is for one key{hint}")

@@ -17,18 +17,16 @@ from ...wire.transaction_replies import TxnResult, decode_txn_reply
 from ...wire.transactions import encode_transaction
 from . import targets
 from .connections import ClientPort
-from .errors import Problem, invalid
+from .errors import Problem
 from .http_body import BodyLimit, read_body
 from .http_records import ShownRecord, shown
-from .http_requests import JSON_HEADERS, ask, timeout_ms
+from .http_requests import JSON_HEADERS, ask, refuse_conditions, timeout_ms
 from .targets import Target
 
 PATH: Final = "/v1/txn"
 METHODS: Final = ("POST",)
 
 _PARAMETERS: Final = frozenset(("timeout",))
-# Ignoring them would write what somebody asked not to write.
-_CONDITIONS: Final = ("If-Match", "If-None-Match")
 
 
 class _Result(msgspec.Struct):
@@ -63,9 +61,7 @@ class Transactions:
         """Serve one of METHODS; raises Problem."""
         parameters = targets.parse_query(target.query, _PARAMETERS)
         patience_ms = timeout_ms(parameters, self._limits)
-        for name in _CONDITIONS:
-            if name in request.headers:
-                raise invalid(f"{name} is for one key: conditions stand in the body")
+        refuse_conditions(request, ": conditions stand in the body")
         document = await read_body(request, self._port, self._document_limit)
         try:
             command = encode_transaction(parse_transaction(document))

@@ -9,6 +9,7 @@ itself. Pure: no I/O, no aiohttp.
 
 import base64
 import re
+import struct
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -23,6 +24,7 @@ _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h)")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,19}")
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _REVISION_MAX = 2**64 - 1
+_CURSOR = struct.Struct(">Q")
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -85,9 +87,21 @@ def decode_base64(name: str, value: bytes) -> bytes:
     return decoded
 
 
-def encode_cursor(start: bytes) -> str:
-    """Where a listing goes on, as a parameter that needs no escaping."""
-    return base64.urlsafe_b64encode(start).rstrip(b"=").decode()
+def encode_cursor(at: int, start: bytes) -> str:
+    """Where a list goes on and of which revision, in characters that need no escape."""
+    return base64.urlsafe_b64encode(_CURSOR.pack(at) + start).rstrip(b"=").decode()
+
+
+def decode_cursor(value: bytes) -> tuple[int, bytes]:
+    """The revision and the first key of a cursor."""
+    decoded = decode_base64("cursor", value)
+    if len(decoded) < _CURSOR.size:
+        raise invalid("cursor is not a list's")
+    (at,) = _CURSOR.unpack_from(decoded)
+    if not at:
+        # Revision 0 would mean the newest one, and so another one for each page.
+        raise invalid("cursor is not a list's")
+    return at, decoded[_CURSOR.size :]
 
 
 def duration_ms(name: str, value: bytes, lowest: int, highest: int) -> int:
@@ -116,9 +130,9 @@ def flag(name: str, value: bytes) -> bool:
     return value == b"1"
 
 
-def revision(name: str, value: bytes) -> int:
+def revision(name: str, value: bytes, lowest: int = 0) -> int:
     """A revision; 0 is before everything."""
-    return number(name, value, 0, _REVISION_MAX)
+    return number(name, value, lowest, _REVISION_MAX)
 
 
 def prefix_end(prefix: bytes) -> bytes:

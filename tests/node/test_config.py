@@ -50,6 +50,8 @@ request_bytes_max = 4_000_000
 connections_max = 100
 requests_in_flight_max = 1000
 journal_reserve_bytes = 10_000_000
+history_revisions = 9_223_372_036_854_775_807
+history_seconds = 3600
 
 [log]
 format = "json"
@@ -91,6 +93,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert config.peer_address == Address("n1.example", 7500)
     assert config.cluster.voters["n2"] == "n2.example:7500"
     assert config.limits.value_bytes_max == 1_000_000
+    assert config.limits.history_revisions == 2**63 - 1
+    assert config.limits.history_seconds == 3600
     assert config.log == Log(format="json", level="debug")
 
 
@@ -124,6 +128,8 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
         "QUORATE_LIMITS_REQUESTS_IN_FLIGHT_MAX": "11",
         "QUORATE_LIMITS_JOURNAL_RESERVE_BYTES": "12000000",
         "QUORATE_LIMITS_SCRUB_BYTES_PER_SECOND": "0",
+        "QUORATE_LIMITS_HISTORY_REVISIONS": "9223372036854775808",
+        "QUORATE_LIMITS_HISTORY_SECONDS": "31536000",
         "QUORATE_LOG_FORMAT": "text",
         "QUORATE_LOG_LEVEL": "error",
     }
@@ -153,6 +159,8 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
             requests_in_flight_max=11,
             journal_reserve_bytes=12_000_000,
             scrub_bytes_per_second=0,
+            history_revisions=2**63,
+            history_seconds=31_536_000,
         ),
         log=Log(format="text", level="error"),
     )
@@ -211,6 +219,16 @@ def test_variables_that_are_no_keys_are_left_alone(tmp_path: Path) -> None:
             'name = "n"\n[limits]\nkey_bytes_max = 4097',
             "limits.key_bytes_max",
             "to 4096",
+        ),
+        (
+            'name = "n"\n[limits]\nhistory_revisions = -1',
+            "limits.history_revisions",
+            "from 0 to 9223372036854775808",
+        ),
+        (
+            'name = "n"\n[limits]\nhistory_seconds = 31536001',
+            "limits.history_seconds",
+            "from 0 to 31536000",
         ),
         (
             'name = "n"\n[limits]\nconnections_max = true',
