@@ -125,9 +125,7 @@ async def _entries(
     client: "AsyncClient", query: Query
 ) -> "AsyncGenerator[KeyValue, None]":
     if query.single:
-        entry = await client.get(
-            query.key, level=query.level, revision=query.revision
-        )
+        entry = await client.get(query.key, level=query.level, revision=query.revision)
         if entry is not None:
             yield entry
         return

@@ -6,7 +6,15 @@ from typing import Self
 
 import msgspec
 from quorate.cli.settings import Settings
-from quorate.client import Committed, KeyValue, PreconditionFailed, Txn, prefix_end
+from quorate.client import (
+    Committed,
+    Compacted,
+    FutureRevision,
+    KeyValue,
+    PreconditionFailed,
+    Txn,
+    prefix_end,
+)
 from quorate.client.transactions import committed
 from quorate.wire import Record
 
@@ -20,6 +28,9 @@ class FakeClient:
         self.settings = Settings()
         self.records: dict[bytes, KeyValue] = {}
         self.revision = 1
+        # What was there at each revision that a put made; the oldest to be read.
+        self.past: dict[int, dict[bytes, KeyValue]] = {}
+        self.compacted = 0
         self.calls: list[tuple[str, object]] = []
         # Raised by the next calls, first come, first served.
         self.errors: list[Exception] = []
@@ -65,6 +76,7 @@ class FakeClient:
             version=old.version + 1 if old else 1,
             lease=0,
         )
+        self.past[self.revision] = dict(self.records)
         return self.revision
 
     async def delete(self, key: bytes, *, if_revision: int | None = None) -> bool:
@@ -73,11 +85,24 @@ class FakeClient:
         return self.records.pop(key, None) is not None
 
     async def get(
-        self, key: bytes, *, level: str, max_staleness: float | None = None
+        self,
+        key: bytes,
+        *,
+        level: str,
+        max_staleness: float | None = None,
+        revision: int = 0,
     ) -> KeyValue | None:
         assert (level == "bounded") == (max_staleness is not None)
         self._call("get", level)
-        return self.records.get(key)
+        return self._at(revision).get(key)
+
+    async def compact(self, revision: int) -> None:
+        self._call("compact", revision)
+        if revision <= self.compacted:
+            raise Compacted("compacted: told so", self.compacted)
+        if revision > self.revision:
+            raise FutureRevision("future_revision: told so", self.revision)
+        self.compacted = revision
 
     async def commit(self, txn: Txn) -> Committed:
         transaction = txn.transaction()
@@ -104,18 +129,20 @@ class FakeClient:
         keys_only: bool = False,
         level: str = "linearizable",
         max_staleness: float | None = None,
+        revision: int = 0,
     ) -> AsyncIterator[KeyValue]:
         assert (level == "bounded") == (max_staleness is not None)
         self._call("range", level)
+        records = self._at(revision)
         if prefix is not None:
             start, end = prefix, prefix_end(prefix)
         found = [
             key
-            for key in sorted(self.records)
+            for key in sorted(records)
             if key >= (start or b"") and (not end or key < end)
         ]
         for key in found[:limit]:
-            yield self.records[key]
+            yield records[key]
 
     async def status(self, endpoint: str | None = None) -> dict[str, object]:
         if endpoint is None:
@@ -125,6 +152,13 @@ class FakeClient:
         if isinstance(state, Exception):
             raise state
         return state
+
+    def _at(self, revision: int) -> dict[bytes, KeyValue]:
+        if 0 < revision < self.compacted:
+            raise Compacted("compacted: told so", self.compacted)
+        if revision > self.revision:
+            raise FutureRevision("future_revision: told so", self.revision)
+        return self.past[revision] if revision else self.records
 
     def _expect(self, key: bytes, revision: int | None) -> None:
         record = self.records.get(key)

@@ -12,6 +12,7 @@ from quorate.wire import (
     DEFAULT_LIMITS,
     OK,
     REFUSED,
+    Compact,
     Delete,
     ErrorCode,
     Limits,
@@ -127,6 +128,9 @@ class FakeNode:
         self.chunks = 0
         self.revision = 1
         self.keys: dict[bytes, Record] = {}
+        # What was there at each revision that a write made; the oldest to be read.
+        self.past: dict[int, dict[bytes, Record]] = {}
+        self.compacted = 0
         self.page_records = 1000
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -165,8 +169,10 @@ class FakeNode:
                 self.write(session, frame)
             case RequestKind.GET:
                 request = decode_get(frame.body, DEFAULT_LIMITS)
+                if self.unreadable(session, frame, request.revision):
+                    return
                 header = ReadHeader(self.revision, 0, request.level)
-                record = self.keys.get(request.key)
+                record = self.at(request.revision).get(request.key)
                 session.reply(frame, encode_get_reply(header, record))
             case RequestKind.RANGE:
                 self.range(session, frame)
@@ -177,6 +183,9 @@ class FakeNode:
 
     def write(self, session: Session, frame: RequestFrame) -> None:
         command = decode_command(frame.body, DEFAULT_LIMITS)
+        if isinstance(command, Compact):
+            self.compact(session, frame, command)
+            return
         assert isinstance(command, Put | Delete)
         old = self.keys.get(command.key)
         present = 0 if old is None else old.mod_revision
@@ -196,13 +205,40 @@ class FakeNode:
             count = 0 if old is None else 1
             self.revision += count
             self.keys.pop(command.key, None)
+        self.past[self.revision] = dict(self.keys)
         session.reply(frame, encode_write_reply(self.revision, count))
+
+    def compact(self, session: Session, frame: RequestFrame, command: Compact) -> None:
+        if command.revision > self.revision:
+            code = ErrorCode.FUTURE_REVISION
+            session.refuse(frame, code, revision=self.revision)
+        elif command.revision <= self.compacted:
+            session.refuse(frame, ErrorCode.COMPACTED, revision=self.compacted)
+        else:
+            self.compacted = command.revision
+            session.reply(frame, encode_write_reply(self.revision, 0))
+
+    def at(self, revision: int) -> dict[bytes, Record]:
+        return self.past.get(revision, self.keys)
+
+    def unreadable(self, session: Session, frame: RequestFrame, revision: int) -> bool:
+        """Refuse a revision that can't be read."""
+        none = Outcome.NONE
+        if revision > self.revision:
+            session.refuse(frame, ErrorCode.FUTURE_REVISION, none, self.revision)
+        elif 0 < revision < self.compacted:
+            session.refuse(frame, ErrorCode.COMPACTED, none, self.compacted)
+        else:
+            return False
+        return True
 
     def range(self, session: Session, frame: RequestFrame) -> None:
         request = decode_range(frame.body, DEFAULT_LIMITS)
+        if self.unreadable(session, frame, request.revision):
+            return
         found = [
-            self.keys[key]
-            for key in sorted(self.keys)
+            record
+            for key, record in sorted(self.at(request.revision).items())
             if request.start <= key and (not request.end or key < request.end)
         ]
         size = min(request.limit or self.page_records, self.page_records)

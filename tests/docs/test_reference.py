@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from quorate.chaos.simulator import faults, mutants
 from quorate.node import config, peer_wire, process
-from quorate.node.api import errors, http, http_txn
+from quorate.node.api import errors, http, http_compaction, http_txn
 from quorate.node.api.connections import ClientPort
 from quorate.node.api.exposition import Exposition
 from quorate.node.api.options import ApiOptions
@@ -114,7 +114,8 @@ def test_every_route_is_documented_and_exists() -> None:
     assert sorted(single.split(", ")) == sorted(http.METHODS)
     expected = dict.fromkeys(http._OPERATIONS, "GET, HEAD")
     expected |= {keys: "GET, HEAD", f"{keys}{{key}}": single}
-    expected[http_txn.PATH] = ", ".join(http_txn.METHODS)
+    for module in (http_txn, http_compaction):
+        expected[module.PATH] = ", ".join(module.METHODS)
     assert table == expected
 
 
@@ -122,7 +123,7 @@ def test_every_route_that_any_document_shows_exists() -> None:
     for path in ("README.md", "docs/http-api.md", "docs/operations.md"):
         for route in re.findall(r"127\.0\.0\.1:74\d\d(/[^\s'`]*)", read(path)):
             plain = route.partition("?")[0]
-            known = {*http._OPERATIONS, http_txn.PATH}
+            known = {*http._OPERATIONS, http_txn.PATH, http_compaction.PATH}
             assert plain.startswith("/v1/kv/") or plain in known, route
 
 
@@ -132,7 +133,8 @@ def test_every_query_parameter_is_documented() -> None:
     text = read("docs/http-api.md")
     one = " ".join(row[0] for row in rows(section(text, "`GET /v1/kv/{key}`")))
     many = " ".join(row[0] for row in rows(section(text, "`GET /v1/kv/`")))
-    read_only = {"consistency", "max_staleness", "min_revision", "timeout", "key64"}
+    read_only = {"consistency", "max_staleness", "min_revision", "revision"}
+    read_only |= {"timeout", "key64"}
     documented = set(ticked(one)) - response_headers(text)
     assert documented == http_keys._GET == read_only
     # A list that is given key64 is a get.
@@ -144,6 +146,9 @@ def test_every_query_parameter_is_documented() -> None:
     own = section(text, "`POST /v1/txn`")
     line = own.partition("Parameter: ")[2].partition(".")[0]
     assert set(ticked(line)) == http_txn._PARAMETERS
+    own = section(text, "`POST /v1/compaction`")
+    line = own.partition("Parameters: ")[2].partition(".")[0]
+    assert set(ticked(line)) == http_compaction._PARAMETERS
 
 
 def test_every_field_of_a_transaction_is_documented() -> None:

@@ -62,6 +62,8 @@ class Status(msgspec.Struct):
     term: int
     last_index: int
     applied_index: int
+    revision: int
+    compacted: int
     state_hash: str
     keys: int
     puts: int

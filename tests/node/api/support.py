@@ -14,7 +14,7 @@ from quorate.node.api.options import ApiOptions
 from quorate.node.api.service import Sink
 from quorate.node.api.status import status_json
 from quorate.node.statistics import PeerStatistics, Statistics
-from quorate.wire.commands import Delete, Put, decode_command
+from quorate.wire.commands import Compact, Delete, Put, decode_command
 from quorate.wire.errors import ErrorCode, Outcome, ProtocolError
 from quorate.wire.frames import (
     OK,
@@ -80,6 +80,9 @@ class FakeService:
         self.limits = limits
         self.records: dict[bytes, Record] = {}
         self.revision = 1
+        # What was there at each revision, and the oldest one that can be read.
+        self.past: dict[int, dict[bytes, Record]] = {1: {}}
+        self.compacted = 0
         self.asked: list[Asked] = []
         self.holding = False
         self.held: list[Asked] = []
@@ -123,6 +126,7 @@ class FakeService:
             commit_index=17,
             applied_index=16,
             revision=self.revision,
+            compacted=self.compacted,
             journal_syncs=5,
             puts=4,
             state_hash="ab12",
@@ -146,13 +150,17 @@ class FakeService:
             case RequestKind.PING:
                 return OK, b""
             case RequestKind.WRITE:
-                return self._write(asked.body)
+                answer = self._write(asked.body)
+                self.past[self.revision] = dict(self.records)
+                return answer
             case RequestKind.GET:
                 get = decode_get(asked.body, self.limits)
                 header = ReadHeader(self.revision, get.max_staleness_ms, get.level)
-                return OK, encode_get_reply(header, self.records.get(get.key))
+                if (refusal := self._unreadable(get.revision)) is not None:
+                    return refusal
+                return OK, encode_get_reply(header, self._at(get.revision).get(get.key))
             case RequestKind.RANGE:
-                return OK, self._range(asked.body)
+                return self._range(asked.body)
             case _:
                 return OK, status_json(self.statistics())
 
@@ -163,14 +171,13 @@ class FakeService:
             done = model.do(command)
             self.revision = model.revision
             return OK, encode_txn_reply(done.succeeded, done.revision, done.results)
+        if isinstance(command, Compact):
+            return self._compact(command)
         assert isinstance(command, Put | Delete)
         old = self.records.get(command.key)
         current = 0 if old is None else old.mod_revision
         if command.expected is not None and command.expected != current:
-            error = error_reply(
-                ErrorCode.PRECONDITION_FAILED, Outcome.NOT_APPLIED, "not so", current
-            )
-            return REFUSED, encode_error(error, self.limits)
+            return self._refuse(ErrorCode.PRECONDITION_FAILED, current)
         if isinstance(command, Put):
             self.revision += 1
             self.records[command.key] = Record(
@@ -188,19 +195,45 @@ class FakeService:
         del self.records[command.key]
         return OK, encode_write_reply(self.revision, 1)
 
-    def _range(self, body: bytes) -> bytes:
+    def _compact(self, command: Compact) -> tuple[int, bytes]:
+        if command.revision > self.revision:
+            return self._refuse(ErrorCode.FUTURE_REVISION, self.revision)
+        if command.revision <= self.compacted:
+            return self._refuse(ErrorCode.COMPACTED, self.compacted)
+        self.compacted = command.revision
+        return OK, encode_write_reply(self.revision, 0)
+
+    def _unreadable(self, revision: int) -> tuple[int, bytes] | None:
+        if revision > self.revision:
+            return self._refuse(ErrorCode.FUTURE_REVISION, self.revision, Outcome.NONE)
+        if 0 < revision < self.compacted:
+            return self._refuse(ErrorCode.COMPACTED, self.compacted, Outcome.NONE)
+        return None
+
+    def _at(self, revision: int) -> dict[bytes, Record]:
+        return self.past[revision] if revision else self.records
+
+    def _refuse(
+        self, code: ErrorCode, revision: int, outcome: Outcome = Outcome.NOT_APPLIED
+    ) -> tuple[int, bytes]:
+        error = error_reply(code, outcome, "not so", revision)
+        return REFUSED, encode_error(error, self.limits)
+
+    def _range(self, body: bytes) -> tuple[int, bytes]:
         asked = decode_range(body, self.limits)
+        if (refusal := self._unreadable(asked.revision)) is not None:
+            return refusal
         limit = asked.limit or self.limits.range_records_max
         found = [
             record
-            for key, record in sorted(self.records.items())
+            for key, record in sorted(self._at(asked.revision).items())
             if key >= asked.start and (not asked.end or key < asked.end)
         ]
         page = found[:limit]
         if asked.keys_only:
             page = [msgspec.structs.replace(record, value=b"") for record in page]
         header = ReadHeader(self.revision, 0, asked.level)
-        return encode_range_reply(header, page, len(found) > len(page))
+        return OK, encode_range_reply(header, page, len(found) > len(page))
 
 
 class Port(NamedTuple):

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from urllib.parse import quote_from_bytes
 
 import pytest
+from quorate.node.api import targets
 from quorate.wire.errors import ERROR_TRAITS, ErrorCode, Outcome
 from quorate.wire.limits import DEFAULT_LIMITS
-from quorate.wire.requests import Level, decode_get, error_reply
+from quorate.wire.requests import Level, decode_get, decode_range, error_reply
 
 from .support import Port, connect, head, http, open_port, wait_for
 
@@ -170,6 +171,7 @@ async def test_a_write_happens_only_at_the_expected_revision(port: Port) -> None
     reply = await http(port, "PUT", "/v1/kv/a", b"3", If_Match='"2"')
     assert reply.status == 412
     assert reply.headers["etag"] == '"3"'
+    assert reply.json()["revision"] == 3
     assert reply.json()["code"] == "precondition_failed"
     assert reply.json()["outcome"] == "not_applied"
     assert port.service.records[b"a"].value == b"2"
@@ -186,6 +188,7 @@ async def test_a_create_happens_only_once(port: Port) -> None:
     reply = await http(port, "PUT", "/v1/kv/b", b"1", If_Match='"2"')
     assert reply.status == 412
     assert "etag" not in reply.headers
+    assert reply.json()["revision"] == 0
 
 
 async def test_a_get_of_a_known_revision_is_not_sent_again(port: Port) -> None:
@@ -198,6 +201,7 @@ async def test_a_get_of_a_known_revision_is_not_sent_again(port: Port) -> None:
     reply = await http(port, "GET", "/v1/kv/a", If_Match='"1"')
     assert reply.status == 412
     assert reply.headers["etag"] == '"2"'
+    assert reply.json()["revision"] == 2
 
 
 async def test_a_repeated_condition_is_refused(port: Port) -> None:
@@ -238,6 +242,8 @@ async def test_a_read_asks_for_its_level(port: Port) -> None:
         ("GET", "consistency=bounded&max_staleness=2"),
         ("GET", "consistency=bounded&max_staleness=2000h"),
         ("GET", "min_revision=x"),
+        ("GET", "revision=-1"),
+        ("GET", "revision=18446744073709551616"),
         ("GET", "timeout=0s"),
         ("GET", "timeout=601s"),
         ("GET", "prefix=a"),
@@ -246,6 +252,7 @@ async def test_a_read_asks_for_its_level(port: Port) -> None:
         ("GET", "timeout=1s&timeout=1s"),
         ("PUT", "consistency=linearizable"),
         ("PUT", "min_revision=1"),
+        ("PUT", "revision=1"),
         ("DELETE", "prefix=a"),
     ],
 )
@@ -296,6 +303,107 @@ async def test_a_list_has_keys_and_values_and_goes_on_at_its_cursor(port: Port) 
     }
 
 
+async def test_a_key_is_read_as_it_was(port: Port) -> None:
+    for value in (b"1", b"2"):
+        await http(port, "PUT", "/v1/kv/a", value)
+    await http(port, "DELETE", "/v1/kv/a")
+    for revision, value in ((2, b"1"), (3, b"2")):
+        reply = await http(port, "GET", f"/v1/kv/a?revision={revision}")
+        assert (reply.status, reply.body) == (200, value)
+        assert reply.headers["etag"] == f'"{revision}"'
+        assert reply.headers["quorate-revision"] == "4"
+    for revision in (1, 4, 0):
+        reply = await http(port, "GET", f"/v1/kv/a?revision={revision}")
+        assert (reply.status, reply.json()["code"]) == (404, "not_found")
+
+
+async def test_a_revision_that_can_not_be_read_names_the_nearest_that_can(
+    port: Port,
+) -> None:
+    for value in (b"1", b"2", b"3"):
+        await http(port, "PUT", "/v1/kv/a", value)
+    port.service.compacted = 3
+    for path in ("/v1/kv/a", "/v1/kv/"):
+        reply = await http(port, "GET", f"{path}?revision=2")
+        assert (reply.status, reply.json()["code"]) == (410, "compacted")
+        assert reply.json()["revision"] == 3
+        assert "outcome" not in reply.json()
+        reply = await http(port, "GET", f"{path}?revision=5")
+        assert (reply.status, reply.json()["code"]) == (400, "future_revision")
+        assert reply.json()["revision"] == 4
+        assert (await http(port, "HEAD", f"{path}?revision=2")).status == 410
+        assert (await http(port, "GET", f"{path}?revision=3")).status == 200
+
+
+async def test_all_pages_of_a_list_are_of_the_revision_of_the_first(port: Port) -> None:
+    for key in ("a", "b", "c"):
+        await http(port, "PUT", f"/v1/kv/{key}", b"old")
+    first = (await http(port, "GET", "/v1/kv/?limit=1")).json()
+    await http(port, "DELETE", "/v1/kv/b")
+    await http(port, "PUT", "/v1/kv/c", b"new")
+    await http(port, "PUT", "/v1/kv/d", b"new")
+    pages = [first]
+    while cursor := pages[-1]["cursor"]:
+        reply = await http(port, "GET", f"/v1/kv/?limit=1&cursor={cursor}")
+        assert reply.headers["quorate-revision"] == "7"
+        pages.append(reply.json())
+    assert [page["revision"] for page in pages] == [4, 4, 4]
+    shown = [record for page in pages for record in _kvs(page)]
+    assert [record["key"] for record in shown] == ["a", "b", "c"]
+    assert {record["value64"] for record in shown} == {"b2xk"}
+    newest = (await http(port, "GET", "/v1/kv/")).json()
+    assert [record["key"] for record in _kvs(newest)] == ["a", "c", "d"]
+
+
+async def test_a_list_of_the_past_goes_on_in_the_past(port: Port) -> None:
+    for key in ("a", "b", "a"):
+        await http(port, "PUT", f"/v1/kv/{key}", b"v")
+    first = (await http(port, "GET", "/v1/kv/?limit=1&revision=3")).json()
+    assert first["revision"] == 3
+    cursor = first["cursor"]
+    # Saying again what the cursor says does no harm; another revision is refused.
+    for query in (f"cursor={cursor}", f"cursor={cursor}&revision=3"):
+        page = (await http(port, "GET", f"/v1/kv/?{query}")).json()
+        assert (page["revision"], len(_kvs(page))) == (3, 1)
+    reply = await http(port, "GET", f"/v1/kv/?cursor={cursor}&revision=4")
+    assert (reply.status, reply.json()["code"]) == (400, "invalid_request")
+    assert "of revision 3" in str(reply.json()["detail"])
+
+
+async def test_a_list_that_is_compacted_between_its_pages_ends_in_410(
+    port: Port,
+) -> None:
+    for key in ("a", "b", "c"):
+        await http(port, "PUT", f"/v1/kv/{key}", b"v")
+    cursor = (await http(port, "GET", "/v1/kv/?limit=1&revision=3")).json()["cursor"]
+    assert (await http(port, "POST", "/v1/compaction?revision=4")).status == 200
+    reply = await http(port, "GET", f"/v1/kv/?cursor={cursor}")
+    assert (reply.status, reply.json()["code"]) == (410, "compacted")
+    assert reply.json()["revision"] == 4
+
+
+@pytest.mark.parametrize(
+    ("query", "lowest"),
+    [
+        ("", 0),
+        ("&min_revision=2", 2),
+        ("&consistency=local", 4),
+        ("&consistency=local&min_revision=9", 9),
+        ("&consistency=bounded&max_staleness=1s", 4),
+    ],
+)
+async def test_a_page_on_a_node_that_is_behind_waits_until_it_is_there(
+    port: Port, query: str, lowest: int
+) -> None:
+    for key in ("a", "b", "c"):
+        await http(port, "PUT", f"/v1/kv/{key}", b"v")
+    cursor = (await http(port, "GET", "/v1/kv/?limit=1")).json()["cursor"]
+    await http(port, "GET", f"/v1/kv/?cursor={cursor}{query}")
+    asked = decode_range(port.service.asked[-1].body, DEFAULT_LIMITS)
+    assert (asked.revision, asked.min_revision) == (4, lowest)
+    assert asked.start == b"a\0"
+
+
 async def test_a_list_without_a_prefix_has_everything(port: Port) -> None:
     for key in ("a", "b", "%FF%FF"):
         await http(port, "PUT", f"/v1/kv/{key}", b"")
@@ -319,7 +427,14 @@ def _kvs(page: dict[str, object]) -> list[dict[str, object]]:
         "limit=4294967296",
         "keys_only=yes",
         "cursor=!",
-        "cursor=Yg",
+        "cursor=" + targets.encode_cursor(1, b"b"),
+        "cursor=" + targets.encode_cursor(1, b""),
+        "cursor=" + targets.encode_cursor(1, b"a" * 4098),
+        "cursor=" + targets.encode_cursor(0, b"a"),
+        "cursor=AAAAAAAAAA",
+        "cursor=",
+        "revision=2&cursor=" + targets.encode_cursor(1, b"a"),
+        "revision=0&cursor=" + targets.encode_cursor(1, b"a"),
         "prefix=" + "a" * 4097,
         "prefix=a&key64=YQ",
     ],
@@ -359,6 +474,12 @@ async def test_every_error_of_the_service_is_a_problem_document(
     assert isinstance(document["title"], str)
     assert ("retry-after" in reply.headers) == (status in (429, 503))
     assert ("etag" in reply.headers) == (code == ErrorCode.PRECONDITION_FAILED)
+    at_revision = (
+        ErrorCode.PRECONDITION_FAILED,
+        ErrorCode.COMPACTED,
+        ErrorCode.FUTURE_REVISION,
+    )
+    assert document.get("revision") == (9 if code in at_revision else None)
 
 
 async def test_an_error_of_a_read_has_no_outcome(port: Port) -> None:

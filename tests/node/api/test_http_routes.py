@@ -33,6 +33,7 @@ async def test_status_has_every_promised_field_and_all_statistics(port: Port) ->
     assert document["id"] == "00000000000000a1"
     assert document["role"] == "leader"
     assert document["commit_index"] == 17
+    assert document["compacted"] == 0
 
 
 async def test_status_and_health_are_answered_while_nothing_can_be_served(
@@ -64,6 +65,7 @@ async def test_readiness_says_why_not(port: Port) -> None:
 async def test_metrics_are_prometheus_text(port: Port) -> None:
     await http(port, "PUT", "/v1/kv/a", b"1")
     await http(port, "GET", "/v1/kv/nothing")
+    await http(port, "POST", "/v1/compaction?revision=2")
     reply = await http(port, "GET", "/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=")
     families = {
@@ -79,6 +81,7 @@ async def test_metrics_are_prometheus_text(port: Port) -> None:
     }
     assert values["quorate_raft_term",] == 3
     assert values["quorate_journal_syncs_total",] == 5
+    assert values["quorate_database_compacted_revision",] == 2
     assert values["quorate_raft_role", "leader"] == 1
     assert values["quorate_raft_role", "follower"] == 0
     assert values["quorate_peer_connected", "00000000000000b2", "n2"] == 0
@@ -119,6 +122,7 @@ async def test_an_unknown_path_is_not_found(port: Port, path: str) -> None:
         ("PUT", "/v1/status", "GET, HEAD"),
         ("DELETE", "/metrics", "GET, HEAD"),
         ("TRACE", "/livez", "GET, HEAD"),
+        ("GET", "/v1/compaction", "POST"),
     ],
 )
 async def test_a_wrong_method_is_told_the_right_ones(

@@ -164,8 +164,22 @@ def test_a_prefix_range_holds_exactly_what_starts_with_it(
         assert inside == key.startswith(prefix)
 
 
-@given(st.binary(max_size=40))
-def test_a_cursor_comes_back_without_escaping(start: bytes) -> None:
-    cursor = targets.encode_cursor(start)
+@given(st.integers(1, 2**64 - 1), st.binary(max_size=40))
+def test_a_cursor_comes_back_without_escaping(at: int, start: bytes) -> None:
+    cursor = targets.encode_cursor(at, start)
     query = targets.parse_query(f"key64={cursor}", ALLOWED)
-    assert targets.decode_base64("cursor", query["key64"]) == start
+    assert targets.decode_cursor(query["key64"]) == (at, start)
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"AQ", b"!", b"AAAAAAAAAA", base64.b64encode(bytes(8) + b"a")]
+)
+def test_what_is_no_cursor_is_refused(value: bytes) -> None:
+    with pytest.raises(Problem) as refusal:
+        targets.decode_cursor(value)
+    assert refusal.value.status == 400
+
+
+def test_a_cursor_is_what_the_documents_say() -> None:
+    golden = base64.urlsafe_b64encode(b"\0\0\0\0\0\0\1\2key\0").decode().rstrip("=")
+    assert targets.encode_cursor(0x102, b"key\0") == golden
