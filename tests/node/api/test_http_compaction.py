@@ -24,7 +24,7 @@ async def port() -> AsyncIterator[Port]:
 
 
 async def compact(port: Port, query: str, **headers: str) -> Reply:
-    return await http(port, "POST", f"{PATH}?{query}", **headers)
+    return await http(port, "POST", f"{PATH}?{query}", None, **headers)
 
 
 def refused(reply: Reply, status: int, code: str) -> dict[str, object]:
