@@ -23,7 +23,7 @@ from ..wire import ErrorCode, Limits, RequestKind
 from .address import parse_address
 from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
-from .api.service import Sink
+from .api.service import Sink, WatchSink
 from .api.status import status_json
 from .config import NodeConfig
 from .figures import gather
@@ -283,6 +283,9 @@ class Node:
             return
         self.replica.submit(request)
         self.loop.plan_turn()
+
+    def gone(self, sink: WatchSink) -> None:
+        self.replica.watching.watches.gone(sink)
 
     def ready(self) -> str | None:
         raft = self.replica.raft

@@ -6,8 +6,11 @@ nothing moves: a frame that never completes, replies that nobody reads.
 """
 
 import asyncio
+import socket
 from collections import Counter
-from typing import Final, Protocol
+from collections.abc import Iterator
+from itertools import count
+from typing import Final, Protocol, cast
 
 from .budget import PartialBudget
 from .options import ApiOptions
@@ -16,6 +19,12 @@ from .timings import Timings
 
 # Less than this in a whole period is no progress, so that one byte a second is none.
 PROGRESS_BYTES: Final = 65536
+
+_KEEPALIVE: Final = (
+    ("TCP_KEEPIDLE", 60),
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 6),
+)
 
 
 class Connection(Protocol):
@@ -56,10 +65,15 @@ class ClientPort:
         self.loop: asyncio.AbstractEventLoop = loop
         self.partial: PartialBudget = PartialBudget(options.partial_bytes_max)
         self.closing: bool = False
+        self._numbers: Iterator[int] = count(1)
         self.refused: int = 0
         self._connections: set[Connection] = set()
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
+
+    def number(self) -> int:
+        """Another one for each caller, to tell watchers apart."""
+        return next(self._numbers)
 
     @property
     def has_room(self) -> bool:
@@ -149,3 +163,14 @@ class StallTimer:
             return
         self._received, self._begun, self._unsent = received, begun, unsent
         self._handle = self._later()
+
+
+def keep_alive(transport: asyncio.Transport) -> None:
+    """Let the kernel find out, in about two minutes, that the other end is gone."""
+    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -8,7 +8,6 @@ and the error, with request_id 0, is the last frame.
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -23,7 +22,7 @@ from ...wire.frames import (
 )
 from ...wire.hello import ClientHello, ServerHello, choose_version, encode_server_hello
 from ...wire.requests import encode_error, error_reply
-from .connections import ClientPort, StallTimer
+from .connections import ClientPort, StallTimer, keep_alive
 from .timings import OK as OK_RESULT
 from .timings import Histogram
 
@@ -40,11 +39,6 @@ REQUEST_OVERHEAD_BYTES: Final = 256
 
 _NAMES: Final = {kind: kind.name.lower() for kind in RequestKind}
 _READS: Final = frozenset((RequestKind.GET, RequestKind.RANGE))
-_KEEPALIVE: Final = (
-    ("TCP_KEEPIDLE", 60),
-    ("TCP_KEEPINTVL", 10),
-    ("TCP_KEEPCNT", 6),
-)
 
 
 class NativeConnection(asyncio.Protocol):
@@ -74,6 +68,9 @@ class NativeConnection(asyncio.Protocol):
         # Requests without a reply: when they came and what they are charged.
         self._in_flight: dict[int, tuple[float, int]] = {}
         self._charged: int = 0
+        # Which of them are watches, and who we are among all who watch.
+        self._watches: dict[int, None] = {}
+        self.number: int = port.number()
         self._usual_bytes: list[int] = [0] * (max(RequestKind) + 1)
         # Output: replies of this turn, and what the transport had not sent when asked.
         self._out: list[bytes] = []
@@ -103,7 +100,7 @@ class NativeConnection(asyncio.Protocol):
         options = self._port.options
         self._transport.set_write_buffer_limits(high=options.output_bytes_high)
         self._stall = StallTimer(self._port, self._transport, self)
-        _keep_alive(self._transport)
+        keep_alive(self._transport)
         version = choose_version(self._hello)
         hello = ServerHello(
             version=version,
@@ -160,6 +157,9 @@ class NativeConnection(asyncio.Protocol):
         self._hold_partial(0)
         self._ending = True
         self._transport = None
+        if self._watches:
+            self._port.service.gone(self)
+            self._watches.clear()
         self._in_flight.clear()
         self._out.clear()
         self._frames.clear()
@@ -192,6 +192,10 @@ class NativeConnection(asyncio.Protocol):
         entry = self._in_flight.pop(request_id, None)
         if entry is None:
             return
+        if kind == RequestKind.WATCH:
+            # How long somebody watched is no latency.
+            del self._watches[request_id]
+            entry = (self._port.loop.time(), entry[1])
         since, charge = entry
         self._charged -= charge
         size = len(body)
@@ -207,10 +211,24 @@ class NativeConnection(asyncio.Protocol):
             self._run_length += 1
         else:
             self._count(kind, status, since, body)
-        self._out.append(encode_reply(kind, request_id, status, body))
-        self._out_bytes += size + REQUEST_OVERHEAD_BYTES
+        self._queue(encode_reply(kind, request_id, status, body))
+
+    def _queue(self, frame: bytes) -> None:
+        self._out.append(frame)
+        self._out_bytes += len(frame) + REQUEST_OVERHEAD_BYTES
         if not self._flush_planned:
             self._plan_flush()
+
+    def push(self, request_id: int, kind: int, body: bytes) -> None:
+        """Queue one of many replies for this turn's write."""
+        if request_id in self._in_flight:
+            self._queue(encode_reply(kind, request_id, OK, body))
+
+    def room(self) -> int:
+        """How much a watch may be told before this client reads some of it."""
+        if self._writing_paused or self._ending:
+            return 0
+        return self._output_high - self._out_bytes - self._unsent
 
     # Input.
 
@@ -292,6 +310,8 @@ class NativeConnection(asyncio.Protocol):
             return
         charge = len(body) + self._usual_bytes[kind] + REQUEST_OVERHEAD_BYTES
         self._in_flight[request_id] = (now, charge)
+        if kind == RequestKind.WATCH:
+            self._watches[request_id] = None
         self._charged += charge
         self._port.service.submit(self, request_id, kind, body, frame.timeout_ms)
 
@@ -391,6 +411,7 @@ class NativeConnection(asyncio.Protocol):
             return
         self._ending = True
         self._reason = reason
+        self._end_watches()
         self._hold_partial(0)
         self._parser = RequestParser(self._port.options.limits)
         self._data = b""
@@ -402,6 +423,17 @@ class NativeConnection(asyncio.Protocol):
         self._end_later(self._port.options.drain_timeout_s, self._finish)
         self._resume_reading()
         self._plan_flush()
+
+    def _end_watches(self) -> None:
+        """They go on at another node, or nowhere, but not here."""
+        if not self._watches:
+            return
+        self._port.service.gone(self)
+        text = "this connection ends"
+        error = error_reply(ErrorCode.STOPPING, Outcome.NONE, text)
+        body = encode_error(error, self._port.options.limits)
+        for request_id in list(self._watches):
+            self.reply(request_id, RequestKind.WATCH, REFUSED, body)
 
     def _finish(self) -> None:
         """Send the last frame and shut our side; the other closes, or we do."""
@@ -456,14 +488,3 @@ class NativeConnection(asyncio.Protocol):
             histogram = self._port.native_timings.of(name, OK_RESULT)
             self._ok[self._run_kind] = histogram
         histogram.observe(self._port.loop.time() - self._run_since, length)
-
-
-def _keep_alive(transport: asyncio.Transport) -> None:
-    """Let the kernel find out, in about two minutes, that the other end is gone."""
-    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
-    if sock is None:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

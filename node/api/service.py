@@ -22,6 +22,23 @@ class Sink(Protocol):
         ...
 
 
+class WatchSink(Sink, Protocol):
+    """Who waits for more than one reply to a request: for a watch's events.
+
+    `number` is another one for each sink of this process.
+    """
+
+    number: int
+
+    def room(self) -> int:
+        """How many bytes can be taken now without keeping them for long."""
+        ...
+
+    def push(self, request_id: int, kind: int, body: bytes) -> None:
+        """Take one more reply to a request that goes on. Must not raise."""
+        ...
+
+
 class Service(Protocol):
     """What a node offers its client port."""
 
@@ -33,6 +50,10 @@ class Service(Protocol):
         `kind`, `body` and the reply's body are those of docs/formats.md section 1;
         `timeout_ms` 0 is the default. A malformed body is answered, never raised.
         """
+        ...
+
+    def gone(self, sink: WatchSink) -> None:
+        """Nobody reads what goes to `sink` any more: its watches end."""
         ...
 
     def statistics(self) -> Statistics:
