@@ -26,6 +26,7 @@ from .errors import (
 from .synchronous import Client
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel, prefix_end
+from .watching import Event, Watch
 
 __all__ = [
     "AsyncClient",
@@ -33,6 +34,7 @@ __all__ = [
     "Committed",
     "Compacted",
     "DeadlineExceeded",
+    "Event",
     "Forbidden",
     "FutureRevision",
     "InvalidRequest",
@@ -50,5 +52,6 @@ __all__ = [
     "Unavailable",
     "Unknown",
     "Unsupported",
+    "Watch",
     "prefix_end",
 ]

@@ -18,6 +18,7 @@ from ..wire import (
     ProtocolError,
     RangeRequest,
     RequestKind,
+    WatchRequest,
     WireError,
     decode_get_reply,
     decode_txn_reply,
@@ -50,6 +51,7 @@ from .values import (
     to_revision,
     to_timeout,
 )
+from .watching import Watch
 
 IN_FLIGHT_MAX_DEFAULT = 65_536
 _status_decoder = msgspec.json.Decoder(dict[str, object])
@@ -86,6 +88,7 @@ class AsyncClient:
         if in_flight_max < 1:
             raise InvalidRequest(f"in_flight_max is {in_flight_max}")
         self._timeout: float = to_timeout(timeout)
+        self._watches: set[Watch] = set()
         self._calls: Calls = Calls(
             parse_endpoints(endpoints),
             make_tls_context(cafile, certfile, keyfile),
@@ -263,6 +266,48 @@ class AsyncClient:
         )
         return Pager(self._calls, request, limit, self._patience(timeout))
 
+    def watch(
+        self,
+        prefix: str | bytes | None = None,
+        *,
+        key: str | bytes | None = None,
+        start: str | bytes | None = None,
+        end: str | bytes | None = None,
+        revision: int = 0,
+        previous: bool = False,
+        puts: bool = True,
+        deletes: bool = True,
+        timeout: float | None = None,
+        patience: float = 60.0,
+    ) -> Watch:
+        """All changes of `key`, of all keys with `prefix`, or of `start <= key < end`.
+
+        From `revision` on, by default from now on; each once and in order, whatever
+        happens to nodes and connections. With `previous` an event has what was there
+        before. `timeout` is how long the first node may take, `patience` how long none
+        at all may be there later; then it ends in Unavailable. When what it still
+        needs was compacted it ends in Compacted.
+
+            async with kv.watch("service/") as changes:
+                async for event in changes: ...
+        """
+        if key is not None:
+            if prefix is not None or start is not None or end is not None:
+                raise InvalidRequest("give key, prefix, or start and end")
+            first = to_key(key)
+            last = first + b"\0"
+        else:
+            first, last = to_bounds(prefix, start, end)
+        number = to_revision("revision", revision)
+        request = WatchRequest(first, last, number, previous, puts, deletes)
+        return Watch(
+            self._calls,
+            request,
+            self._patience(timeout),
+            to_timeout(patience),
+            self._watches,
+        )
+
     async def status(
         self, endpoint: str | None = None, *, timeout: float | None = None
     ) -> dict[str, object]:
@@ -277,7 +322,9 @@ class AsyncClient:
         )
 
     async def close(self) -> None:
-        """End all calls and connections; writes in flight end as Unknown."""
+        """End all calls, watches and connections; writes in flight end as Unknown."""
+        for watch in list(self._watches):
+            await watch.close()
         await self._calls.close()
 
     async def __aenter__(self) -> Self:

@@ -139,6 +139,7 @@ class Calls:
         self._in_flight_max: int = in_flight_max
         self._links: list[Link] = [self._link(endpoint) for endpoint in endpoints]
         self._at: int = int(jitter() * len(endpoints)) % len(endpoints) * balance
+        self._watch_at: int = self._at
         self._cluster_id: int | None = None
         self._in_flight: int = 0
         self._in_flight_bytes: int = 0
@@ -181,6 +182,12 @@ class Calls:
             return await self._counted(_Call(kind, body, deadline, decode, link))
         finally:
             await link.close("the call has ended")
+
+    def next_link(self) -> Link:
+        """A way of one's own to the endpoint in use; the next call gets another one."""
+        link = self._links[self._watch_at % len(self._links)]
+        self._watch_at += 1
+        return self._link(link.endpoint)
 
     async def close(self) -> None:
         """End all calls and connections; writes in flight end as Unknown."""
@@ -372,11 +379,22 @@ def _node_timeout_ms(patience: float) -> int:
     return max(1, int((patience - margin) * 1000))
 
 
+def error_of(refused: ErrorReply) -> QuorateError:
+    """What a node's error is for the caller, when nothing else is to be tried."""
+    code, reason = refused.code, _reason_of(refused)
+    if code in _AT_REVISION:
+        return _AT_REVISION[code](reason, refused.revision)
+    return _FINAL.get(code, ServerFault)(reason)
+
+
+def _reason_of(refused: ErrorReply) -> str:
+    name = refused.code.name.lower()
+    return f"{name}: {refused.message}" if refused.message else name
+
+
 def _refusal(link: Link, refused: ErrorReply, write: bool) -> Exception:
     """What a node's error means for the call."""
-    code = refused.code
-    name = code.name.lower()
-    reason = f"{name}: {refused.message}" if refused.message else name
+    code, reason = refused.code, _reason_of(refused)
     if write and refused.outcome != Outcome.NOT_APPLIED:
         return Unknown(f"{link.endpoint}: {reason}")
     if code in _AT_REVISION:

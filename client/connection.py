@@ -7,6 +7,7 @@ connection, not the loop.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, TypeAlias, cast
 
 from ..wire import (
@@ -78,6 +79,9 @@ _EOF_BEFORE_HELLO = (
 _Waiting: TypeAlias = tuple[int, int, float, "asyncio.Future[ReplyFrame]"]
 
 
+Taker: TypeAlias = Callable[[ReplyFrame | RequestFailed], None]
+
+
 class Connection(asyncio.Protocol):
     """Requests in, futures out; usable with the node's hello, until `closed`.
 
@@ -97,6 +101,8 @@ class Connection(asyncio.Protocol):
         self._reason: str = "the connection was lost"
         self._last_id: int = 0
         self._pending: dict[int, _Waiting] = {}
+        # Requests with many replies: who takes them.
+        self._streams: dict[int, Taker] = {}
         # By request id, in order: what has not been given to the transport.
         self._unsent: dict[int, bytes] = {}
         self._flushing: bool = False
@@ -129,9 +135,39 @@ class Connection(asyncio.Protocol):
             self._expire_at(deadline)
         return future
 
+    def stream(self, kind: int, body: bytes, take: "Taker") -> int:
+        """Send a request that is answered many times; its id.
+
+        `take` gets each reply, and RequestFailed when no more can come.
+        """
+        request_id = self._next_id()
+        if not self.usable:
+            take(NotSent(self._reason))
+            return request_id
+        self._streams[request_id] = take
+        self._unsent[request_id] = encode_request(kind, request_id, 0, body)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+        return request_id
+
+    def pause_reading(self) -> None:
+        """Let the node wait with what it has to say, on all of this connection."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def _next_id(self) -> int:
         request_id = self._last_id + 1
-        while request_id >= 2**32 or request_id in self._pending:
+        while (
+            request_id >= 2**32
+            or request_id in self._pending
+            or request_id in self._streams
+        ):
             request_id = request_id + 1 if request_id < 2**32 else 1
         self._last_id = request_id
         return request_id
@@ -233,6 +269,9 @@ class Connection(asyncio.Protocol):
             if not future.done():
                 failure = NotSent if request_id in unsent else Broken
                 future.set_exception(failure(self._reason))
+        streams, self._streams = self._streams, {}
+        for take in streams.values():
+            take(Broken(self._reason))
         if not self.hello.done():
             self.hello.set_exception(HelloFailed(self._reason, hopeless=False))
             # Whoever connected may have given up meanwhile.
@@ -304,7 +343,11 @@ class Connection(asyncio.Protocol):
         for frame in frames:
             waiting = pending.pop(frame.request_id, None)
             if waiting is None:
-                self._deliver_to_nobody(frame)
+                take = self._streams.get(frame.request_id)
+                if take is None:
+                    self._deliver_to_nobody(frame)
+                else:
+                    take(frame)
                 continue
             kind, _, _, future = waiting
             if kind != frame.kind or frame.request_id in self._unsent:

@@ -19,6 +19,7 @@ from .options import ClientOptions, options_from_env, options_from_url
 from .paging import Pager
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel
+from .watching import Event, Watch
 
 T = TypeVar("T")
 
@@ -79,6 +80,53 @@ class _LoopThread:
         # The runner's end cancels what still runs and closes the loop.
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.get_loop().run_forever()
+
+
+class SyncWatch(Iterator[Event]):
+    """A watch, whose events are waited for; another thread may close it."""
+
+    def __init__(self, thread: _LoopThread, watch: Watch) -> None:
+        self._thread: _LoopThread = thread
+        self._watch: Watch = watch
+
+    @property
+    def revision(self) -> int:
+        """As Watch.revision."""
+        return self._watch.revision
+
+    def begin(self) -> Self:
+        """As Watch.begin."""
+        self._thread.run(self._watch.begin())
+        return self
+
+    def close(self) -> None:
+        """As Watch.close."""
+        self._thread.run(self._watch.close())
+
+    def __enter__(self) -> Self:
+        return self.begin()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __next__(self) -> Event:
+        event = self._thread.run(_next(self._watch))
+        if event is None:
+            raise StopIteration
+        return event
+
+
+async def _next(watch: Watch) -> Event | None:
+    """A StopIteration can't leave a coroutine."""
+    try:
+        return await anext(watch)
+    except StopAsyncIteration:
+        return None
 
 
 class Client:
@@ -221,6 +269,35 @@ class Client:
                 timeout=timeout,
             )
         )
+
+    def watch(
+        self,
+        prefix: str | bytes | None = None,
+        *,
+        key: str | bytes | None = None,
+        start: str | bytes | None = None,
+        end: str | bytes | None = None,
+        revision: int = 0,
+        previous: bool = False,
+        puts: bool = True,
+        deletes: bool = True,
+        timeout: float | None = None,
+        patience: float = 60.0,
+    ) -> "SyncWatch":
+        """As AsyncClient.watch, as an ordinary iterator and context."""
+        watch = self._client.watch(
+            prefix,
+            key=key,
+            start=start,
+            end=end,
+            revision=revision,
+            previous=previous,
+            puts=puts,
+            deletes=deletes,
+            timeout=timeout,
+            patience=patience,
+        )
+        return SyncWatch(self._thread, watch)
 
     def status(
         self, endpoint: str | None = None, *, timeout: float | None = None

@@ -1,8 +1,9 @@
 """Watches: what is asked for, and what comes; as values and as bytes.
 
-Law: a watch is one request that is answered many times. All events of one revision come
-in one reply, and revisions come in order, each once; an error ends the watch and says
-why. Decoding is exact, as in requests.
+Law: a watch is one request that is answered many times. Revisions come in order, each
+once and whole: one that is too large for one reply comes in several, and all but the
+last say that more follows. An error ends the watch and says why. Decoding is exact, as
+in requests.
 """
 
 import struct
@@ -22,6 +23,10 @@ _EVENT: Final = struct.Struct("<BBH")
 _PREVIOUS, _NO_PUTS, _NO_DELETES = 1, 2, 4
 _FLAGS: Final = _PREVIOUS | _NO_PUTS | _NO_DELETES
 _CREATED, _EVENTS, _PROGRESS = range(3)
+# What a part of a revision aims at; an event is not cut.
+PART_BYTES: Final = 1 << 20
+# The largest values of a put and of what was there before do not fit into one frame.
+EVENT_BYTES_MAX: Final = 6 << 20
 _DELETE, _PUT = range(2)
 
 
@@ -57,10 +62,11 @@ class WatchCreated(msgspec.Struct, frozen=True, gc=False):
 
 
 class WatchEvents(msgspec.Struct, frozen=True):
-    """All that the watch is told of one revision."""
+    """What the watch is told of one revision; `more` of it follows."""
 
     revision: int
     events: tuple[WatchEvent, ...]
+    more: bool = False
 
 
 class WatchProgress(msgspec.Struct, frozen=True, gc=False):
@@ -127,23 +133,39 @@ def encode_progress(revision: int) -> bytes:
     return _REPLY.pack(_PROGRESS, 0, 0, 0, revision)
 
 
-def encode_events(revision: int, events: Sequence[bytes]) -> bytes:
-    """`events` are `encode_event`'s: many watches are told the same."""
-    return _REPLY.pack(_EVENTS, 0, 0, len(events), revision) + b"".join(events)
+def encode_events(revision: int, events: Sequence[bytes]) -> list[bytes]:
+    """The replies of one revision; `events` are `encode_event`'s."""
+    parts: list[list[bytes]] = []
+    size = PART_BYTES
+    for event in events:
+        if size + len(event) > PART_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(event)
+        size += len(event)
+    last = len(parts) - 1
+    return [
+        _REPLY.pack(_EVENTS, number != last, 0, len(part), revision) + b"".join(part)
+        for number, part in enumerate(parts)
+    ]
 
 
 def encode_event(put: bool, record: Record, previous: Record | None = None) -> bytes:
-    head = _EVENT.pack(_PUT if put else _DELETE, previous is not None, 0)
-    data = head + encode_record(record)
-    return data if previous is None else data + encode_record(previous)
+    """One event; without what was there before, where both are too much together."""
+    data = encode_record(record)
+    before = b"" if previous is None else encode_record(previous)
+    if len(data) + len(before) > EVENT_BYTES_MAX:
+        before = b""
+    return _EVENT.pack(_PUT if put else _DELETE, bool(before), 0) + data + before
 
 
 def decode_watch_reply(data: bytes) -> WatchReply:
     """What came of a watch."""
     if len(data) < _REPLY.size:
         raise ProtocolError(f"a watch's reply of {len(data)} bytes is cut off")
-    kind, zero, also_zero, count, revision = _REPLY.unpack_from(data)
-    if zero or also_zero or kind > _PROGRESS or (count > 0) != (kind == _EVENTS):
+    kind, more, zero, count, revision = _REPLY.unpack_from(data)
+    told = kind == _EVENTS
+    if zero or kind > _PROGRESS or (count > 0) != told or more > told:
         raise ProtocolError("a field of a watch's reply is wrong")
     events: list[WatchEvent] = []
     offset = _REPLY.size
@@ -153,7 +175,7 @@ def decode_watch_reply(data: bytes) -> WatchReply:
     if offset != len(data):
         raise ProtocolError("a watch's reply is longer than its events")
     if kind == _EVENTS:
-        return WatchEvents(revision, tuple(events))
+        return WatchEvents(revision, tuple(events), bool(more))
     return WatchCreated(revision) if kind == _CREATED else WatchProgress(revision)
 
 

@@ -5,8 +5,6 @@ comes out of it; a revision comes whole or not at all. What was there before a c
 told as long as it is kept.
 """
 
-from collections.abc import Iterator
-
 import msgspec
 
 from ...storage.engine import View
@@ -23,39 +21,55 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     before: bytes | None
 
 
-def changes(view: View, first: int, newest: int) -> Iterator[tuple[int, int, bytes]]:
-    """(revision, kind, key) of all changes with `first` ≤ revision ≤ `newest`.
+def changes(
+    view: View, first: int, newest: int, changes_max: int
+) -> tuple[list[tuple[int, int, bytes]], int]:
+    """(revision, kind, key) of changes from `first` on, and the last revision of them.
 
-    `kind` is 1 for a put and 0 for a deletion.
+    `kind` is 1 for a put and 0 for a deletion. So many of them, and then to the end of
+    that revision; or all up to `newest`.
     """
+    found: list[tuple[int, int, bytes]] = []
     for at, change in view.scan(*layout.change_bounds(first, newest + 1)):
-        yield layout.changed_at(at), change[0], change[1:]
+        revision = layout.changed_at(at)
+        if len(found) >= changes_max and revision != found[-1][0]:
+            return found, found[-1][0]
+        found.append((revision, change[0], change[1:]))
+    return found, newest
 
 
-def change_of(
-    view: View, revision: int, put: int, key: bytes, *, previous: bool
-) -> Change:
-    """The whole of one change; `before` only when it is asked for."""
-    after = _record_of(view, revision, key) if put else None
-    before = _before(view, revision, key) if previous else None
-    return Change(revision, key, after, before)
+class Slice:
+    """The records of keys at the revisions `first` to `last`, each looked up once."""
 
+    def __init__(self, view: View, first: int, last: int) -> None:
+        self._view = view
+        self._first = first
+        self._last = last
+        self._keys: dict[bytes, tuple[dict[int, bytes], dict[int, bytes]]] = {}
 
-def _record_of(view: View, revision: int, key: bytes) -> bytes:
-    """The record that was put at `revision`: the newest, or one superseded since."""
-    newest = view.get(layout.newest(key))
-    if newest is not None and mod_revision_of(newest) == revision:
-        return newest
-    start, end = layout.old_bounds_at(key, revision)
-    for at, record in view.scan(start, end, reverse=True):
-        assert layout.life(at)[0] == revision, "what the log tells of is kept"
-        return record
-    raise AssertionError("what the log tells of is kept")
+    def change(self, revision: int, put: int, key: bytes) -> Change:
+        """The whole of one change; `before` is None also where it was compacted."""
+        known = self._keys.get(key)
+        if known is None:
+            known = self._keys[key] = self._versions(key)
+        put_at, until = known
+        after = put_at.get(revision) if put else None
+        assert (after is not None) == bool(put), "what the log tells of is kept"
+        return Change(revision, key, after, until.get(revision))
 
-
-def _before(view: View, revision: int, key: bytes) -> bytes | None:
-    """What was there until `revision`; None also when it was compacted."""
-    start, end = layout.old_bounds_at(key, revision - 1)
-    for at, record in view.scan(start, end, reverse=True):
-        return record if layout.life(at)[1] == revision else None
-    return None
+    def _versions(self, key: bytes) -> tuple[dict[int, bytes], dict[int, bytes]]:
+        """Its records by the revision that put them, and by the one that ended them."""
+        put_at: dict[int, bytes] = {}
+        until: dict[int, bytes] = {}
+        newest = self._view.get(layout.newest(key))
+        if newest is not None:
+            put_at[mod_revision_of(newest)] = newest
+            if mod_revision_of(newest) < self._first:
+                return put_at, until
+        start, end = layout.old_bounds_at(key, self._last)
+        for at, record in self._view.scan(start, end, reverse=True):
+            mod_revision, since = layout.life(at)
+            put_at[mod_revision] = until[since] = record
+            if mod_revision < self._first:
+                break
+        return put_at, until

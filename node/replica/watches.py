@@ -11,7 +11,7 @@ installed (I-61).
 
 from collections.abc import Iterable
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from ...storage.engine import View
@@ -33,7 +33,7 @@ from ...wire import (
 )
 from ...wire.limits import Limits
 from ..database import Database
-from ..database.feed import Change, change_of, changes
+from ..database.feed import Change, Slice, changes
 from ..database.records import as_record
 from .effects import Push, WatchSink
 from .requests import Request
@@ -41,7 +41,7 @@ from .requests import Request
 WATCHES_MAX: Final = 100_000
 # What those that are behind are told in one turn, all together; and looked at.
 _SLICE_BYTES: Final = 256 << 10
-_SLICE_CHANGES: Final = 2000
+_SLICE_CHANGES: Final = 256
 _REVISION: Final = attrgetter("revision")
 
 
@@ -195,10 +195,11 @@ class Watches:
                     told.setdefault(name, []).append(plain)
         for name, events in told.items():
             watch = self._watches[name]
-            body = encode_events(revision, events)
-            if self._room(watch) < len(body):
+            bodies = encode_events(revision, events)
+            if self._room(watch) <= 0:
                 self._falls_behind(name, watch, revision)
-            else:
+                continue
+            for body in bodies:
                 self._push(watch, body)
 
     def _watching(self, key: bytes) -> Iterable[tuple[tuple[int, int], Watch]]:
@@ -263,26 +264,26 @@ class Watches:
         self, view: View, watch: Watch, bytes_max: int, changes_max: int
     ) -> tuple[int, int]:
         """Tell one watch of what comes next; the bytes told and the changes seen."""
-        newest = self.database.revision
-        told = seen = 0
+        first, newest = watch.next, self.database.revision
+        found, last = changes(view, first, newest, changes_max)
+        lookup, previous = Slice(view, first, last), watch.request.previous
         room = min(bytes_max, self._room(watch))
-        log = changes(view, watch.next, newest)
-        for revision, group in groupby(log, lambda change: change[0]):
+        told = seen = 0
+        for revision, group in groupby(found, itemgetter(0)):
+            if told >= room:
+                # The rest was read in vain, and is read again when there is room.
+                watch.next = revision
+                return told, seen
             events: list[bytes] = []
             for _, put, key in group:
                 seen += 1
                 if watch.wants(key, bool(put)):
-                    previous = watch.request.previous
-                    change = change_of(view, revision, put, key, previous=previous)
+                    change = lookup.change(revision, put, key)
                     events.append(event_of(change, previous=previous))
-            if events:
-                body = encode_events(revision, events)
+            for body in encode_events(revision, events):
                 told += len(body)
                 self._push(watch, body)
-            watch.next = revision + 1
-            if told >= room or seen >= changes_max:
-                return told, seen
-        watch.next = max(watch.next, newest + 1)
+        watch.next = last + 1
         return told, seen
 
     # -- out ---------------------------------------------------------------------------

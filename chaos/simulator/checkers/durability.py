@@ -90,10 +90,14 @@ def remembers_its_term(book: Book, node: "Node", opened: Opened) -> None:
 def remembers_its_log(book: Book, node: "Node", opened: Opened) -> None:
     """I-16, I-22: what was synced is there, or known to be in doubt.
 
-    Only the batch that was on its way when the process ended may have replaced it.
+    Only the batch that was on its way when the process ended may have replaced it, or a
+    state that was installed before its batch began: one that this log never came to,
+    so nothing behind it was ever committed (seed 5514).
     """
     member = book.members[node.member]
     if opened.doubt is not None:
+        return
+    if not member.disk.holds(opened.snapshot.index, opened.snapshot.term):
         return
     first = len(opened.entries) and opened.entries[0].index
     for index in range(opened.snapshot.index + 1, member.disk.last_index + 1):
