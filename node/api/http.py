@@ -7,12 +7,13 @@ private.
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
 
 import msgspec
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from . import http_compaction, http_txn, targets
+from . import http_compaction, http_txn, http_watch, targets
 from .connections import ClientPort
 from .errors import Problem, invalid
 from .exposition import CONTENT_TYPE, Exposition
@@ -27,6 +28,7 @@ from .timings import OK
 # What the etcd v3 API that is served amounts to; clients compare these numbers.
 ETCD_VERSION: Final = b'{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}'
 
+WATCH: Final = "watch"
 _SAFE: Final = ("GET", "HEAD")
 _WRITES: Final = frozenset(("PUT", "DELETE", "POST"))
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
@@ -46,6 +48,14 @@ class _Call(msgspec.Struct):
     operation: str = "unknown"
 
 
+class _Route(NamedTuple):
+    """One path: its label, what it takes, and who answers."""
+
+    operation: str
+    methods: tuple[str, ...]
+    handle: Callable[[web.BaseRequest, Target], Awaitable[web.StreamResponse]]
+
+
 class HttpApi:
     """The handler that all HTTP connections of one port share."""
 
@@ -56,8 +66,16 @@ class HttpApi:
         self._origins: OriginRule = origins
         self._exposition: Exposition = exposition
         self._keys: Keys = Keys(port)
-        self._transactions: http_txn.Transactions = http_txn.Transactions(port)
-        self._compactions = http_compaction.Compactions(port)
+        transactions = http_txn.Transactions(port)
+        compactions = http_compaction.Compactions(port)
+        watching = http_watch.Watching(port)
+        self._routes: dict[str, _Route] = {
+            http_txn.PATH: _Route("txn", http_txn.METHODS, transactions.handle),
+            http_compaction.PATH: _Route(
+                "compaction", http_compaction.METHODS, compactions.handle
+            ),
+            http_watch.PATH: _Route(WATCH, http_watch.METHODS, watching.handle),
+        }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -84,7 +102,7 @@ class HttpApi:
         name_server(response, self._port)
         return response
 
-    async def _route(self, request: web.BaseRequest, call: _Call) -> web.Response:
+    async def _route(self, request: web.BaseRequest, call: _Call) -> web.StreamResponse:
         if request.version not in (HttpVersion10, HttpVersion11):
             detail = "this port speaks HTTP/1.1"
             raise Problem("http_version_not_supported", detail, close=True)
@@ -94,14 +112,11 @@ class HttpApi:
             call.operation = _key_operation(request.method, target)
             _check_method(request, METHODS)
             return await self._keys.handle(request, target)
-        if target.path == http_txn.PATH:
-            call.operation = "txn"
-            _check_method(request, http_txn.METHODS)
-            return await self._transactions.handle(request, target)
-        if target.path == http_compaction.PATH:
-            call.operation = "compaction"
-            _check_method(request, http_compaction.METHODS)
-            return await self._compactions.handle(request, target)
+        route = self._routes.get(target.path)
+        if route is not None:
+            call.operation = route.operation
+            _check_method(request, route.methods)
+            return await route.handle(request, target)
         operation = _OPERATIONS.get(target.path)
         if operation is None:
             raise Problem("not_found", "there is nothing at this path")
@@ -136,7 +151,8 @@ class HttpApi:
         self._origins.check(host, one_header(request, "Origin"))
 
     def _observe(self, call: _Call, result: str, started: float) -> None:
-        elapsed = self._port.loop.time() - started
+        # How long somebody watched is no latency.
+        elapsed = 0.0 if call.operation == WATCH else self._port.loop.time() - started
         self._port.http_timings.of(call.operation, result).observe(elapsed)
 
 

@@ -1,0 +1,293 @@
+"""`/v1/watch`: what changes, as server-sent events, as lines of JSON, or by long poll.
+
+Law: as for keys, HTTP has no meaning of its own. A watch that can't begin is answered
+with its problem; one that ends later says so as its last event. Who does not read is
+told nothing more until he does, and costs what one buffer holds.
+"""
+
+import asyncio
+from collections import deque
+from enum import Enum
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from ...wire.errors import ErrorCode
+from ...wire.frames import OK, RequestKind
+from ...wire.limits import Limits
+from ...wire.requests import decode_error
+from ...wire.watches import (
+    WatchCreated,
+    WatchEvent,
+    WatchEvents,
+    WatchRequest,
+    decode_watch_reply,
+    encode_watch,
+)
+from . import targets
+from .connections import ClientPort
+from .errors import Problem, invalid, problem_document, problem_of
+from .http_connection import name_server
+from .http_keys import one_header
+from .http_records import ShownRecord, shown
+from .http_requests import JSON_HEADERS
+from .targets import Target
+
+PATH: Final = "/v1/watch"
+METHODS: Final = ("GET",)
+
+_PARAMETERS: Final = frozenset(
+    ("key", "key64", "prefix", "prefix64", "revision", "previous", "format", "wait")
+)
+_BUFFER_BYTES: Final = 1 << 20
+# A quiet watch says how far it is: to whoever reads, and to whatever is in between.
+PROGRESS_S: Final = 10.0
+_WAIT_MS_MAX: Final = 600_000
+
+
+class _Format(Enum):
+    SSE = "sse"
+    NDJSON = "ndjson"
+    POLL = "poll"
+
+
+class _Shown(msgspec.Struct):
+    """`kv` is there for a put; `key` and `key64` say what was deleted."""
+
+    type: str
+    kv: ShownRecord
+    previous: ShownRecord | msgspec.UnsetType
+
+
+class _Told(msgspec.Struct):
+    """All that one revision changed; without events: nothing more up to there."""
+
+    revision: int
+    events: list[_Shown]
+
+
+_encoder = msgspec.json.Encoder()
+
+
+class WatchStream:
+    """The sink of one watch: what comes is kept until the handler has written it."""
+
+    def __init__(self, port: ClientPort) -> None:
+        self.number: int = port.number()
+        self._told: deque[bytes] = deque()
+        self._bytes: int = 0
+        self._end: tuple[int, bytes] | None = None
+        self._woken: asyncio.Event = asyncio.Event()
+        self.closed: bool = False
+
+    def room(self) -> int:
+        return 0 if self.closed else _BUFFER_BYTES - self._bytes
+
+    def push(self, request_id: int, kind: int, body: bytes) -> None:
+        del request_id, kind
+        self._told.append(body)
+        self._bytes += len(body)
+        self._woken.set()
+
+    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
+        del request_id, kind
+        self._end = (status, body)
+        self._woken.set()
+
+    async def next(self, timeout_s: float) -> bytes | None:
+        """What was told next; None after so long without anything.
+
+        Raises the Problem that ended the watch.
+        """
+        if not self._told and self._end is None:
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                return None
+        if self._told:
+            body = self._told.popleft()
+            self._bytes -= len(body)
+            return body
+        assert self._end is not None
+        status, body = self._end
+        if status == OK:
+            raise Problem(ErrorCode.STOPPING, "the watch was ended")
+        raise problem_of(decode_error(body, Limits()))
+
+
+class Watching:
+    """The handler of PATH."""
+
+    def __init__(self, port: ClientPort) -> None:
+        self._port: ClientPort = port
+        self._limits: Limits = port.options.limits
+
+    async def handle(
+        self, request: web.BaseRequest, target: Target
+    ) -> web.StreamResponse:
+        """Serve one of METHODS; raises Problem."""
+        parameters = targets.parse_query(target.query, _PARAMETERS)
+        wanted = self._wanted(request, parameters)
+        form, wait_ms = _format(request, parameters)
+        stream = WatchStream(self._port)
+        service = self._port.service
+        service.submit(stream, 1, RequestKind.WATCH, encode_watch(wanted), 0)
+        try:
+            first = await stream.next(self._limits.timeout_ms_default / 1000)
+            if first is None:
+                raise Problem(ErrorCode.INTERNAL, "the watch did not begin")
+            created = decode_watch_reply(first)
+            assert isinstance(created, WatchCreated)
+            begin = wanted.revision - 1 if wanted.revision else created.revision
+            if form is _Format.POLL:
+                return await self._poll(stream, begin, wait_ms)
+            return await self._stream(request, stream, form, begin)
+        finally:
+            stream.closed = True
+            service.gone(stream)
+
+    def _wanted(
+        self, request: web.BaseRequest, parameters: dict[str, bytes]
+    ) -> WatchRequest:
+        start, end = self._bounds(parameters)
+        revision = 0
+        if "revision" in parameters:
+            revision = targets.revision("revision", parameters["revision"])
+        last = one_header(request, "Last-Event-ID")
+        if last is not None:
+            # A browser that has lost its connection goes on behind what it has seen.
+            revision = 1 + targets.number(
+                "Last-Event-ID", last.encode("ascii", "replace"), 0, 2**64 - 2
+            )
+        previous = False
+        if "previous" in parameters:
+            previous = targets.flag("previous", parameters["previous"])
+        return WatchRequest(start, end, revision, previous)
+
+    def _bounds(self, parameters: dict[str, bytes]) -> tuple[bytes, bytes]:
+        names = [n for n in ("key", "key64", "prefix", "prefix64") if n in parameters]
+        if len(names) > 1:
+            raise invalid("give one of key, key64, prefix and prefix64")
+        if not names:
+            return b"", b""
+        name = names[0]
+        data = parameters[name]
+        if name.endswith("64"):
+            data = targets.decode_base64(name, data)
+        if len(data) > self._limits.key_bytes_max:
+            detail = f"the {name} has {len(data)} bytes, over"
+            detail += f" {self._limits.key_bytes_max}"
+            raise Problem(ErrorCode.KEY_TOO_LONG, detail)
+        if name.startswith("prefix"):
+            return data, targets.prefix_end(data)
+        if not data:
+            raise invalid("the key is empty")
+        return data, data + b"\0"
+
+    # -- a long poll -----------------------------------------------------------------
+
+    async def _poll(
+        self, stream: WatchStream, begin: int, wait_ms: int
+    ) -> web.Response:
+        """The first revision that comes; or, after the wait, how far it is."""
+        loop = self._port.loop
+        end = loop.time() + wait_ms / 1000
+        told = _Told(begin, [])
+        while True:
+            body = await stream.next(max(0.0, end - loop.time()))
+            if body is None:
+                break
+            reply = decode_watch_reply(body)
+            if isinstance(reply, WatchEvents):
+                told.revision = reply.revision
+                told.events += map(_shown, reply.events)
+                if not reply.more:
+                    break
+        headers = {**JSON_HEADERS, "Quorate-Revision": str(told.revision)}
+        return web.Response(body=_encoder.encode(told), headers=headers)
+
+    # -- a stream --------------------------------------------------------------------
+
+    async def _stream(
+        self, request: web.BaseRequest, stream: WatchStream, form: _Format, begin: int
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream"
+                if form is _Format.SSE
+                else "application/x-ndjson",
+                "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff",
+                "X-Accel-Buffering": "no",
+                "Quorate-Revision": str(begin),
+            }
+        )
+        name_server(response, self._port)
+        await response.prepare(request)
+        told = _Told(begin, [])
+        await response.write(_line(told, form))
+        try:
+            while True:
+                body = await stream.next(PROGRESS_S)
+                if body is None:
+                    quiet = _Told(told.revision, [])
+                    sse = form is _Format.SSE
+                    await response.write(b":\n\n" if sse else _line(quiet, form))
+                    continue
+                reply = decode_watch_reply(body)
+                if not isinstance(reply, WatchEvents):
+                    continue
+                told.revision = reply.revision
+                told.events += map(_shown, reply.events)
+                if not reply.more:
+                    await response.write(_line(told, form))
+                    told.events = []
+        except Problem as problem:
+            await response.write(_last_line(problem, form))
+        await response.write_eof()
+        response.force_close()
+        return response
+
+
+def _format(
+    request: web.BaseRequest, parameters: dict[str, bytes]
+) -> tuple[_Format, int]:
+    """How it is to be told, and how long a poll waits."""
+    if "wait" in parameters:
+        wait = targets.duration_ms("wait", parameters["wait"], 0, _WAIT_MS_MAX)
+        if "format" in parameters:
+            raise invalid("wait is a long poll's, which has no format")
+        return _Format.POLL, wait
+    if "format" in parameters:
+        known = {form.value.encode(): form for form in (_Format.SSE, _Format.NDJSON)}
+        form = known.get(parameters["format"])
+        if form is None:
+            raise invalid("format is sse or ndjson")
+        return form, 0
+    accept = request.headers.get("Accept", "")
+    return (_Format.SSE if "text/event-stream" in accept else _Format.NDJSON), 0
+
+
+def _shown(event: WatchEvent) -> _Shown:
+    return _Shown(
+        "put" if event.put else "delete",
+        shown(event.record, keys_only=not event.put),
+        msgspec.UNSET if event.previous is None else shown(event.previous),
+    )
+
+
+def _line(told: _Told, form: _Format) -> bytes:
+    data = _encoder.encode(told)
+    if form is _Format.NDJSON:
+        return data + b"\n"
+    return b"id: %d\ndata: %b\n\n" % (told.revision, data)
+
+
+def _last_line(problem: Problem, form: _Format) -> bytes:
+    document = problem_document(problem)
+    if form is _Format.NDJSON:
+        return b'{"error":' + document + b"}\n"
+    return b"event: error\ndata: " + document + b"\n\n"
