@@ -23,6 +23,7 @@ from .errors import (
     Unknown,
     Unsupported,
 )
+from .leases import Lease, LeaseInfo
 from .synchronous import Client
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel, prefix_end
@@ -39,6 +40,8 @@ __all__ = [
     "FutureRevision",
     "InvalidRequest",
     "KeyValue",
+    "Lease",
+    "LeaseInfo",
     "NoSpace",
     "PreconditionFailed",
     "QuorateError",

@@ -32,6 +32,7 @@ from ..wire import (
 from .calls import Calls
 from .endpoints import make_tls_context, parse_endpoint, parse_endpoints
 from .errors import InvalidRequest, TooLarge
+from .leases import Lease, LeaseCalls, LeaseInfo
 from .options import (
     ClientOptions,
     default_endpoints,
@@ -121,16 +122,18 @@ class AsyncClient:
         *,
         if_revision: int | None = None,
         if_absent: bool = False,
+        lease: int = 0,
         timeout: float | None = None,
     ) -> int:
         """Store `value` under `key`; the store's new revision.
 
-        With `if_revision` only if the key's mod_revision is that, with `if_absent` only
-        if there is no such key; else PreconditionFailed.
+        With `lease`, the id of one, the key goes when that one ends; LeaseNotFound when
+        there is no such lease. With `if_revision` only if the key's mod_revision is
+        that, with `if_absent` only if there is no such key; else PreconditionFailed.
         """
         expected = to_expected(if_revision, if_absent)
         try:
-            command = encode_put(to_key(key), to_bytes(value), expected)
+            command = encode_put(to_key(key), to_bytes(value), expected, lease)
         except WireError as error:
             raise TooLarge(str(error)) from None
         reply = await self._calls.call(
@@ -265,6 +268,38 @@ class AsyncClient:
             revision=to_revision("revision", revision),
         )
         return Pager(self._calls, request, limit, self._patience(timeout))
+
+    def lease(
+        self, ttl: float, *, lease: int = 0, timeout: float | None = None
+    ) -> Lease:
+        """A lease of `ttl` seconds, which is kept alive while its context is open.
+
+        At least 1 second. `lease` is its id, by default a random one; LeaseExists when
+        there is such a lease.
+        """
+        calls = LeaseCalls(self._calls)
+        return Lease(calls, ttl, self._patience(timeout), to_revision("lease", lease))
+
+    async def lease_info(
+        self, lease: int, *, keys: bool = False, timeout: float | None = None
+    ) -> LeaseInfo:
+        """How long a lease has left, and with `keys` which hang on it."""
+        calls = LeaseCalls(self._calls)
+        return await calls.info(lease, keys, self._patience(timeout))
+
+    async def keep_alive(
+        self, lease: int, *, timeout: float | None = None
+    ) -> LeaseInfo:
+        """Begin the time of a lease anew, once; LeaseNotFound when it has ended."""
+        return await LeaseCalls(self._calls).keep_alive(lease, self._patience(timeout))
+
+    async def revoke(self, lease: int, *, timeout: float | None = None) -> None:
+        """End a lease and all keys that hang on it, at one revision."""
+        await LeaseCalls(self._calls).revoke(lease, self._patience(timeout))
+
+    async def leases(self, *, timeout: float | None = None) -> list[int]:
+        """The ids of all leases."""
+        return await LeaseCalls(self._calls).all(self._patience(timeout))
 
     def watch(
         self,

@@ -15,6 +15,7 @@ from typing import Self, TypeVar, Unpack
 
 from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
 from .errors import Unavailable
+from .leases import Lease, LeaseInfo
 from .options import ClientOptions, options_from_env, options_from_url
 from .paging import Pager
 from .transactions import Committed, Txn
@@ -121,6 +122,57 @@ class SyncWatch(Iterator[Event]):
         return event
 
 
+class SyncLease:
+    """A lease, kept alive on the client's own thread while its context is open."""
+
+    def __init__(self, thread: _LoopThread, lease: Lease) -> None:
+        self._thread: _LoopThread = thread
+        self._lease: Lease = lease
+
+    @property
+    def id(self) -> int:
+        """As Lease.id."""
+        return self._lease.id
+
+    @property
+    def ttl(self) -> float:
+        """As Lease.ttl."""
+        return self._lease.ttl
+
+    @property
+    def lost(self) -> bool:
+        """Is its time over?"""
+        return self._lease.lost.is_set()
+
+    def grant(self) -> Self:
+        """As Lease.grant."""
+        self._thread.run(self._lease.grant())
+        return self
+
+    def revoke(self) -> None:
+        """As Lease.revoke."""
+        self._thread.run(self._lease.revoke())
+
+    def abandon(self) -> None:
+        """As Lease.abandon."""
+        self._thread.run(self._lease.abandon())
+
+    def info(self, *, keys: bool = False) -> LeaseInfo:
+        """As Lease.info."""
+        return self._thread.run(self._lease.info(keys=keys))
+
+    def __enter__(self) -> Self:
+        return self.grant()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._thread.run(self._lease.__aexit__(kind, error, trace))
+
+
 async def _next(watch: Watch) -> Event | None:
     """A StopIteration can't leave a coroutine."""
     try:
@@ -185,6 +237,7 @@ class Client:
         *,
         if_revision: int | None = None,
         if_absent: bool = False,
+        lease: int = 0,
         timeout: float | None = None,
     ) -> int:
         """As AsyncClient.put."""
@@ -194,6 +247,7 @@ class Client:
                 value,
                 if_revision=if_revision,
                 if_absent=if_absent,
+                lease=lease,
                 timeout=timeout,
             )
         )
@@ -269,6 +323,32 @@ class Client:
                 timeout=timeout,
             )
         )
+
+    def lease(
+        self, ttl: float, *, lease: int = 0, timeout: float | None = None
+    ) -> "SyncLease":
+        """As AsyncClient.lease, as an ordinary context."""
+        made = self._client.lease(ttl, lease=lease, timeout=timeout)
+        return SyncLease(self._thread, made)
+
+    def lease_info(
+        self, lease: int, *, keys: bool = False, timeout: float | None = None
+    ) -> LeaseInfo:
+        """As AsyncClient.lease_info."""
+        call = self._client.lease_info(lease, keys=keys, timeout=timeout)
+        return self._thread.run(call)
+
+    def keep_alive(self, lease: int, *, timeout: float | None = None) -> LeaseInfo:
+        """As AsyncClient.keep_alive."""
+        return self._thread.run(self._client.keep_alive(lease, timeout=timeout))
+
+    def revoke(self, lease: int, *, timeout: float | None = None) -> None:
+        """As AsyncClient.revoke."""
+        self._thread.run(self._client.revoke(lease, timeout=timeout))
+
+    def leases(self, *, timeout: float | None = None) -> list[int]:
+        """As AsyncClient.leases."""
+        return self._thread.run(self._client.leases(timeout=timeout))
 
     def watch(
         self,

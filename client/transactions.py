@@ -121,9 +121,10 @@ class Txn:
 
     # -- operations --------------------------------------------------------------------
 
-    def put(self, key: str | bytes, value: str | bytes) -> Self:
-        """Store `value` under `key`."""
-        self._side.append(TxnPut(to_key(key), to_bytes(value)))
+    def put(self, key: str | bytes, value: str | bytes, *, lease: int = 0) -> Self:
+        """Store `value` under `key`; with `lease`, until that one ends."""
+        number = to_revision("lease", lease)
+        self._side.append(TxnPut(to_key(key), to_bytes(value), number))
         return self
 
     def delete(self, key: str | bytes) -> Self:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from . import http_compaction, http_txn, http_watch, targets
+from . import http_compaction, http_leases, http_txn, http_watch, targets
 from .connections import ClientPort
 from .errors import Problem, invalid
 from .exposition import CONTENT_TYPE, Exposition
@@ -69,13 +69,18 @@ class HttpApi:
         transactions = http_txn.Transactions(port)
         compactions = http_compaction.Compactions(port)
         watching = http_watch.Watching(port)
+        leases = http_leases.Leases(port)
         self._routes: dict[str, _Route] = {
             http_txn.PATH: _Route("txn", http_txn.METHODS, transactions.handle),
             http_compaction.PATH: _Route(
                 "compaction", http_compaction.METHODS, compactions.handle
             ),
             http_watch.PATH: _Route(WATCH, http_watch.METHODS, watching.handle),
+            http_leases.PATH: _Route("leases", http_leases.METHODS, leases.handle_all),
         }
+        self._lease: _Route = _Route(
+            "lease", http_leases.ONE_METHODS, leases.handle_one
+        )
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -113,6 +118,8 @@ class HttpApi:
             _check_method(request, METHODS)
             return await self._keys.handle(request, target)
         route = self._routes.get(target.path)
+        if target.path.startswith(http_leases.PATH + "/"):
+            route = self._lease
         if route is not None:
             call.operation = route.operation
             _check_method(request, route.methods)

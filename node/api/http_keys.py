@@ -13,6 +13,7 @@ from aiohttp import web
 from ...wire.commands import encode_delete, encode_put
 from ...wire.errors import ErrorCode
 from ...wire.frames import RequestKind
+from ...wire.leases import Grant, encode_lease_command
 from ...wire.limits import Limits
 from ...wire.records import ReadHeader, decode_get_reply, decode_range_reply
 from ...wire.requests import (
@@ -27,6 +28,7 @@ from . import targets
 from .connections import ClientPort
 from .errors import Problem, invalid
 from .http_body import BodyLimit, read_body, refuse_body
+from .http_leases import lease_name, new_lease, parse_lease, parse_ttl
 from .http_records import ShownRecord, shown
 from .http_requests import JSON_HEADERS, ask, timeout_ms
 from .preconditions import entity_tag, expected_revision, read_condition
@@ -39,6 +41,7 @@ _READ: Final = frozenset(
 )
 _GET: Final = _READ | {"key64"}
 _WRITE: Final = frozenset(("key64", "timeout"))
+_PUT: Final = _WRITE | {"lease", "ttl"}
 _LIST: Final = _READ | {"prefix", "limit", "cursor", "keys_only", "key64"}
 _LIST_ONLY: Final = ("prefix", "limit", "cursor", "keys_only")
 
@@ -104,24 +107,38 @@ class Keys:
                 return await self._get_or_list(request, target)
 
     async def _put(self, request: web.BaseRequest, target: Target) -> web.Response:
-        parameters = targets.parse_query(target.query, _WRITE)
+        parameters = targets.parse_query(target.query, _PUT)
         key = self._key(target, parameters)
         expected = expected_revision(*_conditions(request))
         patience_ms = timeout_ms(parameters, self._limits)
         value = await read_body(request, self._port, self._value_limit)
-        command = encode_put(key, value, expected)
+        lease = await self._lease(parameters, patience_ms)
+        command = encode_put(key, value, expected, lease)
         # The command holds the value now; nobody else needs it while we wait.
         del value
         body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
         written = decode_write_reply(body).revision
-        return web.Response(
-            body=_encoder.encode(_Written(written)),
-            headers={
-                **JSON_HEADERS,
-                "ETag": entity_tag(written),
-                "Quorate-Revision": str(written),
-            },
-        )
+        headers = {
+            **JSON_HEADERS,
+            "ETag": entity_tag(written),
+            "Quorate-Revision": str(written),
+        }
+        if lease:
+            headers["Quorate-Lease"] = lease_name(lease)
+        return web.Response(body=_encoder.encode(_Written(written)), headers=headers)
+
+    async def _lease(self, parameters: dict[str, bytes], patience_ms: int) -> int:
+        """The lease that a put names, or one of its own for as long as it says."""
+        if "ttl" not in parameters:
+            if "lease" not in parameters:
+                return 0
+            return parse_lease(parameters["lease"].decode("ascii", "replace"))
+        if "lease" in parameters:
+            raise invalid("give lease or ttl")
+        lease = new_lease()
+        grant = encode_lease_command(Grant(lease, parse_ttl(parameters["ttl"])))
+        await ask(self._port, RequestKind.WRITE, grant, patience_ms)
+        return lease
 
     async def _delete(self, request: web.BaseRequest, target: Target) -> web.Response:
         parameters = targets.parse_query(target.query, _WRITE)

@@ -12,7 +12,10 @@ from ...wire.records import Record
 
 
 class ShownRecord(msgspec.Struct):
-    """`key` is null when it is not UTF-8; `value64` is absent where none is wanted."""
+    """`key` is null when it is not UTF-8; `value64` is absent where none is wanted.
+
+    `lease` is absent when the key hangs on none.
+    """
 
     key: str | None
     key64: str
@@ -20,19 +23,25 @@ class ShownRecord(msgspec.Struct):
     create_revision: int
     mod_revision: int
     version: int
+    lease: str | msgspec.UnsetType
+
+
+def shown_key(key: bytes) -> tuple[str | None, str]:
+    """A key as text, where it is text, and in base64."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        text = None
+    return text, base64.b64encode(key).decode()
 
 
 def shown(record: Record, *, keys_only: bool = False) -> ShownRecord:
     """A record for JSON."""
-    try:
-        text = record.key.decode()
-    except UnicodeDecodeError:
-        text = None
     return ShownRecord(
-        text,
-        base64.b64encode(record.key).decode(),
+        *shown_key(record.key),
         msgspec.UNSET if keys_only else base64.b64encode(record.value).decode(),
         record.create_revision,
         record.mod_revision,
         record.version,
+        f"{record.lease:016x}" if record.lease else msgspec.UNSET,
     )

@@ -1,0 +1,177 @@
+"""`/v1/leases`: make, look at, keep alive and end leases.
+
+Law: as for keys, HTTP has no meaning of its own. An id is 16 hex digits here, as all
+ids are; who names none gets a random one.
+"""
+
+import re
+import secrets
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from ...wire.frames import RequestKind
+from ...wire.leases import (
+    TTL_MS_MAX,
+    TTL_MS_MIN,
+    Grant,
+    KeepAlive,
+    LeaseAnswer,
+    LeaseCommand,
+    ListLeases,
+    Revoke,
+    TimeToLive,
+    decode_lease_answer,
+    decode_lease_list,
+    encode_lease_command,
+)
+from ...wire.limits import Limits
+from ...wire.requests import decode_write_reply
+from . import targets
+from .connections import ClientPort
+from .errors import Problem, invalid
+from .http_body import refuse_body
+from .http_records import shown_key
+from .http_requests import JSON_HEADERS, ask, timeout_ms
+from .targets import Target
+
+PATH: Final = "/v1/leases"
+METHODS: Final = ("GET", "HEAD", "POST")
+ONE_METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
+_KEEP_ALIVE: Final = "/keepalive"
+
+_GRANT: Final = frozenset(("ttl", "id", "timeout"))
+_SHOW: Final = frozenset(("keys", "timeout"))
+_ONLY_TIMEOUT: Final = frozenset(("timeout",))
+_ID: Final = re.compile(r"[0-9a-f]{16}")
+
+
+class _Key(msgspec.Struct):
+    key: str | None
+    key64: str
+
+
+class _Lease(msgspec.Struct):
+    """`left_ms` and `keys` are there where they were asked for."""
+
+    lease: str
+    ttl_ms: int
+    left_ms: int | msgspec.UnsetType = msgspec.UNSET
+    keys: list[_Key] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Leases(msgspec.Struct):
+    revision: int
+    leases: list[str]
+
+
+class _Ended(msgspec.Struct):
+    revision: int
+    deleted: int
+
+
+_encoder = msgspec.json.Encoder()
+
+
+class Leases:
+    """The handlers of PATH and of what is below it."""
+
+    def __init__(self, port: ClientPort) -> None:
+        self._port: ClientPort = port
+        self._limits: Limits = port.options.limits
+
+    async def handle_all(
+        self, request: web.BaseRequest, target: Target
+    ) -> web.Response:
+        """Serve one of METHODS at PATH; raises Problem."""
+        await refuse_body(request)
+        if request.method == "POST":
+            return await self._grant(target)
+        parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
+        body = await self._ask(ListLeases(), parameters)
+        found = decode_lease_list(body)
+        names = [lease_name(lease) for lease in found.leases]
+        return _json(_Leases(found.revision, names), found.revision)
+
+    async def handle_one(
+        self, request: web.BaseRequest, target: Target
+    ) -> web.Response:
+        """Serve one of ONE_METHODS below PATH; raises Problem."""
+        await refuse_body(request)
+        name = target.path.removeprefix(PATH + "/")
+        keeps = name.endswith(_KEEP_ALIVE)
+        if keeps != (request.method == "POST"):
+            detail = "POST goes to a lease's /keepalive, all else to the lease"
+            raise Problem("method_not_allowed", detail)
+        lease = parse_lease(name.removesuffix(_KEEP_ALIVE))
+        if keeps:
+            parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
+            answer = decode_lease_answer(await self._ask(KeepAlive(lease), parameters))
+            return _json(_shown(answer, with_keys=False), answer.revision)
+        if request.method == "DELETE":
+            parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
+            ended = decode_write_reply(await self._ask(Revoke(lease), parameters))
+            return _json(_Ended(ended.revision, ended.count), ended.revision)
+        parameters = targets.parse_query(target.query, _SHOW)
+        with_keys = False
+        if "keys" in parameters:
+            with_keys = targets.flag("keys", parameters["keys"])
+        body = await self._ask(TimeToLive(lease, with_keys), parameters)
+        answer = decode_lease_answer(body)
+        return _json(_shown(answer, with_keys=with_keys), answer.revision)
+
+    async def _grant(self, target: Target) -> web.Response:
+        parameters = targets.parse_query(target.query, _GRANT)
+        if "ttl" not in parameters:
+            raise invalid("ttl has to be there, as 10s or 5m")
+        ttl_ms = parse_ttl(parameters["ttl"])
+        if "id" in parameters:
+            lease = parse_lease(parameters["id"].decode("ascii", "replace"))
+        else:
+            lease = new_lease()
+        body = await self._ask(Grant(lease, ttl_ms), parameters)
+        written = decode_write_reply(body)
+        return _json(_Lease(lease_name(lease), ttl_ms), written.revision, status=201)
+
+    async def _ask(self, command: LeaseCommand, parameters: dict[str, bytes]) -> bytes:
+        patience_ms = timeout_ms(parameters, self._limits)
+        body = encode_lease_command(command)
+        return await ask(self._port, RequestKind.WRITE, body, patience_ms)
+
+
+def new_lease() -> int:
+    """A random id; 63 bits, so that an etcd client can say it, too."""
+    return secrets.randbits(63) or 1
+
+
+def lease_name(lease: int) -> str:
+    return f"{lease:016x}"
+
+
+def parse_lease(text: str) -> int:
+    """The id that 16 hex digits name."""
+    if _ID.fullmatch(text) is None or not int(text, 16):
+        raise invalid("a lease has 16 hex digits, not all of them 0")
+    return int(text, 16)
+
+
+def parse_ttl(text: bytes) -> int:
+    """The milliseconds that a lease is to have."""
+    longest = min(TTL_MS_MAX, 999_999_999 * 3_600_000)
+    return targets.duration_ms("ttl", text, TTL_MS_MIN, longest)
+
+
+def _shown(answer: LeaseAnswer, *, with_keys: bool) -> _Lease:
+    lease = _Lease(lease_name(answer.lease), answer.ttl_ms, answer.left_ms)
+    if with_keys:
+        lease.keys = [_Key(*shown_key(key)) for key in answer.keys]
+    return lease
+
+
+def _json(value: object, revision: int, status: int = 200) -> web.Response:
+    return web.Response(
+        body=_encoder.encode(value),
+        status=status,
+        headers={**JSON_HEADERS, "Quorate-Revision": str(revision)},
+    )
