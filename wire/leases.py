@@ -25,6 +25,7 @@ _ONE: Final = struct.Struct("<BBHIQ")
 _ANSWER: Final = struct.Struct("<QQQQI")
 _LIST: Final = struct.Struct("<QI")
 _ID: Final = struct.Struct("<Q")
+_ENDED: Final = struct.Struct("<QQ")
 _KEY: Final = struct.Struct("<H")
 _WITH_KEYS: Final = 1
 
@@ -165,15 +166,19 @@ def decode_lease_list(data: bytes) -> LeaseList:
 # -- the end of leases, in the log -----------------------------------------------------
 
 
-def encode_expiry(leases: Sequence[int]) -> bytes:
-    """The payload of an envelope of kind EXPIRY: leases whose time is over."""
-    return b"".join(map(_ID.pack, leases))
+def encode_expiry(leases: Sequence[tuple[int, int]]) -> bytes:
+    """The payload of an envelope of kind EXPIRY: leases whose time is over.
+
+    Each with the index at which it was granted: the same id may have been given again
+    before this is applied, and then it is another lease (I-63).
+    """
+    return b"".join([_ENDED.pack(*lease) for lease in leases])
 
 
-def decode_expiry(data: bytes) -> list[int]:
-    if not data or len(data) % _ID.size:
+def decode_expiry(data: bytes) -> list[tuple[int, int]]:
+    if not data or len(data) % _ENDED.size:
         raise ProtocolError(f"an expiry has {len(data)} bytes")
-    return [lease for (lease,) in _ID.iter_unpack(data)]
+    return [(lease, since) for lease, since in _ENDED.iter_unpack(data)]
 
 
 def _checked(lease: int) -> int:

@@ -34,12 +34,13 @@ from ...wire import (
     encode_txn_reply,
 )
 from . import layout, rules
+from .before import Before
 from .feed import Change
 from .history import record_at, records_at
 from .leases import Effects, LeaseTable
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
 from .records import as_record, decode_record, lease_of, mod_revision_of, put_over
-from .transactions import Changes, Refused, choose, overlaid
+from .transactions import Changes, Refused, at_revision, choose
 
 KIND_NOOP = 0
 KIND_COMMAND = 1
@@ -150,6 +151,7 @@ class Database:
     def apply(self, entries: Sequence[LogEntry]) -> list[Applied]:
         """Apply entries in order; one result each. They enter the store as one step."""
         effects: Effects = {}
+        before = Before(self.store, self.lease_table, effects)
         results: list[Applied] = []
         pack, chain = _EFFECT.pack, self.chain
         for entry in entries:
@@ -158,7 +160,7 @@ class Database:
                 continue
             assert entry.index == self.applied_index + 1, "no entry is left out"
             if entry.kind == KIND_COMMAND:
-                result = self._apply_command(entry.data, effects)
+                result = self._apply_command(entry, before)
             else:
                 assert entry.kind in (KIND_NOOP, KIND_CONFIGURATION), entry.kind
                 if entry.kind == KIND_CONFIGURATION:
@@ -183,10 +185,12 @@ class Database:
         self.chain = chain
         if self.applied_index > self.store.last_index:
             self.store.write(effects, self.applied_index, encode_meta(self.meta()))
+            self.lease_table.written()
         return results
 
-    def _apply_command(self, data: bytes, effects: Effects) -> Applied:
-        envelope = decode_envelope(data)
+    def _apply_command(self, entry: LogEntry, before: Before) -> Applied:
+        envelope = decode_envelope(entry.data)
+        effects = before.effects
         self.cluster_time_ms = max(self.cluster_time_ms, envelope.cluster_time_ms)
         if envelope.kind == EnvelopeKind.EXPIRY:
             return self._expire(decode_expiry(envelope.payload), effects)
@@ -195,11 +199,11 @@ class Database:
             case Put() | Delete():
                 return self._write(command, effects)
             case Transaction():
-                return self._transact(command, effects)
+                return self._transact(command, before)
             case Compact():
                 return self._compact(command)
             case Grant():
-                return self._grant(command, effects)
+                return self._grant(command, entry.index, effects)
             case Revoke():
                 return self._revoke(command, effects)
             case KeepAlive() | TimeToLive() | ListLeases():
@@ -219,7 +223,8 @@ class Database:
     def _put(self, command: Put, before: bytes | None, effects: Effects) -> Applied:
         lease = command.lease
         if lease:
-            code = self.unleasable(lease)
+            had = 0 if before is None else lease_of(before)
+            code = self.lease_table.refusal(lease, had)
             if code is not None:
                 return Applied(code, self.revision, 0)
         self.revision += 1
@@ -267,12 +272,11 @@ class Database:
         if had or has:
             self.lease_table.moved(key, had, has, effects)
 
-    def _transact(self, transaction: Transaction, effects: Effects) -> Applied:
+    def _transact(self, transaction: Transaction, before: Before) -> Applied:
         """All of it at one revision, or nothing."""
-        state = _Before(self, effects)
-        changes = Changes(state, self.revision + 1)
+        changes = Changes(before, self.revision + 1)
         try:
-            reply = changes.do(choose(transaction, state))
+            reply = changes.do(choose(transaction, before))
         except Refused as refused:
             return Applied(refused.code, self.revision, 0)
         if changes.writes:
@@ -282,23 +286,20 @@ class Database:
             self.deletes += changes.deletes
             self.digest_sum = (self.digest_sum + changes.digest) % _MODULUS
             for number, (key, record) in enumerate(changes.writes.items()):
-                before = changes.before.get(key)
-                self._change(effects, number, key, before, record)
-        body = encode_txn_reply(reply.succeeded, self.revision, reply.results)
+                old = changes.before.get(key)
+                self._change(before.effects, number, key, old, record)
+        else:
+            reply = at_revision(reply, self.revision)
+        body = encode_txn_reply(reply.succeeded, reply.revision, reply.results)
         return Applied(0, self.revision, len(changes.writes), body)
 
     # -- leases ------------------------------------------------------------------------
 
-    def unleasable(self, lease: int) -> ErrorCode | None:
-        """Why no key can hang on that lease."""
-        if lease not in self.lease_table.leases:
-            return ErrorCode.LEASE_NOT_FOUND
-        return ErrorCode.TOO_MANY_KEYS if self.lease_table.is_full(lease) else None
-
-    def _grant(self, command: Grant, effects: Effects) -> Applied:
+    def _grant(self, command: Grant, index: int, effects: Effects) -> Applied:
         if command.lease in self.lease_table.leases:
             return Applied(ErrorCode.LEASE_EXISTS, self.revision, 0)
-        gained = self.lease_table.grant(command.lease, command.ttl_ms, effects)
+        lease, ttl_ms = command.lease, command.ttl_ms
+        gained = self.lease_table.grant(lease, ttl_ms, index, effects)
         self.digest_sum = (self.digest_sum + gained) % _MODULUS
         return Applied(0, self.revision, 0)
 
@@ -307,15 +308,18 @@ class Database:
             return Applied(ErrorCode.LEASE_NOT_FOUND, self.revision, 0)
         return Applied(0, self.revision, self._end_lease(command.lease, effects))
 
-    def _expire(self, leases: list[int], effects: Effects) -> Applied:
+    def _expire(self, leases: list[tuple[int, int]], effects: Effects) -> Applied:
         """Their time is over, says who led when this was written."""
-        known = self.lease_table.leases
-        count = sum([self._end_lease(n, effects) for n in leases if n in known])
+        known, count = self.lease_table.leases, 0
+        for number, since in leases:
+            lease = known.get(number)
+            if lease is not None and rules.still_the_same(lease.since, since):
+                count += self._end_lease(number, effects)
         return Applied(0, self.revision, count)
 
     def _end_lease(self, lease: int, effects: Effects) -> int:
         """Take its keys away, at one revision, and itself; how many keys there were."""
-        keys = self.lease_table.keys_of(lease, effects)
+        keys = self.lease_table.keys_of(lease)
         self.revision += bool(keys)
         for number, key in enumerate(keys):
             at = layout.newest(key)
@@ -385,28 +389,6 @@ class Database:
             return records_at(self.store.view(), start, end, revision)
         scan = self.store.scan(*layout.newest_bounds(start, end))
         return ((at[1:], record) for at, record in scan)
-
-
-class _Before:
-    """What a transaction finds: the store, and what came before it in this step."""
-
-    def __init__(self, database: Database, effects: Effects) -> None:
-        self._database = database
-        self._effects = effects
-
-    def get(self, key: bytes) -> bytes | None:
-        at, effects = layout.newest(key), self._effects
-        return effects[at] if at in effects else self._database.store.get(at)
-
-    def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        first, last = layout.newest_bounds(start, end)
-        there = self._database.store.scan(first, last)
-        written = [(a, r) for a, r in self._effects.items() if first <= a < last]
-        for at, record in overlaid(there, sorted(written)):
-            yield at[1:], record
-
-    def unleasable(self, lease: int) -> ErrorCode | None:
-        return self._database.unleasable(lease)
 
 
 def begin(

@@ -7,7 +7,7 @@ that compaction tells what may go from the entry alone. See docs/formats.md sect
     k <key>                               the newest version: records' bytes
     h <key, escaped> <mod> <since>        a superseded one, until `since` the newest
     r <revision> <number>                 what a revision changed: kind | key
-    s <lease>                             a lease: its time and how many keys it has
+    s <lease>                             a lease: its time, its keys' number, its begin
     t <lease> <key>                       a key that hangs on a lease: nothing
 
 Numbers in here are big-endian, for their order.
@@ -28,9 +28,10 @@ DELETED: Final = b"\0"
 PUT: Final = b"\1"
 
 REVISION_MAX: Final = 2**64 - 1
-# Behind all newest versions, and behind all superseded ones.
+# Behind all of a family.
 _NEWEST_END: Final = b"l"
 _OLD_END: Final = b"i"
+_LEASED_END: Final = b"u"
 _TERMINATOR: Final = b"\0\1"
 _REVISION: Final = struct.Struct(">Q")
 _LIFE: Final = struct.Struct(">QQ")
@@ -106,7 +107,8 @@ def leased(number: int, key: bytes) -> bytes:
 
 def leased_bounds(number: int) -> tuple[bytes, bytes]:
     """The bounds of the keys that hang on a lease."""
-    return leased(number, b""), LEASED + _REVISION.pack(number + 1)
+    last = number == REVISION_MAX
+    return leased(number, b""), _LEASED_END if last else leased(number + 1, b"")
 
 
 def leased_key(at: bytes) -> bytes:

@@ -13,19 +13,20 @@ import msgspec
 
 from ...storage.engine import Engine
 from ...storage.errors import CorruptionError
-from ...wire import KEYS_MAX
+from ...wire import KEYS_MAX, ErrorCode
 from . import layout
 
-_STORED: Final = struct.Struct("<QI")
-_DIGESTED: Final = struct.Struct("<QQ")
+_STORED: Final = struct.Struct("<QIQ")
+_DIGESTED: Final = struct.Struct("<QQQ")
 Effects = dict[bytes, bytes | None]
 
 
 class Lease(msgspec.Struct):
-    """`keys` hang on it now."""
+    """`keys` hang on it now; `since` is the index of the entry that granted it."""
 
     ttl_ms: int
     keys: int
+    since: int
 
 
 class LeaseTable:
@@ -36,68 +37,78 @@ class LeaseTable:
         self.leases: dict[int, Lease] = {}
         # Granted since somebody looked: who keeps the time has to know.
         self.granted: list[int] = []
+        # Of this step, and so not in the store yet: does the key hang on the lease?
+        self._moved: dict[int, dict[bytes, bool]] = {}
         if store.damage is None:
             self._load()
 
     def _load(self) -> None:
         try:
             for at, data in self.store.scan(*layout.lease_bounds()):
-                ttl_ms, keys = _STORED.unpack(data)
-                self.leases[layout.lease_number(at)] = Lease(ttl_ms, keys)
+                lease = Lease(*_STORED.unpack(data))
+                self.leases[layout.lease_number(at)] = lease
         except CorruptionError as damage:
             # As everywhere: the replica sees it and heals, or ends.
             self.leases.clear()
             self.store.condemn(damage)
 
-    def grant(self, number: int, ttl_ms: int, effects: Effects) -> int:
+    def grant(self, number: int, ttl_ms: int, since: int, effects: Effects) -> int:
         """Its digest, which the state hash gains."""
         assert number not in self.leases
-        self.leases[number] = Lease(ttl_ms, 0)
+        self.leases[number] = Lease(ttl_ms, 0, since)
         self.granted.append(number)
         self._store(number, effects)
-        return digest(number, ttl_ms)
+        return digest(number, ttl_ms, since)
 
     def end(self, number: int, effects: Effects) -> int:
         """The digest that the state hash loses. Its keys were taken away before."""
         lease = self.leases.pop(number)
         assert lease.keys == 0, "no key outlives its lease"
         effects[layout.lease(number)] = None
-        return digest(number, lease.ttl_ms)
+        return digest(number, lease.ttl_ms, lease.since)
 
-    def is_full(self, number: int) -> bool:
-        return self.leases[number].keys >= KEYS_MAX
+    def refusal(self, number: int, had: int, gained: int = 0) -> ErrorCode | None:
+        """Why no key that hung on `had` can hang on `number`, which `gained` others."""
+        lease = self.leases.get(number)
+        if lease is None:
+            return ErrorCode.LEASE_NOT_FOUND
+        full = had != number and lease.keys + gained >= KEYS_MAX
+        return ErrorCode.TOO_MANY_KEYS if full else None
 
     def moved(self, key: bytes, before: int, after: int, effects: Effects) -> None:
         """`key` hung on one lease and hangs on another now; 0 is none."""
         if before == after:
             return
         if before:
-            effects[layout.leased(before, key)] = None
-            self.leases[before].keys -= 1
-            self._store(before, effects)
+            self._move(key, before, effects, hangs=False)
         if after:
-            effects[layout.leased(after, key)] = b""
-            self.leases[after].keys += 1
-            self._store(after, effects)
+            self._move(key, after, effects, hangs=True)
 
-    def keys_of(self, number: int, effects: Effects | None = None) -> list[bytes]:
-        """The keys that hang on it, in order; `effects` are not in the store yet."""
-        start, end = layout.leased_bounds(number)
-        found = {at: b"" for at, _ in self.store.scan(start, end)}
-        for at, value in (effects or {}).items():
-            if start <= at < end:
-                if value is None:
-                    found.pop(at, None)
-                else:
-                    found[at] = b""
-        return [layout.leased_key(at) for at in sorted(found)]
+    def _move(self, key: bytes, number: int, effects: Effects, *, hangs: bool) -> None:
+        effects[layout.leased(number, key)] = b"" if hangs else None
+        self.leases[number].keys += 1 if hangs else -1
+        self._moved.setdefault(number, {})[key] = hangs
+        self._store(number, effects)
+
+    def written(self) -> None:
+        """The effects of this step are in the store now."""
+        if self._moved:
+            self._moved = {}
+
+    def keys_of(self, number: int) -> list[bytes]:
+        """The keys that hang on it, in order."""
+        scan = self.store.scan(*layout.leased_bounds(number))
+        found = {layout.leased_key(at): True for at, _ in scan}
+        found |= self._moved.get(number, {})
+        return sorted([key for key, hangs in found.items() if hangs])
 
     def _store(self, number: int, effects: Effects) -> None:
         lease = self.leases[number]
-        effects[layout.lease(number)] = _STORED.pack(lease.ttl_ms, lease.keys)
+        stored = _STORED.pack(lease.ttl_ms, lease.keys, lease.since)
+        effects[layout.lease(number)] = stored
 
 
-def digest(number: int, ttl_ms: int) -> int:
+def digest(number: int, ttl_ms: int, since: int) -> int:
     """A 128-bit number of everything that a lease is; its keys say that they hang."""
-    data = b"lease" + _DIGESTED.pack(number, ttl_ms)
+    data = b"lease" + _DIGESTED.pack(number, ttl_ms, since)
     return int.from_bytes(blake2b(data, digest_size=16).digest(), "little")

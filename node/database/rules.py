@@ -19,6 +19,11 @@ def lets_go(revision: int, compacted: int) -> bool:
     return revision > compacted
 
 
+def still_the_same(since: int, ended: int) -> bool:
+    """I-63: only the lease whose time was over ends, not a later one of its id."""
+    return since == ended
+
+
 def still_kept(revision: int, compacted: int) -> bool:
     """What was compacted is never answered from: some of it may be there, or not."""
     return revision >= compacted

@@ -6,7 +6,6 @@ of transactions inside it too, are with what was there before any of it.
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -16,6 +15,7 @@ from ...wire import (
     READ_BYTES_MAX,
     Compare,
     ErrorCode,
+    Record,
     Relation,
     Target,
     Transaction,
@@ -28,7 +28,7 @@ from ...wire import (
     TxnReply,
     TxnResult,
 )
-from .records import HEAD_BYTES, KeyRecord, as_record, decode_record, put_over
+from .records import HEAD_BYTES, KeyRecord, as_record, decode_record, lease_of, put_over
 
 Value = TypeVar("Value", bytes, int)
 
@@ -42,7 +42,7 @@ class State(Protocol):
         self, start: bytes, end: bytes | None
     ) -> Iterator[tuple[bytes, bytes]]: ...
 
-    def unleasable(self, lease: int) -> ErrorCode | None: ...
+    def refusal(self, lease: int, had: int, gained: int) -> ErrorCode | None: ...
 
 
 class Refused(Exception):
@@ -71,6 +71,8 @@ class Changes:
         self.deletes = 0
         self._read_bytes = 0
         self._met = 0
+        # How many keys more hang on a lease.
+        self._leased: dict[int, int] = {}
 
     # -- operations --------------------------------------------------------------------
 
@@ -83,9 +85,7 @@ class Changes:
         match operation:
             case TxnPut(key, value, lease):
                 before = self._get(key)
-                code = self.state.unleasable(lease) if lease else None
-                if code is not None:
-                    raise Refused(code)
+                self._move(0 if before is None else lease_of(before), lease)
                 self._put(key, value, lease, before)
                 return TxnResult(before is not None)
             case TxnDelete(key):
@@ -129,12 +129,16 @@ class Changes:
             yield found
 
     def _get_range(self, wanted: TxnGetRange) -> TxnResult:
-        found = list(self._scan(wanted.start, wanted.end))
-        shown = islice(found, wanted.limit or None)
-        records = [as_record(key, record, wanted.keys_only) for key, record in shown]
-        for record in records:
-            self._count_bytes(len(record.value) + len(record.key))
-        return TxnResult.of_range(records, len(found))
+        # All are counted, but only what is shown is held on to.
+        records: list[Record] = []
+        count = 0
+        for key, data in self._scan(wanted.start, wanted.end):
+            count += 1
+            if not wanted.limit or count <= wanted.limit:
+                record = as_record(key, data, wanted.keys_only)
+                self._count_bytes(len(record.value) + len(record.key))
+                records.append(record)
+        return TxnResult.of_range(records, count)
 
     def _put(self, key: bytes, value: bytes, lease: int, before: bytes | None) -> None:
         self.keys += before is None
@@ -145,7 +149,19 @@ class Changes:
         self.writes[key] = record
         self.puts += 1
 
+    def _move(self, had: int, lease: int) -> None:
+        """A key that hung on `had` hangs on `lease` now; 0 is none."""
+        leased = self._leased
+        if lease:
+            code = self.state.refusal(lease, had, leased.get(lease, 0))
+            if code is not None:
+                raise Refused(code)
+        if had != lease:
+            leased[had] = leased.get(had, 0) - 1
+            leased[lease] = leased.get(lease, 0) + 1
+
     def _delete(self, key: bytes, before: bytes) -> None:
+        self._move(lease_of(before), 0)
         self.digest -= decode_record(before).digest
         self.keys -= 1
         self.before[key] = before
@@ -159,6 +175,17 @@ class Changes:
         self._read_bytes += count
         if self._read_bytes > READ_BYTES_MAX:
             raise Refused(ErrorCode.REQUEST_TOO_LARGE)
+
+
+def at_revision(reply: TxnReply, revision: int) -> TxnReply:
+    """The same, with those inside it, at another revision: that of nothing written."""
+    results = [
+        result
+        if result.reply is None
+        else TxnResult(result.found, reply=at_revision(result.reply, revision))
+        for result in reply.results
+    ]
+    return TxnReply(reply.succeeded, revision, tuple(results))
 
 
 def overlaid(

@@ -103,6 +103,10 @@ class Healing:
             self.healed += 1
             if raft.log.applied_index != index:
                 raft.state_replaced(index)
+        damage = self.replica.database.store.damage
+        if damage is not None:
+            # What was installed could not be read again: its disk is no better.
+            self.found(damage)
 
     def applied(self) -> None:
         """Once as much is applied as was before, everything is as it was."""

@@ -81,26 +81,37 @@ class LeaseKeeper:
 
     def answer(self, request: Request, read: LeaseRead) -> Reply | None:
         """None: somebody else leads now, and has to be asked."""
-        if not self.replica.leading:
+        replica = self.replica
+        # It may have lost the lead in this very turn.
+        if not (replica.leading and replica.raft.is_leader):
             if not isinstance(request.sink, Forwarder):
                 return None
             # Never handed on twice: the sender finds out who leads by itself.
             return refuse(request, ErrorCode.NO_LEADER, "this node does not lead")
-        leases, revision = self.leases, self.replica.database.revision
+        body = self._body(read)
+        if body is None:
+            reason = "there is no such lease"
+            return refuse(request, ErrorCode.LEASE_NOT_FOUND, reason)
+        most = replica.options.limits.request_bytes_max
+        if len(body) > most:
+            reason = f"the answer has {len(body)} bytes, over {most}"
+            return refuse(request, ErrorCode.REQUEST_TOO_LARGE, reason)
+        return answer(request, body)
+
+    def _body(self, read: LeaseRead) -> bytes | None:
+        """The answer; None: there is no such lease."""
+        leases, database = self.leases, self.replica.database
+        table, revision = database.lease_table, database.revision
         match read.question:
             case ListLeases():
-                known = self.replica.database.lease_table.leases
-                alive = [lease for lease in sorted(known) if leases.alive(lease)]
-                return answer(request, encode_lease_list(revision, alive))
+                alive = [n for n in sorted(table.leases) if leases.alive(n)]
+                return encode_lease_list(revision, alive)
             case KeepAlive(lease) | TimeToLive(lease) if not leases.alive(lease):
-                reason = "there is no such lease"
-                return refuse(request, ErrorCode.LEASE_NOT_FOUND, reason)
+                return None
             case KeepAlive(lease):
                 left, keys = leases.keep(lease, read.asked_ms), ()
             case TimeToLive(lease, with_keys):
-                table = self.replica.database.lease_table
                 left = leases.left_ms(lease)
                 keys = tuple(table.keys_of(lease)) if with_keys else ()
-        ttl_ms = self.replica.database.lease_table.leases[lease].ttl_ms
-        body = encode_lease_answer(LeaseAnswer(revision, lease, ttl_ms, left, keys))
-        return answer(request, body)
+        ttl_ms = table.leases[lease].ttl_ms
+        return encode_lease_answer(LeaseAnswer(revision, lease, ttl_ms, left, keys))

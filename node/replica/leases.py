@@ -2,14 +2,17 @@
 
 Law: pure. Time is counted in ticks, so that a pause of the process prolongs a lease and
 never shortens it; no wall clock is asked. Whoever begins to lead gives every lease its
-whole time, from then on (I-60). The end of a lease is written to the log, and from that
+whole time, from then on (I-64). The end of a lease is written to the log, and from that
 moment until it is applied the lease is not found any more. A lease is kept alive from
 the moment at which a quorum was asked whether this one still leads, so that nobody who
 leads later can end it earlier than its keeper was told.
+
+An id may be given again: it is the index of its grant that tells one lease from another
+(`since`), here and where its end is applied (I-63).
 """
 
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Final
 
 from ...wire import KEYS_MAX
@@ -27,11 +30,13 @@ class Leases:
         self.database = database
         self.tick_ms = tick_ms
         self.ticks = 0
-        self._deadlines: dict[int, int] = {}
-        # (deadline, lease); a lease that was kept alive has an old one in here.
-        self._queue: list[tuple[int, int]] = []
-        # Those whose end is in the log and not applied yet.
-        self._ending: dict[int, None] = {}
+        self._leading_since_ms = 0
+        # (since, deadline)
+        self._deadlines: dict[int, tuple[int, int]] = {}
+        # (deadline, lease, since); a lease that was kept alive has an old one in here.
+        self._queue: list[tuple[int, int, int]] = []
+        # Those whose end is in the log and not applied yet: since when they were.
+        self._ending: dict[int, int] = {}
         self._to_learn: Iterator[int] = iter(())
 
     @property
@@ -41,6 +46,7 @@ class Leases:
     def lead(self) -> None:
         """From now on this replica keeps the time."""
         self.resign()
+        self._leading_since_ms = self.now_ms
         # Those that it has not learnt of yet have no deadline, and so do not end.
         self._to_learn = iter(list(self.database.lease_table.leases))
 
@@ -61,69 +67,83 @@ class Leases:
             if lease not in self._deadlines:
                 self._begin(lease, self.now_ms)
 
-    def _begin(self, lease: int, at_ms: int) -> None:
+    def _begin(self, lease: int, from_ms: int) -> None:
+        """It has its whole time from then on, or more, if it had more."""
         known = self.database.lease_table.leases.get(lease)
         if known is None:
             return
-        deadline = at_ms + known.ttl_ms
-        before = self._deadlines.get(lease)
-        if before is None:
-            heappush(self._queue, (deadline, lease))
-        self._deadlines[lease] = max(deadline, before or 0)
+        deadline = from_ms + known.ttl_ms
+        since, before = self._deadlines.get(lease, (0, 0))
+        if since != known.since:
+            heappush(self._queue, (deadline, lease, known.since))
+        elif deadline <= before:
+            return
+        self._deadlines[lease] = (known.since, deadline)
 
-    def due(self) -> list[int]:
+    def due(self) -> list[tuple[int, int]]:
         """Leases whose time is over, to be written to the log now."""
         self._forget()
-        known = self.database.lease_table.leases
-        ended: list[int] = []
-        keys = 0
-        while self._queue and self._queue[0][0] <= self.now_ms and len(ended) < _ENDED:
-            deadline, lease = self._queue[0]
-            now = self._deadlines.get(lease)
-            if now is None or lease not in known:
-                heappop(self._queue)
-                self._deadlines.pop(lease, None)
+        ended: list[tuple[int, int]] = []
+        queue, keys = self._queue, 0
+        while queue and queue[0][0] <= self.now_ms and len(ended) < _ENDED:
+            _, lease, since = queue[0]
+            known = self.database.lease_table.leases.get(lease)
+            if known is None or known.since != since:
+                heappop(queue)
+                self._drop(lease, since)
                 continue
-            if now > deadline:
-                heappop(self._queue)
-                heappush(self._queue, (now, lease))
+            _, deadline = self._deadlines[lease]
+            if deadline > self.now_ms:
+                heapreplace(queue, (deadline, lease, since))
                 continue
-            keys += known[lease].keys
+            keys += known.keys
             if ended and keys > KEYS_MAX:
                 break
-            heappop(self._queue)
-            ended.append(lease)
+            heappop(queue)
+            ended.append((lease, since))
         return ended
 
-    def ending(self, leases: list[int]) -> None:
+    def ending(self, leases: list[tuple[int, int]]) -> None:
         """Their end is in the log."""
-        self._ending.update(dict.fromkeys(leases))
+        self._ending.update(leases)
 
-    def again(self, leases: list[int]) -> None:
+    def again(self, leases: list[tuple[int, int]]) -> None:
         """Their end could not be written: it is due again."""
-        for lease in leases:
-            heappush(self._queue, (self._deadlines[lease], lease))
+        for lease, since in leases:
+            _, deadline = self._deadlines[lease]
+            heappush(self._queue, (deadline, lease, since))
 
     def _forget(self) -> None:
+        """What has ended."""
         known = self.database.lease_table.leases
-        for lease in [lease for lease in self._ending if lease not in known]:
-            del self._ending[lease]
-            self._deadlines.pop(lease, None)
+        for lease, since in list(self._ending.items()):
+            if lease not in known or known[lease].since != since:
+                del self._ending[lease]
+                self._drop(lease, since)
+
+    def _drop(self, lease: int, since: int) -> None:
+        if self._deadlines.get(lease, (0, 0))[0] == since:
+            del self._deadlines[lease]
 
     # -- questions ---------------------------------------------------------------------
 
     def alive(self, lease: int) -> bool:
         """Is there such a lease, whose end is not decided?"""
-        return lease in self.database.lease_table.leases and lease not in self._ending
+        known = self.database.lease_table.leases.get(lease)
+        return known is not None and self._ending.get(lease) != known.since
 
     def keep(self, lease: int, asked_ms: int) -> int:
-        """Begin its time anew at `asked_ms`; what is left of it now."""
-        self._begin(lease, asked_ms)
+        """Begin its time anew at `asked_ms`; what is left of it now.
+
+        A question may be older than this lead, and others may have led meanwhile.
+        """
+        self._begin(lease, max(asked_ms, self._leading_since_ms))
         return self.left_ms(lease)
 
     def left_ms(self, lease: int) -> int:
         """What is left; the whole time of a lease that was not learnt of yet."""
-        deadline = self._deadlines.get(lease)
-        if deadline is None:
-            return self.database.lease_table.leases[lease].ttl_ms
+        known = self.database.lease_table.leases[lease]
+        since, deadline = self._deadlines.get(lease, (0, 0))
+        if since != known.since:
+            return known.ttl_ms
         return max(0, deadline - self.now_ms)

@@ -86,10 +86,13 @@ class Reads:
         fresh = bounded and self._is_fresh(wanted, now_ms)
         if fresh or rules.answers_alone(wanted.level):
             self._serve_or_wait(read, now_ms)
-        elif self.count() >= self.options.requests_max:
-            self.replies.append(
-                refuse(request, ErrorCode.TOO_BUSY, "too many reads are in flight")
-            )
+        else:
+            self._wait(read)
+
+    def _wait(self, read: Read) -> None:
+        if self.count() >= self.options.requests_max:
+            reason = "too many reads are in flight"
+            self.replies.append(refuse(read.request, ErrorCode.TOO_BUSY, reason))
         else:
             self.waiting.append(read)
 
@@ -98,7 +101,7 @@ class Reads:
         if self.barred:
             self.replies.append(refuse(request, ErrorCode.DAMAGED, self.barred))
         else:
-            self.waiting.append(Read(request, wanted))
+            self._wait(Read(request, wanted))
 
     def _decode(self, request: Request) -> GetRequest | RangeRequest:
         if request.kind == RequestKind.GET:
@@ -268,7 +271,9 @@ class Reads:
         groups = [self.waiting, self.behind]
         groups += [reads for _, reads in self.rounds.values()]
         groups += [reads for _, _, reads in self.confirmed]
-        for read in [read for group in groups for read in group]:
-            self.replies.append(refuse(read.request, code, message))
+        requests = [read.request for group in groups for read in group]
+        for request in requests + self.elsewhere:
+            self.replies.append(refuse(request, code, message))
         self.waiting, self.behind, self.confirmed = [], [], []
+        self.elsewhere = []
         self.rounds.clear()

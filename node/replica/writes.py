@@ -122,8 +122,7 @@ class Writes:
     def _take_questions(self) -> None:
         asked = [request for request in self.waiting if request.question is not None]
         self.waiting = [request for request in self.waiting if request.question is None]
-        # What a former leader sent back may bring more of them.
-        self.asking = any(request.question is not None for request in self.later)
+        self.asking = False
         self.bytes -= sum(len(request.body) for request in asked)
         self.questions += asked
 
@@ -219,6 +218,8 @@ class Writes:
         """Called at each tick: what a former leader sent back waits for the next."""
         if self.later:
             self.waiting += self.later
+            if any(request.question is not None for request in self.later):
+                self.asking = True
             self.later = []
 
     def expire(self, now_ms: int) -> None:

@@ -44,7 +44,8 @@ from quorate.wire.requests import (
     encode_write_reply,
     error_reply,
 )
-from quorate.wire.transactions import Transaction, encode_txn_reply
+from quorate.wire.transaction_replies import encode_txn_reply
+from quorate.wire.transactions import Transaction
 
 from ...wire.transaction_model import Model
 
