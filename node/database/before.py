@@ -1,0 +1,63 @@
+"""What a transaction finds: the store, and what came before it in the same step.
+
+Law: reads only. Several entries are applied as one step, whose effects are not in the
+store before its end; so what is read here is looked for in both.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import islice
+
+from ...storage.engine import Engine
+from ...wire import ErrorCode
+from . import layout
+from .leases import Effects, LeaseTable
+from .transactions import overlaid
+
+
+class Written:
+    """The newest versions among the effects of one step, in order of their keys.
+
+    Effects are only added to, so that each is put in its place once.
+    """
+
+    def __init__(self, effects: Effects) -> None:
+        self.effects = effects
+        self._seen = 0
+        self._order: list[bytes] = []
+
+    def between(self, first: bytes, last: bytes) -> list[tuple[bytes, bytes | None]]:
+        """Places on the tree, first ≤ place < last, and what is there now."""
+        effects, order = self.effects, self._order
+        if len(effects) > self._seen:
+            added = islice(effects, self._seen, None)
+            order += [at for at in added if at.startswith(layout.NEWEST)]
+            order.sort()
+            self._seen = len(effects)
+        places = order[bisect_left(order, first) : bisect_left(order, last)]
+        return [(at, effects[at]) for at in places]
+
+
+class Before:
+    """See the module: one step's `effects` over its `store`."""
+
+    def __init__(self, store: Engine, leases: LeaseTable, effects: Effects) -> None:
+        self.store = store
+        self.leases = leases
+        self.effects = effects
+        self._written = Written(effects)
+
+    def get(self, key: bytes) -> bytes | None:
+        at, effects = layout.newest(key), self.effects
+        return effects[at] if at in effects else self.store.get(at)
+
+    def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and records, start ≤ key < end, in order; None: no bound."""
+        first, last = layout.newest_bounds(start, end)
+        there = self.store.scan(first, last)
+        for at, record in overlaid(there, self._written.between(first, last)):
+            yield at[len(layout.NEWEST) :], record
+
+    def refusal(self, lease: int, had: int, gained: int) -> ErrorCode | None:
+        """Why no key that hung on `had` can hang on `lease`, which `gained` others."""
+        return self.leases.refusal(lease, had, gained)
