@@ -3,10 +3,13 @@
     QuorateError
     ├── Rejected               it did not happen: the cluster or this client refused it
     │   ├── InvalidRequest     malformed or impossible; a ValueError, too
-    │   ├── TooLarge           a key, value or request is over its limit
+    │   ├── TooLarge           a key, value or request is over its limit, or it touches
+    │   │                      too many keys
     │   ├── PreconditionFailed the key is at another revision; has revision
     │   ├── Compacted          that revision was let go; has revision, the oldest kept
     │   ├── FutureRevision     there is no such revision yet; has revision, the newest
+    │   ├── LeaseNotFound      there is no such lease: it ended, or never was
+    │   ├── LeaseExists        there is a lease of that id already
     │   ├── Forbidden          refused by origin or rights
     │   ├── Unsupported        the node knows of it, but does not serve it
     │   ├── TooStale           no node that was asked is as fresh as was asked for
@@ -45,7 +48,7 @@ class InvalidRequest(Rejected, ValueError):
 
 
 class TooLarge(Rejected):
-    """A key, value or request is over its limit."""
+    """A key, value or request is over its limit, or it touches too many keys."""
 
 
 class PreconditionFailed(Rejected):
@@ -70,6 +73,14 @@ class FutureRevision(Rejected):
     def __init__(self, reason: str, revision: int) -> None:
         super().__init__(reason)
         self.revision: int = revision
+
+
+class LeaseNotFound(Rejected):
+    """There is no such lease: it ended, was revoked, or never was."""
+
+
+class LeaseExists(Rejected):
+    """There is a lease of that id already."""
 
 
 class Forbidden(Rejected):

@@ -56,6 +56,7 @@ class _Condition(_Key, frozen=True, forbid_unknown_fields=True):
     mod_revision: int | UnsetType = UNSET
     create_revision: int | UnsetType = UNSET
     version: int | UnsetType = UNSET
+    lease: int | UnsetType = UNSET
     exists: bool | UnsetType = UNSET
     op: str | UnsetType = UNSET
 
@@ -120,6 +121,7 @@ def _compare(part: msgspec.Raw, where: str) -> Compare:
         ("mod_revision", Target.MOD_REVISION, said.mod_revision),
         ("create_revision", Target.CREATE_REVISION, said.create_revision),
         ("version", Target.VERSION, said.version),
+        ("lease", Target.LEASE, said.lease),
     ):
         if isinstance(number, UnsetType):
             continue
@@ -130,8 +132,8 @@ def _compare(part: msgspec.Raw, where: str) -> Compare:
     if len(found) + (said.exists is not UNSET) != 1:
         raise _refused(
             where,
-            "one of `value`, `value64`, `mod_revision`, `create_revision`, `version`"
-            " and `exists` has to be there",
+            "one of `value`, `value64`, `mod_revision`, `create_revision`, `version`,"
+            " `lease` and `exists` has to be there",
         )
     if isinstance(said.exists, bool):
         if said.op is not UNSET:

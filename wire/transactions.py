@@ -118,11 +118,6 @@ class TxnGetRange(msgspec.Struct, frozen=True, gc=False):
     keys_only: bool = False
 
 
-TxnOperation: TypeAlias = (
-    "TxnPut | TxnDelete | TxnGet | TxnDeleteRange | TxnGetRange | Transaction"
-)
-
-
 class Transaction(msgspec.Struct, frozen=True):
     """If all `compares` hold `then` is done, else `otherwise`; in order.
 
@@ -132,6 +127,11 @@ class Transaction(msgspec.Struct, frozen=True):
     compares: tuple[Compare, ...]
     then: "tuple[TxnOperation, ...]"
     otherwise: "tuple[TxnOperation, ...]"
+
+
+TxnOperation: TypeAlias = (
+    TxnPut | TxnDelete | TxnGet | TxnDeleteRange | TxnGetRange | Transaction
+)
 
 
 # -- to bytes --------------------------------------------------------------------------

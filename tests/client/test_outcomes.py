@@ -11,6 +11,8 @@ from quorate.client import (
     Forbidden,
     FutureRevision,
     InvalidRequest,
+    LeaseExists,
+    LeaseNotFound,
     NoSpace,
     PreconditionFailed,
     QuorateError,
@@ -170,6 +172,9 @@ FINAL = [
     (ErrorCode.FORBIDDEN, Forbidden, False),
     (ErrorCode.COMPACTED, Compacted, False),
     (ErrorCode.FUTURE_REVISION, FutureRevision, False),
+    (ErrorCode.LEASE_NOT_FOUND, LeaseNotFound, False),
+    (ErrorCode.LEASE_EXISTS, LeaseExists, False),
+    (ErrorCode.TOO_MANY_KEYS, TooLarge, False),
 ]
 
 

@@ -32,9 +32,10 @@ KEYS = st.one_of(
 )
 VALUES = st.one_of(st.binary(max_size=5), st.text(max_size=3).map(str.encode))
 BRANCHES = branches(KEYS, VALUES)
+COMPARES = compares(KEYS, VALUES, st.integers(0, 2**64 - 1), st.none())
 TRANSACTIONS = st.builds(
     Transaction,
-    st.lists(compares(KEYS, VALUES, st.integers(0, 2**64 - 1)), max_size=4).map(tuple),
+    st.lists(COMPARES, max_size=4).map(tuple),
     BRANCHES,
     BRANCHES,
 )
@@ -53,6 +54,7 @@ NAMES = st.sampled_from(
     [
         *("if", "then", "else", "put", "delete", "get", "key", "key64", "value"),
         *("value64", "mod_revision", "create_revision", "version", "exists", "op"),
+        "lease",
     ]
 )
 SHAPES = st.recursive(
@@ -101,6 +103,8 @@ def spelled(transaction: Transaction, draw: st.DataObject) -> bytes:
                 return {"delete": text("key", each.key)}
             case TxnGet():
                 return {"get": text("key", each.key)}
+            case _:
+                raise AssertionError("no spelling yet")
 
     document: dict[str, object] = {
         "if": [condition(each) for each in transaction.compares],
@@ -263,7 +267,9 @@ def test_what_is_wrong_with_a_document_is_said_with_its_place(
         ('"key": "a", "exists": true, "op": "=="', "if[0].op: it does not go with"),
         ('"key": "a", "version": 1, "op": "="', "if[0].op: not one of == != > <"),
         ('"key": "a", "version": 1, "op": null', "if[0].op: expected `str`"),
-        ('"key": "a", "lease": 1', "if[0]: unknown field 'lease'"),
+        ('"key": "a", "lease": -1', "if[0].lease: not a number from 0 to"),
+        ('"key": "a", "lease": 1, "version": 1', "if[0]: one of `value`"),
+        ('"key": "a", "leases": 1', "if[0]: unknown field 'leases'"),
     ],
 )
 def test_what_is_wrong_with_a_condition_is_said_with_its_place(
