@@ -48,6 +48,7 @@ from .values import (
     to_bytes,
     to_expected,
     to_key,
+    to_lease,
     to_level,
     to_revision,
     to_timeout,
@@ -90,6 +91,7 @@ class AsyncClient:
             raise InvalidRequest(f"in_flight_max is {in_flight_max}")
         self._timeout: float = to_timeout(timeout)
         self._watches: set[Watch] = set()
+        self._leases: set[Lease] = set()
         self._calls: Calls = Calls(
             parse_endpoints(endpoints),
             make_tls_context(cafile, certfile, keyfile),
@@ -132,8 +134,9 @@ class AsyncClient:
         that, with `if_absent` only if there is no such key; else PreconditionFailed.
         """
         expected = to_expected(if_revision, if_absent)
+        number = to_lease(lease)
         try:
-            command = encode_put(to_key(key), to_bytes(value), expected, lease)
+            command = encode_put(to_key(key), to_bytes(value), expected, number)
         except WireError as error:
             raise TooLarge(str(error)) from None
         reply = await self._calls.call(
@@ -277,8 +280,8 @@ class AsyncClient:
         At least 1 second. `lease` is its id, by default a random one; LeaseExists when
         there is such a lease.
         """
-        calls = LeaseCalls(self._calls)
-        return Lease(calls, ttl, self._patience(timeout), to_revision("lease", lease))
+        calls, number = LeaseCalls(self._calls), to_lease(lease)
+        return Lease(calls, ttl, self._patience(timeout), number, self._leases)
 
     async def lease_info(
         self, lease: int, *, keys: bool = False, timeout: float | None = None
@@ -357,9 +360,14 @@ class AsyncClient:
         )
 
     async def close(self) -> None:
-        """End all calls, watches and connections; writes in flight end as Unknown."""
+        """End all calls, watches and connections; writes in flight end as Unknown.
+
+        Leases are kept alive no longer, and end by themselves.
+        """
         for watch in list(self._watches):
             await watch.close()
+        for lease in list(self._leases):
+            await lease.abandon()
         await self._calls.close()
 
     async def __aenter__(self) -> Self:

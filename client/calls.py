@@ -1,9 +1,10 @@
 """Calls: one request each, carried to some node that answers before the deadline.
 
-Law: a call is asked again only if that can't do it twice. A read may always be; a write
-only while it is certain that no node has taken it: there was no connection, its bytes
-never left, or the node said that it was not applied. A write whose bytes may have left
-and that was not answered is Unknown, and never sent again from here.
+Law: a call is asked again only if that can't do it twice. A read may always be, and a
+question that travels as a write but changes nothing; a write only while it is certain
+that no node has taken it: there was no connection, its bytes never left, or the node
+said that it was not applied. A write whose bytes may have left and that was not
+answered is Unknown, and never sent again from here.
 """
 
 import asyncio
@@ -106,9 +107,12 @@ class _TryNext(Exception):
 
 
 class _Call(Generic[T]):
-    """What is asked, until when on the loop's clock, and of whom, if not of anybody."""
+    """What is asked, until when on the loop's clock, and of whom, if not of anybody.
 
-    __slots__ = ("body", "deadline", "decode", "kind", "only")
+    `write`: it may have been done when there was no answer.
+    """
+
+    __slots__ = ("body", "deadline", "decode", "kind", "only", "write")
 
     def __init__(
         self,
@@ -117,8 +121,11 @@ class _Call(Generic[T]):
         deadline: float,
         decode: Callable[[bytes], T],
         only: Link | None,
+        *,
+        reads: bool = False,
     ) -> None:
         self.kind: RequestKind = kind
+        self.write: bool = kind == RequestKind.WRITE and not reads
         self.body: bytes = body
         self.deadline: float = deadline
         self.decode: Callable[[bytes], T] = decode
@@ -163,10 +170,16 @@ class Calls:
         body: bytes,
         timeout: float,
         decode: Callable[[bytes], T],
+        *,
+        reads: bool = False,
     ) -> Coroutine[object, object, T]:
-        """The decoded reply of some node, before `timeout` seconds have passed."""
+        """The decoded reply of some node, before `timeout` seconds have passed.
+
+        `reads`: it changes nothing, whatever its kind is.
+        """
         # Not a coroutine itself: every frame between caller and reply costs each call.
-        return self._counted(_Call(kind, body, _now() + timeout, decode, None))
+        call = _Call(kind, body, _now() + timeout, decode, None, reads=reads)
+        return self._counted(call)
 
     async def call_at(
         self,
@@ -269,7 +282,7 @@ class Calls:
                 f"a request of {len(call.body)} bytes,"
                 f" over the node's {connection.body_bytes_max}"
             )
-        write = call.kind == RequestKind.WRITE
+        write = call.write
         patience = call.deadline - _now()
         if patience <= 0:
             raise _TryNext(Unavailable, "no time was left to ask", vague=True)
@@ -404,6 +417,9 @@ def _refusal(link: Link, refused: ErrorReply, write: bool) -> Exception:
         return Unknown(f"{link.endpoint}: {reason}")
     if code in _AT_REVISION:
         return _AT_REVISION[code](reason, refused.revision)
+    if refused.outcome == Outcome.UNKNOWN:
+        # Of a question: that its answer was lost has done nothing.
+        return _TryNext(DeadlineExceeded, reason)
     verdict = _FINAL.get(code, ServerFault)
     if write and verdict is DeadlineExceeded:
         verdict = Unavailable

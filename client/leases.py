@@ -2,18 +2,23 @@
 
 Law: the time is counted on this machine from the moment at which a request that kept
 the lease alive was begun, so it is over here no later than in the cluster: whoever does
-something in the name of a lease stops in time when the cluster can't be reached. A
+something in the name of a lease stops in time when the cluster can't be reached. It is
+counted on a clock that goes on while this machine is suspended, where there is one. A
 lease that is lost stays lost.
 """
 
 import asyncio
 import secrets
+import sys
+import time
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 
 from ..wire import (
+    TTL_MS_MAX,
+    TTL_MS_MIN,
     CommandRefused,
     Grant,
     KeepAlive,
@@ -29,11 +34,23 @@ from ..wire import (
     encode_lease_command,
 )
 from .calls import Calls
-from .errors import InvalidRequest, LeaseNotFound, QuorateError, Unknown
+from .errors import InvalidRequest, LeaseNotFound, QuorateError
 
-# A lease is kept alive so often within its time, and asked again after a failure.
+# A lease is kept alive so often within its time.
 _TIMES: Final = 3
+# After a failure it is asked again, so soon, or sooner when its time is short.
 _AGAIN_SECONDS: Final = 0.2
+_AGAIN_SHARE: Final = 1 / 20
+_PATIENCE_SECONDS_MIN: Final = 0.02
+
+if sys.platform == "linux":
+
+    def now() -> float:
+        """Seconds on the clock that leases live by here."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+else:
+    now = time.monotonic
 
 
 class LeaseInfo(msgspec.Struct, frozen=True):
@@ -61,8 +78,8 @@ class LeaseCalls:
     def __init__(self, calls: Calls) -> None:
         self._calls: Calls = calls
 
-    async def grant(self, lease: int, ttl: float, timeout: float) -> None:
-        command = _encode(Grant(lease, round(ttl * 1000)))
+    async def grant(self, lease: int, ttl_ms: int, timeout: float) -> None:
+        command = _encode(Grant(lease, ttl_ms))
         await self._calls.call(RequestKind.WRITE, command, timeout, decode_write_reply)
 
     async def revoke(self, lease: int, timeout: float) -> None:
@@ -70,20 +87,25 @@ class LeaseCalls:
         await self._calls.call(RequestKind.WRITE, command, timeout, decode_write_reply)
 
     async def keep_alive(self, lease: int, timeout: float) -> LeaseInfo:
-        return await self._ask(KeepAlive(lease), lease, timeout)
+        return await self._ask(KeepAlive(lease), lease, timeout, reads=False)
 
     async def info(self, lease: int, keys: bool, timeout: float) -> LeaseInfo:
-        return await self._ask(TimeToLive(lease, keys), lease, timeout)
+        return await self._ask(TimeToLive(lease, keys), lease, timeout, reads=True)
 
     async def all(self, timeout: float) -> list[int]:
         command = _encode(ListLeases())
         reply = await self._calls.call(
-            RequestKind.WRITE, command, timeout, decode_lease_list
+            RequestKind.WRITE, command, timeout, decode_lease_list, reads=True
         )
         return list(reply.leases)
 
     async def _ask(
-        self, question: KeepAlive | TimeToLive, lease: int, timeout: float
+        self,
+        question: KeepAlive | TimeToLive,
+        lease: int,
+        timeout: float,
+        *,
+        reads: bool,
     ) -> LeaseInfo:
         def decode(body: bytes) -> LeaseInfo:
             answer = decode_lease_answer(body)
@@ -92,7 +114,9 @@ class LeaseCalls:
             return LeaseInfo.of(answer)
 
         command = _encode(question)
-        return await self._calls.call(RequestKind.WRITE, command, timeout, decode)
+        return await self._calls.call(
+            RequestKind.WRITE, command, timeout, decode, reads=reads
+        )
 
 
 class Lease:
@@ -105,35 +129,57 @@ class Lease:
     """
 
     def __init__(
-        self, calls: LeaseCalls, ttl: float, timeout: float, lease: int = 0
+        self,
+        calls: LeaseCalls,
+        ttl: float,
+        timeout: float,
+        lease: int,
+        kept: "set[Lease]",
     ) -> None:
         self._calls: LeaseCalls = calls
         self._timeout: float = timeout
+        self._ttl_ms: int = _to_ttl_ms(ttl)
+        # 0.0 before it was granted.
         self._until: float = 0.0
         self._keeper: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        # All of this client that are kept alive.
+        self._kept: set[Lease] = kept
         # A number that nobody else draws: what its grant did is told from it alone.
         self.id: int = lease or secrets.randbits(63) or 1
-        self.ttl: float = ttl
+        # What is granted, which may be less than a millisecond beside what was said.
+        self.ttl: float = self._ttl_ms / 1000
         self.lost: asyncio.Event = asyncio.Event()
 
     @property
     def left(self) -> float:
         """Seconds for which it is certainly there, 0.0 when it may be gone."""
-        now = asyncio.get_running_loop().time()
-        return 0.0 if self.lost.is_set() else max(0.0, self._until - now)
+        return 0.0 if self.lost.is_set() else max(0.0, self._until - now())
+
+    @property
+    def over(self) -> bool:
+        """Was it granted, and may it be gone now? After a suspension before `lost`."""
+        return self.lost.is_set() or 0.0 < self._until <= now()
 
     async def grant(self) -> Self:
         """Make the lease, and begin to keep it alive."""
-        begun = asyncio.get_running_loop().time()
-        await self._calls.grant(self.id, self.ttl, self._timeout)
-        self._until = begun + self.ttl
+        if self._until or self.lost.is_set():
+            raise InvalidRequest("a lease is granted once")
+        begun = now()
+        await self._calls.grant(self.id, self._ttl_ms, self._timeout)
+        if begun + self.ttl <= now():
+            # That took longer than the lease has: is it there at all?
+            begun = now()
+            await self._calls.keep_alive(self.id, self._timeout)
+        self._begin(begun, self.ttl)
+        self._kept.add(self)
         self._keeper = asyncio.create_task(self._keep())
         return self
 
     async def revoke(self) -> None:
         """End it now, with all its keys; one that is gone already is no error."""
+        self._lose()
         await self.abandon()
-        self.lost.set()
         try:
             await self._calls.revoke(self.id, self._timeout)
         except LeaseNotFound:
@@ -141,6 +187,7 @@ class Lease:
 
     async def abandon(self) -> None:
         """Keep it alive no longer; it ends by itself when its time is over."""
+        self._kept.discard(self)
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
@@ -166,28 +213,66 @@ class Lease:
             if error is None:
                 raise
 
-    async def _keep(self) -> None:
+    # -- time --------------------------------------------------------------------------
+
+    def _begin(self, begun: float, ttl: float) -> None:
+        """It has its whole time from `begun` on."""
+        self._until = begun + ttl
+        self._wait()
+
+    def _wait(self) -> None:
+        """`lost` is set in time, whatever becomes of those who keep it alive."""
+        if self._timer is not None:
+            self._timer.cancel()
         loop = asyncio.get_running_loop()
-        pause = self.ttl / _TIMES
+        self._timer = loop.call_later(max(0.0, self._until - now()), self._end)
+
+    def _end(self) -> None:
+        if now() < self._until:
+            # The loop has another clock.
+            self._wait()
+            return
+        if self._keeper is not None:
+            self._keeper.cancel()
+        self._lose()
+
+    def _lose(self) -> None:
+        self.lost.set()
+        self._kept.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _keep(self) -> None:
+        due = self._until - self.ttl * (1 - 1 / _TIMES)
         while True:
-            await asyncio.sleep(min(pause, max(0.0, self._until - loop.time())))
-            begun = loop.time()
-            if begun >= self._until:
+            await asyncio.sleep(max(0.0, due - now()))
+            begun = now()
+            left = self._until - begun
+            if left <= 0:
                 break
-            pause = self.ttl / _TIMES
+            # Half of the time is left for another node, should this one be mute.
+            patience = min(self._timeout, max(left / 2, _PATIENCE_SECONDS_MIN))
             try:
-                patience = min(self._timeout, max(0.001, self._until - begun))
-                await self._calls.keep_alive(self.id, patience)
+                found = await self._calls.keep_alive(self.id, patience)
             except LeaseNotFound:
                 break
-            except QuorateError as error:
-                # It may do better in a moment; Unknown has done no harm here.
-                if not (error.retryable or isinstance(error, Unknown)):
-                    break
-                pause = _AGAIN_SECONDS
-                continue
-            self._until = begun + self.ttl
-        self.lost.set()
+            except QuorateError:
+                # Somebody may do better in a moment, and Unknown has done no harm here.
+                due = now() + min(_AGAIN_SECONDS, self.ttl * _AGAIN_SHARE)
+            else:
+                # Somebody else may have given the id again, and for less.
+                self._begin(begun, min(self.ttl, found.ttl))
+                due = begun + self.ttl / _TIMES
+        self._lose()
+
+
+def _to_ttl_ms(ttl: float) -> int:
+    """The milliseconds of a ttl; NaN fails the comparison, too."""
+    if not TTL_MS_MIN <= ttl * 1000 <= TTL_MS_MAX:
+        lowest, highest = TTL_MS_MIN // 1000, TTL_MS_MAX // 1000
+        reason = f"ttl is {ttl} s, not from {lowest} s to {highest} s"
+        raise InvalidRequest(reason)
+    return round(ttl * 1000)
 
 
 def _encode(command: Grant | Revoke | KeepAlive | TimeToLive | ListLeases) -> bytes:

@@ -140,9 +140,14 @@ class SyncLease:
         return self._lease.ttl
 
     @property
+    def left(self) -> float:
+        """As Lease.left."""
+        return self._lease.left
+
+    @property
     def lost(self) -> bool:
         """Is its time over?"""
-        return self._lease.lost.is_set()
+        return self._lease.over
 
     def grant(self) -> Self:
         """As Lease.grant."""

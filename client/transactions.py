@@ -20,7 +20,7 @@ from ..wire import (
     TxnReply,
 )
 from .errors import InvalidRequest
-from .values import KeyValue, to_bytes, to_key, to_revision
+from .values import KeyValue, to_bytes, to_key, to_lease, to_revision
 
 Operator: TypeAlias = Literal["==", "!=", ">", "<"]
 
@@ -95,6 +95,10 @@ class Txn:
         number = to_revision("version", version)
         return self._if(key, Target.VERSION, operator, number)
 
+    def if_lease(self, key: str | bytes, lease: int, operator: Operator = "==") -> Self:
+        """The same for the lease that it hangs on, 0 when on none."""
+        return self._if(key, Target.LEASE, operator, to_lease(lease))
+
     def if_exists(self, key: str | bytes) -> Self:
         """There is such a key."""
         return self.if_version(key, 0, ">")
@@ -123,7 +127,7 @@ class Txn:
 
     def put(self, key: str | bytes, value: str | bytes, *, lease: int = 0) -> Self:
         """Store `value` under `key`; with `lease`, until that one ends."""
-        number = to_revision("lease", lease)
+        number = to_lease(lease)
         self._side.append(TxnPut(to_key(key), to_bytes(value), number))
         return self
 

@@ -107,6 +107,13 @@ def to_revision(name: str, revision: int) -> int:
     return revision
 
 
+def to_lease(lease: int) -> int:
+    """The id of a lease, or 0 for none."""
+    if not 0 <= lease < 2**64:
+        raise InvalidRequest(f"lease is {lease}, which is not the id of one")
+    return lease
+
+
 def to_timeout(seconds: float) -> float:
     """A deadline that can be kept; NaN fails this comparison, too."""
     if not 0 < seconds <= TIMEOUT_SECONDS_MAX:

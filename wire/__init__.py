@@ -56,6 +56,8 @@ from .hello import (
     parse_server_hello,
 )
 from .leases import (
+    TTL_MS_MAX,
+    TTL_MS_MIN,
     Grant,
     KeepAlive,
     LeaseAnswer,
@@ -160,6 +162,8 @@ __all__ = [
     "REFUSED",
     "REPLY_LENGTH_MIN",
     "REQUEST_LENGTH_MIN",
+    "TTL_MS_MAX",
+    "TTL_MS_MIN",
     "ClientHello",
     "Command",
     "CommandRefused",

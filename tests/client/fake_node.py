@@ -15,7 +15,12 @@ from quorate.wire import (
     Compact,
     Delete,
     ErrorCode,
+    Grant,
+    KeepAlive,
+    LeaseAnswer,
+    LeaseCommand,
     Limits,
+    ListLeases,
     Outcome,
     Put,
     ReadHeader,
@@ -23,12 +28,16 @@ from quorate.wire import (
     RequestFrame,
     RequestKind,
     RequestParser,
+    Revoke,
     ServerHello,
+    TimeToLive,
     decode_command,
     decode_get,
     decode_range,
     encode_error,
     encode_get_reply,
+    encode_lease_answer,
+    encode_lease_list,
     encode_range_reply,
     encode_reply,
     encode_server_hello,
@@ -132,6 +141,10 @@ class FakeNode:
         self.past: dict[int, dict[bytes, Record]] = {}
         self.compacted = 0
         self.page_records = 1000
+        # The ttl of each lease in ms; nothing ends here but by `end`.
+        self.leases: dict[int, int] = {}
+        # What was asked about leases, in order.
+        self.asked: list[LeaseCommand] = []
         self.port = 0
         self._server: asyncio.Server | None = None
         self._condition = asyncio.Event()
@@ -186,7 +199,15 @@ class FakeNode:
         if isinstance(command, Compact):
             self.compact(session, frame, command)
             return
+        if isinstance(command, LeaseCommand):
+            self.asked.append(command)
+            self.lease(session, frame, command)
+            return
         assert isinstance(command, Put | Delete)
+        lease = command.lease if isinstance(command, Put) else 0
+        if lease and lease not in self.leases:
+            session.refuse(frame, ErrorCode.LEASE_NOT_FOUND)
+            return
         old = self.keys.get(command.key)
         present = 0 if old is None else old.mod_revision
         if command.expected is not None and command.expected != present:
@@ -198,7 +219,7 @@ class FakeNode:
             created = self.revision if old is None else old.create_revision
             version = 1 if old is None else old.version + 1
             self.keys[command.key] = Record(
-                command.key, command.value, created, self.revision, version, 0
+                command.key, command.value, created, self.revision, version, lease
             )
             count = 1
         else:
@@ -217,6 +238,45 @@ class FakeNode:
         else:
             self.compacted = command.revision
             session.reply(frame, encode_write_reply(self.revision, 0))
+
+    def lease(
+        self, session: Session, frame: RequestFrame, command: LeaseCommand
+    ) -> None:
+        if isinstance(command, ListLeases):
+            session.reply(frame, encode_lease_list(self.revision, sorted(self.leases)))
+            return
+        lease = command.lease
+        if isinstance(command, Grant):
+            if lease in self.leases:
+                session.refuse(frame, ErrorCode.LEASE_EXISTS)
+                return
+            self.leases[lease] = command.ttl_ms
+            session.reply(frame, encode_write_reply(self.revision, 0))
+        elif lease not in self.leases:
+            session.refuse(frame, ErrorCode.LEASE_NOT_FOUND)
+        elif isinstance(command, Revoke):
+            count = len(self.end(lease))
+            session.reply(frame, encode_write_reply(self.revision, count))
+        else:
+            assert isinstance(command, KeepAlive | TimeToLive)
+            ttl_ms, keys = self.leases[lease], ()
+            if isinstance(command, TimeToLive) and command.keys:
+                keys = tuple(self.keys_of(lease))
+            answer = LeaseAnswer(self.revision, lease, ttl_ms, ttl_ms, keys)
+            session.reply(frame, encode_lease_answer(answer))
+
+    def keys_of(self, lease: int) -> list[bytes]:
+        return sorted(key for key, one in self.keys.items() if one.lease == lease)
+
+    def end(self, lease: int) -> list[bytes]:
+        """End a lease with its keys, as its time or a revocation would."""
+        del self.leases[lease]
+        gone = self.keys_of(lease)
+        self.revision += bool(gone)
+        for key in gone:
+            del self.keys[key]
+        self.past[self.revision] = dict(self.keys)
+        return gone
 
     def at(self, revision: int) -> dict[bytes, Record]:
         return self.past.get(revision, self.keys)
