@@ -32,6 +32,7 @@ _NUMBER_MAX: Final = 2**64 - 1
 # Where msgspec says that something is wrong. Names of fields that it does not know, and
 # which come from outside, may look like it; so what is taken for a place is short.
 _PLACE: Final = re.compile(r" - at `\$([a-z0-9_.\[\]]{1,32})`")
+_LEASE: Final = re.compile(r"[0-9a-f]{16}")
 _UNKNOWN: Final = "Object contains unknown field `"
 
 _T = TypeVar("_T")
@@ -56,7 +57,7 @@ class _Condition(_Key, frozen=True, forbid_unknown_fields=True):
     mod_revision: int | UnsetType = UNSET
     create_revision: int | UnsetType = UNSET
     version: int | UnsetType = UNSET
-    lease: int | UnsetType = UNSET
+    lease: str | UnsetType = UNSET
     exists: bool | UnsetType = UNSET
     op: str | UnsetType = UNSET
 
@@ -64,6 +65,7 @@ class _Condition(_Key, frozen=True, forbid_unknown_fields=True):
 class _Put(_Key, frozen=True, forbid_unknown_fields=True):
     value: str | UnsetType = UNSET
     value64: str | UnsetType = UNSET
+    lease: str | UnsetType = UNSET
 
 
 class _Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,7 +123,6 @@ def _compare(part: msgspec.Raw, where: str) -> Compare:
         ("mod_revision", Target.MOD_REVISION, said.mod_revision),
         ("create_revision", Target.CREATE_REVISION, said.create_revision),
         ("version", Target.VERSION, said.version),
-        ("lease", Target.LEASE, said.lease),
     ):
         if isinstance(number, UnsetType):
             continue
@@ -129,6 +130,9 @@ def _compare(part: msgspec.Raw, where: str) -> Compare:
             reason = f"not a number from 0 to {_NUMBER_MAX}"
             raise _refused(f"{where}.{name}", reason)
         found.append((target, number))
+    if said.lease is not UNSET:
+        # All zeros: on none.
+        found.append((Target.LEASE, _lease(said.lease, where)))
     if len(found) + (said.exists is not UNSET) != 1:
         raise _refused(
             where,
@@ -156,7 +160,10 @@ def _operation(part: msgspec.Raw, where: str) -> TxnOperation:
             value = _bytes("value", put.value, put.value64, where)
             if value is None:
                 raise _refused(where, "`value` or `value64` has to be there")
-            return TxnPut(key, value)
+            lease = _lease(put.lease, where)
+            if put.lease is not UNSET and not lease:
+                raise _refused(f"{where}.lease", "all zeros are no lease")
+            return TxnPut(key, value, lease)
         case _Operation(put=UnsetType(), delete=_Key() as delete, get=UnsetType()):
             return TxnDelete(_key(delete, f"{where}.delete"))
         case _Operation(put=UnsetType(), delete=UnsetType(), get=_Key() as get):
@@ -172,6 +179,15 @@ def _key(said: _Key, where: str) -> bytes:
     if not key:
         raise _refused(where, "the key is empty")
     return key
+
+
+def _lease(text: str | UnsetType, where: str) -> int:
+    """The id that 16 hex digits name; 0 when nothing is there."""
+    if isinstance(text, UnsetType):
+        return 0
+    if _LEASE.fullmatch(text) is None:
+        raise _refused(f"{where}.lease", "not 16 hex digits")
+    return int(text, 16)
 
 
 def _bytes(

@@ -81,6 +81,9 @@ class HttpApi:
         self._lease: _Route = _Route(
             "lease", http_leases.ONE_METHODS, leases.handle_one
         )
+        self._keep_alive: _Route = _Route(
+            "keepalive", http_leases.KEEP_METHODS, leases.handle_keep_alive
+        )
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -117,9 +120,7 @@ class HttpApi:
             call.operation = _key_operation(request.method, target)
             _check_method(request, METHODS)
             return await self._keys.handle(request, target)
-        route = self._routes.get(target.path)
-        if target.path.startswith(http_leases.PATH + "/"):
-            route = self._lease
+        route = self._routes.get(target.path) or self._lease_route(target.path)
         if route is not None:
             call.operation = route.operation
             _check_method(request, route.methods)
@@ -132,6 +133,16 @@ class HttpApi:
         targets.parse_query(target.query, _NO_PARAMETERS)
         await refuse_body(request)
         return self._answer(operation)
+
+    def _lease_route(self, path: str) -> _Route | None:
+        """The route of one lease, if that is what the path names."""
+        name = path.removeprefix(http_leases.BELOW)
+        if name in (path, ""):
+            return None
+        if "/" not in name:
+            return self._lease
+        keeps = name.count("/") == 1 and name.endswith(http_leases.KEEP_ALIVE)
+        return self._keep_alive if keeps else None
 
     def _answer(self, operation: str) -> web.Response:
         match operation:

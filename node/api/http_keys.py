@@ -13,7 +13,7 @@ from aiohttp import web
 from ...wire.commands import encode_delete, encode_put
 from ...wire.errors import ErrorCode
 from ...wire.frames import RequestKind
-from ...wire.leases import Grant, encode_lease_command
+from ...wire.leases import Grant, Revoke, encode_lease_command
 from ...wire.limits import Limits
 from ...wire.records import ReadHeader, decode_get_reply, decode_range_reply
 from ...wire.requests import (
@@ -30,7 +30,7 @@ from .errors import Problem, invalid
 from .http_body import BodyLimit, read_body, refuse_body
 from .http_leases import lease_name, new_lease, parse_lease, parse_ttl
 from .http_records import ShownRecord, shown
-from .http_requests import JSON_HEADERS, ask, timeout_ms
+from .http_requests import JSON_HEADERS, ask, tell, timeout_ms
 from .preconditions import entity_tag, expected_revision, read_condition
 from .targets import Target
 
@@ -111,12 +111,15 @@ class Keys:
         key = self._key(target, parameters)
         expected = expected_revision(*_conditions(request))
         patience_ms = timeout_ms(parameters, self._limits)
+        lease, ttl_ms = _lease(parameters)
         value = await read_body(request, self._port, self._value_limit)
-        lease = await self._lease(parameters, patience_ms)
         command = encode_put(key, value, expected, lease)
         # The command holds the value now; nobody else needs it while we wait.
         del value
-        body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
+        if ttl_ms:
+            body = await self._write_leased(command, lease, ttl_ms, patience_ms)
+        else:
+            body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
         written = decode_write_reply(body).revision
         headers = {
             **JSON_HEADERS,
@@ -127,18 +130,26 @@ class Keys:
             headers["Quorate-Lease"] = lease_name(lease)
         return web.Response(body=_encoder.encode(_Written(written)), headers=headers)
 
-    async def _lease(self, parameters: dict[str, bytes], patience_ms: int) -> int:
-        """The lease that a put names, or one of its own for as long as it says."""
-        if "ttl" not in parameters:
-            if "lease" not in parameters:
-                return 0
-            return parse_lease(parameters["lease"].decode("ascii", "replace"))
-        if "lease" in parameters:
-            raise invalid("give lease or ttl")
-        lease = new_lease()
-        grant = encode_lease_command(Grant(lease, parse_ttl(parameters["ttl"])))
+    async def _write_leased(
+        self, command: bytes, lease: int, ttl_ms: int, patience_ms: int
+    ) -> bytes:
+        """The reply to a put, for which a lease is made first."""
+        began = self._port.loop.time()
+        grant = encode_lease_command(Grant(lease, ttl_ms))
         await ask(self._port, RequestKind.WRITE, grant, patience_ms)
-        return lease
+        if patience_ms:
+            # Both together may take so long.
+            taken_ms = round((self._port.loop.time() - began) * 1000)
+            patience_ms = max(1, patience_ms - taken_ms)
+        try:
+            return await ask(self._port, RequestKind.WRITE, command, patience_ms)
+        except Problem as problem:
+            if problem.outcome == "not_applied":
+                # Nothing hangs on it. Who tries again and again must not leave a lease
+                # each time; if this comes to nothing, it ends by itself.
+                revoke = encode_lease_command(Revoke(lease))
+                tell(self._port, RequestKind.WRITE, revoke)
+            raise
 
     async def _delete(self, request: web.BaseRequest, target: Target) -> web.Response:
         parameters = targets.parse_query(target.query, _WRITE)
@@ -197,6 +208,8 @@ class Keys:
             )
         if record is None:
             raise Problem("not_found", "there is no such key", headers=headers)
+        if record.lease:
+            headers["Quorate-Lease"] = lease_name(record.lease)
         if not condition.changed(revision):
             return web.Response(status=304, headers=headers)
         return web.Response(body=record.value, headers={**_VALUE_HEADERS, **headers})
@@ -295,6 +308,17 @@ class Keys:
             at = targets.revision("revision", parameters["revision"])
         timeout = timeout_ms(parameters, self._limits)
         return _ReadOptions(level, staleness, lowest, at, timeout)
+
+
+def _lease(parameters: dict[str, bytes]) -> tuple[int, int]:
+    """The lease that a put hangs on, and the ms it is to be made for; 0 for neither."""
+    if "ttl" not in parameters:
+        if "lease" not in parameters:
+            return 0, 0
+        return parse_lease(parameters["lease"].decode("ascii", "replace")), 0
+    if "lease" in parameters:
+        raise invalid("give lease or ttl")
+    return new_lease(), parse_ttl(parameters["ttl"])
 
 
 def _conditions(request: web.BaseRequest) -> tuple[str | None, str | None]:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from ...wire.errors import ErrorCode
 from ...wire.frames import RequestKind
 from ...wire.leases import (
     TTL_MS_MAX,
@@ -33,13 +34,15 @@ from .connections import ClientPort
 from .errors import Problem, invalid
 from .http_body import refuse_body
 from .http_records import shown_key
-from .http_requests import JSON_HEADERS, ask, timeout_ms
+from .http_requests import JSON_HEADERS, ask, refuse_conditions, timeout_ms
 from .targets import Target
 
 PATH: Final = "/v1/leases"
 METHODS: Final = ("GET", "HEAD", "POST")
-ONE_METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
-_KEEP_ALIVE: Final = "/keepalive"
+BELOW: Final = PATH + "/"
+ONE_METHODS: Final = ("GET", "HEAD", "DELETE")
+KEEP_ALIVE: Final = "/keepalive"
+KEEP_METHODS: Final = ("POST",)
 
 _GRANT: Final = frozenset(("ttl", "id", "timeout"))
 _SHOW: Final = frozenset(("keys", "timeout"))
@@ -75,7 +78,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Leases:
-    """The handlers of PATH and of what is below it."""
+    """The handlers of PATH, of a lease below it, and of its KEEP_ALIVE."""
 
     def __init__(self, port: ClientPort) -> None:
         self._port: ClientPort = port
@@ -85,7 +88,7 @@ class Leases:
         self, request: web.BaseRequest, target: Target
     ) -> web.Response:
         """Serve one of METHODS at PATH; raises Problem."""
-        await refuse_body(request)
+        await _refuse_rest(request)
         if request.method == "POST":
             return await self._grant(target)
         parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
@@ -97,18 +100,9 @@ class Leases:
     async def handle_one(
         self, request: web.BaseRequest, target: Target
     ) -> web.Response:
-        """Serve one of ONE_METHODS below PATH; raises Problem."""
-        await refuse_body(request)
-        name = target.path.removeprefix(PATH + "/")
-        keeps = name.endswith(_KEEP_ALIVE)
-        if keeps != (request.method == "POST"):
-            detail = "POST goes to a lease's /keepalive, all else to the lease"
-            raise Problem("method_not_allowed", detail)
-        lease = parse_lease(name.removesuffix(_KEEP_ALIVE))
-        if keeps:
-            parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
-            answer = decode_lease_answer(await self._ask(KeepAlive(lease), parameters))
-            return _json(_shown(answer, with_keys=False), answer.revision)
+        """Serve one of ONE_METHODS at a lease; raises Problem."""
+        await _refuse_rest(request)
+        lease = parse_lease(target.path.removeprefix(BELOW))
         if request.method == "DELETE":
             parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
             ended = decode_write_reply(await self._ask(Revoke(lease), parameters))
@@ -120,6 +114,17 @@ class Leases:
         body = await self._ask(TimeToLive(lease, with_keys), parameters)
         answer = decode_lease_answer(body)
         return _json(_shown(answer, with_keys=with_keys), answer.revision)
+
+    async def handle_keep_alive(
+        self, request: web.BaseRequest, target: Target
+    ) -> web.Response:
+        """Serve one of KEEP_METHODS at a lease's KEEP_ALIVE; raises Problem."""
+        await _refuse_rest(request)
+        name = target.path.removeprefix(BELOW).removesuffix(KEEP_ALIVE)
+        lease = parse_lease(name)
+        parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
+        answer = decode_lease_answer(await self._ask(KeepAlive(lease), parameters))
+        return _json(_shown(answer, with_keys=False), answer.revision)
 
     async def _grant(self, target: Target) -> web.Response:
         parameters = targets.parse_query(target.query, _GRANT)
@@ -137,7 +142,26 @@ class Leases:
     async def _ask(self, command: LeaseCommand, parameters: dict[str, bytes]) -> bytes:
         patience_ms = timeout_ms(parameters, self._limits)
         body = encode_lease_command(command)
-        return await ask(self._port, RequestKind.WRITE, body, patience_ms)
+        try:
+            return await ask(self._port, RequestKind.WRITE, body, patience_ms)
+        except Problem as problem:
+            if isinstance(command, TimeToLive | ListLeases):
+                raise _of_a_question(problem) from None
+            raise
+
+
+async def _refuse_rest(request: web.BaseRequest) -> None:
+    """What comes with other requests has no meaning here."""
+    refuse_conditions(request, "")
+    await refuse_body(request)
+
+
+def _of_a_question(problem: Problem) -> Problem:
+    """It travels as a write does, but nothing could have happened."""
+    problem.outcome = None
+    if problem.code == "unknown_outcome":
+        return Problem(ErrorCode.DEADLINE_EXCEEDED, problem.detail)
+    return problem
 
 
 def new_lease() -> int:
@@ -158,8 +182,7 @@ def parse_lease(text: str) -> int:
 
 def parse_ttl(text: bytes) -> int:
     """The milliseconds that a lease is to have."""
-    longest = min(TTL_MS_MAX, 999_999_999 * 3_600_000)
-    return targets.duration_ms("ttl", text, TTL_MS_MIN, longest)
+    return targets.duration_ms("ttl", text, TTL_MS_MIN, TTL_MS_MAX)
 
 
 def _shown(answer: LeaseAnswer, *, with_keys: bool) -> _Lease:

@@ -50,6 +50,11 @@ async def ask(
     return answer
 
 
+def tell(port: ClientPort, kind: RequestKind, body: bytes) -> None:
+    """A request to the service whose reply nobody waits for."""
+    port.service.submit(_Waiter(port.loop), 1, kind, body, 0)
+
+
 def timeout_ms(parameters: dict[str, bytes], limits: Limits) -> int:
     """How long to try; 0 leaves it to the node."""
     if "timeout" not in parameters:

@@ -31,6 +31,8 @@ class FakeClient:
         # What was there at each revision that a put made; the oldest to be read.
         self.past: dict[int, dict[bytes, KeyValue]] = {}
         self.compacted = 0
+        # The ttl of each lease in seconds.
+        self.granted: dict[int, float] = {}
         self.calls: list[tuple[str, object]] = []
         # Raised by the next calls, first come, first served.
         self.errors: list[Exception] = []
@@ -112,11 +114,11 @@ class FakeClient:
             k: msgspec.convert(r, Record, from_attributes=True)
             for k, r in self.records.items()
         }
-        model = Model(self.revision, table)
+        model = Model(self.revision, table, set(self.granted))
         result = committed(transaction, model.do(transaction))
         assert result is not None
         self.revision = model.revision
-        self.records = {key: KeyValue.of(record) for key, record in table.items()}
+        self.records = {k: KeyValue.of(record) for k, record in model.table.items()}
         return result
 
     async def range(

@@ -37,10 +37,12 @@ def compares(
     )
 
 
-def branches(keys: Bytes, values: Bytes) -> st.SearchStrategy[Branch]:
-    """Of keys alone: no ranges, no leases, nothing inside."""
+def branches(
+    keys: Bytes, values: Bytes, leases: Numbers | None = None
+) -> st.SearchStrategy[Branch]:
+    """Of keys alone: no ranges, no leases but those given, nothing inside."""
     operations: st.SearchStrategy[TxnOperation] = st.one_of(
-        st.builds(TxnPut, keys, values),
+        st.builds(TxnPut, keys, values, st.just(0) if leases is None else leases),
         st.builds(TxnDelete, keys),
         st.builds(TxnGet, keys),
     )

@@ -31,7 +31,8 @@ KEYS = st.one_of(
     st.binary(min_size=1, max_size=4), st.sampled_from([b"a", b"\xc3\xa4"])
 )
 VALUES = st.one_of(st.binary(max_size=5), st.text(max_size=3).map(str.encode))
-BRANCHES = branches(KEYS, VALUES)
+LEASES = st.one_of(st.just(0), st.integers(1, 2**64 - 1))
+BRANCHES = branches(KEYS, VALUES, LEASES)
 COMPARES = compares(KEYS, VALUES, st.integers(0, 2**64 - 1), st.none())
 TRANSACTIONS = st.builds(
     Transaction,
@@ -89,6 +90,8 @@ def spelled(transaction: Transaction, draw: st.DataObject) -> bytes:
                 return said | {"exists": False}
         if isinstance(compare.operand, bytes):
             said |= text("value", compare.operand)
+        elif compare.target is Target.LEASE:
+            said["lease"] = f"{compare.operand:016x}"
         else:
             said[compare.target.name.lower()] = compare.operand
         if compare.relation is not Relation.EQUAL or draw.draw(BOOLEANS):
@@ -98,7 +101,10 @@ def spelled(transaction: Transaction, draw: st.DataObject) -> bytes:
     def operation(each: TxnOperation) -> dict[str, object]:
         match each:
             case TxnPut():
-                return {"put": text("key", each.key) | text("value", each.value)}
+                put = text("key", each.key) | text("value", each.value)
+                if each.lease:
+                    put["lease"] = f"{each.lease:016x}"
+                return {"put": put}
             case TxnDelete():
                 return {"delete": text("key", each.key)}
             case TxnGet():
@@ -178,6 +184,22 @@ def _refusal(data: bytes) -> str | None:
     return reason
 
 
+def test_a_put_may_hang_on_a_lease_and_a_condition_name_one() -> None:
+    document = b"""{
+      "if": [{"key": "a", "lease": "0000000000000000"},
+             {"key": "b", "lease": "694d71d8a5a0ad0c", "op": "!="}],
+      "then": [{"put": {"key": "a", "value": "1", "lease": "ffffffffffffffff"}}]
+    }"""
+    assert parse_transaction(document) == Transaction(
+        (
+            Compare(b"a", Target.LEASE, Relation.EQUAL, 0),
+            Compare(b"b", Target.LEASE, Relation.NOT_EQUAL, 0x694D71D8A5A0AD0C),
+        ),
+        (TxnPut(b"a", b"1", 2**64 - 1),),
+        (),
+    )
+
+
 def test_a_whole_document_reads_like_the_client() -> None:
     document = b"""{
       "if": [{"key": "a", "value": "1"},
@@ -230,6 +252,26 @@ def test_a_whole_document_reads_like_the_client() -> None:
             '{"then": [{"put": {"key": "a", "value": 1}}]}',
             "then[0].put.value: expected `str`, got `int`",
         ),
+        *(
+            (
+                '{"then": [{"put": {"key": "a", "value": "", "lease": %s}}]}' % lease,
+                f"then[0].put.lease: {reason}",
+            )
+            for lease, reason in (
+                ("7", "expected `str`, got `int`"),
+                ("null", "expected `str`, got `null`"),
+                ('""', "not 16 hex digits"),
+                ('"7"', "not 16 hex digits"),
+                (f'"{"F" * 16}"', "not 16 hex digits"),
+                ('"000000000000000\\u0661"', "not 16 hex digits"),
+                (f'"{"1" * 16}\\n"', "not 16 hex digits"),
+                (f'"{"0" * 16}"', "all zeros are no lease"),
+            )
+        ),
+        (
+            f'{{"then": [{{"delete": {{"key": "a", "lease": "{"1" * 16}"}}}}]}}',
+            "then[0].delete: unknown field 'lease'",
+        ),
         (
             '{"then": [{"delete": {"key": "a", "value": ""}}]}',
             "then[0].delete: unknown field 'value'",
@@ -267,8 +309,11 @@ def test_what_is_wrong_with_a_document_is_said_with_its_place(
         ('"key": "a", "exists": true, "op": "=="', "if[0].op: it does not go with"),
         ('"key": "a", "version": 1, "op": "="', "if[0].op: not one of == != > <"),
         ('"key": "a", "version": 1, "op": null', "if[0].op: expected `str`"),
-        ('"key": "a", "lease": -1', "if[0].lease: not a number from 0 to"),
-        ('"key": "a", "lease": 1, "version": 1', "if[0]: one of `value`"),
+        ('"key": "a", "lease": 7', "if[0].lease: expected `str`, got `int`"),
+        ('"key": "a", "lease": "7"', "if[0].lease: not 16 hex digits"),
+        (f'"key": "a", "lease": "{"A" * 16}"', "if[0].lease: not 16 hex digits"),
+        (f'"key": "a", "lease": "{"1" * 17}"', "if[0].lease: not 16 hex digits"),
+        (f'"key": "a", "lease": "{"1" * 16}", "version": 1', "if[0]: one of `value`"),
         ('"key": "a", "leases": 1', "if[0]: unknown field 'leases'"),
     ],
 )

@@ -29,6 +29,17 @@ from quorate.wire.hello import (
     encode_client_hello,
     parse_server_hello,
 )
+from quorate.wire.leases import (
+    Grant,
+    KeepAlive,
+    LeaseAnswer,
+    LeaseCommand,
+    ListLeases,
+    Revoke,
+    TimeToLive,
+    encode_lease_answer,
+    encode_lease_list,
+)
 from quorate.wire.limits import Limits
 from quorate.wire.records import (
     ReadHeader,
@@ -47,7 +58,7 @@ from quorate.wire.requests import (
 from quorate.wire.transaction_replies import encode_txn_reply
 from quorate.wire.transactions import Transaction
 
-from ...wire.transaction_model import Model
+from ...wire.transaction_model import Model, ModelRefused
 
 OPTIONS = ApiOptions(
     cluster_id=0xC1,
@@ -84,6 +95,8 @@ class FakeService:
         # What was there at each revision, and the oldest one that can be read.
         self.past: dict[int, dict[bytes, Record]] = {1: {}}
         self.compacted = 0
+        # The ttl of each in ms; none ends by itself.
+        self.leases: dict[int, int] = {}
         self.asked: list[Asked] = []
         self.holding = False
         self.held: list[Asked] = []
@@ -168,13 +181,21 @@ class FakeService:
     def _write(self, body: bytes) -> tuple[int, bytes]:
         command = decode_command(body, self.limits)
         if isinstance(command, Transaction):
-            model = Model(self.revision, self.records)
-            done = model.do(command)
-            self.revision = model.revision
+            model = Model(self.revision, self.records, set(self.leases))
+            try:
+                done = model.do(command)
+            except ModelRefused as refused:
+                return self._refuse(refused.code)
+            self.revision, self.records = model.revision, model.table
             return OK, encode_txn_reply(done.succeeded, done.revision, done.results)
         if isinstance(command, Compact):
             return self._compact(command)
+        if isinstance(command, LeaseCommand):
+            return self._lease(command)
         assert isinstance(command, Put | Delete)
+        lease = command.lease if isinstance(command, Put) else 0
+        if lease and lease not in self.leases:
+            return self._refuse(ErrorCode.LEASE_NOT_FOUND)
         old = self.records.get(command.key)
         current = 0 if old is None else old.mod_revision
         if command.expected is not None and command.expected != current:
@@ -187,7 +208,7 @@ class FakeService:
                 create_revision=self.revision if old is None else old.create_revision,
                 mod_revision=self.revision,
                 version=1 if old is None else old.version + 1,
-                lease=0,
+                lease=lease,
             )
             return OK, encode_write_reply(self.revision, 1)
         if old is None:
@@ -195,6 +216,40 @@ class FakeService:
         self.revision += 1
         del self.records[command.key]
         return OK, encode_write_reply(self.revision, 1)
+
+    def _lease(self, command: LeaseCommand) -> tuple[int, bytes]:
+        match command:
+            case ListLeases():
+                return OK, encode_lease_list(self.revision, sorted(self.leases))
+            case Grant(lease, ttl_ms):
+                if lease in self.leases:
+                    return self._refuse(ErrorCode.LEASE_EXISTS)
+                self.leases[lease] = ttl_ms
+                return OK, encode_write_reply(self.revision, 0)
+            case Revoke(lease) | KeepAlive(lease) | TimeToLive(lease) if (
+                lease not in self.leases
+            ):
+                return self._refuse(ErrorCode.LEASE_NOT_FOUND)
+            case Revoke(lease):
+                keys = self.keys_of(lease)
+                del self.leases[lease]
+                self.revision += bool(keys)
+                for key in keys:
+                    del self.records[key]
+                return OK, encode_write_reply(self.revision, len(keys))
+            case KeepAlive(lease):
+                ttl_ms, keys = self.leases[lease], ()
+                left_ms = ttl_ms
+            case TimeToLive(lease, with_keys):
+                ttl_ms = self.leases[lease]
+                # A second has gone by since it was kept alive.
+                left_ms = ttl_ms - 1000
+                keys = tuple(self.keys_of(lease)) if with_keys else ()
+        answer = LeaseAnswer(self.revision, lease, ttl_ms, left_ms, keys)
+        return OK, encode_lease_answer(answer)
+
+    def keys_of(self, lease: int) -> list[bytes]:
+        return sorted(key for key, one in self.records.items() if one.lease == lease)
 
     def _compact(self, command: Compact) -> tuple[int, bytes]:
         if command.revision > self.revision:
@@ -215,7 +270,7 @@ class FakeService:
         return self.past[revision] if revision else self.records
 
     def _refuse(
-        self, code: ErrorCode, revision: int, outcome: Outcome = Outcome.NOT_APPLIED
+        self, code: ErrorCode, revision: int = 0, outcome: Outcome = Outcome.NOT_APPLIED
     ) -> tuple[int, bytes]:
         error = error_reply(code, outcome, "not so", revision)
         return REFUSED, encode_error(error, self.limits)
