@@ -33,6 +33,7 @@ COMMANDS = {
     "get": Lazy("get", "Read a key or a range of keys."),
     "del": Lazy("delete", "Delete a key."),
     "txn": Lazy("txn", "Compare keys, then do one thing or another, in one step."),
+    "lease": Lazy("lease", "Make, show and end leases, on which keys may hang."),
     "compaction": Lazy("compaction", "Let go of what only old revisions show."),
     "status": Lazy("status", "Show how the nodes are."),
     "certs": Lazy("certs", "Make and show certificates."),

@@ -52,12 +52,17 @@ def to_text(data: bytes) -> str:
     )
 
 
+def to_key(key: bytes) -> dict[str, object]:
+    """A key for JSON."""
+    return {
+        "key": key.decode(errors="replace"),
+        "key64": base64.b64encode(key).decode(),
+    }
+
+
 def record(entry: "KeyValue", *, keys_only: bool) -> dict[str, object]:
     """One key for JSON."""
-    shown: dict[str, object] = {
-        "key": entry.key.decode(errors="replace"),
-        "key64": base64.b64encode(entry.key).decode(),
-    }
+    shown = to_key(entry.key)
     if not keys_only:
         shown["value64"] = base64.b64encode(entry.value).decode()
     return shown | {

@@ -34,6 +34,12 @@ class Failure(click.ClickException):
     """An operating error: a line on standard error and an exit code."""
 
 
+class NotThere(Failure):
+    """There is no such lease."""
+
+    exit_code = NOT_FOUND
+
+
 class NotAsExpected(Failure):
     """A write was refused, because the key is not at the expected revision."""
 
@@ -156,6 +162,8 @@ def exit_codes() -> Generator[None, None, None]:
         raise click.UsageError(str(error)) from error
     except errors.PreconditionFailed as error:
         raise NotAsExpected(str(error)) from error
+    except errors.LeaseNotFound as error:
+        raise NotThere(str(error)) from error
     except errors.Compacted as error:
         message = f"compacted: the oldest revision that is kept is {error.revision}"
         raise Failure(message) from error

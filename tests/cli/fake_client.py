@@ -11,6 +11,9 @@ from quorate.client import (
     Compacted,
     FutureRevision,
     KeyValue,
+    LeaseExists,
+    LeaseInfo,
+    LeaseNotFound,
     PreconditionFailed,
     Txn,
     prefix_end,
@@ -46,7 +49,7 @@ class FakeClient:
     async def __aexit__(self, *_: object) -> None:
         assert self.in_flight == 0
 
-    def _call(self, name: str, what: object) -> None:
+    def call(self, name: str, what: object) -> None:
         self.calls.append((name, what))
         if self.errors:
             raise self.errors.pop(0)
@@ -58,15 +61,17 @@ class FakeClient:
         *,
         if_revision: int | None = None,
         if_absent: bool = False,
+        lease: int = 0,
     ) -> int:
         self.in_flight += 1
         self.in_flight_seen = max(self.in_flight_seen, self.in_flight)
         try:
             # Others get their turn, as they do while a real put is on its way.
             await asyncio.sleep(0)
-            self._call("put", key)
+            self.call("put", key)
         finally:
             self.in_flight -= 1
+        self._lease(lease or None)
         self._expect(key, 0 if if_absent else if_revision)
         self.revision += 1
         old = self.records.get(key)
@@ -76,13 +81,13 @@ class FakeClient:
             create_revision=old.create_revision if old else self.revision,
             mod_revision=self.revision,
             version=old.version + 1 if old else 1,
-            lease=0,
+            lease=lease,
         )
         self.past[self.revision] = dict(self.records)
         return self.revision
 
     async def delete(self, key: bytes, *, if_revision: int | None = None) -> bool:
-        self._call("delete", key)
+        self.call("delete", key)
         self._expect(key, if_revision)
         return self.records.pop(key, None) is not None
 
@@ -95,11 +100,11 @@ class FakeClient:
         revision: int = 0,
     ) -> KeyValue | None:
         assert (level == "bounded") == (max_staleness is not None)
-        self._call("get", level)
+        self.call("get", level)
         return self._at(revision).get(key)
 
     async def compact(self, revision: int) -> None:
-        self._call("compact", revision)
+        self.call("compact", revision)
         if revision <= self.compacted:
             raise Compacted("compacted: told so", self.compacted)
         if revision > self.revision:
@@ -108,7 +113,7 @@ class FakeClient:
 
     async def commit(self, txn: Txn) -> Committed:
         transaction = txn.transaction()
-        self._call("commit", transaction)
+        self.call("commit", transaction)
         # Records on the wire and for callers have the same fields.
         table = {
             k: msgspec.convert(r, Record, from_attributes=True)
@@ -134,7 +139,7 @@ class FakeClient:
         revision: int = 0,
     ) -> AsyncIterator[KeyValue]:
         assert (level == "bounded") == (max_staleness is not None)
-        self._call("range", level)
+        self.call("range", level)
         records = self._at(revision)
         if prefix is not None:
             start, end = prefix, prefix_end(prefix)
@@ -146,9 +151,40 @@ class FakeClient:
         for key in found[:limit]:
             yield records[key]
 
+    def lease(self, ttl: float, *, lease: int = 0) -> "FakeLease":
+        return FakeLease(self, ttl, lease or 0xABC)
+
+    async def keep_alive(self, lease: int) -> LeaseInfo:
+        self.call("keep_alive", lease)
+        ttl = self._lease(lease)
+        return LeaseInfo(lease, ttl, ttl, ())
+
+    async def lease_info(self, lease: int, *, keys: bool = False) -> LeaseInfo:
+        self.call("lease_info", (lease, keys))
+        ttl = self._lease(lease)
+        held = tuple(key for key, one in self.records.items() if one.lease == lease)
+        return LeaseInfo(lease, ttl, ttl - 0.5, held if keys else ())
+
+    async def revoke(self, lease: int) -> None:
+        self.call("revoke", lease)
+        self._lease(lease)
+        del self.granted[lease]
+        self.records = {k: r for k, r in self.records.items() if r.lease != lease}
+
+    async def leases(self) -> list[int]:
+        self.call("leases", None)
+        return sorted(self.granted)
+
+    def _lease(self, lease: int | None) -> float:
+        if lease is None:
+            return 0.0
+        if lease not in self.granted:
+            raise LeaseNotFound("lease_not_found: there is no such lease")
+        return self.granted[lease]
+
     async def status(self, endpoint: str | None = None) -> dict[str, object]:
         if endpoint is None:
-            self._call("status", None)
+            self.call("status", None)
             return {"version": "0.0"}
         state = self.states[endpoint]
         if isinstance(state, Exception):
@@ -167,3 +203,25 @@ class FakeClient:
         present = record.mod_revision if record else 0
         if revision is not None and revision != present:
             raise PreconditionFailed(f"the key is at {present}", present)
+
+
+class FakeLease:
+    """One lease, as its client has it."""
+
+    def __init__(self, client: FakeClient, ttl: float, lease: int) -> None:
+        self.client = client
+        self.id = lease
+        self.ttl = ttl
+
+    async def grant(self) -> Self:
+        self.client.call("grant", (self.id, self.ttl))
+        if self.id in self.client.granted:
+            raise LeaseExists("lease_exists: told so")
+        self.client.granted[self.id] = self.ttl
+        return self
+
+    async def abandon(self) -> None:
+        self.client.calls.append(("abandon", self.id))
+
+    async def revoke(self) -> None:
+        await self.client.revoke(self.id)

@@ -254,7 +254,8 @@ def test_a_whole_document_reads_like_the_client() -> None:
         ),
         *(
             (
-                '{"then": [{"put": {"key": "a", "value": "", "lease": %s}}]}' % lease,
+                '{"then": [{"put": {"key": "a", "value": "", "lease": '
+                + f"{lease}}}}}]}}",
                 f"then[0].put.lease: {reason}",
             )
             for lease, reason in (
