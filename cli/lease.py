@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from .output import print_json, print_table, stdout, to_key, to_text
+from .output import lease_name, print_json, print_table, stdout, to_key, to_text
 from .settings import Settings, connection_options, current_settings, exit_codes
 
 if TYPE_CHECKING:
@@ -54,11 +54,6 @@ class _Ttl(click.ParamType):
 
 ID = _Id()
 TTL = _Ttl()
-
-
-def lease_name(lease: int) -> str:
-    """An id as it is shown everywhere."""
-    return f"{lease:016x}"
 
 
 @click.group("lease")

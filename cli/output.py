@@ -61,13 +61,18 @@ def to_key(key: bytes) -> dict[str, object]:
 
 
 def record(entry: "KeyValue", *, keys_only: bool) -> dict[str, object]:
-    """One key for JSON."""
+    """One key for JSON; `lease` is there when it hangs on one."""
     shown = to_key(entry.key)
     if not keys_only:
         shown["value64"] = base64.b64encode(entry.value).decode()
-    return shown | {
+    shown |= {
         "create_revision": entry.create_revision,
         "mod_revision": entry.mod_revision,
         "version": entry.version,
-        "lease": entry.lease,
     }
+    return shown | {"lease": lease_name(entry.lease)} if entry.lease else shown
+
+
+def lease_name(lease: int) -> str:
+    """A lease's id, as it is shown everywhere."""
+    return f"{lease:016x}"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .input import read_input
-from .lease import ID, TTL, lease_name
-from .output import print_json
+from .lease import ID, TTL
+from .output import lease_name, print_json
 from .settings import (
     Failure,
     Settings,

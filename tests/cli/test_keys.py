@@ -131,7 +131,6 @@ def test_json_carries_every_byte(run: Run, cluster: FakeClient) -> None:
         "create_revision": 3,
         "mod_revision": 3,
         "version": 1,
-        "lease": 0,
     }
     keys = json.loads(run("get", "k1", "--keys-only", "-o", "json").output)
     assert "value64" not in keys["kvs"][0]

@@ -192,7 +192,7 @@ def test_put_hangs_a_key_on_a_lease(run: Run, leased: FakeClient) -> None:
     assert leased.records[b"k"].lease == 0xA7
     shown = json.loads(run("put", "k", "v", "--lease", A7, "-o", "json").output)
     assert shown == {"revision": 3, "lease": A7}
-    assert json.loads(run("get", "k", "-o", "json").output)["kvs"][0]["lease"] == 0xA7
+    assert json.loads(run("get", "k", "-o", "json").output)["kvs"][0]["lease"] == A7
 
 
 def test_put_with_a_ttl_grants_a_lease_of_its_own_and_tells_its_id(

@@ -116,7 +116,6 @@ def test_keys_and_values_are_any_bytes(run: Run, cluster: FakeClient) -> None:
                     "create_revision": 2,
                     "mod_revision": 3,
                     "version": 2,
-                    "lease": 0,
                 },
             },
         ],
