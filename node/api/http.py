@@ -31,6 +31,7 @@ from .timings import OK
 ETCD_VERSION: Final = b'{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}'
 
 WATCH: Final = "watch"
+WATCHES: Final = (WATCH, "etcd_watch")
 _SAFE: Final = ("GET", "HEAD")
 _WRITES: Final = frozenset(("PUT", "DELETE", "POST"))
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
@@ -179,7 +180,7 @@ class HttpApi:
 
     def _observe(self, call: _Call, result: str, started: float) -> None:
         # How long somebody watched is no latency.
-        elapsed = 0.0 if call.operation == WATCH else self._port.loop.time() - started
+        elapsed = 0.0 if call.operation in WATCHES else self._port.loop.time() - started
         self._port.http_timings.of(call.operation, result).observe(elapsed)
 
 

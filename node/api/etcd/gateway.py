@@ -38,6 +38,7 @@ from .ranges import Ranges
 from .replies import Speaker, message, respond
 from .transactions import Transactions
 from .txn_documents import parse_txn
+from .watching import Watching
 from .writes import Writes
 
 # `/v3beta` is what it was called once; clients still say so.
@@ -51,7 +52,6 @@ KEEP_ALIVES_MAX: Final = 1000
 _AUTHENTICATION: Final = "auth/"
 # Served by etcd and not here; docs/etcd-compatibility.md says why.
 UNSERVED: Final = {
-    "watch": "etcd_watch",
     "cluster/member/add": "etcd_member_change",
     "cluster/member/remove": "etcd_member_change",
     "cluster/member/update": "etcd_member_change",
@@ -114,6 +114,7 @@ class Gateway:
         self._writes: Writes = Writes(port, speaker, transactions)
         self._leases: Leases = Leases(port, speaker)
         self._cluster: Cluster = Cluster(port, speaker)
+        self._watching: Watching = Watching(port, speaker)
         self._handlers: dict[str, tuple[str, _Handler]] = {
             "kv/range": ("etcd_range", self._range),
             "kv/put": ("etcd_put", self._put),
@@ -128,6 +129,7 @@ class Gateway:
             "kv/lease/revoke": ("etcd_lease_revoke", self._revoke),
             "kv/lease/timetolive": ("etcd_lease_timetolive", self._time_to_live),
             "kv/lease/leases": ("etcd_lease_leases", self._all_leases),
+            "watch": ("etcd_watch", self._watch),
             "cluster/member/list": ("etcd_member_list", self._members),
             "maintenance/status": ("etcd_status", self._status),
             "maintenance/hash": ("etcd_hash", self._hash),
@@ -241,6 +243,9 @@ class Gateway:
             await response.prepare(request)
         await response.write_eof()
         return response
+
+    async def _watch(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        return await self._watching.answer(request, body)
 
     # -- the cluster -------------------------------------------------------------------
 

@@ -94,6 +94,22 @@ class LeasesReply(Reply, omit_defaults=True):
     leases: list[LeaseStatus] = []
 
 
+class Event(Reply, omit_defaults=True):
+    type: str = ""
+    kv: KeyValue | None = None
+    prev_kv: KeyValue | None = None
+
+
+class WatchReply(Reply, omit_defaults=True):
+    header: Header
+    watch_id: str = ""
+    created: bool = False
+    canceled: bool = False
+    compact_revision: str = ""
+    cancel_reason: str = ""
+    events: list[Event] = []
+
+
 class Streamed(Reply, omit_defaults=True):
     """One message of a stream."""
 
