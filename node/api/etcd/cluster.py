@@ -18,7 +18,20 @@ from ..http_requests import ask
 from ..service import DISK_FULL, NO_LEADER, Member
 from .errors import NO_LEADER as NO_LEADER_TEXT
 from .errors import UNIMPLEMENTED, EtcdProblem, translated
-from .replies import Header, HeaderOnly, Reply, Speaker, encode, number
+from .replies import (
+    AlarmsReply,
+    AlarmStatus,
+    AuthStatusReply,
+    HashReply,
+    HeaderOnly,
+    MembersReply,
+    MemberStatus,
+    Reply,
+    Speaker,
+    StatusReply,
+    encode,
+    number,
+)
 
 # What clients compare with the versions of etcd that they know.
 SERVER_VERSION: Final = "3.5.21"
@@ -28,55 +41,6 @@ HEALTH_TIMEOUT_MS: Final = 2000
 NO_SPACE_ALARM: Final = "NOSPACE"
 _GET, _ACTIVATE, _DEACTIVATE = "GET", "ACTIVATE", "DEACTIVATE"
 ALARM_ACTIONS: Final = (_GET, _ACTIVATE, _DEACTIVATE)
-
-
-class _Member(Reply, omit_defaults=True):
-    member_id: str = msgspec.field(default="", name="ID")
-    name: str = ""
-    peer_urls: list[str] = msgspec.field(default_factory=list[str], name="peerURLs")
-    client_urls: list[str] = msgspec.field(default_factory=list[str], name="clientURLs")
-    is_learner: bool = msgspec.field(default=False, name="isLearner")
-
-
-class _Members(Reply):
-    header: Header
-    # Always there, since clients index it.
-    members: list[_Member]
-
-
-class _Status(Reply, omit_defaults=True, rename="camel"):
-    header: Header
-    version: str = ""
-    db_size: str = ""
-    leader: str = ""
-    raft_index: str = ""
-    raft_term: str = ""
-    raft_applied_index: str = ""
-    errors: list[str] = msgspec.field(default_factory=list[str])
-    db_size_in_use: str = ""
-    is_learner: bool = False
-
-
-class _Hash(Reply, omit_defaults=True):
-    header: Header
-    # Of 32 bits, so a number.
-    hash: int = 0
-
-
-class _Alarm(Reply, omit_defaults=True):
-    member_id: str = msgspec.field(default="", name="memberID")
-    alarm: str = ""
-
-
-class _Alarms(Reply, omit_defaults=True):
-    header: Header
-    alarms: list[_Alarm] = msgspec.field(default_factory=list[_Alarm])
-
-
-class _AuthStatus(Reply, omit_defaults=True):
-    header: Header
-    enabled: bool = False
-    auth_revision: str = msgspec.field(default="", name="authRevision")
 
 
 class _Health(msgspec.Struct):
@@ -96,13 +60,13 @@ class Cluster:
         # As in etcd: membership has no revision of the store.
         header.revision = ""
         members = [_shown(each) for each in self._port.service.members()]
-        return _Members(header, members)
+        return MembersReply(header, members)
 
     def status(self) -> Reply:
         now = self._port.service.statistics()
         leader = int(now.leader, 16) if now.leader else 0
         size = number(now.journal_size_bytes)
-        return _Status(
+        return StatusReply(
             self._speaker.header(now.revision),
             version=SERVER_VERSION,
             db_size=size,
@@ -118,20 +82,22 @@ class Cluster:
     def hash(self) -> Reply:
         """Equal on all nodes that have applied the same."""
         now = self._port.service.statistics()
-        return _Hash(self._speaker.header(now.revision), crc32(now.state_hash.encode()))
+        return HashReply(
+            self._speaker.header(now.revision), crc32(now.state_hash.encode())
+        )
 
     def alarm(self, action: str, alarm: str) -> Reply:
         if action == _ACTIVATE and alarm not in ("", "NONE"):
             detail = "alarms are not raised by hand: a full disk raises its own"
             raise EtcdProblem(UNIMPLEMENTED, detail)
-        alarms: list[_Alarm] = msgspec.field(default_factory=list[_Alarm])
+        alarms: list[AlarmStatus] = []
         if action == _GET and alarm != "CORRUPT" and self._disk_is_full():
             member = str(self._port.options.member_id)
-            alarms.append(_Alarm(member, NO_SPACE_ALARM))
-        return _Alarms(self._speaker.header(), alarms)
+            alarms.append(AlarmStatus(member, NO_SPACE_ALARM))
+        return AlarmsReply(self._speaker.header(), alarms)
 
     def auth_status(self) -> Reply:
-        return _AuthStatus(self._speaker.header(), auth_revision="1")
+        return AuthStatusReply(self._speaker.header(), auth_revision="1")
 
     def nothing(self) -> Reply:
         """What is as it should be already."""
@@ -170,7 +136,9 @@ class Cluster:
         return self._port.service.ready() == DISK_FULL
 
 
-def _shown(member: Member) -> _Member:
+def _shown(member: Member) -> MemberStatus:
     peer = [f"https://{member.peer_address}"] if member.peer_address else []
     client = [member.client_url] if member.client_url else []
-    return _Member(str(member.member_id), member.name, peer, client, member.learner)
+    return MemberStatus(
+        str(member.member_id), member.name, peer, client, member.learner
+    )

@@ -110,6 +110,55 @@ class WatchReply(Reply, omit_defaults=True):
     events: list[Event] = []
 
 
+class MemberStatus(Reply, omit_defaults=True):
+    member_id: str = msgspec.field(default="", name="ID")
+    name: str = ""
+    peer_urls: list[str] = msgspec.field(default=[], name="peerURLs")
+    client_urls: list[str] = msgspec.field(default=[], name="clientURLs")
+    is_learner: bool = msgspec.field(default=False, name="isLearner")
+
+
+class MembersReply(Reply):
+    header: Header
+    # Always there, since clients index it.
+    members: list[MemberStatus]
+
+
+class StatusReply(Reply, omit_defaults=True, rename="camel"):
+    header: Header
+    version: str = ""
+    db_size: str = ""
+    leader: str = ""
+    raft_index: str = ""
+    raft_term: str = ""
+    raft_applied_index: str = ""
+    errors: list[str] = []
+    db_size_in_use: str = ""
+    is_learner: bool = False
+
+
+class HashReply(Reply, omit_defaults=True):
+    header: Header
+    # Of 32 bits, so a number.
+    hash: int = 0
+
+
+class AlarmStatus(Reply, omit_defaults=True):
+    member_id: str = msgspec.field(default="", name="memberID")
+    alarm: str = ""
+
+
+class AlarmsReply(Reply, omit_defaults=True):
+    header: Header
+    alarms: list[AlarmStatus] = []
+
+
+class AuthStatusReply(Reply, omit_defaults=True):
+    header: Header
+    enabled: bool = False
+    auth_revision: str = msgspec.field(default="", name="authRevision")
+
+
 class Streamed(Reply, omit_defaults=True):
     """One message of a stream."""
 
