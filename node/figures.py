@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from .api.service import Member
 from .peer_hello import Stream
 from .statistics import PeerStatistics, Statistics
 
@@ -64,6 +65,21 @@ def gather(node: "Node") -> Statistics:
         uptime_seconds=time.monotonic() - node.started_s,
         peers=[_peer(node, member) for member in raft.configuration.members()],
     )
+
+
+def members(node: "Node") -> tuple[Member, ...]:
+    """Who belongs to the cluster, and what this node has heard of each."""
+    configuration = node.replica.raft.configuration
+    found: list[Member] = []
+    for member in sorted(configuration.members()):
+        voter = (node.identity.voters or {}).get(member)
+        own = member == node.member_id
+        url = node.config.client_url if own else node.urls.get(member, "")
+        name = node.config.name if own else (voter.name if voter else "")
+        address = voter.address if voter else ""
+        learner = configuration.is_learner(member)
+        found.append(Member(member, name, url, address, learner))
+    return tuple(found)
 
 
 def _role(node: "Node") -> str:

@@ -23,10 +23,10 @@ from ..wire import ErrorCode, Limits, RequestKind
 from .address import parse_address
 from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
-from .api.service import Sink, WatchSink
+from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
 from .api.status import status_json
 from .config import NodeConfig
-from .figures import gather
+from .figures import gather, members
 from .identity import LOCK_FILE, Identity, open_identity
 from .loop import ReplicaLoop
 from .peer_hello import HelloError, Introduction, Stream
@@ -292,15 +292,21 @@ class Node:
         if self.stopping or self.loop.stopped:
             return "shutting down"
         if not raft.leader_id:
-            return "no leader is known"
+            return NO_LEADER
         if self.replica.reads.barred:
             return self.replica.reads.barred
         if self.replica.no_space:
-            return "the disk is full"
+            return DISK_FULL
         return None
 
     def statistics(self) -> Statistics:
         return gather(self)
+
+    def position(self) -> Position:
+        return Position(self.replica.raft.term, self.replica.database.revision)
+
+    def members(self) -> tuple[Member, ...]:
+        return members(self)
 
     def endpoints(self) -> tuple[str, ...]:
         """The client URLs of the members that this one has met, its own first."""

@@ -16,6 +16,8 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from . import http_compaction, http_leases, http_txn, http_watch, targets
 from .connections import ClientPort
 from .errors import Problem, invalid
+from .etcd import errors as etcd_errors
+from .etcd import gateway as etcd_gateway
 from .exposition import CONTENT_TYPE, Exposition
 from .http_body import refuse_body
 from .http_connection import name_server, problem_response
@@ -29,6 +31,7 @@ from .timings import OK
 ETCD_VERSION: Final = b'{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}'
 
 WATCH: Final = "watch"
+WATCHES: Final = (WATCH, "etcd_watch")
 _SAFE: Final = ("GET", "HEAD")
 _WRITES: Final = frozenset(("PUT", "DELETE", "POST"))
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
@@ -46,6 +49,8 @@ class _Call(msgspec.Struct):
     """What is known of a request while it is served; `operation` is its label."""
 
     operation: str = "unknown"
+    # Errors are to be in etcd's words.
+    etcd: bool = False
 
 
 class _Route(NamedTuple):
@@ -66,6 +71,7 @@ class HttpApi:
         self._origins: OriginRule = origins
         self._exposition: Exposition = exposition
         self._keys: Keys = Keys(port)
+        self._etcd: etcd_gateway.Gateway = etcd_gateway.Gateway(port)
         transactions = http_txn.Transactions(port)
         compactions = http_compaction.Compactions(port)
         watching = http_watch.Watching(port)
@@ -77,6 +83,9 @@ class HttpApi:
             ),
             http_watch.PATH: _Route(WATCH, http_watch.METHODS, watching.handle),
             http_leases.PATH: _Route("leases", http_leases.METHODS, leases.handle_all),
+            etcd_gateway.HEALTH: _Route(
+                "health", etcd_gateway.HEALTH_METHODS, self._etcd.health
+            ),
         }
         self._lease: _Route = _Route(
             "lease", http_leases.ONE_METHODS, leases.handle_one
@@ -93,11 +102,16 @@ class HttpApi:
         try:
             response = await self._route(request, call)
         except Problem as problem:
-            if request.method in _WRITES and problem.outcome is None:
+            if (
+                request.method in _WRITES
+                and problem.outcome is None
+                and not call.etcd  # there, reads are POSTs as well
+            ):
                 # Refused before it was proposed, or answered by what is there.
                 problem.outcome = "not_applied"
             result = problem.code
-            response = problem_response(problem)
+            answer = etcd_errors.error_response if call.etcd else problem_response
+            response = answer(problem)
         except ConnectionError:
             # The client has gone in the middle of its body: nobody to answer.
             result = "disconnected"
@@ -115,7 +129,14 @@ class HttpApi:
             detail = "this port speaks HTTP/1.1"
             raise Problem("http_version_not_supported", detail, close=True)
         target = targets.split_target(request.raw_path)
+        etcd_path = etcd_gateway.path_of(target)
+        call.etcd = etcd_path is not None
         self._check_origin(request, target)
+        if etcd_path is not None:
+            call.operation = self._etcd.operation(etcd_path)
+            if call.operation != "unknown":
+                _check_method(request, etcd_gateway.METHODS)
+            return await self._etcd.handle(request, etcd_path)
         if target.path.startswith(KEYS_PREFIX):
             call.operation = _key_operation(request.method, target)
             _check_method(request, METHODS)
@@ -170,7 +191,7 @@ class HttpApi:
 
     def _observe(self, call: _Call, result: str, started: float) -> None:
         # How long somebody watched is no latency.
-        elapsed = 0.0 if call.operation == WATCH else self._port.loop.time() - started
+        elapsed = 0.0 if call.operation in WATCHES else self._port.loop.time() - started
         self._port.http_timings.of(call.operation, result).observe(elapsed)
 
 

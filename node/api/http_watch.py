@@ -5,8 +5,6 @@ with its problem; one that ends later says so as its last event. Who does not re
 told nothing more until he does, and costs what one buffer holds.
 """
 
-import asyncio
-from collections import deque
 from enum import Enum
 from typing import Final
 
@@ -21,6 +19,7 @@ from ...wire.watches import (
     WatchCreated,
     WatchEvent,
     WatchEvents,
+    WatchReply,
     WatchRequest,
     decode_watch_reply,
     encode_watch,
@@ -33,6 +32,7 @@ from .http_keys import one_header
 from .http_records import ShownRecord, shown
 from .http_requests import JSON_HEADERS
 from .targets import Target
+from .watch_stream import WatchStream
 
 PATH: Final = "/v1/watch"
 METHODS: Final = ("GET",)
@@ -40,7 +40,6 @@ METHODS: Final = ("GET",)
 _PARAMETERS: Final = frozenset(
     ("key", "key64", "prefix", "prefix64", "revision", "previous", "format", "wait")
 )
-_BUFFER_BYTES: Final = 1 << 20
 # A quiet watch says how far it is: to whoever reads, and to whatever is in between.
 PROGRESS_S: Final = 10.0
 _WAIT_MS_MAX: Final = 600_000
@@ -70,54 +69,6 @@ class _Told(msgspec.Struct):
 _encoder = msgspec.json.Encoder()
 
 
-class WatchStream:
-    """The sink of one watch: what comes is kept until the handler has written it."""
-
-    def __init__(self, port: ClientPort) -> None:
-        self.number: int = port.number()
-        self._told: deque[bytes] = deque()
-        self._bytes: int = 0
-        self._end: tuple[int, bytes] | None = None
-        self._woken: asyncio.Event = asyncio.Event()
-        self.closed: bool = False
-
-    def room(self) -> int:
-        return 0 if self.closed else _BUFFER_BYTES - self._bytes
-
-    def push(self, request_id: int, kind: int, body: bytes) -> None:
-        del request_id, kind
-        self._told.append(body)
-        self._bytes += len(body)
-        self._woken.set()
-
-    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
-        del request_id, kind
-        self._end = (status, body)
-        self._woken.set()
-
-    async def next(self, timeout_s: float) -> bytes | None:
-        """What was told next; None after so long without anything.
-
-        Raises the Problem that ended the watch.
-        """
-        if not self._told and self._end is None:
-            self._woken.clear()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._woken.wait()
-            except TimeoutError:
-                return None
-        if self._told:
-            body = self._told.popleft()
-            self._bytes -= len(body)
-            return body
-        assert self._end is not None
-        status, body = self._end
-        if status == OK:
-            raise Problem(ErrorCode.STOPPING, "the watch was ended")
-        raise problem_of(decode_error(body, Limits()))
-
-
 class Watching:
     """The handler of PATH."""
 
@@ -136,18 +87,27 @@ class Watching:
         service = self._port.service
         service.submit(stream, 1, RequestKind.WATCH, encode_watch(wanted), 0)
         try:
-            first = await stream.next(self._limits.timeout_ms_default / 1000)
-            if first is None:
+            created = await self._next(stream, self._limits.timeout_ms_default / 1000)
+            if not isinstance(created, WatchCreated):
                 raise Problem(ErrorCode.INTERNAL, "the watch did not begin")
-            created = decode_watch_reply(first)
-            assert isinstance(created, WatchCreated)
             begin = wanted.revision - 1 if wanted.revision else created.revision
             if form is _Format.POLL:
                 return await self._poll(stream, begin, wait_ms)
             return await self._stream(request, stream, form, begin)
         finally:
-            stream.closed = True
+            stream.close()
             service.gone(stream)
+
+    async def _next(self, stream: WatchStream, timeout_s: float) -> WatchReply | None:
+        """What was told next; None after so long. Raises the Problem that ended it."""
+        said = await stream.next(timeout_s)
+        if said is None:
+            return None
+        if said.status is None:
+            return decode_watch_reply(said.body)
+        if said.status == OK:
+            raise Problem(ErrorCode.STOPPING, "the watch was ended")
+        raise problem_of(decode_error(said.body, self._limits))
 
     def _wanted(
         self, request: web.BaseRequest, parameters: dict[str, bytes]
@@ -197,10 +157,9 @@ class Watching:
         end = loop.time() + wait_ms / 1000
         told = _Told(begin, [])
         while True:
-            body = await stream.next(max(0.0, end - loop.time()))
-            if body is None:
+            reply = await self._next(stream, max(0.0, end - loop.time()))
+            if reply is None:
                 break
-            reply = decode_watch_reply(body)
             if isinstance(reply, WatchEvents):
                 told.revision = reply.revision
                 told.events += map(_shown, reply.events)
@@ -231,13 +190,12 @@ class Watching:
         await response.write(_line(told, form))
         try:
             while True:
-                body = await stream.next(PROGRESS_S)
-                if body is None:
+                reply = await self._next(stream, PROGRESS_S)
+                if reply is None:
                     quiet = _Told(told.revision, [])
                     sse = form is _Format.SSE
                     await response.write(b":\n\n" if sse else _line(quiet, form))
                     continue
-                reply = decode_watch_reply(body)
                 if not isinstance(reply, WatchEvents):
                     continue
                 told.revision = reply.revision

@@ -5,9 +5,30 @@ docs/formats.md section 1) through one door and get the same replies back, so th
 is one meaning of each operation.
 """
 
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ..statistics import Statistics
+
+# Why a node is not ready, where somebody wants to tell the reasons apart.
+NO_LEADER: Final = "no leader is known"
+DISK_FULL: Final = "the disk is full"
+
+
+class Position(NamedTuple):
+    """Where this node is; neither number ever goes back."""
+
+    term: int
+    revision: int
+
+
+class Member(NamedTuple):
+    """A member of the cluster, as far as this node knows it: else texts are empty."""
+
+    member_id: int
+    name: str
+    client_url: str
+    peer_address: str
+    learner: bool
 
 
 class Sink(Protocol):
@@ -62,6 +83,14 @@ class Service(Protocol):
 
     def endpoints(self) -> tuple[str, ...]:
         """Client URLs of the cluster that are known here, this node's own first."""
+        ...
+
+    def position(self) -> Position:
+        """Cheap enough for every answer."""
+        ...
+
+    def members(self) -> tuple[Member, ...]:
+        """All members, by their ids."""
         ...
 
     def ready(self) -> str | None:

@@ -306,7 +306,8 @@ class Database:
     def _revoke(self, command: Revoke, effects: Effects) -> Applied:
         if command.lease not in self.lease_table.leases:
             return Applied(ErrorCode.LEASE_NOT_FOUND, self.revision, 0)
-        return Applied(0, self.revision, self._end_lease(command.lease, effects))
+        count = self._end_lease(command.lease, effects)
+        return Applied(0, self.revision, count)
 
     def _expire(self, leases: list[tuple[int, int]], effects: Effects) -> Applied:
         """Their time is over, says who led when this was written."""

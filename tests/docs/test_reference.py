@@ -14,7 +14,7 @@ from quorate.node.api import errors, http, http_compaction, http_txn
 from quorate.node.api.connections import ClientPort
 from quorate.node.api.exposition import Exposition
 from quorate.node.api.options import ApiOptions
-from quorate.node.api.service import Sink
+from quorate.node.api.service import Member, Position, Sink
 from quorate.node.api.status import status_json
 from quorate.node.pid_file import LIFELINE
 from quorate.node.statistics import PeerStatistics, Statistics
@@ -200,6 +200,12 @@ class _Idle:
 
     def statistics(self) -> Statistics:
         return Statistics(peers=[PeerStatistics(member_id="1")])
+
+    def position(self) -> Position:
+        return Position(1, 1)
+
+    def members(self) -> tuple[Member, ...]:
+        return ()
 
     def endpoints(self) -> tuple[str, ...]:
         return ()

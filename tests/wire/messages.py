@@ -9,39 +9,69 @@ from typing import NamedTuple
 from quorate.wire import (
     DEFAULT_LIMITS,
     ClientHello,
+    Compact,
+    Compare,
     Delete,
     Envelope,
     ErrorCode,
     ErrorReply,
     GetReply,
     GetRequest,
+    Grant,
+    KeepAlive,
+    LeaseAnswer,
+    LeaseList,
     Level,
+    ListLeases,
     Outcome,
     Put,
     RangeReply,
     RangeRequest,
     ReadHeader,
     Record,
+    Relation,
+    Revoke,
     ServerHello,
+    Target,
+    TimeToLive,
+    Transaction,
+    TxnDelete,
+    TxnDeleteRange,
+    TxnGet,
+    TxnGetRange,
+    TxnPut,
+    TxnReply,
+    TxnResult,
     WriteReply,
     decode_command,
     decode_envelope,
     decode_error,
+    decode_expiry,
     decode_get,
     decode_get_reply,
+    decode_lease_answer,
+    decode_lease_list,
     decode_range,
     decode_range_reply,
+    decode_txn_reply,
     decode_write_reply,
     encode_client_hello,
+    encode_compact,
     encode_delete,
     encode_envelope_head,
     encode_error,
+    encode_expiry,
     encode_get,
     encode_get_reply,
+    encode_lease_answer,
+    encode_lease_command,
+    encode_lease_list,
     encode_put,
     encode_range,
     encode_range_reply,
     encode_server_hello,
+    encode_transaction,
+    encode_txn_reply,
     encode_write_reply,
     parse_client_hello,
     parse_server_hello,
@@ -98,6 +128,61 @@ _GOLDEN_HELLO_BODY = (
 )
 
 
+_compares = (
+    Compare(b"k", Target.MOD_REVISION, Relation.GREATER, 258),
+    Compare(b"a", Target.LEASE, Relation.NOT_EQUAL, 7, b"bc"),
+    Compare(b"", Target.VALUE, Relation.EQUAL, b"v", b""),
+)
+_GOLDEN_COMPARES = _hex(
+    "02 01 0100 08000000 6b 0201000000000000"
+    "04 83 0100 0c000000 61 0200 6263 0700000000000000"
+    "03 80 0000 03000000    0000 76"
+)
+_operations = (
+    TxnPut(b"k", b"vv"),
+    TxnPut(b"l", b"v", 258),
+    TxnDelete(b"d"),
+    TxnGet(b"k"),
+    TxnDeleteRange(b"x", b""),
+    TxnGetRange(b"a", b"bc", 10, True),
+    TxnGetRange(b"", b""),
+    Transaction((), (TxnGet(b"k"),), ()),
+)
+_GOLDEN_OPERATIONS = _hex(
+    "01 00 0100 02000000 6b 7676"
+    "04 00 0100 09000000 6c 0201000000000000 76"
+    "02 00 0100 00000000 64"
+    "03 00 0100 00000000 6b"
+    "05 00 0100 00000000 78"
+    "06 00 0100 0a000000 61 0a000000 01 000000 6263"
+    "06 00 0000 08000000    00000000 00 000000"
+    "07 00 0000 15000000"
+    "  03 00 0000 09000000 0100 0000 03 00 0100 00000000 6b"
+)
+_transaction = Transaction(_compares, _operations, (TxnDelete(b"k"),))
+_GOLDEN_TRANSACTION = (
+    _hex("03 00 0300 b2000000 0800 0100")
+    + (_GOLDEN_COMPARES + _GOLDEN_OPERATIONS)
+    + _hex("02 00 0100 00000000 6b")
+)
+_results = (
+    TxnResult(False),
+    TxnResult(True, _record),
+    TxnResult(True, None, (_bare,), 3),
+    TxnResult(True, None, (), 2),
+    TxnResult(False, None, (), 0),
+    TxnResult(False, reply=TxnReply(False, 258, (TxnResult(True),))),
+)
+_GOLDEN_RESULTS = (
+    _hex("00 00 0000")
+    + (_hex("01 01 0000") + _GOLDEN_RECORD)
+    + (_hex("01 02 0000 03000000 01000000") + _GOLDEN_BARE)
+    + _hex("01 02 0000 02000000 00000000")
+    + _hex("00 02 0000 00000000 00000000")
+    + _hex("00 03 0000 10000000  00 00 0100 0201000000000000  01 00 0000")
+)
+
+
 def _command(data: bytes) -> object:
     return decode_command(data, DEFAULT_LIMITS)
 
@@ -144,6 +229,91 @@ MESSAGES = [
         _command,
     ),
     Message(
+        "put with a lease",
+        _hex("01 02 0300 05000000 0201000000000000") + b"keyvalue",
+        Put(b"key", b"value", None, 258),
+        encode_put(b"key", b"value", None, 258),
+        _command,
+    ),
+    Message(
+        "put expecting, with a lease",
+        _hex("01 03 0300 05000000 0300000000000000 0201000000000000") + b"keyvalue",
+        Put(b"key", b"value", 3, 258),
+        encode_put(b"key", b"value", 3, 258),
+        _command,
+    ),
+    Message(
+        "transaction",
+        _GOLDEN_TRANSACTION,
+        _transaction,
+        encode_transaction(_transaction),
+        _command,
+    ),
+    Message(
+        "compaction",
+        _hex("04 00 0000 00000000 0201000000000000"),
+        Compact(258),
+        encode_compact(258),
+        _command,
+    ),
+    Message(
+        "grant",
+        _hex("05 00 0000 00000000 ffffffffffffffff 60ea000000000000"),
+        Grant(2**64 - 1, 60_000),
+        encode_lease_command(Grant(2**64 - 1, 60_000)),
+        _command,
+    ),
+    Message(
+        "revoke",
+        _hex("06 00 0000 00000000 0201000000000000"),
+        Revoke(258),
+        encode_lease_command(Revoke(258)),
+        _command,
+    ),
+    Message(
+        "keep alive",
+        _hex("07 00 0000 00000000 0201000000000000"),
+        KeepAlive(258),
+        encode_lease_command(KeepAlive(258)),
+        _command,
+    ),
+    Message(
+        "time to live",
+        _hex("08 00 0000 00000000 0201000000000000"),
+        TimeToLive(258),
+        encode_lease_command(TimeToLive(258)),
+        _command,
+    ),
+    Message(
+        "time to live, with keys",
+        _hex("08 01 0000 00000000 0201000000000000"),
+        TimeToLive(258, True),
+        encode_lease_command(TimeToLive(258, True)),
+        _command,
+    ),
+    Message(
+        "list leases",
+        _hex("09 00 0000 00000000"),
+        ListLeases(),
+        encode_lease_command(ListLeases()),
+        _command,
+    ),
+    Message(
+        "expiry",
+        _hex("ffffffffffffffff 0201000000000000"),
+        [(2**64 - 1, 258)],
+        encode_expiry([(2**64 - 1, 258)]),
+        decode_expiry,
+    ),
+    Message(
+        "expiry's envelope",
+        _hex("01 02 0000 01000000 0201000000000000 0300000000000000") + b"payload",
+        Envelope(2, 1, 258, 3, b"payload"),
+        encode_envelope_head(2, 258, 3) + b"payload",
+        decode_envelope,
+        tail=b"payload",
+    ),
+    Message(
         "envelope",
         _hex("01 01 0000 01000000 0201000000000000 0300000000000000") + b"payload",
         Envelope(1, 1, 258, 3, b"payload"),
@@ -172,6 +342,28 @@ MESSAGES = [
         WriteReply(258, 1),
         encode_write_reply(258, 1),
         decode_write_reply,
+    ),
+    Message(
+        "transaction's reply",
+        _hex("01 00 0600 0301000000000000") + _GOLDEN_RESULTS,
+        TxnReply(True, 259, _results),
+        encode_txn_reply(True, 259, _results),
+        decode_txn_reply,
+    ),
+    Message(
+        "lease's answer",
+        _hex("0201000000000000 0700000000000000 60ea000000000000 0a00000000000000")
+        + _hex("02000000 0100 6b 0200 6b6c"),
+        LeaseAnswer(258, 7, 60_000, 10, (b"k", b"kl")),
+        encode_lease_answer(LeaseAnswer(258, 7, 60_000, 10, (b"k", b"kl"))),
+        decode_lease_answer,
+    ),
+    Message(
+        "list of leases",
+        _hex("0201000000000000 02000000 0700000000000000 ffffffffffffffff"),
+        LeaseList(258, (7, 2**64 - 1)),
+        encode_lease_list(258, (7, 2**64 - 1)),
+        decode_lease_list,
     ),
     Message(
         "get reply, absent",

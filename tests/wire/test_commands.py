@@ -6,26 +6,38 @@ from hypothesis import strategies as st
 from quorate.wire import (
     DEFAULT_LIMITS,
     FORMAT_LIMITS,
+    Command,
     CommandRefused,
     Compact,
     Delete,
     ErrorCode,
     Limits,
     Put,
+    Transaction,
     decode_command,
     encode_compact,
     encode_delete,
+    encode_lease_command,
     encode_put,
+    encode_transaction,
 )
 
 REVISIONS = st.none() | st.integers(0, 2**64 - 1)
+LEASES = st.integers(1, 2**64 - 1)
 SMALL = Limits(key_bytes_max=8, value_bytes_max=16)
 
 
-@given(key=st.binary(min_size=1), value=st.binary(), expected=REVISIONS)
-def test_a_put_survives_its_bytes(key: bytes, value: bytes, expected: int) -> None:
-    data = encode_put(key, value, expected)
-    assert decode_command(data, DEFAULT_LIMITS) == Put(key, value, expected)
+@given(
+    key=st.binary(min_size=1),
+    value=st.binary(),
+    expected=REVISIONS,
+    lease=st.just(0) | LEASES,
+)
+def test_a_put_survives_its_bytes(
+    key: bytes, value: bytes, expected: int, lease: int
+) -> None:
+    data = encode_put(key, value, expected, lease)
+    assert decode_command(data, DEFAULT_LIMITS) == Put(key, value, expected, lease)
 
 
 @given(key=st.binary(min_size=1), expected=REVISIONS)
@@ -46,22 +58,29 @@ def test_a_number_that_is_no_revision_is_not_encoded() -> None:
             encode_compact(number)
 
 
+def encoded(command: Command) -> bytes:
+    match command:
+        case Put(key, value, expected, lease):
+            return encode_put(key, value, expected, lease)
+        case Delete(key, expected):
+            return encode_delete(key, expected)
+        case Compact(revision):
+            return encode_compact(revision)
+        case Transaction():
+            return encode_transaction(command)
+        case _:
+            return encode_lease_command(command)
+
+
 @given(data=st.binary(max_size=40))
 def test_what_decodes_encodes_to_the_same_bytes(data: bytes) -> None:
-    for op in (1, 2, 4):
+    for op in (1, 2, *range(4, 10)):
         candidate = bytes([op]) + data
         try:
             command = decode_command(candidate, DEFAULT_LIMITS)
         except CommandRefused:
             continue
-        assert isinstance(command, Put | Delete | Compact)
-        if isinstance(command, Put):
-            again = encode_put(command.key, command.value, command.expected)
-        elif isinstance(command, Compact):
-            again = encode_compact(command.revision)
-        else:
-            again = encode_delete(command.key, command.expected)
-        assert again == candidate
+        assert encoded(command) == candidate
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import msgspec
 from quorate.node.api.listener import Listener, start_listener
 from quorate.node.api.options import ApiOptions
-from quorate.node.api.service import Sink
+from quorate.node.api.service import Member, Position, Sink
 from quorate.node.api.status import status_json
 from quorate.node.statistics import PeerStatistics, Statistics
 from quorate.wire.commands import Compact, Delete, Put, decode_command
@@ -123,6 +123,16 @@ class FakeService:
     def answer(self, asked: Asked) -> None:
         status, body = self._outcome(asked)
         asked.sink.reply(asked.request_id, asked.kind, status, body)
+
+    def position(self) -> Position:
+        return Position(3, self.revision)
+
+    def members(self) -> tuple[Member, ...]:
+        url = "http://127.0.0.1:7400"
+        return (
+            Member(0xA1, "n1", url, "127.0.0.1:7500", False),
+            Member(0xB2, "n2", "", "", True),
+        )
 
     def endpoints(self) -> tuple[str, ...]:
         return ("http://127.0.0.1:7400",)

@@ -2,7 +2,8 @@
 
 import itertools
 
-from quorate.node.database import Database, begin, layout
+from quorate.node.database import Database, begin, layout, leases
+from quorate.node.database.records import decode_record
 from quorate.raft import (
     COMMAND,
     NOOP,
@@ -14,9 +15,13 @@ from quorate.storage.engine import Engine
 from quorate.storage.memory_env import MemoryEnv
 from quorate.wire import (
     EnvelopeKind,
+    Grant,
+    Revoke,
     Transaction,
     encode_delete,
     encode_envelope_head,
+    encode_expiry,
+    encode_lease_command,
     encode_put,
     encode_transaction,
 )
@@ -38,8 +43,10 @@ def command(index: int, payload: bytes, *, term: int = 1, time_ms: int = 0) -> E
     return entry(index, term, COMMAND, head + payload)
 
 
-def put(index: int, key: bytes, value: bytes, expected: int | None = None) -> Entry:
-    return command(index, encode_put(key, value, expected))
+def put(
+    index: int, key: bytes, value: bytes, expected: int | None = None, lease: int = 0
+) -> Entry:
+    return command(index, encode_put(key, value, expected, lease))
 
 
 def delete(index: int, key: bytes, expected: int | None = None) -> Entry:
@@ -50,13 +57,29 @@ def transact(index: int, transaction: Transaction) -> Entry:
     return command(index, encode_transaction(transaction))
 
 
-def new_engine() -> Engine:
-    return Engine(MemoryEnv(), "/engine", lambda: next(_ids).to_bytes(16, "big"))
+def grant(index: int, lease: int, ttl_ms: int = 1000) -> Entry:
+    return command(index, encode_lease_command(Grant(lease, ttl_ms)))
 
 
-def new_database(cluster_id: int = CLUSTER) -> Database:
+def revoke(index: int, lease: int) -> Entry:
+    return command(index, encode_lease_command(Revoke(lease)))
+
+
+def expiry(index: int, *leases: tuple[int, int]) -> Entry:
+    """The end of leases: each with the index, as tests count, that granted it."""
+    head = encode_envelope_head(EnvelopeKind.EXPIRY, 0, 0)
+    ended = [(lease, BEGIN + since) for lease, since in leases]
+    return entry(index, 1, COMMAND, head + encode_expiry(ended))
+
+
+def new_engine(env: MemoryEnv | None = None) -> Engine:
+    disk = env or MemoryEnv()
+    return Engine(disk, "/engine", lambda: next(_ids).to_bytes(16, "big"))
+
+
+def new_database(cluster_id: int = CLUSTER, env: MemoryEnv | None = None) -> Database:
     """A cluster's state before its first entry, which is that of index 1 here."""
-    return begin(new_engine(), cluster_id, BEGIN, 1, CONFIGURATION)
+    return begin(new_engine(env), cluster_id, BEGIN, 1, CONFIGURATION)
 
 
 def sent_by(database: Database) -> bytes:
@@ -65,15 +88,29 @@ def sent_by(database: Database) -> bytes:
     return b"".join(database.store.pin().pieces())
 
 
-def copy_of(database: Database) -> Database:
+def copy_of(database: Database, env: MemoryEnv | None = None) -> Database:
     """The same state on another disk, by way of what is sent."""
-    engine = new_engine()
+    engine = new_engine(env)
     incoming = engine.receive("a test")
     incoming.feed(sent_by(database))
     for _ in incoming.check():
         pass
     engine.install(incoming)
     return Database(engine, database.cluster_id)
+
+
+def reopened(database: Database, env: MemoryEnv) -> Database:
+    """What another process finds on the same disk, where not all may be flushed."""
+    database.store.close()
+    return Database(new_engine(env), database.cluster_id)
+
+
+def digests_of(database: Database) -> int:
+    """What the sum of digests has to be: that of live records, and that of leases."""
+    number = sum([decode_record(record).digest for _, record in records_of(database)])
+    for lease, kept in database.lease_table.leases.items():
+        number += leases.digest(lease, kept.ttl_ms, kept.since)
+    return number % (1 << 128)
 
 
 def records_of(database: Database) -> list[tuple[bytes, bytes]]:

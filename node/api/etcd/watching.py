@@ -1,0 +1,221 @@
+"""`/v3/watch`: etcd's stream of events, one message a chunk.
+
+Law: the messages of the body are taken first, then all their watches are told on one
+stream. A revision is one message, and its header says that revision: whoever goes on
+from behind it misses nothing. A node that loses its leader ends the stream with code
+14, which etcd does not: its clients then ask another one.
+"""
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from ....wire.errors import ErrorCode
+from ....wire.frames import OK, RequestKind
+from ....wire.limits import Limits
+from ....wire.requests import ErrorReply, decode_error
+from ....wire.watches import (
+    WatchCreated,
+    WatchEvent,
+    WatchEvents,
+    WatchRequest,
+    decode_watch_reply,
+    encode_watch,
+)
+from ..connections import ClientPort
+from ..errors import problem_of
+from ..http_connection import name_server
+from ..http_requests import JSON_HEADERS
+from ..watch_stream import Said, WatchStream
+from .bodies import Body, Number, Text, int64, is_there, octets
+from .documents import bound
+from .errors import RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS, EtcdProblem, error_frame
+from .replies import (
+    Event,
+    KeyValue,
+    Speaker,
+    WatchReply,
+    key_value,
+    message,
+    number,
+)
+
+# Watches of one request.
+WATCHES_MAX: Final = 1000
+# A quiet watch that asked for it is told so often that nothing has happened; and so
+# often a stream is looked at, whether its reader is still there.
+PROGRESS_S: Final = 60.0
+_FOREVER_S: Final = 3600.0
+_NO_PUT, _NO_DELETE = ("NOPUT", 0, "0"), ("NODELETE", 1, "1")
+
+
+class _Create(msgspec.Struct):
+    key: Text = None
+    range_end: Text = None
+    start_revision: Number = None
+    progress_notify: bool | None = None
+    filters: list[int | str] | None = None
+    prev_kv: bool | None = None
+    watch_id: Number = None
+    fragment: bool | None = None
+
+
+class _Watch(msgspec.Struct):
+    create_request: msgspec.Raw = msgspec.Raw()
+    cancel_request: msgspec.Raw = msgspec.Raw()
+    progress_request: msgspec.Raw = msgspec.Raw()
+
+
+class _Cancel(msgspec.Struct):
+    watch_id: Number = None
+
+
+_watches: Final = Body(_Watch)
+_creates: Final = Body(_Create)
+_cancels: Final = Body(_Cancel)
+
+
+class _Open(msgspec.Struct):
+    """One watch: its id for the client, and what of its revision has come so far."""
+
+    watch_id: int
+    events: list[Event] = []
+    begun: bool = False
+
+
+class Watching:
+    """Serves the stream."""
+
+    def __init__(self, port: ClientPort, speaker: Speaker) -> None:
+        self._port: ClientPort = port
+        self._speaker: Speaker = speaker
+        self._limits: Limits = port.options.limits
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """Tell all watches of `body` until the reader or the node has gone."""
+        stream = WatchStream(self._port)
+        service = self._port.service
+        response = web.StreamResponse(headers=JSON_HEADERS)
+        name_server(response, self._port)
+        try:
+            opened, notify = self._begin(stream, body)
+            await response.prepare(request)
+            await self._tell(response, stream, opened, notify)
+        finally:
+            stream.close()
+            service.gone(stream)
+        await response.write_eof()
+        response.force_close()
+        return response
+
+    def _begin(self, stream: WatchStream, body: bytes) -> tuple[dict[int, _Open], bool]:
+        """Begin the watches that the body asks for; the numbers of their requests."""
+        wanted: list[tuple[_Open, WatchRequest]] = []
+        ids: set[int] = set()
+        notify = False
+        while True:
+            said, body = _watches.parse_first(body)
+            if said is None:
+                break
+            if is_there(said.create_request):
+                create = _creates.parse(said.create_request)
+                watch_id = int64(create.watch_id)
+                if watch_id in ids or not watch_id:
+                    watch_id = next(n for n in range(len(ids) + 1) if n not in ids)
+                ids.add(watch_id)
+                wanted.append((_Open(watch_id), _request(create)))
+                notify = notify or bool(create.progress_notify)
+            elif is_there(said.cancel_request):
+                gone = int64(_cancels.parse(said.cancel_request).watch_id)
+                wanted = [each for each in wanted if each[0].watch_id != gone]
+            if len(wanted) > WATCHES_MAX:
+                raise EtcdProblem(RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
+        opened: dict[int, _Open] = {}
+        for request_id, (watch, asked) in enumerate(wanted, 1):
+            opened[request_id] = watch
+            data = encode_watch(asked)
+            self._port.service.submit(stream, request_id, RequestKind.WATCH, data, 0)
+        return opened, notify
+
+    async def _tell(
+        self,
+        response: web.StreamResponse,
+        stream: WatchStream,
+        opened: dict[int, _Open],
+        notify: bool,
+    ) -> None:
+        newest = 0
+        while True:
+            said = await stream.next(PROGRESS_S if notify else _FOREVER_S)
+            if said is None:
+                if notify and newest:
+                    quiet = WatchReply(self._speaker.header(newest))
+                    await response.write(message(quiet))
+                continue
+            watch = opened[said.request_id]
+            if said.status is None:
+                newest = max(newest, await self._told(response, watch, said))
+                continue
+            if said.status == OK:
+                continue
+            error = decode_error(said.body, self._limits)
+            if error.code != ErrorCode.COMPACTED:
+                await response.write(error_frame(problem_of(error)))
+                return
+            await self._cancelled(response, watch, error)
+
+    async def _told(
+        self, response: web.StreamResponse, watch: _Open, said: Said
+    ) -> int:
+        """One thing that a watch was told; the revision of it."""
+        told = decode_watch_reply(said.body)
+        reply = WatchReply(self._speaker.header(told.revision), number(watch.watch_id))
+        if isinstance(told, WatchCreated):
+            watch.begun = reply.created = True
+            await response.write(message(reply))
+        elif isinstance(told, WatchEvents):
+            watch.events += map(_event, told.events)
+            if not told.more:
+                reply.events, watch.events = watch.events, []
+                await response.write(message(reply))
+        return told.revision
+
+    async def _cancelled(
+        self, response: web.StreamResponse, watch: _Open, error: ErrorReply
+    ) -> None:
+        """What it still needs was compacted; the stream stays open, as in etcd."""
+        watch_id = number(watch.watch_id)
+        if not watch.begun:
+            begun = WatchReply(self._speaker.header(), watch_id, created=True)
+            await response.write(message(begun))
+        header = self._speaker.header(0)
+        end = WatchReply(header, watch_id, canceled=True)
+        end.compact_revision = number(error.revision)
+        await response.write(message(end))
+
+
+def _request(create: _Create) -> WatchRequest:
+    # No key is one zero byte, in etcd as here.
+    start = octets(create.key) or b"\0"
+    end = bound(create.range_end)
+    filters = create.filters or []
+    return WatchRequest(
+        start,
+        start + b"\0" if end is None else end,
+        max(0, int64(create.start_revision)),
+        bool(create.prev_kv),
+        not any(each in _NO_PUT for each in filters),
+        not any(each in _NO_DELETE for each in filters),
+    )
+
+
+def _event(event: WatchEvent) -> Event:
+    record = event.record
+    if event.put:
+        shown = Event("", key_value(record))
+    else:
+        shown = Event("DELETE", KeyValue(record.key, "", number(record.mod_revision)))
+    if event.previous is not None:
+        shown.prev_kv = key_value(event.previous)
+    return shown
