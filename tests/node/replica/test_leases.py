@@ -1,0 +1,532 @@
+"""Who leads keeps the time: a lease is never shorter than anybody was told (I-64)."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from quorate.node.replica import ForwardRequest, PeerMessage, rules
+from quorate.raft import AppendEntries, HeartbeatReply
+from quorate.wire import (
+    OK,
+    ErrorCode,
+    Grant,
+    KeepAlive,
+    LeaseCommand,
+    ListLeases,
+    Revoke,
+    TimeToLive,
+    decode_lease_list,
+)
+
+from .together import TICK_MS, Together
+
+TTL_MS = 2000
+# The leader looks for ends so often.
+LATE_MS = 60
+
+
+def granted(**options: int) -> Together:
+    """Three replicas, and lease 7 with a key."""
+    together = Together(**options)
+    together.done(Grant(7, TTL_MS))
+    together.put(b"a", 7)
+    return together
+
+
+def in_time(took_ms: int, after_ms: int = TTL_MS) -> bool:
+    return after_ms <= took_ms <= after_ms + LATE_MS
+
+
+# -- the usual -------------------------------------------------------------------------
+
+
+def test_a_lease_ends_after_its_time_everywhere_at_once() -> None:
+    together = granted()
+    assert in_time(together.lives_until(7))
+    together.run(10)
+    assert together.has(7) == [False] * 3
+    for replica in together.replicas.values():
+        assert replica.database.get(b"a") is None
+    hashes = {r.database.state_hash() for r in together.replicas.values()}
+    assert len(hashes) == 1
+    together.nothing_is_left()
+
+
+@pytest.mark.parametrize("through", ["leader", "follower"])
+def test_a_lease_that_is_kept_alive_has_its_whole_time_again(through: str) -> None:
+    together = granted()
+    for _ in range(4):
+        together.run_ms(TTL_MS * 3 // 4)
+        at = together.leader if through == "leader" else together.follower
+        answer = together.answer(together.ask(KeepAlive(7), at))
+        assert (answer.lease, answer.ttl_ms, answer.left_ms) == (7, TTL_MS, TTL_MS)
+    assert in_time(together.lives_until(7))
+    together.nothing_is_left()
+
+
+def test_asking_for_the_time_that_is_left_prolongs_nothing() -> None:
+    together = granted()
+    together.put(b"b", 7)
+    together.run_ms(500)
+    answer = together.answer(together.ask(TimeToLive(7, keys=True), together.follower))
+    assert TTL_MS - 500 <= answer.left_ms <= TTL_MS - 500 + LATE_MS
+    assert answer.keys == (b"a", b"b")
+    assert together.answer(together.ask(TimeToLive(7))).keys == ()
+    assert in_time(together.lives_until(7), TTL_MS - 500)
+
+
+def test_leases_are_listed_by_number() -> None:
+    together = granted()
+    for lease in (2**64 - 1, 3):
+        together.done(Grant(lease, TTL_MS))
+    _, status, body = together.caller.replies[together.ask(ListLeases())]
+    assert status == OK
+    assert decode_lease_list(body).leases == (3, 7, 2**64 - 1)
+
+
+@pytest.mark.parametrize("question", [KeepAlive(8), TimeToLive(8), TimeToLive(8, True)])
+def test_what_is_not_there_is_not_found(question: LeaseCommand) -> None:
+    together = granted()
+    for at in together.replicas:
+        number = together.ask(question, at)
+        assert together.code(number) is ErrorCode.LEASE_NOT_FOUND
+    together.nothing_is_left()
+
+
+def test_a_lease_that_was_revoked_is_not_found() -> None:
+    together = granted()
+    together.done(Revoke(7), together.follower)
+    assert together.code(together.ask(KeepAlive(7))) is ErrorCode.LEASE_NOT_FOUND
+    assert together.code(together.ask(Revoke(7))) is ErrorCode.LEASE_NOT_FOUND
+    together.run_ms(2 * TTL_MS)
+    together.nothing_is_left()
+
+
+# -- ids that are given again ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("first", "second"), [(9000, 1000), (1000, 3000)])
+def test_an_id_that_is_given_again_has_its_own_time(first: int, second: int) -> None:
+    """Story: the later lease had the earlier one's deadline if that was later, and so
+    lived for nine seconds instead of one.
+    """
+    together = Together()
+    together.done(Grant(7, first))
+    together.run(10)
+    together.done(Revoke(7))
+    together.done(Grant(7, second))
+    assert in_time(together.lives_until(7), second)
+
+
+def test_an_id_that_is_given_again_at_its_end_is_another_lease() -> None:
+    """Story: its end and its next grant were applied in one turn; so it never was
+    seen to be gone, was not found for ever, and never ended.
+    """
+    together = granted()
+    leader = together.replicas[together.leader]
+    together.loses = lambda message: isinstance(message, AppendEntries)
+    together.wait_for(lambda: not leader.lease_keeper.leases.alive(7))
+    again = together.ask(Grant(7, TTL_MS))
+    together.heal()
+    together.wait_for(lambda: together.answered(again))
+    assert together.code(again) is None
+    answer = together.answer(together.ask(KeepAlive(7)))
+    assert answer.left_ms == TTL_MS
+    assert in_time(together.lives_until(7))
+
+
+def test_an_end_does_not_meet_the_next_lease_of_its_id() -> None:
+    """I-63. Story: while its revocation and its next grant were on their way, the
+    leader wrote the old one's end behind them, and the new one was gone at once.
+    """
+    together = granted()
+    together.run_ms(TTL_MS - 300)
+    together.loses = lambda message: isinstance(message, AppendEntries)
+    numbers = [together.ask(Revoke(7)), together.ask(Grant(7, TTL_MS))]
+    leader = together.replicas[together.leader]
+    together.wait_for(lambda: not leader.lease_keeper.leases.alive(7))
+    together.heal()
+    together.wait_for(lambda: together.answered(numbers[1]))
+    assert [together.code(number) for number in numbers] == [None, None]
+    assert in_time(together.lives_until(7))
+
+
+# -- the end is in the log -------------------------------------------------------------
+
+
+def test_a_lease_whose_end_is_in_the_log_is_not_found() -> None:
+    """Else it would be told that it lives, and then end all the same."""
+    together = granted()
+    leader = together.replicas[together.leader]
+    together.loses = lambda message: isinstance(message, AppendEntries)
+    together.wait_for(lambda: not leader.lease_keeper.leases.alive(7))
+    assert together.has(7) == [True] * 3
+    for question in (KeepAlive(7), TimeToLive(7)):
+        number = together.ask(question)
+        together.run(3)
+        assert together.code(number) is ErrorCode.LEASE_NOT_FOUND
+    together.heal()
+    together.wait_for(lambda: not any(together.has(7)))
+
+
+def test_a_question_that_waits_while_the_end_is_written_finds_nothing() -> None:
+    """It was asked in time, but is answered by what is known when it is confirmed."""
+    together = granted()
+    leader = together.replicas[together.leader]
+    together.run_ms(TTL_MS - 100)
+    together.loses = lambda message: isinstance(message, AppendEntries | HeartbeatReply)
+    number = together.ask(KeepAlive(7))
+    together.wait_for(lambda: not leader.lease_keeper.leases.alive(7))
+    assert not together.answered(number)
+    together.heal()
+    together.wait_for(lambda: together.answered(number))
+    assert together.code(number) is ErrorCode.LEASE_NOT_FOUND
+
+
+def test_without_the_rule_it_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "ending_leases_are_gone", lambda: False)
+    together = granted()
+    leader = together.replicas[together.leader]
+    together.loses = lambda message: isinstance(message, AppendEntries)
+    last = leader.raft.log.last_index
+    together.wait_for(lambda: leader.raft.log.last_index > last)
+    number = together.ask(KeepAlive(7))
+    together.run(3)
+    assert together.code(number) is None
+
+
+# -- another leader --------------------------------------------------------------------
+
+
+def test_a_new_leader_gives_every_lease_its_whole_time() -> None:
+    together = granted()
+    old = together.leader
+    together.run_ms(TTL_MS - 200)
+    together.cut.add(old)
+    together.other_leader(old)
+    since = together.replicas[together.leader].leader_since_ms
+    assert all(together.has(7))
+    together.heal()
+    together.lives_until(7)
+    assert in_time(together.now_ms - since)
+
+
+def test_a_paused_leader_does_not_end_a_lease_early() -> None:
+    """I-63: its ticks have stood still, and what it writes comes too late."""
+    together = granted()
+    old = together.leader
+    together.run_ms(TTL_MS - 200)
+    together.paused.add(old)
+    together.other_leader(old)
+    since = together.replicas[together.leader].leader_since_ms
+    answer = together.answer(together.ask(KeepAlive(7)))
+    told = together.now_ms + answer.left_ms
+    together.run_ms(TTL_MS // 2)
+    together.heal()
+    together.run(2)
+    assert together.leader != old
+    assert all(together.has(7))
+    together.lives_until(7)
+    assert together.now_ms >= max(told, since + TTL_MS)
+
+
+def test_the_end_that_a_lost_leader_wrote_is_not_found_by_the_next() -> None:
+    """It may be committed by the next leader, which answers only when it has been."""
+    together = granted()
+    old = together.leader
+    heir = next(m for m in together.replicas if m != old)
+    last = next(m for m in together.replicas if m not in (old, heir))
+
+    def loses(message: PeerMessage) -> bool:
+        # The end comes to one of two, and the leader never hears of that.
+        if message.sender == heir:
+            return message.to == old
+        return isinstance(message, AppendEntries) and message.to == last
+
+    together.loses = loses
+    leader = together.replicas[old]
+    together.wait_for(lambda: not leader.lease_keeper.leases.alive(7))
+    end = leader.raft.log.last_index
+    together.wait_for(lambda: together.replicas[heir].raft.log.last_index >= end)
+    together.cut.add(old)
+    together.loses = lambda message: False
+    together.wait_for(lambda: heir in together.leaders())
+    number = together.ask(KeepAlive(7), heir)
+    together.wait_for(lambda: together.answered(number))
+    assert together.code(number) is ErrorCode.LEASE_NOT_FOUND
+
+
+def test_a_deposed_leader_answers_nothing_from_its_own_clock() -> None:
+    together = granted()
+    old = together.leader
+    together.cut.add(old)
+    number = together.ask(KeepAlive(7), old)
+    together.other_leader(old)
+    together.run_ms(TTL_MS // 2)
+    assert not together.answered(number)
+    together.heal()
+    together.wait_for(lambda: together.answered(number))
+    # Who leads now was asked, and counts from then on.
+    new = together.replicas[together.leader].lease_keeper.leases
+    assert together.leader != old
+    assert together.answer(number).left_ms <= new.left_ms(7) + LATE_MS
+    together.nothing_is_left()
+
+
+def test_a_question_from_before_does_not_shorten_what_a_leader_gives() -> None:
+    """Story: a question that had waited through another's lead began the time of its
+    lease where it was asked, and that leader had promised more.
+    """
+    together = granted()
+    leases = together.replicas[together.leader].lease_keeper.leases
+    leases.lead()
+    began = leases.now_ms
+    assert leases.keep(7, began - 1500) == TTL_MS
+    leases.learn()
+    assert leases.left_ms(7) == TTL_MS
+
+
+def test_wall_clocks_that_jump_change_nothing() -> None:
+    year_ms = 365 * 24 * 3600 * 1000
+    together = granted()
+    together.wall_ms = {1: year_ms, 2: -year_ms, 3: 10 * year_ms}
+    together.run_ms(TTL_MS - 200)
+    together.wall_ms = {1: -year_ms, 2: year_ms, 3: 0}
+    assert all(together.has(7))
+    assert in_time(together.lives_until(7), 200)
+
+
+def test_a_new_leader_learns_of_many_leases_little_by_little() -> None:
+    """None ends before its leader has given it its time."""
+    together = Together()
+    leader = together.replicas[together.leader]
+    table = leader.database.lease_table
+    together.done(Grant(1, TTL_MS))
+    kept = table.leases[1]
+    table.leases.update(dict.fromkeys(range(2, 4502), kept))
+    leases = leader.lease_keeper.leases
+    leases.lead()
+    for learnt in (2000, 4000, 4501):
+        assert leases.due() == []
+        leases.learn()
+        assert len(leases._deadlines) == learnt  # pyright: ignore[reportPrivateUsage]
+    leases.ticks += TTL_MS // TICK_MS
+    assert len(leases.due()) == 1000
+
+
+# -- questions are never written to the log --------------------------------------------
+
+
+def test_questions_of_a_follower_that_becomes_leader_are_not_proposed() -> None:
+    together = granted()
+    old = together.leader
+    heir = together.follower
+    together.cut |= {old, heir}
+    # Nobody leads that heir knows of: they wait.
+    together.wait_for(lambda: together.replicas[heir].raft.leader_id == 0)
+    numbers = [together.ask(KeepAlive(7), heir), together.ask(ListLeases(), heir)]
+    together.cut.remove(heir)
+    together.wait_for(lambda: all(map(together.answered, numbers)))
+    assert [together.code(number) for number in numbers] == [None, None]
+    together.heal()
+    together.nothing_is_left()
+
+
+def _goodbye(together: Together, old: int, heir: int) -> None:
+    together.replicas[heir].forwarding_ended(old, polite=True)
+
+
+def _refusal(together: Together, old: int, heir: int) -> None:
+    del old, heir
+    together.heal()
+
+
+@pytest.mark.parametrize("comes_back", [_goodbye, _refusal])
+def test_questions_that_come_back_to_who_leads_now_are_not_proposed(
+    comes_back: Callable[[Together, int, int], None],
+) -> None:
+    """Story: handed to the old leader, and given back once this one led and had
+    answered other questions, they were taken for writes. The entry stopped apply, on
+    every replica and for ever.
+    """
+    together = granted()
+    old = together.leader
+    members = [m for m in together.replicas if m != old]
+    together.loses = lambda message: isinstance(message, ForwardRequest)
+    numbers = {m: together.ask(KeepAlive(7), m) for m in members}
+    together.cut.add(old)
+    together.other_leader(old)
+    heir = together.leader
+    together.done(KeepAlive(7))
+    assert not together.answered(numbers[heir])
+    comes_back(together, old, heir)
+    together.run(10)
+    together.heal()
+    together.wait_for(lambda: together.answered(numbers[heir]))
+    assert together.code(numbers[heir]) is None
+    together.done(KeepAlive(7))
+    together.wait_for(lambda: all(map(together.answered, numbers.values())))
+    together.nothing_is_left()
+
+
+def test_questions_are_answered_while_leadership_is_handed_over() -> None:
+    together = granted()
+    old, heir = together.leader, together.follower
+    together.loses = lambda message: isinstance(message, AppendEntries)
+    together.replicas[old].raft.transfer_leadership(heir)
+    numbers = [together.ask(KeepAlive(7), old), together.ask(KeepAlive(7), heir)]
+    write = together.ask(Grant(8, TTL_MS), old)
+    together.run(3)
+    together.heal()
+    together.wait_for(lambda: all(map(together.answered, (*numbers, write))))
+    assert [together.code(number) for number in (*numbers, write)] == [None] * 3
+    together.run(30)
+    together.nothing_is_left()
+
+
+# -- limits and the end of a node ------------------------------------------------------
+
+
+def test_questions_that_wait_are_bounded() -> None:
+    """Story: the leader took any number of them while no quorum confirmed it."""
+    together = granted(requests_max=5)
+    together.loses = lambda message: isinstance(message, HeartbeatReply)
+    numbers = [together.ask(KeepAlive(7), together.leader) for _ in range(8)]
+    codes = [together.code(n) for n in numbers if together.answered(n)]
+    assert codes == [ErrorCode.TOO_BUSY] * 3
+    together.heal()
+    together.wait_for(lambda: all(map(together.answered, numbers)))
+    together.nothing_is_left()
+
+
+def test_a_question_ends_at_its_deadline() -> None:
+    together = granted()
+    together.cut.add(leader := together.leader)
+    number = together.ask(KeepAlive(7), leader, timeout_ms=100)
+    together.run(20)
+    assert together.code(number) is ErrorCode.DEADLINE_EXCEEDED
+    together.heal()
+    together.run(60)
+    together.nothing_is_left()
+
+
+def test_an_answer_that_no_frame_holds_is_refused() -> None:
+    together = granted()
+    leader = together.replicas[together.leader]
+    kept = leader.database.lease_table.leases[7]
+    many = dict.fromkeys(range(8, 1_100_000), kept)
+    leader.database.lease_table.leases.update(many)
+    assert together.code(together.ask(ListLeases())) is ErrorCode.REQUEST_TOO_LARGE
+
+
+def test_a_question_that_was_on_its_way_elsewhere_is_answered_when_the_node_ends() -> (
+    None
+):
+    """Story: one that had to be asked of somebody else waits for the next turn of the
+    clock, and was forgotten when there was none.
+    """
+    together = granted()
+    old = together.leader
+    together.cut.add(old)
+    number = together.ask(KeepAlive(7), old)
+    together.other_leader(old)
+    together.cut.clear()
+    replica = together.replicas[old]
+    together.wait_for(lambda: bool(replica.reads.elsewhere))
+    replies, _ = replica.end()
+    assert [reply.request_id for reply in replies] == [number]
+
+
+# -- anything --------------------------------------------------------------------------
+
+MEMBERS = st.sampled_from([1, 2, 3])
+STEPS = st.one_of(
+    st.tuples(st.just("run"), st.integers(1, 60)),
+    st.tuples(st.just("grant"), MEMBERS),
+    st.tuples(st.just("keep"), MEMBERS),
+    st.tuples(st.just("keep"), MEMBERS),
+    st.tuples(st.just("revoke"), MEMBERS),
+    st.tuples(st.just("pause"), MEMBERS),
+    st.tuples(st.just("cut"), MEMBERS),
+    st.tuples(st.just("mute"), st.just(0)),
+    st.tuples(st.just("heal"), st.just(0)),
+    st.tuples(st.just("heal"), st.just(0)),
+)
+
+
+class Promises:
+    """What was said of lease 7, and whether it held."""
+
+    def __init__(self) -> None:
+        self.together = Together()
+        self.asked: dict[int, LeaseCommand] = {}
+        self.judged: set[int] = set()
+        self.until_ms = 0
+
+    def ask(self, command: LeaseCommand, at: int) -> None:
+        if at not in self.together.paused:
+            self.asked[self.together.ask(command, at)] = command
+
+    def look(self) -> None:
+        """Who was told that it lives sees it, on every replica, until then."""
+        together = self.together
+        for number, command in self.asked.items():
+            if number in self.judged or not together.answered(number):
+                continue
+            self.judged.add(number)
+            if isinstance(command, Revoke):
+                # Whatever it ended in: it may have happened, or may yet.
+                self.until_ms = 0
+            elif together.code(number) is None and not self.revoked():
+                left = TTL_MS
+                if isinstance(command, KeepAlive):
+                    left = together.answer(number).left_ms
+                self.until_ms = max(self.until_ms, together.now_ms + left)
+        if together.now_ms < self.until_ms and not self.revoked():
+            newest = max(
+                together.replicas.values(), key=lambda r: r.database.applied_index
+            )
+            assert 7 in newest.database.lease_table.leases
+
+    def revoked(self) -> bool:
+        return any(isinstance(command, Revoke) for command in self.asked.values())
+
+    def run(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self.together.tick()
+            self.look()
+
+
+@given(st.lists(STEPS, min_size=3, max_size=40))
+@settings(deadline=None, max_examples=60)
+@pytest.mark.slow
+def test_whatever_happens_no_promise_is_broken(steps: list[tuple[str, int]]) -> None:
+    promises = Promises()
+    together = promises.together
+    for what, number in steps:
+        match what:
+            case "run":
+                promises.run(number)
+            case "grant":
+                promises.ask(Grant(7, TTL_MS), number)
+            case "keep":
+                promises.ask(KeepAlive(7), number)
+            case "revoke":
+                promises.ask(Revoke(7), number)
+            case "pause":
+                together.paused.add(number)
+            case "cut":
+                together.cut.add(number)
+            case "mute":
+                together.loses = lambda message: isinstance(message, AppendEntries)
+            case _:
+                together.heal()
+        promises.look()
+    together.heal()
+    promises.run(200)
+    promises.run(2 * TTL_MS // TICK_MS)
+    assert together.has(7) == [False] * 3
+    assert len({r.database.state_hash() for r in together.replicas.values()}) == 1
+    together.run(7000)
+    together.nothing_is_left()
