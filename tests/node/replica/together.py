@@ -229,7 +229,7 @@ class Together:
     # -- requests ----------------------------------------------------------------------
 
     def ask(
-        self, command: LeaseCommand | bytes, at: int = 0, timeout_ms: int = 60_000
+        self, command: LeaseCommand | bytes, at: int = 0, timeout_ms: int = 10_000
     ) -> int:
         """Ask the leader, or `at` a member; the request's number."""
         if not isinstance(command, bytes):
