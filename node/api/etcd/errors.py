@@ -173,13 +173,13 @@ def error_response(problem: Problem) -> web.Response:
     headers = {
         "Content-Type": "application/json",
         "X-Content-Type-Options": "nosniff",
+        **problem.headers,
     }
     if problem.outcome is not None:
         headers["Quorate-Outcome"] = problem.outcome
     if problem.code in _PLAIN and not isinstance(problem, EtcdProblem):
         text = f"{HTTPStatus(problem.status).phrase}\n"
         headers["Content-Type"] = "text/plain; charset=utf-8"
-        headers.update(problem.headers)
         body = text.encode()
     else:
         number, message = translated(problem)

@@ -107,9 +107,11 @@ async def read_key(port: ClientPort, wanted: Range) -> tuple[int, Record | None]
 
 
 async def collect(
-    port: ClientPort, wanted: Range, bytes_max: int = SORTED_BYTES_MAX
+    port: ClientPort, wanted: Range, bytes_max: int | None = None
 ) -> tuple[int, list[Record]]:
     """The store's revision, and all that a range has, held at once."""
+    if bytes_max is None:
+        bytes_max = SORTED_BYTES_MAX
     if wanted.end is None:
         revision, record = await read_key(port, wanted)
         return revision, [] if record is None else [record]
