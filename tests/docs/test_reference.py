@@ -12,13 +12,15 @@ from quorate.chaos.simulator import faults, mutants
 from quorate.node import config, peer_wire, process
 from quorate.node.api import errors, http, http_compaction, http_txn
 from quorate.node.api.connections import ClientPort
+from quorate.node.api.etcd import errors as etcd_errors
+from quorate.node.api.etcd import gateway, ranges, transactions
 from quorate.node.api.exposition import Exposition
 from quorate.node.api.options import ApiOptions
 from quorate.node.api.service import Member, Position, Sink
 from quorate.node.api.status import status_json
 from quorate.node.pid_file import LIFELINE
 from quorate.node.statistics import PeerStatistics, Statistics
-from quorate.wire import transaction_json
+from quorate.wire import KEYS_MAX, transaction_json
 from quorate.wire.errors import ERROR_TRAITS, ErrorCode
 from quorate.wire.transaction_json import parse_transaction
 
@@ -116,15 +118,60 @@ def test_every_route_is_documented_and_exists() -> None:
     expected |= {keys: "GET, HEAD", f"{keys}{{key}}": single}
     for module in (http_txn, http_compaction):
         expected[module.PATH] = ", ".join(module.METHODS)
+    expected[gateway.HEALTH] = ", ".join(gateway.HEALTH_METHODS)
+    every = [f"{prefix}…" for prefix in gateway.PREFIXES]
+    expected[every[0]] = ", ".join(gateway.METHODS)
     assert table == expected
 
 
 def test_every_route_that_any_document_shows_exists() -> None:
-    for path in ("README.md", "docs/http-api.md", "docs/operations.md"):
+    documents = ("http-api", "operations", "etcd-compatibility")
+    for path in ("README.md", *(f"docs/{name}.md" for name in documents)):
         for route in re.findall(r"127\.0\.0\.1:74\d\d(/[^\s'`]*)", read(path)):
             plain = route.partition("?")[0]
             known = {*http._OPERATIONS, http_txn.PATH, http_compaction.PATH}
+            known |= {f"/v3/{path}" for path in etcd_paths()}
             assert plain.startswith("/v1/kv/") or plain in known, route
+
+
+def etcd_paths() -> set[str]:
+    """What is served of etcd's API."""
+    options = ApiOptions(cluster_id=1, member_id=1, name="n1", version="0")
+    loop = asyncio.new_event_loop()
+    try:
+        port = ClientPort(_Idle(), options, loop)
+        return set(gateway.Gateway(port)._handlers)
+    finally:
+        loop.close()
+
+
+def test_every_endpoint_of_etcds_is_documented_as_served_or_not() -> None:
+    text = read("docs/etcd-compatibility.md")
+    served = {n for row in rows(section(text, "Endpoints")) for n in ticked(row[0])}
+    assert served == etcd_paths()
+    table = rows(section(text, "Not served"))
+    assert {n for row in table for n in ticked(row[0])} == gateway.UNSERVED.keys()
+
+
+def test_every_difference_from_etcd_has_a_reason() -> None:
+    table = list(rows(section(read("docs/etcd-compatibility.md"), "What differs")))
+    assert len(table) > 20
+    for what, *parts in table:
+        assert len(parts) == 3, what
+        assert all(parts), what
+
+
+def test_the_limits_of_the_etcd_api_are_those_of_the_code() -> None:
+    text = section(read("docs/etcd-compatibility.md"), "What differs")
+    assert f"{ranges.COUNTED_KEYS_MAX:,} at most" in text
+    assert f"{ranges.SORTED_BYTES_MAX >> 20} MiB to be sorted" in text
+    assert f"{KEYS_MAX:,} (`deleterange`" in text
+    assert f"{gateway.KEEP_ALIVES_MAX:,} messages at most" in text
+    assert transactions.TRIES_MAX == 5
+    assert "after five tries" in text
+    for message in re.findall(r"`(etcdserver: [^`]+)`", text):
+        words = " ".join(message.split())
+        assert words in vars(etcd_errors).values(), words
 
 
 def test_every_query_parameter_is_documented() -> None:
@@ -166,7 +213,8 @@ def test_transactions_in_the_documents_are_understood() -> None:
     found = [
         document
         for name in ("README.md", "docs/http-api.md", "docs/cli.md")
-        for document in re.findall(r"'(\{\s*\"[^']*\})'", read(name))
+        # With -d they are etcd's.
+        for document in re.findall(r"(?<!-d )'(\{\s*\"[^']*\})'", read(name))
     ]
     assert found
     for document in found:

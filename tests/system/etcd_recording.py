@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 FILE = Path(__file__).with_name("etcd_recorded.jsonl")
 # What is different in every cluster, or only there from some version of etcd on.
@@ -33,10 +33,11 @@ def b64(data: str | bytes) -> str:
 def plain(reply: Any) -> Any:
     """The reply without what varies."""
     if isinstance(reply, list):
-        return [plain(each) for each in reply]
+        return [plain(each) for each in cast("list[Any]", reply)]
     if not isinstance(reply, dict):
         return reply
-    return {name: plain(each) for name, each in reply.items() if name not in VARYING}
+    document = cast("dict[str, Any]", reply)
+    return {name: plain(each) for name, each in document.items() if name not in VARYING}
 
 
 def call(port: int, path: str, body: str, method: str = "POST") -> Said:

@@ -8,7 +8,7 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -40,12 +40,14 @@ def reply(node: Running, path: str, body: dict[str, Any]) -> Any:
 
 def without_time(said: Said) -> Said:
     """What is left of a lease changes while one looks."""
-    if isinstance(said.reply, dict) and "grantedTTL" in said.reply:
-        left = int(said.reply["TTL"])
-        granted = int(said.reply["grantedTTL"])
-        assert granted - 60 < left <= granted
-        return Said(said.status, {**said.reply, "TTL": "?"})
-    return said
+    if not isinstance(said.reply, dict):
+        return said
+    document = cast("dict[str, Any]", said.reply)
+    if "grantedTTL" not in document:
+        return said
+    left, granted = int(document["TTL"]), int(document["grantedTTL"])
+    assert granted - 60 < left <= granted
+    return Said(said.status, {**document, "TTL": "?"})
 
 
 def test_every_recorded_request_is_answered_as_etcd_answers_it(node: Running) -> None:

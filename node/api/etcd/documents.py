@@ -9,9 +9,16 @@ from typing import Final
 
 import msgspec
 
+from ....wire.limits import KEY_BYTES_CEILING
 from ....wire.records import Record
 from .bodies import Body, Number, Text, choice, int64, octets, unsigned
-from .errors import KEY_NOT_PROVIDED, LEASE_PROVIDED, VALUE_PROVIDED, invalid_argument
+from .errors import (
+    KEY_NOT_PROVIDED,
+    LEASE_PROVIDED,
+    TOO_LARGE,
+    VALUE_PROVIDED,
+    invalid_argument,
+)
 
 _FROM_KEY_ON: Final = b"\0"
 
@@ -208,13 +215,21 @@ def bound(text: Text) -> bytes | None:
     end = octets(text)
     if not end:
         return None
+    _check_length(end)
     return b"" if end == _FROM_KEY_ON else end
 
 
 def checked_key(key: bytes) -> bytes:
     if not key:
         raise invalid_argument(KEY_NOT_PROVIDED)
+    _check_length(key)
     return key
+
+
+def _check_length(key: bytes) -> None:
+    # What the native format can't carry; what the node allows is less.
+    if len(key) > KEY_BYTES_CEILING:
+        raise invalid_argument(TOO_LARGE)
 
 
 def _within(revision: int, limits: tuple[int, int]) -> bool:

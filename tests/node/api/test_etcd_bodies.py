@@ -192,6 +192,8 @@ def test_what_is_quoted_of_a_document_is_short() -> None:
         f'{{{KEY},"sort_order":"{long}"}}',
         f'{{{KEY},"limit":"{"1" * 100_000}"}}',
         f'{{{KEY},"limit":"{long}"}}',
+        f'{{{KEY},"limit":{"1" * 4000}}}',
+        f'{{{KEY},"limit":{"1" * 1_000_000}}}',
         f'{{"{long}":1,"key":1}}',
         f"{{{KEY}{long}",
     ):

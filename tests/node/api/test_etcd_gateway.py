@@ -1,6 +1,7 @@
 """The etcd gateway over a service that says what it is told: errors, paths, streams."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -164,6 +165,26 @@ async def test_a_body_over_the_limit_is_refused_unread() -> None:
         )
         assert reply.headers["connection"] == "close"
         reply = await post(port, "kv/range", {"key": "YWFh" * 30})
+        assert reply.json()["message"] == "etcdserver: request is too large"
+
+
+@pytest.mark.parametrize("size", [4097, 65_535, 65_536, 1_000_000])
+async def test_a_key_that_is_too_long_is_refused_wherever_it_stands(
+    port: Port, size: int
+) -> None:
+    long = base64.b64encode(bytes(size)).decode()
+    put = {"request_put": {"key": long}}
+    for path, body in (
+        ("kv/range", {"key": long}),
+        ("kv/range", {"key": long, "range_end": "AA=="}),
+        ("kv/put", {"key": long}),
+        ("kv/put", {"key": long, "ignore_value": True}),
+        ("kv/deleterange", {"key": long}),
+        ("kv/txn", {"success": [put]}),
+        ("kv/txn", {"compare": [{"key": long}]}),
+    ):
+        reply = await post(port, path, body)
+        assert (reply.status, reply.json()["code"]) == (400, 3), path
         assert reply.json()["message"] == "etcdserver: request is too large"
 
 
