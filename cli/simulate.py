@@ -146,7 +146,6 @@ def _run(seeds: range, options: "RunOptions", jobs: int, quiet: bool) -> None:
 
 
 def _show_outcome(outcome: "Outcome", options: "RunOptions", quiet: bool) -> None:
-    from ..chaos.simulator.run import OPERATIONS_MIN
 
     seed, result = outcome.seed, outcome.result
     if result is None:
@@ -154,7 +153,7 @@ def _show_outcome(outcome: "Outcome", options: "RunOptions", quiet: bool) -> Non
         click.echo(f"seed {seed}: {outcome.detail}")
         click.echo(f"  see it again: quorate simulate --replay {seed}{dense}")
         return
-    if result.acknowledged < OPERATIONS_MIN:
+    if not result.enough:
         click.echo(f"seed {seed}: void: only {result.acknowledged} operations")
     if not quiet:
         broken = f", {result.broken} broken disks" if result.broken else ""

@@ -20,7 +20,7 @@ import msgspec
 
 from .failpoints import FAILPOINTS
 from .faults import KINDS
-from .run import OPERATIONS_MIN, Result, RunOptions, run_seed
+from .run import Result, RunOptions, run_seed
 from .world import Violation
 
 # Runs of so many seeds are void when a fault never struck anything.
@@ -116,7 +116,7 @@ class Coverage:
     def add(self, outcome: Outcome) -> None:
         self.seeds += 1
         result = outcome.result
-        if result is None or result.acknowledged < OPERATIONS_MIN:
+        if result is None or not result.enough:
             self.failed.append(outcome.seed)
         if result is None:
             return

@@ -63,6 +63,11 @@ class Result(msgspec.Struct):
     halted: bool
     undecided: int
 
+    @property
+    def enough(self) -> bool:
+        """Did it do what makes a run count? One that had to halt may have done less."""
+        return self.halted or self.acknowledged >= OPERATIONS_MIN
+
 
 class Cluster:
     """A world with its nodes, links, clients, faults and checkers."""
