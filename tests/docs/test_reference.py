@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from quorate.chaos.simulator import faults, mutants
 from quorate.node import config, peer_wire, process
-from quorate.node.api import errors, http, http_compaction, http_txn
+from quorate.node.api import errors, http, http_compaction, http_leases, http_txn
 from quorate.node.api.connections import ClientPort
 from quorate.node.api.etcd import errors as etcd_errors
 from quorate.node.api.etcd import gateway, ranges, transactions
@@ -121,6 +121,12 @@ def test_every_route_is_documented_and_exists() -> None:
     expected[gateway.HEALTH] = ", ".join(gateway.HEALTH_METHODS)
     every = [f"{prefix}…" for prefix in gateway.PREFIXES]
     expected[every[0]] = ", ".join(gateway.METHODS)
+    one = f"{http_leases.BELOW}{{id}}"
+    expected |= {
+        http_leases.PATH: ", ".join(http_leases.METHODS),
+        one: ", ".join(http_leases.ONE_METHODS),
+        one + http_leases.KEEP_ALIVE: ", ".join(http_leases.KEEP_METHODS),
+    }
     assert table == expected
 
 
@@ -131,7 +137,9 @@ def test_every_route_that_any_document_shows_exists() -> None:
             plain = route.partition("?")[0]
             known = {*http._OPERATIONS, http_txn.PATH, http_compaction.PATH}
             known |= {f"/v3/{path}" for path in etcd_paths()}
-            assert plain.startswith("/v1/kv/") or plain in known, route
+            known.add(http_leases.PATH)
+            lease = re.fullmatch(r"/v1/leases/[0-9a-f]{16}(/keepalive)?", plain)
+            assert plain.startswith("/v1/kv/") or lease or plain in known, route
 
 
 def etcd_paths() -> set[str]:
@@ -186,10 +194,13 @@ def test_every_query_parameter_is_documented() -> None:
     assert documented == http_keys._GET == read_only
     # A list that is given key64 is a get.
     assert set(ticked(many)) == http_keys._LIST - {"key64"}
-    for method in ("PUT", "DELETE"):
+    for method, known in (("PUT", http_keys._PUT), ("DELETE", http_keys._WRITE)):
         own = section(text, f"`{method} /v1/kv/{{key}}`")
         line = own.partition("Parameters: ")[2].partition(".")[0]
-        assert set(ticked(line)) == http_keys._WRITE
+        assert set(ticked(line)) == known
+    leases = rows(section(text, "`/v1/leases`"))
+    named = {name for row in leases for name in ticked(row[1])}
+    assert named == http_leases._GRANT | http_leases._SHOW
     own = section(text, "`POST /v1/txn`")
     line = own.partition("Parameter: ")[2].partition(".")[0]
     assert set(ticked(line)) == http_txn._PARAMETERS
