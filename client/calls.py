@@ -203,6 +203,8 @@ class Calls:
 
     def next_link(self) -> Link:
         """A way of one's own to the endpoint in use; the next call gets another one."""
+        if self._closed:
+            raise Unavailable("the client is closed")
         link = self._links[self._watch_at % len(self._links)]
         self._watch_at += 1
         return self._link(link.endpoint)

@@ -102,7 +102,11 @@ class SyncWatch(Iterator[Event]):
 
     def close(self) -> None:
         """As Watch.close."""
-        self._thread.run(self._watch.close())
+        try:
+            self._thread.run(self._watch.close())
+        except Unavailable:
+            # The client was closed, and has closed its watches.
+            return
 
     def __enter__(self) -> Self:
         return self.begin()

@@ -101,6 +101,8 @@ class Watch(AsyncIterator[Event]):
         self._request: WatchRequest = request
         self._timeout: float = timeout
         self._patience: float = patience
+        # Whether the present node has taken it, and not only an earlier one.
+        self._taken: bool = False
         # The first revision that was not delivered whole; 0: not known yet.
         self._next: int = request.revision
         self._events: deque[Event] = deque()
@@ -125,6 +127,8 @@ class Watch(AsyncIterator[Event]):
 
     async def begin(self) -> Self:
         """Wait until some node has taken the watch."""
+        if self._closed:
+            raise Unavailable("the watch is closed")
         if self._task is None:
             self._open_watches.add(self)
             self._task = asyncio.create_task(self._run())
@@ -152,7 +156,7 @@ class Watch(AsyncIterator[Event]):
         return self
 
     async def __anext__(self) -> Event:
-        if self._task is None:
+        if self._task is None and not self._closed:
             await self.begin()
         while not self._events:
             if self._error is not None:
@@ -188,8 +192,9 @@ class Watch(AsyncIterator[Event]):
         pause, since = _PAUSE_SECONDS_MIN, loop.time()
         try:
             while True:
+                self._taken = False
                 reason = await self._watch_somewhere()
-                if self._begun.is_set() and self._broken is not None:
+                if self._taken:
                     pause, since = _PAUSE_SECONDS_MIN, loop.time()
                 allowed = self._patience if self._begun.is_set() else self._timeout
                 if loop.time() - since + pause > allowed:
@@ -198,6 +203,7 @@ class Watch(AsyncIterator[Event]):
                 pause = min(2 * pause, _PAUSE_SECONDS_MAX)
         except QuorateError as error:
             self._error = error
+            self._open_watches.discard(self)
             self._woken.set()
 
     async def _watch_somewhere(self) -> str:
@@ -211,6 +217,7 @@ class Watch(AsyncIterator[Event]):
             return f"{link.endpoint}: {failed.reason}"
         self._connection = connection
         self._part.clear()
+        self._pause_if_full()
         request = msgspec.structs.replace(self._request, revision=self._next)
         gone = asyncio.Event()
 
@@ -248,10 +255,12 @@ class Watch(AsyncIterator[Event]):
                 connection.close(failed.reason)
 
     async def _hang_up(self) -> None:
-        link, self._link, self._connection = self._link, None, None
+        self._connection = None
         self._paused = False
-        if link is not None:
-            await link.close("the watch has ended")
+        if self._link is not None:
+            # Kept until it is closed: who cancels this in the middle comes again.
+            await self._link.close("the watch has ended")
+            self._link = None
 
     # -- what comes --------------------------------------------------------------------
 
@@ -271,7 +280,12 @@ class Watch(AsyncIterator[Event]):
             self._told(told)
         elif isinstance(told, WatchCreated):
             self._next = self._next or told.revision + 1
+            self._taken = True
             self._begun.set()
+        elif self._part:
+            self._broken = "a revision was cut"
+        else:
+            self._next = max(self._next, told.revision + 1)
 
     def _ended(self, error: ErrorReply) -> None:
         if error.code in _GO_ON:
@@ -285,6 +299,9 @@ class Watch(AsyncIterator[Event]):
         if told.revision < self._next:
             self._broken = f"revision {told.revision} came again"
             return
+        if self._part and self._part[0].revision != told.revision:
+            self._broken = "a revision was cut"
+            return
         self._part += [Event.of(told.revision, event) for event in told.events]
         if told.more:
             return
@@ -293,6 +310,9 @@ class Watch(AsyncIterator[Event]):
         self._events += events
         self._buffered += sum(map(_size, events))
         self._woken.set()
+        self._pause_if_full()
+
+    def _pause_if_full(self) -> None:
         if self._buffered >= BUFFERED_BYTES_MAX and self._connection is not None:
             self._paused = True
             self._connection.pause_reading()

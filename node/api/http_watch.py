@@ -160,8 +160,8 @@ class Watching:
             reply = await self._next(stream, max(0.0, end - loop.time()))
             if reply is None:
                 break
+            told.revision = reply.revision
             if isinstance(reply, WatchEvents):
-                told.revision = reply.revision
                 told.events += map(_shown, reply.events)
                 if not reply.more:
                     break
@@ -196,11 +196,12 @@ class Watching:
                     sse = form is _Format.SSE
                     await response.write(b":\n\n" if sse else _line(quiet, form))
                     continue
-                if not isinstance(reply, WatchEvents):
-                    continue
                 told.revision = reply.revision
-                told.events += map(_shown, reply.events)
-                if not reply.more:
+                more = False
+                if isinstance(reply, WatchEvents):
+                    told.events += map(_shown, reply.events)
+                    more = reply.more
+                if not more:
                     await response.write(_line(told, form))
                     told.events = []
         except Problem as problem:

@@ -194,7 +194,7 @@ class NativeConnection(asyncio.Protocol):
             return
         if kind == RequestKind.WATCH:
             # How long somebody watched is no latency.
-            del self._watches[request_id]
+            self._watches.pop(request_id, None)
             entry = (self._port.loop.time(), entry[1])
         since, charge = entry
         self._charged -= charge
@@ -205,7 +205,7 @@ class NativeConnection(asyncio.Protocol):
             held = self._out_bytes + self._unsent
             if held and held + size > self._output_max and kind in _READS:
                 status = REFUSED
-                body = self._too_much_unread()
+                body = self._too_busy("too many bytes of replies are unread here")
                 size = len(body)
         if status == OK and kind == self._run_kind and since == self._run_since:
             self._run_length += 1
@@ -226,9 +226,13 @@ class NativeConnection(asyncio.Protocol):
 
     def room(self) -> int:
         """How much a watch may be told before this client reads some of it."""
-        if self._writing_paused or self._ending:
+        transport = self._transport
+        if self._writing_paused or self._ending or transport is None:
             return 0
-        return self._output_high - self._out_bytes - self._unsent
+        # Asked anew: what was unsent at the last flush may have left since, and a watch
+        # without room makes no flush.
+        unsent = transport.get_write_buffer_size()
+        return self._output_high - self._out_bytes - unsent
 
     # Input.
 
@@ -309,10 +313,17 @@ class NativeConnection(asyncio.Protocol):
             self._end(ProtocolError(f"request_id {request_id} is already in flight"))
             return
         charge = len(body) + self._usual_bytes[kind] + REQUEST_OVERHEAD_BYTES
-        self._in_flight[request_id] = (now, charge)
         if kind == RequestKind.WATCH:
+            # They stay, and must leave room for what ends them: for cancels, for pings.
+            charge = 0
             self._watches[request_id] = None
+        self._in_flight[request_id] = (now, charge)
         self._charged += charge
+        watches_max = max(1, self._requests_max // 2)
+        if kind == RequestKind.WATCH and len(self._watches) > watches_max:
+            text = f"{watches_max} watches are open on this connection"
+            self.reply(request_id, kind, REFUSED, self._too_busy(text))
+            return
         self._port.service.submit(self, request_id, kind, body, frame.timeout_ms)
 
     def _hold_partial(self, count: int) -> bool:
@@ -354,12 +365,8 @@ class NativeConnection(asyncio.Protocol):
             size = usual - ((usual - size + 63) >> 6)
         self._usual_bytes[kind] = size
 
-    def _too_much_unread(self) -> bytes:
-        error = error_reply(
-            ErrorCode.TOO_BUSY,
-            Outcome.NONE,
-            "too many bytes of replies on this connection are unread",
-        )
+    def _too_busy(self, reason: str) -> bytes:
+        error = error_reply(ErrorCode.TOO_BUSY, Outcome.NONE, reason)
         return encode_error(error, self._port.options.limits)
 
     def _plan_flush(self) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 
 from ...storage.engine import View
 from ...wire import (
+    REFUSED,
     ErrorCode,
     Outcome,
     ProtocolError,
@@ -77,13 +78,17 @@ class Watches:
         # What live watches were told of; a healed state may tell it again.
         self.told = database.revision
         self._watches: dict[tuple[int, int], Watch] = {}
-        self._sinks: dict[int, WatchSink] = {}
+        # What each sink watches, by the numbers of its requests.
+        self._sinks: dict[int, dict[int, None]] = {}
         # Live ones: by their one key, and the others.
         self._keys: dict[bytes, dict[tuple[int, int], Watch]] = {}
         self._ranges: dict[tuple[int, int], Watch] = {}
         self._behind: dict[tuple[int, int], Watch] = {}
         # Bytes for each sink in this turn.
         self._spent: dict[int, int] = {}
+        # Who is still to be told how far he is, and how many of them at a time.
+        self._round: list[tuple[int, int]] = []
+        self._reminders = 0
 
     @property
     def open(self) -> int:
@@ -109,17 +114,19 @@ class Watches:
             reason = f"{WATCHES_MAX} watches are open on this node"
             self._refuse(sink, request.request_id, ErrorCode.TOO_BUSY, reason)
             return
-        first = wanted.revision or max(database.revision, self.told) + 1
+        # A state that heals may be behind what was told of it (I-61).
+        now = max(database.revision, self.told)
+        first = wanted.revision or now + 1
         if first < database.compacted:
             self._refuse_compacted(sink, request.request_id, first)
             return
         watch = Watch(sink, request.request_id, wanted, first)
         name = (sink.number, request.request_id)
         self._watches[name] = watch
-        self._sinks[sink.number] = sink
+        self._sinks.setdefault(sink.number, {})[request.request_id] = None
         database.watched = True
-        self._push(watch, encode_created(database.revision))
-        if first <= max(database.revision, self.told):
+        self._push(watch, encode_created(now))
+        if first <= now:
             self._falls_behind(name, watch, first)
         else:
             self._goes_live(name, watch)
@@ -129,7 +136,13 @@ class Watches:
         try:
             number = decode_cancel(request.body)
         except ProtocolError as error:
-            self._refuse(sink, request.request_id, error.code, error.reason)
+            self._refuse(
+                sink,
+                request.request_id,
+                error.code,
+                error.reason,
+                kind=RequestKind.CANCEL,
+            )
             return
         name = (sink.number, number)
         if name in self._watches:
@@ -139,10 +152,8 @@ class Watches:
 
     def gone(self, sink: WatchSink) -> None:
         """Nobody reads this sink any more."""
-        if self._sinks.pop(sink.number, None) is None:
-            return
-        for name in [name for name in self._watches if name[0] == sink.number]:
-            self._remove(name)
+        for request_id in list(self._sinks.get(sink.number, ())):
+            self._remove((sink.number, request_id))
 
     def end_all(self, code: ErrorCode, reason: str) -> None:
         for name, watch in list(self._watches.items()):
@@ -153,9 +164,13 @@ class Watches:
         watch = self._watches.pop(name)
         self._behind.pop(name, None)
         self._leave(name, watch)
+        those = self._sinks[name[0]]
+        del those[name[1]]
+        if not those:
+            del self._sinks[name[0]]
         if not self._watches:
             self.database.watched = False
-            self._sinks.clear()
+            self.database.changes.clear()
         return watch
 
     def _leave(self, name: tuple[int, int], watch: Watch) -> None:
@@ -195,11 +210,10 @@ class Watches:
                     told.setdefault(name, []).append(plain)
         for name, events in told.items():
             watch = self._watches[name]
-            bodies = encode_events(revision, events)
             if self._room(watch) <= 0:
                 self._falls_behind(name, watch, revision)
                 continue
-            for body in bodies:
+            for body in encode_events(revision, events):
                 self._push(watch, body)
 
     def _watching(self, key: bytes) -> Iterable[tuple[tuple[int, int], Watch]]:
@@ -213,10 +227,11 @@ class Watches:
     def installed(self, before: int) -> None:
         """Another state took this one's place; `before` is the revision it had."""
         self.database.changes.clear()
-        self.told = max(self.told, before)
+        # What was applied and not told yet is read from the state that came.
         for name, watch in list(self._watches.items()):
             if not watch.behind:
                 self._falls_behind(name, watch, max(watch.next, self.told + 1))
+        self.told = max(self.told, before)
 
     # -- behind ------------------------------------------------------------------------
 
@@ -265,6 +280,9 @@ class Watches:
     ) -> tuple[int, int]:
         """Tell one watch of what comes next; the bytes told and the changes seen."""
         first, newest = watch.next, self.database.revision
+        if first > newest:
+            # Of the future, or of what a state that heals does not have again yet.
+            return 0, 0
         found, last = changes(view, first, newest, changes_max)
         lookup, previous = Slice(view, first, last), watch.request.previous
         room = min(bytes_max, self._room(watch))
@@ -283,18 +301,39 @@ class Watches:
             for body in encode_events(revision, events):
                 told += len(body)
                 self._push(watch, body)
+            # At once: damage may be met before the next one, and this one was told.
+            watch.next = revision + 1
         watch.next = last + 1
         return told, seen
 
     # -- out ---------------------------------------------------------------------------
 
     def progress(self, sink: WatchSink, request_id: int) -> bool:
-        """Say how far a watch is, when it is live; False when it is not."""
+        """Say how far a watch is, when it is live; False when it is not.
+
+        Nothing is said of what was applied and not told yet, nor to a watch that waits
+        for its first revision (I-60).
+        """
         watch = self._watches.get((sink.number, request_id))
-        if watch is None or watch.behind:
+        if watch is None or watch.behind or watch.next > self.told + 1:
             return False
-        self._push(watch, encode_progress(max(self.told, self.database.revision)))
+        self._push(watch, encode_progress(self.told))
         return True
+
+    def remind(self, share: int) -> None:
+        """Say how far they are to a part of those who watch; to all in `share` calls.
+
+        Else one whose keys are quiet would ask, after its connection broke, for what
+        was compacted long ago.
+        """
+        if self._reminders % share == 0:
+            self._round = list(self._watches)
+        self._reminders += 1
+        for _ in range(min(len(self._round), 1 + len(self._watches) // share)):
+            name = self._round.pop()
+            watch = self._watches.get(name)
+            if watch is not None and self._room(watch) > 0:
+                self.progress(watch.sink, watch.request_id)
 
     def _room(self, watch: Watch) -> int:
         return watch.sink.room() - self._spent.get(watch.sink.number, 0)
@@ -317,10 +356,11 @@ class Watches:
         code: ErrorCode,
         reason: str,
         at: int = 0,
+        kind: int = RequestKind.WATCH,
     ) -> None:
         error = error_reply(code, Outcome.NONE, reason, at)
         body = encode_error(error, self.limits)
-        self._end(sink, request_id, RequestKind.WATCH, 1, body)
+        self._end(sink, request_id, kind, REFUSED, body)
 
     def _refuse_compacted(self, sink: WatchSink, request_id: int, wanted: int) -> None:
         kept = self.database.compacted

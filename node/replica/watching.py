@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Final, cast
 from ...storage.errors import CorruptionError
 from ...wire import ErrorCode, RequestKind
 from .effects import Effects, Reply, WatchSink
-from .requests import Request
+from .requests import Request, refuse
 from .watches import Watches
 
 if TYPE_CHECKING:
     from .core import Replica
 
 _NO_LEADER_MS: Final = 3000
+# All who watch are told how far they are once in this time.
+_REMIND_MS: Final = 10_000
+
+_ALONE: Final = "this node has had no leader for a while"
 
 
 class Watching:
@@ -37,6 +41,8 @@ class Watching:
         sink = cast("WatchSink", request.sink)
         if request.kind == RequestKind.CANCEL:
             self.watches.cancel(sink, request)
+        elif self._alone_ms >= _NO_LEADER_MS:
+            self.replica.replies.append(refuse(request, ErrorCode.NO_LEADER, _ALONE))
         else:
             self.watches.add(sink, request)
 
@@ -55,13 +61,14 @@ class Watching:
     def tick(self, ticks: int) -> None:
         """So many ticks have passed since the last call."""
         replica = self.replica
+        passed_ms = ticks * replica.options.tick_ms
         if replica.raft.leader_id:
             self._alone_ms = 0
+            self.watches.remind(max(1, _REMIND_MS // passed_ms))
             return
-        self._alone_ms += ticks * replica.options.tick_ms
+        self._alone_ms += passed_ms
         if self.watches.open and self._alone_ms >= _NO_LEADER_MS:
-            reason = "this node has had no leader for a while"
-            self.watches.end_all(ErrorCode.NO_LEADER, reason)
+            self.watches.end_all(ErrorCode.NO_LEADER, _ALONE)
 
     def stop(self) -> None:
         self.watches.end_all(ErrorCode.STOPPING, "this node is shutting down")
