@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import msgspec
 from quorate.node.api.listener import Listener, start_listener
 from quorate.node.api.options import ApiOptions
-from quorate.node.api.service import Member, Position, Sink
+from quorate.node.api.service import Member, Position, Sink, WatchSink
 from quorate.node.api.status import status_json
 from quorate.node.statistics import PeerStatistics, Statistics
 from quorate.wire.commands import Compact, Delete, Put, decode_command
@@ -57,6 +57,7 @@ from quorate.wire.requests import (
 )
 from quorate.wire.transaction_replies import encode_txn_reply
 from quorate.wire.transactions import Transaction
+from quorate.wire.watches import decode_cancel, decode_watch, encode_created
 
 from ...wire.transaction_model import Model, ModelRefused
 
@@ -102,6 +103,9 @@ class FakeService:
         self.held: list[Asked] = []
         self.error: ErrorReply | None = None
         self.not_ready: str | None = None
+        # Watches that are open, and sinks that nobody reads any more.
+        self.watches: list[Asked] = []
+        self.left: list[WatchSink] = []
 
     def submit(
         self, sink: Sink, request_id: int, kind: int, body: bytes, timeout_ms: int
@@ -122,6 +126,10 @@ class FakeService:
 
     def answer(self, asked: Asked) -> None:
         status, body = self._outcome(asked)
+        if asked.kind == RequestKind.WATCH and status == OK:
+            self.watches.append(asked)
+            cast(WatchSink, asked.sink).push(asked.request_id, asked.kind, body)
+            return
         asked.sink.reply(asked.request_id, asked.kind, status, body)
 
     def position(self) -> Position:
@@ -133,6 +141,22 @@ class FakeService:
             Member(0xA1, "n1", url, "127.0.0.1:7500", False),
             Member(0xB2, "n2", "", "", True),
         )
+
+    def gone(self, sink: WatchSink) -> None:
+        self.left.append(sink)
+        self.watches = [asked for asked in self.watches if asked.sink is not sink]
+
+    def tell(self, body: bytes, watch: int = 0) -> None:
+        """Push to one of those who watch."""
+        asked = self.watches[watch]
+        cast(WatchSink, asked.sink).push(asked.request_id, asked.kind, body)
+
+    def end(self, code: ErrorCode, revision: int = 0) -> None:
+        """End the oldest watch with an error."""
+        asked = self.watches.pop(0)
+        error = error_reply(code, Outcome.NONE, "it ends", revision)
+        body = encode_error(error, self.limits)
+        asked.sink.reply(asked.request_id, asked.kind, REFUSED, body)
 
     def endpoints(self) -> tuple[str, ...]:
         return ("http://127.0.0.1:7400",)
@@ -185,6 +209,12 @@ class FakeService:
                 return OK, encode_get_reply(header, self._at(get.revision).get(get.key))
             case RequestKind.RANGE:
                 return self._range(asked.body)
+            case RequestKind.WATCH:
+                decode_watch(asked.body, self.limits)
+                return OK, encode_created(self.revision)
+            case RequestKind.CANCEL:
+                self._cancel(asked.sink, decode_cancel(asked.body))
+                return OK, b""
             case _:
                 return OK, status_json(self.statistics())
 
@@ -260,6 +290,12 @@ class FakeService:
 
     def keys_of(self, lease: int) -> list[bytes]:
         return sorted(key for key, one in self.records.items() if one.lease == lease)
+
+    def _cancel(self, sink: Sink, number: int) -> None:
+        for asked in list(self.watches):
+            if (asked.sink, asked.request_id) == (sink, number):
+                self.watches.remove(asked)
+                sink.reply(number, RequestKind.WATCH, OK, b"")
 
     def _compact(self, command: Compact) -> tuple[int, bytes]:
         if command.revision > self.revision:
