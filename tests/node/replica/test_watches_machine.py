@@ -387,10 +387,6 @@ class WatchesMachine(RuleBasedStateMachine):
 
 
 WatchesMachine.TestCase.settings = settings(
-    max_examples=400,
-    stateful_step_count=50,
-    deadline=None,
-    phases=[__import__("hypothesis").Phase.generate],
-    report_multiple_bugs=False,
+    max_examples=40, stateful_step_count=40, deadline=None
 )
 TestWatches = WatchesMachine.TestCase
