@@ -156,12 +156,12 @@ async def test_lines_of_json_tell_one_revision_each(port: Port) -> None:
         first, second = document["events"]
         assert first["type"] == "put"
         assert first["kv"]["key"] == "k"
-        assert first["kv"]["value"] == "v"
+        assert first["kv"]["value64"] == "dg=="
         assert "previous" not in first
         assert second["type"] == "delete"
         assert second["kv"]["key"] == "l"
-        assert "value" not in second["kv"]
-        assert second["previous"]["value"] == "old"
+        assert "value64" not in second["kv"]
+        assert second["previous"]["value64"] == "b2xk"
 
 
 async def test_server_sent_events_carry_their_revision_as_id(port: Port) -> None:
