@@ -38,6 +38,11 @@ class _LoopThread:
         )
         self._thread.start()
 
+    @property
+    def stopped(self) -> bool:
+        """Does it take nothing more?"""
+        return self._stopped
+
     def run(self, coroutine: Coroutine[object, object, T]) -> T:
         """The coroutine's result; whoever waits here may be interrupted."""
         future = self._submit(coroutine, last=False)
@@ -120,7 +125,13 @@ class SyncWatch(Iterator[Event]):
         self.close()
 
     def __next__(self) -> Event:
-        event = self._thread.run(_next(self._watch))
+        try:
+            event = self._thread.run(_next(self._watch))
+        except Unavailable:
+            if not (self._watch.begun and self._thread.stopped):
+                raise
+            # The client was closed between two events, and the watch with it.
+            event = None
         if event is None:
             raise StopIteration
         return event

@@ -123,6 +123,11 @@ class Watch(AsyncIterator[Event]):
         """Everything up to this revision was delivered, or did not concern it."""
         return max(0, self._next - 1)
 
+    @property
+    def begun(self) -> bool:
+        """Was any node asked?"""
+        return self._task is not None
+
     # -- for callers -------------------------------------------------------------------
 
     async def begin(self) -> Self:
@@ -159,10 +164,10 @@ class Watch(AsyncIterator[Event]):
         if self._task is None and not self._closed:
             await self.begin()
         while not self._events:
-            if self._error is not None:
-                raise self._error
             if self._closed:
                 raise StopAsyncIteration
+            if self._error is not None:
+                raise self._error
             self._woken.clear()
             await self._woken.wait()
         event = self._events.popleft()

@@ -536,6 +536,7 @@ def test_another_thread_may_close_the_watch_or_the_client(
             kv.close()
         taker.join(10)
         assert not taker.is_alive()
+        assert list(watch) == []
         watch.close()
         kv.close()
     assert client_threads() == []
