@@ -115,7 +115,7 @@ def _show_json(result: "Committed", done: "list[Done]") -> None:
 
 
 def _show_table(result: "Committed", done: "list[Done]") -> None:
-    from ..wire import TxnDelete, TxnPut
+    from ..wire import TxnDelete, TxnGet, TxnPut
 
     rows: list[list[str]] = []
     for operation, found in done:
@@ -124,8 +124,10 @@ def _show_table(result: "Committed", done: "list[Done]") -> None:
                 name = "put"
             case TxnDelete():
                 name = "delete"
-            case _:
+            case TxnGet():
                 name = "get"
+            case _:
+                raise AssertionError("JSON spells no other operation")
         row = [name, to_text(operation.key)]
         if found is None or isinstance(found, bool):
             row += ["yes" if found else "no", "", "", "", ""]

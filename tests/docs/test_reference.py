@@ -16,7 +16,7 @@ from quorate.node.api.etcd import errors as etcd_errors
 from quorate.node.api.etcd import gateway, ranges, transactions
 from quorate.node.api.exposition import Exposition
 from quorate.node.api.options import ApiOptions
-from quorate.node.api.service import Member, Position, Sink
+from quorate.node.api.service import Member, Position, Sink, WatchSink
 from quorate.node.api.status import status_json
 from quorate.node.pid_file import LIFELINE
 from quorate.node.statistics import PeerStatistics, Statistics
@@ -259,6 +259,9 @@ class _Idle:
 
     def statistics(self) -> Statistics:
         return Statistics(peers=[PeerStatistics(member_id="1")])
+
+    def gone(self, sink: WatchSink) -> None:
+        raise AssertionError("nobody watches here")
 
     def position(self) -> Position:
         return Position(1, 1)

@@ -66,7 +66,6 @@ def test_a_grant_without_an_id_gets_a_positive_one(node: Running) -> None:
         reply(node, "lease/revoke", {"ID": str(each)})
 
 
-@pytest.mark.xfail(reason="the database tells the revision before a revocation")
 def test_a_revocation_tells_the_revision_at_which_its_keys_went(node: Running) -> None:
     reply(node, "lease/grant", {"TTL": 600, "ID": 500})
     put = reply(node, "kv/put", {"key": b64("hung"), "lease": 500})

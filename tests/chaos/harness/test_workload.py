@@ -64,9 +64,11 @@ class StoreClient(AsyncClient):
         *,
         if_revision: int | None = None,
         if_absent: bool = False,
+        lease: int = 0,
         timeout: float | None = None,
     ) -> int:
         assert isinstance(key, str)
+        assert not lease
         store = self.store
         store.puts += 1
         await asyncio.sleep(0)
