@@ -21,39 +21,26 @@ T = TypeVar("T")
 _ID = re.compile(r"[0-9a-fA-F]{1,16}")
 _TTL = re.compile(r"([0-9]{1,10}(?:\.[0-9]{1,9})?)(s|m|h)?", re.ASCII)
 _SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+# As etcd has it.
+_SECONDS_MAX = 9e9
 
 
-class _Id(click.ParamType):
-    name = "id"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        text = str(value)
-        if _ID.fullmatch(text) is None or not int(text, 16):
-            self.fail(f"{text!r} is not up to 16 hex digits, not all 0", param, ctx)
-        return int(text, 16)
+def lease_id(value: str) -> int:
+    """An id, from up to 16 hex digits."""
+    if _ID.fullmatch(value) is None or not int(value, 16):
+        raise click.BadParameter(f"{value!r} is not up to 16 hex digits, not all 0")
+    return int(value, 16)
 
 
-class _Ttl(click.ParamType):
-    name = "ttl"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, float):
-            return value
-        match = _TTL.fullmatch(str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a time such as 10, 10s or 5m", param, ctx)
-        seconds = float(match[1]) * _SECONDS[match[2]]
-        if not 1 <= seconds <= 9e9:
-            self.fail(f"{value!r} is not from 1s to 9000000000s", param, ctx)
-        return seconds
-
-
-ID = _Id()
-TTL = _Ttl()
+def time_to_live(value: str) -> float:
+    """Seconds, from `10`, `1.5`, `10s`, `5m` or `2h`."""
+    match = _TTL.fullmatch(value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a time such as 10, 10s or 5m")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if not 1 <= seconds <= _SECONDS_MAX:
+        raise click.BadParameter(f"{value!r} is not from 1s to {_SECONDS_MAX:.0f}s")
+    return seconds
 
 
 @click.group("lease")
@@ -65,8 +52,10 @@ def command() -> None:
 
 
 @command.command("grant")
-@click.argument("ttl", type=TTL)
-@click.option("--id", "lease", type=ID, metavar="ID", help="By default a random one.")
+@click.argument("ttl", type=time_to_live)
+@click.option(
+    "--id", "lease", type=lease_id, metavar="ID", help="By default a random one."
+)
 @connection_options()
 def grant_command(ttl: float, lease: int | None) -> None:
     """Make a lease, which ends after TTL unless it is kept alive."""
@@ -89,7 +78,7 @@ def grant_command(ttl: float, lease: int | None) -> None:
 
 
 @command.command("revoke")
-@click.argument("lease", type=ID, metavar="ID")
+@click.argument("lease", type=lease_id, metavar="ID")
 @connection_options()
 def revoke_command(lease: int) -> None:
     """End a lease now, and delete its keys, all at one revision."""
@@ -99,7 +88,7 @@ def revoke_command(lease: int) -> None:
 
 
 @command.command("keep-alive")
-@click.argument("lease", type=ID, metavar="ID")
+@click.argument("lease", type=lease_id, metavar="ID")
 @click.option("--once", is_flag=True, help="Once, instead of until Ctrl-C.")
 @connection_options()
 def keep_alive_command(lease: int, once: bool) -> None:
@@ -153,7 +142,7 @@ def _show_kept(settings: Settings, info: "LeaseInfo") -> None:
 
 
 @command.command("timetolive")
-@click.argument("lease", type=ID, metavar="ID")
+@click.argument("lease", type=lease_id, metavar="ID")
 @click.option("--keys", is_flag=True, help="Also the keys that hang on it.")
 @connection_options()
 def timetolive_command(lease: int, keys: bool) -> None:

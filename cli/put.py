@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .input import read_input
-from .lease import ID, TTL
+from .lease import lease_id, time_to_live
 from .output import lease_name, print_json
 from .settings import (
     Failure,
@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 @click.argument("value", required=False)
 @click.option("--if-revision", type=click.IntRange(min=0), metavar="N")
 @click.option("--if-absent", is_flag=True, help="Only if the key does not exist.")
-@click.option("--lease", type=ID, metavar="ID", help="The key goes when this one ends.")
-@click.option("--ttl", type=TTL, help="The key goes so long from now, with its lease.")
+@click.option(
+    "--lease", type=lease_id, metavar="ID", help="The key goes when this one ends."
+)
+@click.option(
+    "--ttl",
+    type=time_to_live,
+    metavar="TTL",
+    help="The key goes so long from now, with its lease.",
+)
 @connection_options()
 def command(
     key: str,

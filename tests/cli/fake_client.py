@@ -49,7 +49,7 @@ class FakeClient:
     async def __aexit__(self, *_: object) -> None:
         assert self.in_flight == 0
 
-    def call(self, name: str, what: object) -> None:
+    def _call(self, name: str, what: object) -> None:
         self.calls.append((name, what))
         if self.errors:
             raise self.errors.pop(0)
@@ -68,7 +68,7 @@ class FakeClient:
         try:
             # Others get their turn, as they do while a real put is on its way.
             await asyncio.sleep(0)
-            self.call("put", key)
+            self._call("put", key)
         finally:
             self.in_flight -= 1
         self._lease(lease or None)
@@ -87,7 +87,7 @@ class FakeClient:
         return self.revision
 
     async def delete(self, key: bytes, *, if_revision: int | None = None) -> bool:
-        self.call("delete", key)
+        self._call("delete", key)
         self._expect(key, if_revision)
         return self.records.pop(key, None) is not None
 
@@ -100,11 +100,11 @@ class FakeClient:
         revision: int = 0,
     ) -> KeyValue | None:
         assert (level == "bounded") == (max_staleness is not None)
-        self.call("get", level)
+        self._call("get", level)
         return self._at(revision).get(key)
 
     async def compact(self, revision: int) -> None:
-        self.call("compact", revision)
+        self._call("compact", revision)
         if revision <= self.compacted:
             raise Compacted("compacted: told so", self.compacted)
         if revision > self.revision:
@@ -113,7 +113,7 @@ class FakeClient:
 
     async def commit(self, txn: Txn) -> Committed:
         transaction = txn.transaction()
-        self.call("commit", transaction)
+        self._call("commit", transaction)
         # Records on the wire and for callers have the same fields.
         table = {
             k: msgspec.convert(r, Record, from_attributes=True)
@@ -139,7 +139,7 @@ class FakeClient:
         revision: int = 0,
     ) -> AsyncIterator[KeyValue]:
         assert (level == "bounded") == (max_staleness is not None)
-        self.call("range", level)
+        self._call("range", level)
         records = self._at(revision)
         if prefix is not None:
             start, end = prefix, prefix_end(prefix)
@@ -155,24 +155,24 @@ class FakeClient:
         return FakeLease(self, ttl, lease or 0xABC)
 
     async def keep_alive(self, lease: int) -> LeaseInfo:
-        self.call("keep_alive", lease)
+        self._call("keep_alive", lease)
         ttl = self._lease(lease)
         return LeaseInfo(lease, ttl, ttl, ())
 
     async def lease_info(self, lease: int, *, keys: bool = False) -> LeaseInfo:
-        self.call("lease_info", (lease, keys))
+        self._call("lease_info", (lease, keys))
         ttl = self._lease(lease)
         held = tuple(key for key, one in self.records.items() if one.lease == lease)
         return LeaseInfo(lease, ttl, ttl - 0.5, held if keys else ())
 
     async def revoke(self, lease: int) -> None:
-        self.call("revoke", lease)
+        self._call("revoke", lease)
         self._lease(lease)
         del self.granted[lease]
         self.records = {k: r for k, r in self.records.items() if r.lease != lease}
 
     async def leases(self) -> list[int]:
-        self.call("leases", None)
+        self._call("leases", None)
         return sorted(self.granted)
 
     def _lease(self, lease: int | None) -> float:
@@ -184,7 +184,7 @@ class FakeClient:
 
     async def status(self, endpoint: str | None = None) -> dict[str, object]:
         if endpoint is None:
-            self.call("status", None)
+            self._call("status", None)
             return {"version": "0.0"}
         state = self.states[endpoint]
         if isinstance(state, Exception):
@@ -214,7 +214,7 @@ class FakeLease:
         self.ttl = ttl
 
     async def grant(self) -> Self:
-        self.client.call("grant", (self.id, self.ttl))
+        self.client._call("grant", (self.id, self.ttl))
         if self.id in self.client.granted:
             raise LeaseExists("lease_exists: told so")
         self.client.granted[self.id] = self.ttl

@@ -129,7 +129,7 @@ class Deaf(FakeClient):
         if_absent: bool = False,
         lease: int = 0,
     ) -> int:
-        self.call("put", key)
+        self._call("put", key)
         raise client.Unavailable("h:1: refused")
 
 
@@ -143,14 +143,14 @@ def test_operations_that_nobody_took_exit_with_5(run: Run, cluster: FakeClient) 
 def test_a_failed_operation_exits_with_1(run: Run, cluster: FakeClient) -> None:
     good: list[Exception] = []
     cluster.errors = good
-    ask = cluster.call
+    ask = cluster._call
 
     def call(name: str, what: object) -> None:
         ask(name, what)
         if name == "put" and len(cluster.calls) == 10:
             raise client.Unknown("the connection was lost")
 
-    cluster.call = call
+    cluster._call = call
     result = run(*SOME)
     assert result.exit_code == 1
     assert "put: 1 unknown" in result.stdout
@@ -158,28 +158,28 @@ def test_a_failed_operation_exits_with_1(run: Run, cluster: FakeClient) -> None:
 
 
 def test_overload_is_a_result_and_no_failure(run: Run, cluster: FakeClient) -> None:
-    ask = cluster.call
+    ask = cluster._call
 
     def call(name: str, what: object) -> None:
         ask(name, what)
         if name == "put" and len(cluster.calls) % 2:
             raise client.Unavailable("h:1: too_busy: the queue is full")
 
-    cluster.call = call
+    cluster._call = call
     result = run(*SOME)
     assert result.exit_code == 0
     assert "put: 100 too_busy" in result.stdout
 
 
 def test_keys_that_can_not_be_loaded_exit_with_1(run: Run, cluster: FakeClient) -> None:
-    ask = cluster.call
+    ask = cluster._call
 
     def call(name: str, what: object) -> None:
         ask(name, what)
         if name == "put":
             raise client.Forbidden("not yours")
 
-    cluster.call = call
+    cluster._call = call
     result = run(*SOME, "--load")
     assert result.exit_code == 1
     assert "not yours" in result.stderr

@@ -224,8 +224,9 @@ async def test_an_error_inside_is_not_replaced_by_one_of_the_end(
 
 async def test_an_end_that_fails_is_told_when_nothing_else_is(node: FakeNode) -> None:
     async with AsyncClient(node.endpoint) as kv:
+        lease = kv.lease(60)
         with pytest.raises(Unknown):
-            async with kv.lease(60) as lease:
+            async with lease:
                 node.answer = hanging_up
         assert lease.lost.is_set()
         assert lease.left == 0.0

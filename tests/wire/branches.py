@@ -1,5 +1,6 @@
 """Transactions at random: those that decode, and those that write a key twice."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from hypothesis import strategies as st
@@ -136,7 +137,7 @@ def _clash(one: TxnOperation, other: TxnOperation) -> bool:
             raise AssertionError("nothing else writes")
 
 
-def _without_repeats(operations: list[TxnOperation]) -> Branch:
+def _without_repeats(operations: Sequence[TxnOperation]) -> Branch:
     """Those that can be done beside the ones before them."""
     kept: Branch = ()
     for operation in operations:
@@ -147,5 +148,5 @@ def _without_repeats(operations: list[TxnOperation]) -> Branch:
 
 
 def _carefully(made: Transaction) -> Transaction:
-    then = _without_repeats(list(made.then))
-    return Transaction(made.compares, then, _without_repeats(list(made.otherwise)))
+    then = _without_repeats(made.then)
+    return Transaction(made.compares, then, _without_repeats(made.otherwise))

@@ -39,11 +39,17 @@ U64 = st.integers(0, 2**64 - 1)
 TRANSACTIONS = transactions(KEYS, st.binary(max_size=5), U64, U64)
 CARELESS = transactions(FEW, st.just(b""), U64, st.just(0), careless=True)
 RECORDS = st.builds(Record, KEYS, st.binary(max_size=9), U64, U64, U64, U64)
-RANGES = st.builds(
-    lambda records, more: TxnResult.of_range(records, len(records) + more),
-    st.lists(RECORDS, max_size=3),
-    st.integers(0, 2**31),
-)
+
+
+def range_result(records: list[Record], more: int) -> TxnResult:
+    return TxnResult.of_range(records, len(records) + more)
+
+
+def inside_result(found: bool, reply: TxnReply) -> TxnResult:
+    return TxnResult(found, reply=reply)
+
+
+RANGES = st.builds(range_result, st.lists(RECORDS, max_size=3), st.integers(0, 2**31))
 RESULTS: st.SearchStrategy[TxnResult] = st.one_of(
     st.builds(TxnResult, st.booleans()),
     st.builds(TxnResult, st.just(True), RECORDS),
@@ -63,9 +69,7 @@ def replied_inside(
     """`inside`, and replies of transactions in transactions, so deep."""
     for _ in range(depth):
         deeper = replies(inside)
-        inside = RESULTS | st.builds(
-            lambda found, reply: TxnResult(found, reply=reply), st.booleans(), deeper
-        )
+        inside = RESULTS | st.builds(inside_result, st.booleans(), deeper)
     return inside
 
 

@@ -90,7 +90,10 @@ class Model:
         if after.table == self.table:
             # Nothing was written, and so there is no such revision.
             return self._at(self.revision).run(*way)
-        self.table, self.revision = after.table, after.revision
+        self.revision = after.revision
+        # In its place: others hold on to it.
+        self.table.clear()
+        self.table.update(after.table)
         return reply
 
     def _at(self, revision: int) -> "Model":

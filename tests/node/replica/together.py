@@ -36,6 +36,7 @@ from quorate.wire import (
     OK,
     EnvelopeKind,
     ErrorCode,
+    Grant,
     LeaseAnswer,
     LeaseCommand,
     LeaseQuestion,
@@ -49,6 +50,7 @@ from quorate.wire import (
 )
 
 TICK_MS = 10
+TTL_MS = 2000
 ELECTION_TICKS = 20
 TICKS_MAX = 400
 ROUNDS_MAX = 20
@@ -93,10 +95,10 @@ def _replica(member: int, members: tuple[int, ...], options: ReplicaOptions) -> 
 class Together:
     """`loses` tells of a message whether it is lost; `paused` members do nothing."""
 
-    def __init__(self, members: int = 3, **options: int) -> None:
+    def __init__(self, members: int = 3, requests_max: int = 16384) -> None:
         self.ticks = 0
         everybody = tuple(range(1, members + 1))
-        chosen = ReplicaOptions(tick_ms=TICK_MS, **options)
+        chosen = ReplicaOptions(tick_ms=TICK_MS, requests_max=requests_max)
         self.replicas = {m: _replica(m, everybody, chosen) for m in everybody}
         self.caller = Caller(self)
         self.request_id = 0
@@ -281,3 +283,11 @@ class Together:
             assert replica.reads.count() == 0
             assert not replica.writes.questions
         assert len(self.caller.replies) == self.request_id
+
+
+def granted(requests_max: int = 16384) -> Together:
+    """Three replicas, and lease 7 with a key."""
+    together = Together(requests_max=requests_max)
+    together.done(Grant(7, TTL_MS))
+    together.put(b"a", 7)
+    return together
