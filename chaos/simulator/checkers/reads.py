@@ -74,7 +74,7 @@ def _gone(world: World, read: "WeakRead", compacted: int) -> None:
     """Only what was compacted is refused for it."""
     if not read.revision < read.operation.mod_revision <= compacted:
         world.fail(
-            "compaction",
+            "I-39",
             f"revision {read.revision} is said to be gone, and"
             f" {read.operation.mod_revision} kept; {compacted} was asked for",
         )
