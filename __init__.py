@@ -7,14 +7,14 @@ that `import quorate` and the command line start quickly.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from quorate.client import AsyncClient, Client, KeyValue, Txn
+    from quorate.client import AsyncClient, Client, Event, KeyValue, Txn
 
 __version__ = "0.1.0"
-__all__ = ["AsyncClient", "Client", "KeyValue", "Txn", "__version__"]
+__all__ = ["AsyncClient", "Client", "Event", "KeyValue", "Txn", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("AsyncClient", "Client", "KeyValue", "Txn"):
+    if name in ("AsyncClient", "Client", "Event", "KeyValue", "Txn"):
         import importlib
 
         return getattr(importlib.import_module("quorate.client"), name)

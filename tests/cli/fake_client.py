@@ -9,6 +9,7 @@ from quorate.cli.settings import Settings
 from quorate.client import (
     Committed,
     Compacted,
+    Event,
     FutureRevision,
     KeyValue,
     LeaseExists,
@@ -22,6 +23,30 @@ from quorate.client.transactions import committed
 from quorate.wire import Record
 
 from ..wire.transaction_model import Model
+
+
+class FakeWatch:
+    """Tells what it was given, and then nothing more."""
+
+    def __init__(self, events: "list[Event | BaseException]") -> None:
+        self._events = events
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._events:
+            raise StopAsyncIteration
+        event = self._events.pop(0)
+        if isinstance(event, Event):
+            return event
+        raise event
 
 
 class FakeClient:
@@ -41,6 +66,8 @@ class FakeClient:
         self.errors: list[Exception] = []
         self.in_flight = 0
         self.in_flight_seen = 0
+        # What a watch tells; an error ends it.
+        self.events: list[Event | BaseException] = []
         self.states: dict[str, dict[str, object] | Exception] = {}
 
     async def __aenter__(self) -> Self:
@@ -110,6 +137,10 @@ class FakeClient:
         if revision > self.revision:
             raise FutureRevision("future_revision: told so", self.revision)
         self.compacted = revision
+
+    def watch(self, prefix: bytes | None = None, **options: object) -> "FakeWatch":
+        self._call("watch", {"prefix": prefix, **options})
+        return FakeWatch(self.events)
 
     async def commit(self, txn: Txn) -> Committed:
         transaction = txn.transaction()

@@ -10,7 +10,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from quorate.chaos.simulator import faults, mutants
 from quorate.node import config, peer_wire, process
-from quorate.node.api import errors, http, http_compaction, http_leases, http_txn
+from quorate.node.api import (
+    errors,
+    http,
+    http_compaction,
+    http_leases,
+    http_txn,
+    http_watch,
+)
 from quorate.node.api.connections import ClientPort
 from quorate.node.api.etcd import errors as etcd_errors
 from quorate.node.api.etcd import gateway, ranges, transactions
@@ -109,14 +116,14 @@ def test_every_route_is_documented_and_exists() -> None:
     table = {
         ticked(row[0])[0]: row[1]
         for row in rows(text)
-        if len(row) == 3 and row[1].startswith(("GET, HEAD", "POST"))
+        if len(row) == 3 and row[1].startswith(("GET", "POST")) and row[0][1] == "/"
     }
     keys = "/v1/kv/"
     single = ", ".join(("GET", "HEAD", "PUT", "DELETE"))
     assert sorted(single.split(", ")) == sorted(http.METHODS)
     expected = dict.fromkeys(http._OPERATIONS, "GET, HEAD")
     expected |= {keys: "GET, HEAD", f"{keys}{{key}}": single}
-    for module in (http_txn, http_compaction):
+    for module in (http_txn, http_compaction, http_watch):
         expected[module.PATH] = ", ".join(module.METHODS)
     expected[gateway.HEALTH] = ", ".join(gateway.HEALTH_METHODS)
     every = [f"{prefix}…" for prefix in gateway.PREFIXES]
@@ -137,7 +144,7 @@ def test_every_route_that_any_document_shows_exists() -> None:
             plain = route.partition("?")[0]
             known = {*http._OPERATIONS, http_txn.PATH, http_compaction.PATH}
             known |= {f"/v3/{path}" for path in etcd_paths()}
-            known.add(http_leases.PATH)
+            known |= {http_leases.PATH, http_watch.PATH}
             lease = re.fullmatch(r"/v1/leases/[0-9a-f]{16}(/keepalive)?", plain)
             assert plain.startswith("/v1/kv/") or lease or plain in known, route
 
@@ -207,6 +214,8 @@ def test_every_query_parameter_is_documented() -> None:
     own = section(text, "`POST /v1/compaction`")
     line = own.partition("Parameters: ")[2].partition(".")[0]
     assert set(ticked(line)) == http_compaction._PARAMETERS
+    watch = " ".join(row[0] for row in rows(section(text, "`GET /v1/watch`")))
+    assert set(ticked(watch)) == http_watch._PARAMETERS
 
 
 def test_every_field_of_a_transaction_is_documented() -> None:
@@ -256,6 +265,9 @@ class _Idle:
         self, sink: Sink, request_id: int, kind: int, body: bytes, timeout_ms: int
     ) -> None:
         raise AssertionError("no request is made here")
+
+    def gone(self, sink: WatchSink) -> None:
+        raise AssertionError("nobody watches here")
 
     def statistics(self) -> Statistics:
         return Statistics(peers=[PeerStatistics(member_id="1")])
