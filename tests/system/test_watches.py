@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import json
+import signal
 import socket
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from quorate import AsyncClient
 from quorate.client import Compacted, Event, Unavailable, Unknown
 
-from .harness import DEADLINE_S, Cluster, Running, surely, wait_for
+from .harness import DEADLINE_S, QUORATE, Cluster, Running, surely, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -225,6 +228,19 @@ def read_revisions(stream: socket.socket, last: int) -> list[int]:
             if document["events"]:
                 told.append(document["revision"])
     return told
+
+
+def test_the_command_line_prints_until_ctrl_c(healthy: Cluster, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    where = f"--endpoints={healthy.endpoints}"
+    command = [*QUORATE, "watch", "line/", "--prefix", "--rev=1", where]
+    with out.open("wb") as file, subprocess.Popen(command, stdout=file) as watching:
+        for value in (b"1", b"2"):
+            healthy.nodes[0].request("PUT", "/v1/kv/line/a", value)
+            told = b"PUT\nline/a\n%b\n" % value
+            wait_for(lambda told=told: out.read_bytes().endswith(told), "it is told")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(DEADLINE_S) == 0
 
 
 def test_a_watch_over_http_is_freed_when_its_client_leaves(healthy: Cluster) -> None:
