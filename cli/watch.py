@@ -27,7 +27,7 @@ class Query(NamedTuple):
     prefix: bool
     revision: int
     previous: bool
-    count: int | None
+    events_max: int | None
 
 
 @click.command("watch")
@@ -75,7 +75,7 @@ async def _watch(settings: Settings, query: Query) -> None:
             show(event)
             stdout().flush()
             seen += 1
-            if seen == query.count:
+            if seen == query.events_max:
                 return
 
 

@@ -40,9 +40,10 @@ from .effects import Push, WatchSink
 from .requests import Request
 
 WATCHES_MAX: Final = 100_000
-# What those that are behind are told in one turn, all together; and looked at.
+# What those that are behind are told in one turn, all together; and looked at. Each
+# change costs a look at the tree: a turn of many would hold up heartbeats (I-62).
 _SLICE_BYTES: Final = 256 << 10
-_SLICE_CHANGES: Final = 256
+_SLICE_CHANGES: Final = 32
 _REVISION: Final = attrgetter("revision")
 
 

@@ -6,7 +6,7 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Watcher:
 
 
 @asynccontextmanager
-async def watching(cluster: Cluster) -> AsyncIterator[list[Watcher]]:
+async def watching(cluster: Cluster) -> AsyncGenerator[list[Watcher]]:
     """One watcher that begins at each of the nodes."""
     nodes = cluster.nodes
     watchers = [Watcher(e, [o for o in nodes if o is not e]) for e in nodes]
