@@ -85,7 +85,7 @@ class Leases:
         self._forget()
         ended: list[tuple[int, int]] = []
         queue, keys = self._queue, 0
-        while queue and queue[0][0] <= self.now_ms and len(ended) < _ENDED:
+        while queue and queue[0][0] < self.now_ms and len(ended) < _ENDED:
             _, lease, since = queue[0]
             known = self.database.lease_table.leases.get(lease)
             if known is None or known.since != since:

@@ -266,9 +266,6 @@ class _Idle:
     ) -> None:
         raise AssertionError("no request is made here")
 
-    def gone(self, sink: WatchSink) -> None:
-        raise AssertionError("nobody watches here")
-
     def statistics(self) -> Statistics:
         return Statistics(peers=[PeerStatistics(member_id="1")])
 

@@ -313,7 +313,7 @@ class FakeService:
         return None
 
     def _at(self, revision: int) -> dict[bytes, Record]:
-        return self.past[revision] if revision in self.past else self.records
+        return self.past.get(revision, self.records)
 
     def _refuse(
         self, code: ErrorCode, revision: int = 0, outcome: Outcome = Outcome.NOT_APPLIED
