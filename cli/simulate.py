@@ -146,7 +146,6 @@ def _run(seeds: range, options: "RunOptions", jobs: int, quiet: bool) -> None:
 
 
 def _show_outcome(outcome: "Outcome", options: "RunOptions", quiet: bool) -> None:
-
     seed, result = outcome.seed, outcome.result
     if result is None:
         dense = " --dense" if options.dense else ""

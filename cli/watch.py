@@ -1,13 +1,12 @@
 """`quorate watch`: print what changes, as it changes."""
 
 import asyncio
-import base64
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from .output import record, stdout
+from .output import record, stdout, to_key
 from .settings import (
     Settings,
     connection_options,
@@ -105,8 +104,7 @@ def _show_json(event: "Event") -> None:
     if event.kv is not None:
         shown["kv"] = record(event.kv, keys_only=False)
     else:
-        shown["key"] = event.key.decode(errors="replace")
-        shown["key64"] = base64.b64encode(event.key).decode()
+        shown |= to_key(event.key)
     if event.previous is not None:
         shown["previous"] = record(event.previous, keys_only=False)
     stdout().write(json.dumps(shown).encode() + b"\n")

@@ -100,6 +100,7 @@ class AsyncClient:
             in_flight_max=in_flight_max,
             jitter=jitter,
         )
+        self._lease_calls: LeaseCalls = LeaseCalls(self._calls)
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -280,29 +281,30 @@ class AsyncClient:
         At least 1 second. `lease` is its id, by default a random one; LeaseExists when
         there is such a lease.
         """
-        calls, number = LeaseCalls(self._calls), to_lease(lease)
-        return Lease(calls, ttl, self._patience(timeout), number, self._leases)
+        number = to_lease(lease)
+        return Lease(
+            self._lease_calls, ttl, self._patience(timeout), number, self._leases
+        )
 
     async def lease_info(
         self, lease: int, *, keys: bool = False, timeout: float | None = None
     ) -> LeaseInfo:
         """How long a lease has left, and with `keys` which hang on it."""
-        calls = LeaseCalls(self._calls)
-        return await calls.info(lease, keys, self._patience(timeout))
+        return await self._lease_calls.info(lease, keys, self._patience(timeout))
 
     async def keep_alive(
         self, lease: int, *, timeout: float | None = None
     ) -> LeaseInfo:
         """Begin the time of a lease anew, once; LeaseNotFound when it has ended."""
-        return await LeaseCalls(self._calls).keep_alive(lease, self._patience(timeout))
+        return await self._lease_calls.keep_alive(lease, self._patience(timeout))
 
     async def revoke(self, lease: int, *, timeout: float | None = None) -> None:
         """End a lease and all keys that hang on it, at one revision."""
-        await LeaseCalls(self._calls).revoke(lease, self._patience(timeout))
+        await self._lease_calls.revoke(lease, self._patience(timeout))
 
     async def leases(self, *, timeout: float | None = None) -> list[int]:
         """The ids of all leases."""
-        return await LeaseCalls(self._calls).all(self._patience(timeout))
+        return await self._lease_calls.all(self._patience(timeout))
 
     def watch(
         self,

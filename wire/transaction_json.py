@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from .base64_text import decode_base64
 from .errors import CommandRefused, ErrorCode
+from .leases import named_lease
 from .transactions import (
     OPERATIONS_MAX,
     OPERATORS,
@@ -32,7 +33,6 @@ _NUMBER_MAX: Final = 2**64 - 1
 # Where msgspec says that something is wrong. Names of fields that it does not know, and
 # which come from outside, may look like it; so what is taken for a place is short.
 _PLACE: Final = re.compile(r" - at `\$([a-z0-9_.\[\]]{1,32})`")
-_LEASE: Final = re.compile(r"[0-9a-f]{16}")
 _UNKNOWN: Final = "Object contains unknown field `"
 
 _T = TypeVar("_T")
@@ -185,9 +185,10 @@ def _lease(text: str | UnsetType, where: str) -> int:
     """The id that 16 hex digits name; 0 when nothing is there."""
     if isinstance(text, UnsetType):
         return 0
-    if _LEASE.fullmatch(text) is None:
+    lease = named_lease(text)
+    if lease is None:
         raise _refused(f"{where}.lease", "not 16 hex digits")
-    return int(text, 16)
+    return lease
 
 
 def _bytes(

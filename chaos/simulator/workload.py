@@ -189,8 +189,7 @@ class Client:
             operation = Operation(self.number, "put", b"compact", world.now_us)
             self._ask(operation, node, RequestKind.WRITE, encode_compact(revision))
             return
-        value = b"c%d-%d" % (self.number, self.request_id)
-        pair = PairOperation(world.random, value, self.newest, _BACK)
+        pair = PairOperation(world.random, self._value(), self.newest, _BACK)
         self.pair = pair
         operation = Operation(self.number, pair.kind, pair.key, world.now_us)
         self._ask(operation, node, pair.wanted, pair.body)
@@ -208,10 +207,14 @@ class Client:
             self.weak.append(read)
         return encode_get(GetRequest(level, staleness, least, operation.key, revision))
 
+    def _value(self) -> bytes:
+        """One that no other operation of this world writes."""
+        return b"c%d-%d" % (self.number, self.request_id)
+
     def _write(self, operation: Operation) -> bytes:
         if operation.kind == "delete":
             return encode_delete(operation.key)
-        operation.value = b"c%d-%d" % (self.number, self.request_id)
+        operation.value = self._value()
         if operation.kind == "cas":
             expected, value = self.seen.get(operation.key, (0, None))
             operation.expected, operation.expected_value = expected, value

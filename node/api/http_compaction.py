@@ -17,7 +17,7 @@ from . import targets
 from .connections import ClientPort
 from .errors import invalid
 from .http_body import refuse_body
-from .http_requests import JSON_HEADERS, ask, refuse_conditions, timeout_ms
+from .http_requests import ask, refuse_conditions, respond, timeout_ms
 from .targets import Target
 
 PATH: Final = "/v1/compaction"
@@ -31,9 +31,6 @@ class _Compacted(msgspec.Struct):
 
     compacted: int
     revision: int
-
-
-_encoder = msgspec.json.Encoder()
 
 
 class Compactions:
@@ -54,7 +51,4 @@ class Compactions:
         command = encode_compact(kept)
         body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
         newest = decode_write_reply(body).revision
-        return web.Response(
-            body=_encoder.encode(_Compacted(kept, newest)),
-            headers={**JSON_HEADERS, "Quorate-Revision": str(newest)},
-        )
+        return respond(_Compacted(kept, newest), newest)

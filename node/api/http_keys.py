@@ -13,7 +13,7 @@ from aiohttp import web
 from ...wire.commands import encode_delete, encode_put
 from ...wire.errors import ErrorCode
 from ...wire.frames import RequestKind
-from ...wire.leases import Grant, Revoke, encode_lease_command
+from ...wire.leases import Grant, Revoke, encode_lease_command, lease_name
 from ...wire.limits import Limits
 from ...wire.records import ReadHeader, decode_get_reply, decode_range_reply
 from ...wire.requests import (
@@ -28,9 +28,9 @@ from . import targets
 from .connections import ClientPort
 from .errors import Problem, invalid
 from .http_body import BodyLimit, read_body, refuse_body
-from .http_leases import lease_name, new_lease, parse_lease, parse_ttl
+from .http_leases import new_lease, parse_lease, parse_ttl
 from .http_records import ShownRecord, shown
-from .http_requests import JSON_HEADERS, ask, tell, timeout_ms
+from .http_requests import ask, check_length, respond, tell, timeout_ms
 from .preconditions import entity_tag, expected_revision, read_condition
 from .targets import Target
 
@@ -71,9 +71,6 @@ class _List(msgspec.Struct):
 
 class _Written(msgspec.Struct):
     revision: int
-
-
-_encoder = msgspec.json.Encoder()
 
 
 class _ReadOptions(msgspec.Struct, frozen=True):
@@ -121,14 +118,10 @@ class Keys:
         else:
             body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
         written = decode_write_reply(body).revision
-        headers = {
-            **JSON_HEADERS,
-            "ETag": entity_tag(written),
-            "Quorate-Revision": str(written),
-        }
+        headers = {"ETag": entity_tag(written)}
         if lease:
             headers["Quorate-Lease"] = lease_name(lease)
-        return web.Response(body=_encoder.encode(_Written(written)), headers=headers)
+        return respond(_Written(written), written, headers)
 
     async def _write_leased(
         self, command: bytes, lease: int, ttl_ms: int, patience_ms: int
@@ -230,8 +223,7 @@ class Keys:
             cursor,
             [shown(record, keys_only=asked.keys_only) for record in reply.records],
         )
-        headers = {**JSON_HEADERS, **_read_headers(reply.header)}
-        return web.Response(body=_encoder.encode(page), headers=headers)
+        return respond(page, reply.header.revision, _read_headers(reply.header))
 
     def _range(
         self, options: _ReadOptions, parameters: dict[str, bytes]
@@ -239,8 +231,7 @@ class Keys:
         start = parameters.get("prefix", b"")
         end = targets.prefix_end(start)
         at, lowest = options.revision, options.min_revision
-        if len(start) > self._limits.key_bytes_max:
-            raise self._too_long("prefix", start)
+        check_length("prefix", start, self._limits)
         if "cursor" in parameters:
             begun_at, cursor = targets.decode_cursor(parameters["cursor"])
             inside = start <= cursor and (not end or cursor < end)
@@ -277,14 +268,8 @@ class Keys:
             key = targets.decode_base64("key64", parameters["key64"])
         if not key:
             raise invalid("the key is empty")
-        if len(key) > self._limits.key_bytes_max:
-            raise self._too_long("key", key)
+        check_length("key", key, self._limits)
         return key
-
-    def _too_long(self, what: str, key: bytes) -> Problem:
-        limit = self._limits.key_bytes_max
-        detail = f"the {what} has {len(key)} bytes, over {limit}"
-        return Problem(ErrorCode.KEY_TOO_LONG, detail)
 
     def _read_options(self, parameters: dict[str, bytes]) -> _ReadOptions:
         level = Level.LINEARIZABLE

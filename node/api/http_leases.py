@@ -4,7 +4,6 @@ Law: as for keys, HTTP has no meaning of its own. An id is 16 hex digits here, a
 ids are; who names none gets a random one.
 """
 
-import re
 import secrets
 from typing import Final
 
@@ -26,6 +25,8 @@ from ...wire.leases import (
     decode_lease_answer,
     decode_lease_list,
     encode_lease_command,
+    lease_name,
+    named_lease,
 )
 from ...wire.limits import Limits
 from ...wire.requests import decode_write_reply
@@ -34,7 +35,7 @@ from .connections import ClientPort
 from .errors import Problem, invalid
 from .http_body import refuse_body
 from .http_records import shown_key
-from .http_requests import JSON_HEADERS, ask, refuse_conditions, timeout_ms
+from .http_requests import ask, refuse_conditions, respond, timeout_ms
 from .targets import Target
 
 PATH: Final = "/v1/leases"
@@ -47,7 +48,6 @@ KEEP_METHODS: Final = ("POST",)
 _GRANT: Final = frozenset(("ttl", "id", "timeout"))
 _SHOW: Final = frozenset(("keys", "timeout"))
 _ONLY_TIMEOUT: Final = frozenset(("timeout",))
-_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class _Key(msgspec.Struct):
@@ -74,9 +74,6 @@ class _Ended(msgspec.Struct):
     deleted: int
 
 
-_encoder = msgspec.json.Encoder()
-
-
 class Leases:
     """The handlers of PATH, of a lease below it, and of its KEEP_ALIVE."""
 
@@ -95,7 +92,7 @@ class Leases:
         body = await self._ask(ListLeases(), parameters)
         found = decode_lease_list(body)
         names = [lease_name(lease) for lease in found.leases]
-        return _json(_Leases(found.revision, names), found.revision)
+        return respond(_Leases(found.revision, names), found.revision)
 
     async def handle_one(
         self, request: web.BaseRequest, target: Target
@@ -106,14 +103,14 @@ class Leases:
         if request.method == "DELETE":
             parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
             ended = decode_write_reply(await self._ask(Revoke(lease), parameters))
-            return _json(_Ended(ended.revision, ended.count), ended.revision)
+            return respond(_Ended(ended.revision, ended.count), ended.revision)
         parameters = targets.parse_query(target.query, _SHOW)
         with_keys = False
         if "keys" in parameters:
             with_keys = targets.flag("keys", parameters["keys"])
         body = await self._ask(TimeToLive(lease, with_keys), parameters)
         answer = decode_lease_answer(body)
-        return _json(_shown(answer, with_keys=with_keys), answer.revision)
+        return respond(_shown(answer, with_keys=with_keys), answer.revision)
 
     async def handle_keep_alive(
         self, request: web.BaseRequest, target: Target
@@ -124,7 +121,7 @@ class Leases:
         lease = parse_lease(name)
         parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
         answer = decode_lease_answer(await self._ask(KeepAlive(lease), parameters))
-        return _json(_shown(answer, with_keys=False), answer.revision)
+        return respond(_shown(answer, with_keys=False), answer.revision)
 
     async def _grant(self, target: Target) -> web.Response:
         parameters = targets.parse_query(target.query, _GRANT)
@@ -137,7 +134,7 @@ class Leases:
             lease = new_lease()
         body = await self._ask(Grant(lease, ttl_ms), parameters)
         written = decode_write_reply(body)
-        return _json(_Lease(lease_name(lease), ttl_ms), written.revision, status=201)
+        return respond(_Lease(lease_name(lease), ttl_ms), written.revision, status=201)
 
     async def _ask(self, command: LeaseCommand, parameters: dict[str, bytes]) -> bytes:
         patience_ms = timeout_ms(parameters, self._limits)
@@ -169,15 +166,12 @@ def new_lease() -> int:
     return secrets.randbits(63) or 1
 
 
-def lease_name(lease: int) -> str:
-    return f"{lease:016x}"
-
-
 def parse_lease(text: str) -> int:
     """The id that 16 hex digits name."""
-    if _ID.fullmatch(text) is None or not int(text, 16):
+    lease = named_lease(text)
+    if not lease:
         raise invalid("a lease has 16 hex digits, not all of them 0")
-    return int(text, 16)
+    return lease
 
 
 def parse_ttl(text: bytes) -> int:
@@ -190,11 +184,3 @@ def _shown(answer: LeaseAnswer, *, with_keys: bool) -> _Lease:
     if with_keys:
         lease.keys = [_Key(*shown_key(key)) for key in answer.keys]
     return lease
-
-
-def _json(value: object, revision: int, status: int = 200) -> web.Response:
-    return web.Response(
-        body=_encoder.encode(value),
-        status=status,
-        headers={**JSON_HEADERS, "Quorate-Revision": str(revision)},
-    )

@@ -8,6 +8,7 @@ import base64
 
 import msgspec
 
+from ...wire.leases import lease_name
 from ...wire.records import Record
 
 
@@ -43,5 +44,5 @@ def shown(record: Record, *, keys_only: bool = False) -> ShownRecord:
         record.create_revision,
         record.mod_revision,
         record.version,
-        f"{record.lease:016x}" if record.lease else msgspec.UNSET,
+        lease_name(record.lease) if record.lease else msgspec.UNSET,
     )

@@ -5,21 +5,28 @@ would have sent, and an error comes back as the problem that says the same.
 """
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
+from ...wire.errors import ErrorCode
 from ...wire.frames import OK, RequestKind
 from ...wire.limits import Limits
 from ...wire.requests import decode_error
 from . import targets
 from .connections import ClientPort
-from .errors import invalid, problem_of
+from .errors import Problem, invalid, problem_of
 
 JSON_HEADERS: Final = {
     "Content-Type": "application/json",
     "X-Content-Type-Options": "nosniff",
 }
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_encoder = msgspec.json.Encoder()
 
 _CONDITIONS: Final = ("If-Match", "If-None-Match")
 
@@ -53,6 +60,24 @@ async def ask(
 def tell(port: ClientPort, kind: RequestKind, body: bytes) -> None:
     """A request to the service whose reply nobody waits for."""
     port.service.submit(_Waiter(port.loop), 1, kind, body, 0)
+
+
+def respond(
+    value: object,
+    revision: int,
+    headers: Mapping[str, str] = _NO_HEADERS,
+    status: int = 200,
+) -> web.Response:
+    """A value as JSON, told at this revision of the store."""
+    told = {**JSON_HEADERS, "Quorate-Revision": str(revision), **headers}
+    return web.Response(body=_encoder.encode(value), status=status, headers=told)
+
+
+def check_length(what: str, key: bytes, limits: Limits) -> None:
+    """Raise Problem when a key, or what begins one, is longer than a key may be."""
+    if len(key) > limits.key_bytes_max:
+        detail = f"the {what} has {len(key)} bytes, over {limits.key_bytes_max}"
+        raise Problem(ErrorCode.KEY_TOO_LONG, detail)
 
 
 def timeout_ms(parameters: dict[str, bytes], limits: Limits) -> int:

@@ -20,7 +20,7 @@ from .connections import ClientPort
 from .errors import Problem
 from .http_body import BodyLimit, read_body
 from .http_records import ShownRecord, shown
-from .http_requests import JSON_HEADERS, ask, refuse_conditions, timeout_ms
+from .http_requests import ask, refuse_conditions, respond, timeout_ms
 from .targets import Target
 
 PATH: Final = "/v1/txn"
@@ -40,9 +40,6 @@ class _Committed(msgspec.Struct):
     succeeded: bool
     revision: int
     results: list[_Result]
-
-
-_encoder = msgspec.json.Encoder()
 
 
 class Transactions:
@@ -74,10 +71,7 @@ class Transactions:
         committed = _Committed(
             reply.succeeded, reply.revision, [_result(each) for each in reply.results]
         )
-        return web.Response(
-            body=_encoder.encode(committed),
-            headers={**JSON_HEADERS, "Quorate-Revision": str(reply.revision)},
-        )
+        return respond(committed, reply.revision)
 
 
 def _result(result: TxnResult) -> _Result:

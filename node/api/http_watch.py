@@ -30,7 +30,7 @@ from .errors import Problem, invalid, problem_document, problem_of
 from .http_connection import name_server
 from .http_keys import one_header
 from .http_records import ShownRecord, shown
-from .http_requests import JSON_HEADERS
+from .http_requests import check_length, respond
 from .targets import Target
 from .watch_stream import WatchStream
 
@@ -137,10 +137,7 @@ class Watching:
         data = parameters[name]
         if name.endswith("64"):
             data = targets.decode_base64(name, data)
-        if len(data) > self._limits.key_bytes_max:
-            detail = f"the {name} has {len(data)} bytes, over"
-            detail += f" {self._limits.key_bytes_max}"
-            raise Problem(ErrorCode.KEY_TOO_LONG, detail)
+        check_length(name, data, self._limits)
         if name.startswith("prefix"):
             return data, targets.prefix_end(data)
         if not data:
@@ -165,8 +162,7 @@ class Watching:
                 told.events += map(_shown, reply.events)
                 if not reply.more:
                     break
-        headers = {**JSON_HEADERS, "Quorate-Revision": str(told.revision)}
-        return web.Response(body=_encoder.encode(told), headers=headers)
+        return respond(told, told.revision)
 
     # -- a stream --------------------------------------------------------------------
 

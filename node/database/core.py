@@ -190,35 +190,33 @@ class Database:
 
     def _apply_command(self, entry: LogEntry, before: Before) -> Applied:
         envelope = decode_envelope(entry.data)
-        effects = before.effects
         self.cluster_time_ms = max(self.cluster_time_ms, envelope.cluster_time_ms)
         if envelope.kind == EnvelopeKind.EXPIRY:
-            return self._expire(decode_expiry(envelope.payload), effects)
+            return self._expire(decode_expiry(envelope.payload), before)
         command = decode_command(envelope.payload, FORMAT_LIMITS)
         match command:
             case Put() | Delete():
-                return self._write(command, effects)
+                return self._write(command, before)
             case Transaction():
                 return self._transact(command, before)
             case Compact():
                 return self._compact(command)
             case Grant():
-                return self._grant(command, entry.index, effects)
+                return self._grant(command, entry.index, before.effects)
             case Revoke():
-                return self._revoke(command, effects)
+                return self._revoke(command, before)
             case KeepAlive() | TimeToLive() | ListLeases():
                 raise AssertionError("questions are never written to the log")
 
-    def _write(self, command: Put | Delete, effects: Effects) -> Applied:
-        at = layout.newest(command.key)
-        before = effects[at] if at in effects else self.store.get(at)
+    def _write(self, command: Put | Delete, before: Before) -> Applied:
+        old, effects = before.get(command.key), before.effects
         if command.expected is not None:
-            current = mod_revision_of(before) if before is not None else 0
+            current = mod_revision_of(old) if old is not None else 0
             if not rules.expectation_met(command.expected, current):
                 return Applied(ErrorCode.PRECONDITION_FAILED, current, 0)
         if isinstance(command, Put):
-            return self._put(command, before, effects)
-        return self._delete(command.key, before, effects)
+            return self._put(command, old, effects)
+        return self._delete(command.key, old, effects)
 
     def _put(self, command: Put, before: bytes | None, effects: Effects) -> Applied:
         lease = command.lease
@@ -279,19 +277,23 @@ class Database:
             reply = changes.do(choose(transaction, before))
         except Refused as refused:
             return Applied(refused.code, self.revision, 0)
-        if changes.writes:
-            self.revision += 1
-            self.keys += changes.keys
-            self.puts += changes.puts
-            self.deletes += changes.deletes
-            self.digest_sum = (self.digest_sum + changes.digest) % _MODULUS
-            for number, (key, record) in enumerate(changes.writes.items()):
-                old = changes.before.get(key)
-                self._change(before.effects, number, key, old, record)
-        else:
+        if not self._make(changes, before.effects):
             reply = at_revision(reply, self.revision)
         body = encode_txn_reply(reply.succeeded, reply.revision, reply.results)
         return Applied(0, self.revision, len(changes.writes), body)
+
+    def _make(self, changes: Changes, effects: Effects) -> bool:
+        """Make them, at one revision; False: there are none, and so no revision."""
+        if not changes.writes:
+            return False
+        self.revision += 1
+        self.keys += changes.keys
+        self.puts += changes.puts
+        self.deletes += changes.deletes
+        self.digest_sum = (self.digest_sum + changes.digest) % _MODULUS
+        for number, (key, record) in enumerate(changes.writes.items()):
+            self._change(effects, number, key, changes.before.get(key), record)
+        return True
 
     # -- leases ------------------------------------------------------------------------
 
@@ -303,36 +305,31 @@ class Database:
         self.digest_sum = (self.digest_sum + gained) % _MODULUS
         return Applied(0, self.revision, 0)
 
-    def _revoke(self, command: Revoke, effects: Effects) -> Applied:
+    def _revoke(self, command: Revoke, before: Before) -> Applied:
         if command.lease not in self.lease_table.leases:
             return Applied(ErrorCode.LEASE_NOT_FOUND, self.revision, 0)
-        count = self._end_lease(command.lease, effects)
+        count = self._end_lease(command.lease, before)
         return Applied(0, self.revision, count)
 
-    def _expire(self, leases: list[tuple[int, int]], effects: Effects) -> Applied:
+    def _expire(self, leases: list[tuple[int, int]], before: Before) -> Applied:
         """Their time is over, says who led when this was written."""
         known, count = self.lease_table.leases, 0
         for number, since in leases:
             lease = known.get(number)
             if lease is not None and rules.still_the_same(lease.since, since):
-                count += self._end_lease(number, effects)
+                count += self._end_lease(number, before)
         return Applied(0, self.revision, count)
 
-    def _end_lease(self, lease: int, effects: Effects) -> int:
+    def _end_lease(self, lease: int, before: Before) -> int:
         """Take its keys away, at one revision, and itself; how many keys there were."""
-        keys = self.lease_table.keys_of(lease)
-        self.revision += bool(keys)
-        for number, key in enumerate(keys):
-            at = layout.newest(key)
-            before = effects[at] if at in effects else self.store.get(at)
-            assert before is not None, "what hangs on a lease is there"
-            self.digest_sum -= decode_record(before).digest
-            self._change(effects, number, key, before, None)
-        self.keys -= len(keys)
-        self.deletes += len(keys)
-        lost = self.lease_table.end(lease, effects)
+        changes = Changes(before, self.revision + 1)
+        for key in self.lease_table.keys_of(lease):
+            found = changes.delete(key)
+            assert found, "what hangs on a lease is there"
+        self._make(changes, before.effects)
+        lost = self.lease_table.end(lease, before.effects)
         self.digest_sum = (self.digest_sum - lost) % _MODULUS
-        return len(keys)
+        return changes.deletes
 
     def _compact(self, command: Compact) -> Applied:
         """Nothing is removed now: merges leave out what nobody can ask for any more."""

@@ -89,15 +89,12 @@ class Changes:
                 self._put(key, value, lease, before)
                 return TxnResult(before is not None)
             case TxnDelete(key):
-                before = self._get(key)
-                if before is not None:
-                    self._delete(key, before)
-                return TxnResult(before is not None)
+                return TxnResult(self.delete(key))
             case TxnGet(key):
                 record = self._get(key)
                 if record is None:
                     return TxnResult(False)
-                self._count_read(record)
+                self._count_bytes(len(record) - HEAD_BYTES)
                 return TxnResult(True, as_record(key, record))
             case TxnGetRange():
                 return self._get_range(operation)
@@ -160,6 +157,13 @@ class Changes:
             leased[had] = leased.get(had, 0) - 1
             leased[lease] = leased.get(lease, 0) + 1
 
+    def delete(self, key: bytes) -> bool:
+        """Take a key away; was it there?"""
+        before = self._get(key)
+        if before is not None:
+            self._delete(key, before)
+        return before is not None
+
     def _delete(self, key: bytes, before: bytes) -> None:
         self._move(lease_of(before), 0)
         self.digest -= decode_record(before).digest
@@ -167,9 +171,6 @@ class Changes:
         self.before[key] = before
         self.writes[key] = None
         self.deletes += 1
-
-    def _count_read(self, record: bytes) -> None:
-        self._count_bytes(len(record) - HEAD_BYTES)
 
     def _count_bytes(self, count: int) -> None:
         self._read_bytes += count

@@ -50,7 +50,7 @@ _REVISION: Final = attrgetter("revision")
 class Watch:
     """One watch; `next` is the first revision that it was not told of, while behind."""
 
-    __slots__ = ("behind", "end", "next", "request", "request_id", "sink", "start")
+    __slots__ = ("end", "next", "request", "request_id", "sink", "start")
 
     def __init__(
         self, sink: WatchSink, request_id: int, request: WatchRequest, next_: int
@@ -61,7 +61,6 @@ class Watch:
         self.start = request.start
         self.end = request.end
         self.next = next_
-        self.behind = False
 
     def wants(self, key: bytes, put: bool) -> bool:
         if not (self.request.puts if put else self.request.deletes):
@@ -161,7 +160,7 @@ class Watches:
             self._remove(name)
             self._refuse(watch.sink, watch.request_id, code, reason)
 
-    def _remove(self, name: tuple[int, int]) -> Watch:
+    def _remove(self, name: tuple[int, int]) -> None:
         watch = self._watches.pop(name)
         self._behind.pop(name, None)
         self._leave(name, watch)
@@ -172,7 +171,6 @@ class Watches:
         if not self._watches:
             self.database.watched = False
             self.database.changes.clear()
-        return watch
 
     def _leave(self, name: tuple[int, int], watch: Watch) -> None:
         """Not live any more."""
@@ -230,7 +228,7 @@ class Watches:
         self.database.changes.clear()
         # What was applied and not told yet is read from the state that came.
         for name, watch in list(self._watches.items()):
-            if not watch.behind:
+            if name not in self._behind:
                 self._falls_behind(name, watch, max(watch.next, self.told + 1))
         self.told = max(self.told, before)
 
@@ -238,12 +236,11 @@ class Watches:
 
     def _falls_behind(self, name: tuple[int, int], watch: Watch, next_: int) -> None:
         self._leave(name, watch)
-        watch.behind, watch.next = True, next_
+        watch.next = next_
         self._behind[name] = watch
 
     def _goes_live(self, name: tuple[int, int], watch: Watch) -> None:
         self._behind.pop(name, None)
-        watch.behind = False
         if watch.end == watch.start + b"\0":
             self._keys.setdefault(watch.start, {})[name] = watch
         else:
@@ -315,8 +312,9 @@ class Watches:
         Nothing is said of what was applied and not told yet, nor to a watch that waits
         for its first revision (I-60).
         """
-        watch = self._watches.get((sink.number, request_id))
-        if watch is None or watch.behind or watch.next > self.told + 1:
+        name = (sink.number, request_id)
+        watch = self._watches.get(name)
+        if watch is None or name in self._behind or watch.next > self.told + 1:
             return False
         self._push(watch, encode_progress(self.told))
         return True

@@ -24,7 +24,7 @@ from ....wire.transactions import (
 )
 from .bodies import unsigned
 from .documents import DeleteRange, Put, Range
-from .ranges import reply_of
+from .ranges import LIMIT_MAX, reply_of
 from .replies import (
     DeleteRangeReply,
     Header,
@@ -38,8 +38,6 @@ from .replies import (
     number,
 )
 from .txn_documents import CompareTarget, Comparison, Operation, Txn
-
-_LIMIT_MAX = 2**32 - 1
 
 Known: TypeAlias = dict[bytes, Record | None]
 History: TypeAlias = dict[Range, list[Record]]
@@ -114,7 +112,7 @@ class Compiler:
         if wanted.end is None:
             return (TxnGet(wanted.key),)
         # How many there are is told with every range.
-        limit = min(wanted.limit, _LIMIT_MAX)
+        limit = min(wanted.limit, LIMIT_MAX)
         if wanted.count_only:
             limit = 1
         elif wanted.sorted or wanted.filtered:

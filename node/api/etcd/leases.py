@@ -4,7 +4,6 @@ Law: a lease that is not there is an answer here and no error, but for its revoc
 clients look for a TTL, and one that is 0 or less says that the lease is gone.
 """
 
-import secrets
 from typing import Final
 
 from ....wire.frames import RequestKind
@@ -23,8 +22,9 @@ from ....wire.leases import (
 from ....wire.requests import decode_write_reply
 from ..connections import ClientPort
 from ..errors import Problem
+from ..http_leases import new_lease
 from ..http_requests import ask
-from .bodies import INT64_MAX, signed, unsigned
+from .bodies import signed, unsigned
 from .errors import (
     LEASE_NOT_FOUND,
     NOT_FOUND,
@@ -62,7 +62,7 @@ class Leases:
             raise EtcdProblem(OUT_OF_RANGE, TTL_TOO_LARGE)
         draws = 1 if lease else _DRAWS_MAX
         while True:
-            chosen = unsigned(lease) or secrets.randbelow(INT64_MAX) + 1
+            chosen = unsigned(lease) or new_lease()
             draws -= 1
             try:
                 body = await self._ask(Grant(chosen, ttl_s * 1000))

@@ -49,7 +49,7 @@ SORTED_BYTES_MAX: Final = 64 << 20
 PIECE_BYTES: Final = 1 << 20
 # Records that become JSON at a time.
 _SLICE: Final = 1000
-_LIMIT_MAX: Final = 2**32 - 1
+LIMIT_MAX: Final = 2**32 - 1
 
 
 class Pages:
@@ -187,7 +187,7 @@ class Ranges:
         more = False
         while pages.more and (room or not wanted.limit):
             # Where all is shown, a page is not larger than what is missing.
-            limit = 0 if wanted.filtered else min(room, _LIMIT_MAX)
+            limit = 0 if wanted.filtered else min(room, LIMIT_MAX)
             page = await pages.next(limit, wanted.keys_only)
             seen += len(page)
             kept = [r for r in page if wanted.wants(r)] if wanted.filtered else page
