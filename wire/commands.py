@@ -13,6 +13,7 @@ import msgspec
 from .errors import CommandRefused, ErrorCode
 from .leases import LEASE_OPS, LeaseCommand, decode_lease_command
 from .limits import Limits, over_limit
+from .members import MEMBER_OPS, MemberCommand, decode_member_command
 from .transactions import TRANSACTION, Transaction, decode_transaction
 
 PUT = 1
@@ -57,7 +58,7 @@ class Compact(msgspec.Struct, frozen=True, gc=False):
     revision: int
 
 
-Command: TypeAlias = Put | Delete | Transaction | Compact | LeaseCommand
+Command: TypeAlias = Put | Delete | Transaction | Compact | LeaseCommand | MemberCommand
 
 
 def encode_put(
@@ -115,6 +116,8 @@ def decode_command(data: bytes, limits: Limits) -> Command:
         return _decode_compact(data)
     if op in LEASE_OPS:
         return decode_lease_command(data)
+    if op in MEMBER_OPS:
+        return decode_member_command(data)
     if op != PUT and op != DELETE:
         raise CommandRefused(f"unknown command {op}")
     if flags > _EXPECTED and (op == DELETE or flags > _EXPECTED | _LEASED):

@@ -38,6 +38,12 @@ class ErrorCode(IntEnum):
     LEASE_NOT_FOUND = 19
     LEASE_EXISTS = 20
     TOO_MANY_KEYS = 21
+    MEMBER_NOT_FOUND = 23
+    MEMBER_EXISTS = 24
+    TOO_MANY_MEMBERS = 25
+    LAST_VOTER = 26
+    QUORUM_AT_RISK = 27
+    TOKEN_REFUSED = 28
 
 
 class Outcome(IntEnum):
@@ -77,6 +83,12 @@ ERROR_TRAITS: Final[dict[ErrorCode, Traits]] = {
     ErrorCode.LEASE_NOT_FOUND: Traits(404, False),
     ErrorCode.LEASE_EXISTS: Traits(409, False),
     ErrorCode.TOO_MANY_KEYS: Traits(413, False),
+    ErrorCode.MEMBER_NOT_FOUND: Traits(404, False),
+    ErrorCode.MEMBER_EXISTS: Traits(409, False),
+    ErrorCode.TOO_MANY_MEMBERS: Traits(409, False),
+    ErrorCode.LAST_VOTER: Traits(409, False),
+    ErrorCode.QUORUM_AT_RISK: Traits(409, True),
+    ErrorCode.TOKEN_REFUSED: Traits(403, False),
 }
 
 

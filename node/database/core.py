@@ -16,14 +16,20 @@ import msgspec
 from ...storage.engine import Droppable, Engine, Incoming
 from ...wire import (
     FORMAT_LIMITS,
+    Admit,
+    Announce,
     Compact,
     Delete,
+    DropToken,
     EnvelopeKind,
     ErrorCode,
     Grant,
     KeepAlive,
     ListLeases,
+    MakeToken,
+    MemberCommand,
     Put,
+    Reassign,
     Record,
     Revoke,
     TimeToLive,
@@ -38,6 +44,7 @@ from .before import Before
 from .feed import Change
 from .history import record_at, records_at
 from .leases import Effects, LeaseTable
+from .members import MemberTable
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
 from .records import as_record, decode_record, lease_of, mod_revision_of, put_over
 from .transactions import Changes, Refused, at_revision, choose
@@ -117,6 +124,7 @@ class Database:
         self.chain = meta.chain
         self.digest_sum = int.from_bytes(meta.digest_sum, "little")
         self.lease_table = LeaseTable(self.store)
+        self.member_table = MemberTable(self.store)
 
     def meta(self) -> Meta:
         """The state at `applied_index`."""
@@ -164,7 +172,7 @@ class Database:
             else:
                 assert entry.kind in (KIND_NOOP, KIND_CONFIGURATION), entry.kind
                 if entry.kind == KIND_CONFIGURATION:
-                    self.configuration = entry.data
+                    self._configure(entry, effects)
                 result = NOTHING
             results.append(result)
             # The sum tells what was written, even when it is overwritten later.
@@ -205,6 +213,8 @@ class Database:
                 return self._grant(command, entry.index, before.effects)
             case Revoke():
                 return self._revoke(command, before)
+            case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
+                return self._change_members(command, entry.index, before.effects)
             case KeepAlive() | TimeToLive() | ListLeases():
                 raise AssertionError("questions are never written to the log")
 
@@ -330,6 +340,26 @@ class Database:
         lost = self.lease_table.end(lease, before.effects)
         self.digest_sum = (self.digest_sum - lost) % _MODULUS
         return changes.deletes
+
+    # -- members -----------------------------------------------------------------------
+
+    def _configure(self, entry: LogEntry, effects: Effects) -> None:
+        self.configuration = entry.data
+        self.member_table.configured(entry.data, entry.index, effects)
+        self._gain()
+
+    def _change_members(
+        self, command: MemberCommand, index: int, effects: Effects
+    ) -> Applied:
+        now_ms, configuration = self.cluster_time_ms, self.configuration
+        table = self.member_table
+        code = table.apply(command, index, now_ms, configuration, effects)
+        self._gain()
+        return Applied(code or 0, self.revision, 0)
+
+    def _gain(self) -> None:
+        gained = self.member_table.take_gained()
+        self.digest_sum = (self.digest_sum + gained) % _MODULUS
 
     def _compact(self, command: Compact) -> Applied:
         """Nothing is removed now: merges leave out what nobody can ask for any more."""

@@ -9,6 +9,8 @@ that compaction tells what may go from the entry alone. See docs/formats.md sect
     r <revision> <number>                 what a revision changed: kind | key
     s <lease>                             a lease: its time, its keys' number, its begin
     t <lease> <key>                       a key that hangs on a lease: nothing
+    m <member>                            a member, or one that has left
+    n <token>                             a token by which members may join
 
 Numbers in here are big-endian, for their order.
 """
@@ -23,6 +25,8 @@ OLD: Final = b"h"
 CHANGE: Final = b"r"
 LEASE: Final = b"s"
 LEASED: Final = b"t"
+MEMBER: Final = b"m"
+TOKEN: Final = b"n"
 
 DELETED: Final = b"\0"
 PUT: Final = b"\1"
@@ -32,6 +36,7 @@ REVISION_MAX: Final = 2**64 - 1
 _NEWEST_END: Final = b"l"
 _OLD_END: Final = b"i"
 _LEASED_END: Final = b"u"
+_TOKEN_END: Final = b"o"
 _TERMINATOR: Final = b"\0\1"
 _REVISION: Final = struct.Struct(">Q")
 _LIFE: Final = struct.Struct(">QQ")
@@ -97,10 +102,6 @@ def lease_bounds() -> tuple[bytes, bytes]:
     return LEASE, LEASED
 
 
-def lease_number(at: bytes) -> int:
-    return int.from_bytes(at[1:9], "big")
-
-
 def leased(number: int, key: bytes) -> bytes:
     return LEASED + _REVISION.pack(number) + key
 
@@ -113,6 +114,27 @@ def leased_bounds(number: int) -> tuple[bytes, bytes]:
 
 def leased_key(at: bytes) -> bytes:
     return at[9:]
+
+
+def member(number: int) -> bytes:
+    return MEMBER + _REVISION.pack(number)
+
+
+def member_bounds() -> tuple[bytes, bytes]:
+    return MEMBER, TOKEN
+
+
+def token(number: int) -> bytes:
+    return TOKEN + _REVISION.pack(number)
+
+
+def token_bounds() -> tuple[bytes, bytes]:
+    return TOKEN, _TOKEN_END
+
+
+def number_of(at: bytes) -> int:
+    """The member, token or lease whose place this is."""
+    return int.from_bytes(at[1:9], "big")
 
 
 def droppable(compacted: int) -> tuple[Droppable, ...]:

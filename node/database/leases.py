@@ -46,7 +46,7 @@ class LeaseTable:
         try:
             for at, data in self.store.scan(*layout.lease_bounds()):
                 lease = Lease(*_STORED.unpack(data))
-                self.leases[layout.lease_number(at)] = lease
+                self.leases[layout.number_of(at)] = lease
         except CorruptionError as damage:
             # As everywhere: the replica sees it and heals, or ends.
             self.leases.clear()

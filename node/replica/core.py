@@ -25,6 +25,7 @@ from ...wire import (
     ErrorCode,
     LeaseQuestion,
     ProtocolError,
+    Reassign,
     RequestKind,
     decode_command,
     encode_compact,
@@ -41,6 +42,7 @@ from .options import ReplicaOptions
 from .reads import Reads
 from .requests import Request, answer, refuse
 from .retention import Retention
+from .steward import AT_RISK, Steward
 from .watching import Watching
 from .writes import Writes
 
@@ -96,6 +98,7 @@ class Replica:
         self.lease_keeper = LeaseKeeper(self)
         self.reads.keeper = self.lease_keeper
         self.retention = Retention(options.history_revisions, options.history_ms)
+        self.steward = Steward(self)
         self.healing = Healing(self)
         if damage is not None:
             self.healing.found(damage)
@@ -124,6 +127,7 @@ class Replica:
             self.watching.tick(_EXPIRE_TICKS)
             if self.leading:
                 self._compact_history()
+                self.steward.tick()
         if self.healing.damage is not None:
             self.healing.tick()
         if self.campaign_at_ms is not None and self.now_ms >= self.campaign_at_ms:
@@ -195,7 +199,9 @@ class Replica:
             return
         if isinstance(command, LeaseQuestion):
             request.question = command
-        if self.no_space and request.question is None:
+        if isinstance(command, Reassign) and self.steward.refuses(command):
+            self._refuse(request, ErrorCode.QUORUM_AT_RISK, AT_RISK)
+        elif self.no_space and request.question is None:
             self._refuse(request, ErrorCode.NO_SPACE, "the disk is full")
         elif self.stopping and not self.raft.is_leader:
             self._refuse(request, ErrorCode.STOPPING, "this node is shutting down")

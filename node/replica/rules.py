@@ -61,3 +61,13 @@ def cluster_time_ms(base_ms: int, elapsed_ms: int, wall_ms: int) -> int:
     """Cluster time goes by the leader's monotonic clock since its election alone."""
     del wall_ms
     return base_ms + elapsed_ms
+
+
+def may_be_promoted(replicates: bool, lag: int, lag_max: int) -> bool:
+    """I-48: only a learner that has caught up becomes a voter."""
+    return replicates and lag <= lag_max
+
+
+def quorum_is_heard(alive: int, voters: int) -> bool:
+    """I-48: the voters never become a set of whom no majority is there."""
+    return 2 * alive > voters

@@ -22,6 +22,7 @@ from ...wire import (
     encode_write_reply,
 )
 from ..database import Applied
+from ..database.members import MEMBERS_MAX
 from . import rules
 from .effects import Reply
 from .messages import ForwardReply, ForwardRequest
@@ -39,6 +40,11 @@ _REFUSALS: Final = {
     ErrorCode.LEASE_NOT_FOUND: "there is no such lease",
     ErrorCode.LEASE_EXISTS: "there is such a lease already",
     ErrorCode.TOO_MANY_KEYS: f"more than {KEYS_MAX} keys would be touched at once",
+    ErrorCode.MEMBER_NOT_FOUND: "there is no such member",
+    ErrorCode.MEMBER_EXISTS: "another member has this id or name",
+    ErrorCode.TOO_MANY_MEMBERS: f"the cluster has {MEMBERS_MAX} members already",
+    ErrorCode.LAST_VOTER: "it is the last voter",
+    ErrorCode.TOKEN_REFUSED: "there is no such token: it is wrong, over, or used up",
 }
 
 

@@ -6,18 +6,24 @@ from hypothesis import strategies as st
 from quorate.wire import (
     DEFAULT_LIMITS,
     FORMAT_LIMITS,
+    Admit,
+    Announce,
     Command,
     CommandRefused,
     Compact,
     Delete,
+    DropToken,
     ErrorCode,
     Limits,
+    MakeToken,
     Put,
+    Reassign,
     Transaction,
     decode_command,
     encode_compact,
     encode_delete,
     encode_lease_command,
+    encode_member_command,
     encode_put,
     encode_transaction,
 )
@@ -68,13 +74,15 @@ def encoded(command: Command) -> bytes:
             return encode_compact(revision)
         case Transaction():
             return encode_transaction(command)
+        case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
+            return encode_member_command(command)
         case _:
             return encode_lease_command(command)
 
 
 @given(data=st.binary(max_size=40))
 def test_what_decodes_encodes_to_the_same_bytes(data: bytes) -> None:
-    for op in (1, 2, *range(4, 10)):
+    for op in (1, 2, *range(4, 15)):
         candidate = bytes([op]) + data
         try:
             command = decode_command(candidate, DEFAULT_LIMITS)

@@ -99,6 +99,7 @@ class Together:
         self.ticks = 0
         everybody = tuple(range(1, members + 1))
         chosen = ReplicaOptions(tick_ms=TICK_MS, requests_max=requests_max)
+        self.options = chosen
         self.replicas = {m: _replica(m, everybody, chosen) for m in everybody}
         self.caller = Caller(self)
         self.request_id = 0
@@ -144,6 +145,11 @@ class Together:
             self.tick()
         raise AssertionError("it does not come to that")
 
+    def joins(self, member: int) -> None:
+        """A new replica: of the same cluster, and not in its configuration."""
+        first = self.replicas[1].raft.configurations[0][1].voters
+        self.replicas[member] = _replica(member, first, self.options)
+
     # -- messages ----------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -180,7 +186,7 @@ class Together:
                 self.held.append(message)
         elif message.to in self.paused:
             self.held.append(message)
-        else:
+        elif message.to in self.replicas:
             self.replicas[message.to].step(message)
 
     def heal(self) -> None:

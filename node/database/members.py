@@ -1,0 +1,301 @@
+"""Who shall belong to the cluster, as the log makes it; and who may still join.
+
+Law: no time but the log's, and nothing of who is reached or caught up: this is what is
+wished for. The leader's steward (node/replica/steward) brings Raft's configuration
+there. A member that has left is remembered, so that nobody takes it for one that this
+replica has not heard of yet (I-49).
+"""
+
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from ...raft import Configuration, decode_configuration
+from ...storage.engine import Engine
+from ...storage.errors import CorruptionError
+from ...wire import (
+    Admit,
+    Announce,
+    DropToken,
+    ErrorCode,
+    MakeToken,
+    MemberCommand,
+    MemberRole,
+    Reassign,
+)
+from . import layout
+from .leases import Effects
+
+MEMBERS_MAX: Final = 64
+TOKENS_MAX: Final = 256
+# Of those who left; a state that forgot one would refuse it as one it does not know.
+GONE_MAX: Final = 4096
+
+
+class MemberRecord(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True
+):
+    """One member. `key` is the SHA-256 of its public key, empty for first voters.
+
+    `successor`: it keeps its role in Raft until that one votes; 0 is nobody. `since` is
+    the index of the entry that made it a member, or let it go.
+    """
+
+    role: MemberRole | None
+    name: str
+    peer: str
+    client: str
+    key: bytes
+    successor: int
+    since: int
+
+
+class Token(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Whoever knows the secret of `digest` may join, until this cluster time."""
+
+    digest: bytes
+    until_ms: int
+    uses: int
+    role: MemberRole
+
+
+class MemberTable:
+    """All members and tokens of one database, in memory, beside its store.
+
+    `version` is another one after each change. `gained` is what the state hash's sum
+    gains by what was applied since somebody took it.
+    """
+
+    def __init__(self, store: Engine) -> None:
+        self.store = store
+        self.members: dict[int, MemberRecord] = {}
+        self.gone: dict[int, MemberRecord] = {}
+        self.tokens: dict[int, Token] = {}
+        self.version = 0
+        self.gained = 0
+        if store.damage is None:
+            self._load()
+
+    def _load(self) -> None:
+        try:
+            for at, data in self.store.scan(*layout.member_bounds()):
+                record = msgspec.msgpack.decode(data, type=MemberRecord)
+                known = self.gone if record.role is None else self.members
+                known[layout.number_of(at)] = record
+            for at, data in self.store.scan(*layout.token_bounds()):
+                token = msgspec.msgpack.decode(data, type=Token)
+                self.tokens[layout.number_of(at)] = token
+        except CorruptionError as damage:
+            # As everywhere: the replica sees it and heals, or ends.
+            self.members, self.gone, self.tokens = {}, {}, {}
+            self.store.condemn(damage)
+
+    # -- what the log says ---------------------------------------------------------
+
+    def apply(
+        self,
+        command: MemberCommand,
+        index: int,
+        now_ms: int,
+        configuration: bytes,
+        effects: Effects,
+    ) -> ErrorCode | None:
+        """Do it, or say why not; `now_ms` is cluster time."""
+        match command:
+            case MakeToken():
+                return self._make_token(command, now_ms, effects)
+            case DropToken(token):
+                if token not in self.tokens:
+                    return ErrorCode.TOKEN_REFUSED
+                self._set_token(token, None, effects)
+                return None
+            case Admit():
+                return self._admit(command, index, now_ms, effects)
+            case Announce():
+                known = decode_configuration(configuration)
+                return self._announce(command, index, known, effects)
+            case Reassign():
+                known = decode_configuration(configuration)
+                return self._reassign(command, index, known, effects)
+
+    def configured(self, configuration: bytes, index: int, effects: Effects) -> None:
+        """Another configuration was applied: who was leaving may have left."""
+        known = decode_configuration(configuration)
+        for member, record in list(self.members.items()):
+            if record.role is MemberRole.LEAVING:
+                self._let_go(member, index, known, effects)
+
+    def _make_token(
+        self, command: MakeToken, now_ms: int, effects: Effects
+    ) -> ErrorCode | None:
+        for token, known in list(self.tokens.items()):
+            if known.until_ms <= now_ms:
+                self._set_token(token, None, effects)
+        if command.token in self.tokens or len(self.tokens) >= TOKENS_MAX:
+            return ErrorCode.TOKEN_REFUSED
+        until = now_ms + command.ttl_ms
+        made = Token(command.digest, until, command.uses, command.role)
+        self._set_token(command.token, made, effects)
+        return None
+
+    def _admit(
+        self, command: Admit, index: int, now_ms: int, effects: Effects
+    ) -> ErrorCode | None:
+        member, name = command.member, command.name
+        known = self.members.get(member)
+        if known is not None:
+            # It asked before, and did not get the answer.
+            if (known.key, known.name) != (command.key, name):
+                return ErrorCode.MEMBER_EXISTS
+            self._move(member, known, command, effects)
+            return None
+        token = self.tokens.get(command.token)
+        if token is None or token.until_ms <= now_ms:
+            return ErrorCode.TOKEN_REFUSED
+        if member in self.gone or self._taken(name, member):
+            return ErrorCode.MEMBER_EXISTS
+        if len(self.members) >= MEMBERS_MAX:
+            return ErrorCode.TOO_MANY_MEMBERS
+        left = msgspec.structs.replace(token, uses=token.uses - 1)
+        self._set_token(command.token, left if left.uses else None, effects)
+        record = MemberRecord(
+            token.role, name, command.peer, command.client, command.key, 0, index
+        )
+        self._set(member, record, effects)
+        return None
+
+    def _announce(
+        self, command: Announce, index: int, known: Configuration, effects: Effects
+    ) -> ErrorCode | None:
+        member = command.member
+        if self._taken(command.name, member):
+            return ErrorCode.MEMBER_EXISTS
+        record = self.members.get(member)
+        if record is None:
+            # One of the first voters: nobody admitted it.
+            if member in self.gone or member not in known.members():
+                return ErrorCode.MEMBER_NOT_FOUND
+            voter = known.is_voter(member)
+            role = MemberRole.VOTER if voter else MemberRole.REPLICA
+            record = MemberRecord(role, command.name, "", "", b"", 0, index)
+        self._move(member, record, command, effects)
+        return None
+
+    def _move(
+        self,
+        member: int,
+        record: MemberRecord,
+        command: Admit | Announce,
+        effects: Effects,
+    ) -> None:
+        """It is called and reached like this now."""
+        moved = msgspec.structs.replace(
+            record, name=command.name, peer=command.peer, client=command.client
+        )
+        if moved != self.members.get(member):
+            self._set(member, moved, effects)
+
+    def _reassign(
+        self, command: Reassign, index: int, known: Configuration, effects: Effects
+    ) -> ErrorCode | None:
+        member, successor = command.member, command.successor
+        record = self.members.get(member)
+        if record is None or (successor and successor not in self.members):
+            return ErrorCode.MEMBER_NOT_FOUND
+        if command.role is not MemberRole.VOTER and not successor:
+            others = {
+                voter
+                for voter in known.voters
+                if voter not in self.members and voter not in self.gone
+            }
+            others |= {
+                number
+                for number, each in self.members.items()
+                if each.role is MemberRole.VOTER
+            }
+            if not others - {member}:
+                return ErrorCode.LAST_VOTER
+        if successor:
+            heir = msgspec.structs.replace(
+                self.members[successor], role=MemberRole.VOTER, successor=0
+            )
+            self._set(successor, heir, effects)
+        changed = msgspec.structs.replace(
+            record, role=command.role, successor=successor
+        )
+        self._set(member, changed, effects)
+        if command.role is MemberRole.LEAVING:
+            self._let_go(member, index, known, effects)
+        return None
+
+    def _let_go(
+        self, member: int, index: int, known: Configuration, effects: Effects
+    ) -> None:
+        """Once it is in no configuration, it is no member any more."""
+        if known.joint or member in known.members():
+            return
+        for number, each in list(self.members.items()):
+            if each.successor == member:
+                # Nobody takes its place any more.
+                stays = msgspec.structs.replace(
+                    each, role=MemberRole.VOTER, successor=0
+                )
+                self._set(number, stays, effects)
+        record = self.members.pop(member)
+        left = msgspec.structs.replace(record, role=None, successor=0, since=index)
+        self.gained -= digest_of(layout.member(member), record)
+        self._remember(member, left, effects)
+
+    def _remember(self, member: int, left: MemberRecord, effects: Effects) -> None:
+        if len(self.gone) >= GONE_MAX:
+            oldest = min(self.gone, key=lambda number: self.gone[number].since)
+            at = layout.member(oldest)
+            self.gained -= digest_of(at, self.gone.pop(oldest))
+            effects[at] = None
+        self.gone[member] = left
+        self._store(layout.member(member), left, effects)
+
+    # -- what is kept --------------------------------------------------------------
+
+    def _taken(self, name: str, member: int) -> bool:
+        return any(
+            record.name == name and number != member
+            for number, record in self.members.items()
+        )
+
+    def _set(self, member: int, record: MemberRecord, effects: Effects) -> None:
+        at = layout.member(member)
+        before = self.members.get(member)
+        if before is not None:
+            self.gained -= digest_of(at, before)
+        self.members[member] = record
+        self._store(at, record, effects)
+
+    def _set_token(self, number: int, token: Token | None, effects: Effects) -> None:
+        at = layout.token(number)
+        before = self.tokens.pop(number, None)
+        if before is not None:
+            self.gained -= digest_of(at, before)
+        if token is None:
+            effects[at] = None
+            self.version += 1
+        else:
+            self.tokens[number] = token
+            self._store(at, token, effects)
+
+    def _store(self, at: bytes, record: MemberRecord | Token, effects: Effects) -> None:
+        effects[at] = msgspec.msgpack.encode(record)
+        self.gained += digest_of(at, record)
+        self.version += 1
+
+    def take_gained(self) -> int:
+        """What the sum of digests has gained since the last call."""
+        gained, self.gained = self.gained, 0
+        return gained
+
+
+def digest_of(at: bytes, record: MemberRecord | Token) -> int:
+    """A 128-bit number of everything that a member or a token is."""
+    data = at + msgspec.msgpack.encode(record)
+    return int.from_bytes(blake2b(data, digest_size=16).digest(), "little")

@@ -1,0 +1,180 @@
+"""Brings Raft's configuration to the members that are wished for, step by step.
+
+Law: pure, and the leader's alone. What is wished for is in the log
+(node/database/members), so whoever leads next goes on from there. New members learn
+first; who shall vote does so once it has caught up (I-48); voters change by joint
+consensus, and never to a set of whom no majority is heard. Gossip has no say (I-66).
+"""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ...raft import Configuration
+from ...raft.progress import REPLICATE
+from ...wire import MemberRole, Reassign
+from ..database.members import MemberRecord
+from . import rules
+
+if TYPE_CHECKING:
+    from .core import Replica
+
+# So many entries behind what is committed counts as caught up: about a turn's worth.
+LAG_ENTRIES_MAX: Final = 64
+AT_RISK: Final = "the voters that are left would have no majority that is heard"
+
+
+class Wish(NamedTuple):
+    """The members that Raft should have now."""
+
+    voters: tuple[int, ...]
+    learners: tuple[int, ...]
+
+
+def wish(
+    current: Configuration,
+    members: Mapping[int, MemberRecord],
+    gone: Collection[int],
+    ready: Collection[int],
+) -> Wish:
+    """What `current` should become next; `ready` are learners that have caught up."""
+    votes = {
+        voter
+        for voter in current.voters
+        if voter not in gone and _stays(voter, current, members, ready)
+    }
+    votes |= {
+        member
+        for member in current.learners
+        if member in ready and _shall_vote(members.get(member))
+    }
+    learns = {
+        member
+        for member, record in members.items()
+        if member not in votes and record.role is not MemberRole.LEAVING
+    }
+    # Nobody has said yet what it shall be.
+    learns |= {m for m in current.learners if m not in members and m not in gone}
+    return Wish(tuple(sorted(votes)), tuple(sorted(learns - votes)))
+
+
+def _stays(
+    voter: int,
+    current: Configuration,
+    members: Mapping[int, MemberRecord],
+    ready: Collection[int],
+) -> bool:
+    record = members.get(voter)
+    if record is None or record.role is MemberRole.VOTER:
+        return True
+    heir = record.successor
+    return (
+        bool(heir)
+        and heir in members
+        and heir not in ready
+        and (not current.is_voter(heir))
+    )
+
+
+def _shall_vote(record: MemberRecord | None) -> bool:
+    return record is not None and record.role is MemberRole.VOTER
+
+
+class Steward:
+    """Of one replica. `waits_for` says, for people, why nothing moves."""
+
+    def __init__(self, replica: "Replica") -> None:
+        self.replica = replica
+        self.waits_for = ""
+        self._heard: dict[int, int] = {}
+
+    def tick(self) -> None:
+        """Of a leader, now and then."""
+        replica = self.replica
+        raft, table = replica.raft, replica.database.member_table
+        if not table.members or replica.healing.damage is not None:
+            return
+        self._listen()
+        index, current = raft.configurations[-1]
+        if current.joint or index > replica.database.applied_index:
+            return
+        ready = [member for member in current.learners if self._caught_up(member)]
+        wanted = wish(current, table.members, table.gone, ready)
+        self.waits_for = self._reason(current, ready)
+        if (wanted.voters, wanted.learners) == (current.voters, current.learners):
+            return
+        if not wanted.voters or not self.safe(current.voters, wanted.voters):
+            self.waits_for = "no majority of the new voters is heard"
+        elif raft.id not in wanted.voters:
+            # Whoever leads next makes the change: nobody waits for an election.
+            self._hand_over(wanted.voters)
+        else:
+            raft.change_configuration(wanted.voters, wanted.learners)
+
+    def _listen(self) -> None:
+        replica = self.replica
+        progress = replica.raft.progress
+        for member in list(self._heard):
+            if member not in progress:
+                del self._heard[member]
+        for member, each in progress.items():
+            if each.active and each.heard:
+                self._heard[member] = replica.ticks
+
+    def heard(self, member: int) -> bool:
+        """Has it answered within the last two election timeouts, or is it this one?"""
+        replica = self.replica
+        progress = replica.raft.progress.get(member)
+        if progress is None:
+            return member == replica.raft.id
+        patience = 2 * replica.raft.options.election_timeout_ticks
+        at = self._heard.get(member)
+        recently = at is not None and replica.ticks - at <= patience
+        return recently or (progress.active and progress.heard)
+
+    def _caught_up(self, member: int) -> bool:
+        raft = self.replica.raft
+        progress = raft.progress.get(member)
+        if progress is None or not self.heard(member):
+            return False
+        lag = raft.log.commit_index - progress.match_index
+        replicates = progress.state == REPLICATE
+        return rules.may_be_promoted(replicates, lag, LAG_ENTRIES_MAX)
+
+    def safe(self, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+        """May the voters be `after`? What only goes on as it is always may."""
+        alive = sum(self.heard(voter) for voter in after)
+        return before == after or rules.quorum_is_heard(alive, len(after))
+
+    def refuses(self, command: Reassign) -> bool:
+        """Would a vote be taken away that the others can't do without?
+
+        Asked when somebody wishes for it, so that he is told; asked again when it is
+        done.
+        """
+        if not self.replica.leading:
+            return False
+        current = self.replica.raft.configuration
+        votes = command.member in current.voters
+        if command.role is MemberRole.VOTER or command.successor or not votes:
+            return False
+        after = tuple(voter for voter in current.voters if voter != command.member)
+        return bool(after) and not self.safe(current.voters, after)
+
+    def _hand_over(self, voters: tuple[int, ...]) -> None:
+        raft = self.replica.raft
+        candidates = [
+            (raft.progress[member].match_index, member)
+            for member in voters
+            if raft.configuration.is_voter(member) and self.heard(member)
+        ]
+        if candidates and not raft.transferee:
+            raft.transfer_leadership(max(candidates)[1])
+
+    def _reason(self, current: Configuration, ready: Collection[int]) -> str:
+        members = self.replica.database.member_table.members
+        behind = [
+            members[member].name
+            for member in current.learners
+            if _shall_vote(members.get(member)) and member not in ready
+        ]
+        return f"{', '.join(behind)} has yet to catch up" if behind else ""

@@ -1,0 +1,278 @@
+"""Members come, vote, and go, whatever happens to who leads."""
+
+import pytest
+from quorate.node.database.members import MemberRecord
+from quorate.node.replica.steward import Wish, wish
+from quorate.raft import Configuration, Heartbeat
+from quorate.wire import (
+    Admit,
+    Announce,
+    DropToken,
+    ErrorCode,
+    MakeToken,
+    MemberCommand,
+    MemberRole,
+    Reassign,
+    encode_member_command,
+    encode_put,
+)
+
+from .together import Together
+
+VOTER, REPLICA, LEAVING = MemberRole
+TOKEN, HOUR = 9, 3_600_000
+
+
+def asks(together: Together, command: MemberCommand) -> int:
+    return together.ask(encode_member_command(command))
+
+
+def done(together: Together, command: MemberCommand) -> None:
+    assert together.code(asks(together, command)) is None
+
+
+def announce(member: int) -> Announce:
+    return Announce(member, f"n{member}", f"host{member}:1", f"host{member}:2")
+
+
+def admit(member: int, token: int = TOKEN) -> Admit:
+    place = f"n{member}", f"host{member}:1", f"host{member}:2"
+    return Admit(token, member, bytes([member]) * 32, *place)
+
+
+def cluster(members: int = 3) -> Together:
+    """All of its first members have said where they are."""
+    together = Together(members)
+    for member in range(1, members + 1):
+        done(together, announce(member))
+    return together
+
+
+def joined(together: Together, member: int, role: MemberRole) -> None:
+    token = 100 + member
+    done(together, MakeToken(token, b"d" * 32, HOUR, 1, role))
+    done(together, admit(member, token))
+    together.joins(member)
+
+
+def configuration(together: Together) -> Configuration:
+    return together.replicas[together.leader].raft.configuration
+
+
+def goes_to(
+    together: Together, voters: tuple[int, ...], learners: tuple[int, ...] = ()
+) -> None:
+    """The configuration becomes this one, everywhere where it counts."""
+    wanted = Configuration(voters, (), learners)
+    together.wait_for(
+        lambda: bool(together.leaders()) and configuration(together) == wanted
+    )
+    together.run(30)
+    assert configuration(together) == wanted
+    hashes = {
+        together.replicas[member].database.state_hash()
+        for member in wanted.members()
+        if member not in together.paused
+    }
+    assert len(hashes) == 1
+
+
+def test_a_new_member_learns_and_then_votes() -> None:
+    together = cluster()
+    joined(together, 4, VOTER)
+    together.wait_for(lambda: 4 in configuration(together).learners)
+    goes_to(together, (1, 2, 3, 4))
+    together.done(encode_put(b"a", b"b"))
+    together.run(5)
+    assert together.replicas[4].database.get(b"a") is not None
+
+
+def test_a_replica_learns_for_ever() -> None:
+    together = cluster()
+    joined(together, 4, REPLICA)
+    goes_to(together, (1, 2, 3), (4,))
+    together.run(200)
+    assert configuration(together) == Configuration((1, 2, 3), (), (4,))
+
+
+def test_who_is_not_heard_does_not_vote_yet() -> None:
+    together = cluster()
+    joined(together, 4, VOTER)
+    together.cut.add(4)
+    together.run(200)
+    assert configuration(together) == Configuration((1, 2, 3), (), (4,))
+    steward = together.replicas[together.leader].steward
+    assert steward.waits_for == "n4 has yet to catch up"
+    together.heal()
+    goes_to(together, (1, 2, 3, 4))
+
+
+def test_a_follower_is_removed_and_remembered() -> None:
+    together = cluster()
+    gone = together.follower
+    done(together, Reassign(gone, LEAVING, 0))
+    rest = tuple(member for member in (1, 2, 3) if member != gone)
+    goes_to(together, rest)
+    table = together.replicas[together.leader].database.member_table
+    assert gone not in table.members
+    assert gone in table.gone
+    assert together.code(asks(together, announce(gone))) == ErrorCode.MEMBER_NOT_FOUND
+
+
+def test_a_leader_hands_over_before_it_goes() -> None:
+    together = cluster()
+    was = together.leader
+    done(together, Reassign(was, LEAVING, 0))
+    together.other_leader(was)
+    goes_to(together, tuple(member for member in (1, 2, 3) if member != was))
+    together.done(encode_put(b"a", b"b"))
+
+
+def test_a_voter_becomes_a_replica_and_a_voter_again() -> None:
+    together = cluster()
+    member = together.follower
+    rest = tuple(each for each in (1, 2, 3) if each != member)
+    done(together, Reassign(member, REPLICA, 0))
+    goes_to(together, rest, (member,))
+    done(together, Reassign(member, VOTER, 0))
+    goes_to(together, (1, 2, 3))
+
+
+def test_one_voter_takes_the_place_of_another_at_once() -> None:
+    together = cluster()
+    old = together.follower
+    rest = tuple(each for each in (1, 2, 3) if each != old)
+    joined(together, 4, REPLICA)
+    together.cut.add(4)
+    done(together, Reassign(old, LEAVING, 4))
+    together.run(100)
+    # The new one is not there yet, and so the old one goes on.
+    assert old in configuration(together).voters
+    together.heal()
+    goes_to(together, (*rest, 4))
+
+
+def test_a_change_goes_on_with_the_next_leader() -> None:
+    together = cluster()
+    joined(together, 4, VOTER)
+    was = together.leader
+    together.paused.add(was)
+    together.other_leader(was)
+    together.wait_for(lambda: 4 in configuration(together).voters)
+    together.heal()
+    goes_to(together, (1, 2, 3, 4))
+
+
+def test_a_majority_that_is_not_heard_keeps_every_vote() -> None:
+    together = cluster()
+    dead = together.follower
+    together.paused.add(dead)
+    together.run(100)
+    alive = together.follower
+    refused = asks(together, Reassign(alive, LEAVING, 0))
+    assert together.code(refused) == ErrorCode.QUORUM_AT_RISK
+    # The dead one's vote can be done without.
+    done(together, Reassign(dead, LEAVING, 0))
+    rest = tuple(member for member in (1, 2, 3) if member != dead)
+    together.wait_for(lambda: configuration(together) == Configuration(rest))
+
+
+def test_the_last_voter_stays() -> None:
+    together = cluster(1)
+    for role in (LEAVING, REPLICA):
+        refused = asks(together, Reassign(1, role, 0))
+        assert together.code(refused) == ErrorCode.LAST_VOTER
+
+
+def test_a_cluster_of_one_grows_and_shrinks() -> None:
+    together = cluster(1)
+    joined(together, 2, VOTER)
+    goes_to(together, (1, 2))
+    joined(together, 3, VOTER)
+    goes_to(together, (1, 2, 3))
+    done(together, Reassign(1, LEAVING, 0))
+    goes_to(together, (2, 3))
+    done(together, Reassign(2, LEAVING, 0))
+    goes_to(together, (3,))
+
+
+def test_a_token_lets_in_as_many_as_it_says_and_no_others() -> None:
+    together = cluster()
+    done(together, MakeToken(TOKEN, b"d" * 32, HOUR, 1, REPLICA))
+    done(together, admit(4))
+    # Asked again it is the same member; with another key it is not.
+    done(together, admit(4))
+    other = Admit(TOKEN, 4, b"x" * 32, "n4", "a:1", "b:1")
+    assert together.code(asks(together, other)) == ErrorCode.MEMBER_EXISTS
+    assert together.code(asks(together, admit(5))) == ErrorCode.TOKEN_REFUSED
+
+
+def test_a_token_ends() -> None:
+    together = cluster()
+    done(together, MakeToken(TOKEN, b"d" * 32, 1000, 5, REPLICA))
+    done(together, MakeToken(TOKEN + 1, b"d" * 32, HOUR, 5, REPLICA))
+    done(together, admit(4))
+    together.run_ms(1100)
+    assert together.code(asks(together, admit(5))) == ErrorCode.TOKEN_REFUSED
+    done(together, DropToken(TOKEN + 1))
+    refused = asks(together, admit(5, TOKEN + 1))
+    assert together.code(refused) == ErrorCode.TOKEN_REFUSED
+
+
+def test_two_members_do_not_have_one_name() -> None:
+    together = cluster()
+    done(together, MakeToken(TOKEN, b"d" * 32, HOUR, 5, REPLICA))
+    taken = Admit(TOKEN, 4, b"x" * 32, "n1", "a:1", "b:1")
+    assert together.code(asks(together, taken)) == ErrorCode.MEMBER_EXISTS
+    renamed = Announce(2, "n1", "a:1", "b:1")
+    assert together.code(asks(together, renamed)) == ErrorCode.MEMBER_EXISTS
+
+
+def test_who_was_let_in_and_never_came_can_be_sent_away() -> None:
+    together = cluster()
+    done(together, MakeToken(TOKEN, b"d" * 32, HOUR, 5, VOTER))
+    done(together, admit(4))
+    together.wait_for(lambda: 4 in configuration(together).learners)
+    done(together, Reassign(4, LEAVING, 0))
+    goes_to(together, (1, 2, 3))
+
+
+def record(role: MemberRole, successor: int = 0) -> MemberRecord:
+    return MemberRecord(role, "n", "a:1", "b:1", b"", successor, 1)
+
+
+@pytest.mark.parametrize(
+    ("current", "members", "gone", "ready", "wanted"),
+    [
+        # Nobody has said anything: all stays as it is.
+        (Configuration((1, 2), (), (3,)), {}, [], [3], Wish((1, 2), (3,))),
+        # One that is gone has no vote, wherever it stands.
+        (Configuration((1, 2), (), (3,)), {}, [2, 3], [], Wish((1,), ())),
+        # An heir that votes already is not waited for.
+        (
+            Configuration((1, 2)),
+            {1: record(LEAVING, 2), 2: record(VOTER)},
+            [],
+            [],
+            Wish((2,), ()),
+        ),
+        # An heir that is no member any more is not waited for either.
+        (Configuration((1, 2)), {1: record(LEAVING, 9)}, [], [], Wish((2,), ())),
+    ],
+)
+def test_what_is_wished_for(
+    current: Configuration,
+    members: dict[int, MemberRecord],
+    gone: list[int],
+    ready: list[int],
+    wanted: Wish,
+) -> None:
+    assert wish(current, members, gone, ready) == wanted
+
+
+def test_a_lost_heartbeat_takes_no_vote_away() -> None:
+    together = cluster()
+    together.loses = lambda message: isinstance(message, Heartbeat)
+    together.run(3)
+    together.heal()
+    done(together, Reassign(together.follower, LEAVING, 0))
