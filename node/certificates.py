@@ -10,6 +10,9 @@ was returned is on the disk.
     create_authority   DIR/ca.crt, DIR/ca.key (who has the key decides who belongs)
     issue_member       DIR/node.crt, DIR/node.key, DIR/ca.crt
     issue_client       DIR/client.crt, DIR/client.key, DIR/ca.crt
+    request_member     DIR/node.key, if there is none yet; a request to be signed
+    sign_member        nothing: the certificate for such a request
+    keep_member        DIR/node.crt, DIR/ca.crt: what the signer answered
 
     CertificateError: a file is missing, damaged, in the way, or not what it should be
 """
@@ -18,6 +21,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -25,6 +29,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .address import is_name
@@ -39,9 +44,13 @@ __all__ = [
     "describe",
     "issue_client",
     "issue_member",
+    "keep_member",
+    "key_of_request",
     "load_authority",
     "member_id_for",
     "random_id",
+    "request_member",
+    "sign_member",
 ]
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
@@ -105,7 +114,7 @@ def create_authority(
     subject = _name(f"quorate cluster {identity.cluster_id:016x}")
     usage = _key_usage(key_cert_sign=True, crl_sign=True)
     certificate = (
-        _builder(subject, subject, key, identity, now, lifetime)
+        _builder(subject, subject, key.public_key(), identity, now, lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
@@ -168,6 +177,67 @@ def issue_client(
     return identity
 
 
+def request_member(directory: Path, *, name: str) -> bytes:
+    """A request (PEM) that a signer makes the certificate of a new member from.
+
+    Its key stays in `directory`; one that is there already is taken again.
+    """
+    _check_name(name)
+    path = directory / "node.key"
+    if not path.exists():
+        made = ec.generate_private_key(ec.SECP256R1())
+        _write_new(directory, {"node.key": _key_pem(made, None)})
+    key = _load_key(path, None)
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(_name(name))
+        .sign(key, hashes.SHA256())
+    )
+    return request.public_bytes(serialization.Encoding.PEM)
+
+
+def key_of_request(request: bytes) -> bytes:
+    """The SHA-256 of the public key that the request proves to have the other half of.
+
+    Raises CertificateError.
+    """
+    return _key_digest(_load_request(request).public_key())
+
+
+def sign_member(
+    authority: Authority,
+    request: bytes,
+    *,
+    name: str,
+    member_id: int,
+    now: datetime | None = None,
+    lifetime: timedelta = LEAF_LIFETIME,
+) -> bytes:
+    """The certificate (PEM) of a member with the request's key, and nothing else of it.
+
+    Raises CertificateError.
+    """
+    _check_name(name)
+    key = _load_request(request).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(
+        key.curve, ec.SECP256R1
+    ):
+        raise CertificateError("the request's key is not EC P-256")
+    identity = PeerIdentity(authority.cluster_id, Kind.MEMBER, member_id=member_id)
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _pem(_signed(authority, key, identity, name, usages, now, lifetime))
+
+
+def keep_member(directory: Path, certificate: bytes, authority: bytes) -> None:
+    """Write what a signer answered beside the key; the CA's certificate comes first."""
+    for name, data in (("ca.crt", authority), ("node.crt", certificate)):
+        path = directory / name
+        if path.exists():
+            # An earlier try got this far.
+            path.unlink()
+        _write_new(directory, {name: data})
+
+
 def describe(path: Path) -> Description:
     """What the certificate in the file `path` says; it is read, not verified."""
     certificate = _load_certificate(path)
@@ -201,30 +271,62 @@ def _issue(
     now: datetime | None,
     lifetime: timedelta,
 ) -> Mapping[str, bytes]:
-    issuer = authority.certificate
     key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _signed(
+        authority, key.public_key(), identity, name, usages, now, lifetime
+    )
+    return {
+        f"{stem}.key": _key_pem(key, None),
+        f"{stem}.crt": _pem(certificate),
+        "ca.crt": _pem(authority.certificate),
+    }
+
+
+def _signed(
+    authority: Authority,
+    key: ec.EllipticCurvePublicKey,
+    identity: PeerIdentity,
+    name: str,
+    usages: Sequence[x509.ObjectIdentifier],
+    now: datetime | None,
+    lifetime: timedelta,
+) -> x509.Certificate:
+    issuer = authority.certificate.subject
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(
         authority.key.public_key()
     )
-    certificate = (
-        _builder(_name(name), issuer.subject, key, identity, now, lifetime)
+    return (
+        _builder(_name(name), issuer, key, identity, now, lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(issuer_key, critical=False)
         .sign(authority.key, hashes.SHA256())
     )
-    return {
-        f"{stem}.key": _key_pem(key, None),
-        f"{stem}.crt": _pem(certificate),
-        "ca.crt": _pem(issuer),
-    }
+
+
+def _load_request(data: bytes) -> x509.CertificateSigningRequest:
+    try:
+        request = x509.load_pem_x509_csr(data)
+        valid = request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"not a request for a certificate: {error}") from error
+    if not valid:
+        raise CertificateError("the request is not signed by its own key")
+    return request
+
+
+def _key_digest(key: PublicKeyTypes) -> bytes:
+    data = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return sha256(data).digest()
 
 
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePublicKey,
     identity: PeerIdentity,
     now: datetime | None,
     lifetime: timedelta,
@@ -232,12 +334,12 @@ def _builder(
     """What all our certificates have in common."""
     begin = now or datetime.now(UTC)
     uri = x509.UniformResourceIdentifier(identity.uri)
-    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    key_id = x509.SubjectKeyIdentifier.from_public_key(key)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin - BACKDATED)
         .not_valid_after(begin + lifetime)

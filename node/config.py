@@ -66,6 +66,10 @@ class PeerPort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cert: str = "certs/node.crt"
     key: str = "certs/node.key"
     ca: str = "certs/ca.crt"
+    # The CA's folder, where this node shall sign the certificates of new members.
+    authority: str = ""
+    # Where to dial some members, by name, instead of where they say that they are.
+    dial: dict[str, str] = {}
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -236,6 +240,7 @@ def check_config(config: NodeConfig) -> None:
             raise ConfigError("", key, "not a path")
     _check_client(config.client)
     _check_port("peer", config.peer.listen, config.peer.advertise)
+    _check_addresses("peer.dial", config.peer.dial)
     _check_voters(config)
     _check_limits(config.limits)
 
@@ -358,26 +363,30 @@ def _check_client(client: ClientPort) -> None:
             raise ConfigError("", "client.origins", reason)
 
 
+def _check_addresses(key: str, places: Mapping[str, str]) -> None:
+    """Names, and for each an address of its own that can be dialled."""
+    seen: dict[Address, str] = {}
+    for name, text in places.items():
+        if not is_name(name):
+            reason = f"not a usable name: {name[:128]!r}"
+            raise ConfigError("", key, reason)
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            raise ConfigError("", key, f"{name}: {error}") from error
+        if address.wildcard or address.port == 0:
+            raise ConfigError("", key, f"{name}: nobody can dial {text}")
+        if address in seen:
+            reason = f"{seen[address]} and {name} have the same address {text}"
+            raise ConfigError("", key, reason)
+        seen[address] = name
+
+
 def _check_voters(config: NodeConfig) -> None:
     voters = config.cluster.voters
     if len(voters) > VOTERS_MAX:
         raise ConfigError("", "cluster.voters", f"more than {VOTERS_MAX} voters")
-    seen: dict[Address, str] = {}
-    for name, text in voters.items():
-        if not is_name(name):
-            reason = f"not a usable name: {name[:128]!r}"
-            raise ConfigError("", "cluster.voters", reason)
-        try:
-            address = parse_address(text)
-        except ValueError as error:
-            raise ConfigError("", "cluster.voters", f"{name}: {error}") from error
-        if address.wildcard or address.port == 0:
-            reason = f"{name}: nobody can dial {text}"
-            raise ConfigError("", "cluster.voters", reason)
-        if address in seen:
-            reason = f"{seen[address]} and {name} have the same address {text}"
-            raise ConfigError("", "cluster.voters", reason)
-        seen[address] = name
+    _check_addresses("cluster.voters", voters)
     if voters and config.name not in voters:
         reason = f"this node, {config.name!r}, is not among them"
         raise ConfigError("", "cluster.voters", reason)
@@ -402,6 +411,7 @@ def _resolved(config: NodeConfig, base: Path) -> NodeConfig:
         cert=str(base / config.peer.cert),
         key=str(base / config.peer.key),
         ca=str(base / config.peer.ca),
+        authority=str(base / config.peer.authority) if config.peer.authority else "",
     )
     data_dir = str(base / config.data_dir)
     return msgspec.structs.replace(config, data_dir=data_dir, peer=peer)

@@ -4,7 +4,6 @@ import time
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from .api.service import Member
 from .peer_hello import Stream
 from .statistics import PeerStatistics, Statistics
 
@@ -17,8 +16,7 @@ def gather(node: "Node") -> Statistics:
     replica, raft = node.replica, node.replica.raft
     database, journal = replica.database, node.stable.journal
     leader = raft.leader_id
-    own_url = node.config.client_url
-    leader_url = own_url if leader == node.member_id else node.urls.get(leader)
+    leader_url = node.roster.place_of(leader)[2] or None
     return Statistics(
         name=node.config.name,
         member_id=f"{node.member_id:016x}",
@@ -67,21 +65,6 @@ def gather(node: "Node") -> Statistics:
     )
 
 
-def members(node: "Node") -> tuple[Member, ...]:
-    """Who belongs to the cluster, and what this node has heard of each."""
-    configuration = node.replica.raft.configuration
-    found: list[Member] = []
-    for member in sorted(configuration.members()):
-        voter = (node.identity.voters or {}).get(member)
-        own = member == node.member_id
-        url = node.config.client_url if own else node.urls.get(member, "")
-        name = node.config.name if own else (voter.name if voter else "")
-        address = voter.address if voter else ""
-        learner = configuration.is_learner(member)
-        found.append(Member(member, name, url, address, learner))
-    return tuple(found)
-
-
 def _role(node: "Node") -> str:
     raft = node.replica.raft
     if raft.configuration.is_learner(node.member_id):
@@ -92,11 +75,10 @@ def _role(node: "Node") -> str:
 def _peer(node: "Node", member: int) -> PeerStatistics:
     progress = node.replica.raft.progress.get(member)
     link = node.transport.links.get((member, Stream.RAFT))
-    voter = (node.identity.voters or {}).get(member)
     own = member == node.member_id
     return PeerStatistics(
         member_id=f"{member:016x}",
-        name=voter.name if voter else "",
+        name=node.roster.place_of(member)[0],
         connected=own or node.transport.connected(member),
         match_index=progress.match_index if progress else 0,
         sent_bytes=link.total_sent_bytes if link else 0,

@@ -12,16 +12,19 @@ old copy of a directory is found out, however often it boots.
     body          = msgpack map { "format": 1, "cluster_id": uint, "member_id": uint,
                     "name": str, "boot_count": uint, "boot_nonce": uint,
                     "boot_history": bin (4 bytes a boot, the last 8,192 of them),
-                    "voters": { member_id: { "name": str, "address": str } } | nil }
+                    "voters": { member_id: { "name": str, "address": str } },
+                    "contacts": { member_id: { "name": str, "address": str } } | nil }
 
-`voters` is the first configuration of a cluster that this member was born with; nil
-for one that joined later. Other keys, formats and trailing bytes are refused.
+`voters` is the cluster's first configuration, from which its log begins; of a member
+that joined later `contacts` are those who were there, of a first voter it is nil. Other
+keys, formats and trailing bytes are refused.
 
     IdentityError
     ├── MissingIdentity      the directory has none, and nothing allows making one
     ├── DamagedIdentity      there is one that can't be trusted
     ├── IdentityExists       create_identity found one, or data without one
-    └── IdentityMismatch     certificate, configuration and directory disagree
+    ├── IdentityMismatch     certificate, configuration and directory disagree
+    └── RemovedMember        the cluster has sent this member away
 """
 
 import errno
@@ -45,9 +48,11 @@ FILE_BYTES_MAX = 64 * 1024
 BOOT_COUNT_MAX = (1 << 31) - 1
 
 _CRC_BYTES = 4
+# The id that a new member asks with, while it has no identity yet.
+ASKING_FILE = "member_id"
 # What may lie in a directory before its identity: the lock, taken first, and what a
-# crash left of an identity that was being written.
-_NOT_DATA = frozenset({LOCK_FILE, FILE + ".tmp"})
+# crash left of an identity that was being written, or asked for.
+_NOT_DATA = frozenset({LOCK_FILE, FILE + ".tmp", ASKING_FILE, ASKING_FILE + ".tmp"})
 
 
 class IdentityError(Exception):
@@ -70,6 +75,10 @@ class IdentityMismatch(IdentityError):
     """Certificate, configuration and data directory name different members."""
 
 
+class RemovedMember(IdentityError):
+    """The cluster has sent this member away."""
+
+
 class Voter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A member of the first configuration: its name and its peer address."""
 
@@ -86,11 +95,17 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     boot_count: int = 0
     boot_nonce: int = 0
     boot_history: bytes = b""
-    voters: Mapping[int, Voter] | None = None
+    voters: Mapping[int, Voter] = {}
+    contacts: Mapping[int, Voter] | None = None
+
+    @property
+    def places(self) -> Mapping[int, Voter]:
+        """Where other members were when this one began."""
+        return self.voters if self.contacts is None else self.contacts
 
     def problem(self) -> str | None:
         """What makes this no identity, or None."""
-        ids = [self.cluster_id, self.member_id, *(self.voters or ())]
+        ids = [self.cluster_id, self.member_id, *self.voters, *(self.contacts or ())]
         if not all(0 < number < 1 << 64 for number in ids):
             return "an id is not a non-zero 64-bit number"
         if not is_name(self.name):
@@ -104,7 +119,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         count = min(self.boot_count, HISTORY_BOOTS_MAX)
         if len(self.boot_history) != count * HISTORY_NONCE_BYTES:
             return "boot count and history do not go together"
-        return None if self.voters is None else _voters_problem(self)
+        return _voters_problem(self)
 
 
 class _Body(Identity, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -287,11 +302,12 @@ def _sync_name(env: Env, directory: str) -> None:
 
 
 def _voters_problem(identity: Identity) -> str | None:
-    voters = identity.voters
-    assert voters is not None
-    if identity.member_id not in voters:
-        return "this member is not among its first voters"
-    for voter in voters.values():
+    voters, contacts = identity.voters, identity.contacts
+    if not voters:
+        return "it names no first voters"
+    if (identity.member_id in voters) == (contacts is not None):
+        return "this member is a first voter, or it joined, and not both"
+    for voter in [*voters.values(), *(contacts or {}).values()]:
         if not is_name(voter.name):
             return "not a usable name of a voter"
         try:

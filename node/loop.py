@@ -45,7 +45,7 @@ class ReplicaLoop:
     """Drives one replica; made and used inside a running event loop.
 
     `send` takes a turn's messages and returns the members that were not reached;
-    `fail` is told the error that ends the node.
+    `fail` is told the error that ends the node; `ticked` is called in each tick.
     """
 
     def __init__(
@@ -55,12 +55,14 @@ class ReplicaLoop:
         send: Callable[[list[PeerMessage]], list[int]],
         fail: Callable[[BaseException], None],
         reserve_bytes: int,
+        ticked: Callable[[], None],
     ) -> None:
         self.replica = replica
         self.stable = stable
         self.send = send
         self.fail = fail
         self.reserve_bytes = reserve_bytes
+        self.ticked = ticked
         self.loop = asyncio.get_running_loop()
         self.journal = JournalThread(stable, self.loop)
         self.planned = False
@@ -121,6 +123,7 @@ class ReplicaLoop:
                 self._check_space()
         self.turn()
         self._work()
+        self.ticked()
         delay = max(0.001, self.ticked_s + TICK_S - self.loop.time())
         self.ticker = self.loop.call_later(delay, self._tick)
 

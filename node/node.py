@@ -20,13 +20,13 @@ from ..storage.engine import Worker
 from ..storage.env import Env, RealEnv
 from ..storage.errors import CorruptionError, StorageError, is_no_space
 from ..wire import ErrorCode, Limits, RequestKind
-from .address import parse_address
+from .admission import Admission
 from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
 from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
 from .api.status import status_json
 from .config import NodeConfig
-from .figures import gather, members
+from .figures import gather
 from .identity import LOCK_FILE, Identity, open_identity
 from .loop import ReplicaLoop
 from .peer_hello import HelloError, Introduction, Stream
@@ -39,6 +39,7 @@ from .replica import (
     Request,
 )
 from .replica.requests import refuse
+from .roster import Roster
 from .scrubber import Scrubber
 from .snapshots import SnapshotReceiver, send_snapshot
 from .stable import Stable, StableOptions, announced
@@ -152,17 +153,18 @@ class Node:
             client_context(peer.cert, peer.key, peer.ca),
             self.random.random,
         )
+        self.roster = Roster(self)
+        self.admission = Admission(self)
         self.loop = ReplicaLoop(
             self.replica,
             self.stable,
             self._send,
-            self._fail,
+            self.fail,
             config.limits.journal_reserve_bytes,
+            self.roster.tick,
         )
         await self.transport.listen(config.peer_listen)
-        for member, voter in (self.identity.voters or {}).items():
-            if member != self.member_id:
-                self.transport.connect(member, parse_address(voter.address))
+        self.roster.start()
         self.listener: Listener = await start_listener(
             self, config.client_listen.host, config.client_listen.port, self._api()
         )
@@ -174,7 +176,7 @@ class Node:
             config.limits.scrub_bytes_per_second,
         )
         if config.limits.scrub_bytes_per_second:
-            self._background(self.scrubber.run())
+            self.background(self.scrubber.run())
         logger.info(
             "%s is member %016x of cluster %016x, boot %d, clients at %s, peers at %s",
             config.name,
@@ -256,7 +258,7 @@ class Node:
             # The journal has it all; only the next start takes a little longer.
             logger.warning("the last flush was not done: %s", error)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Something on the disk path failed: the node ends, whatever it was."""
         assert self.failed is not None
         if not self.failed.done():
@@ -306,12 +308,13 @@ class Node:
         return Position(self.replica.raft.term, self.replica.database.revision)
 
     def members(self) -> tuple[Member, ...]:
-        return members(self)
+        return self.roster.members()
 
     def endpoints(self) -> tuple[str, ...]:
         """The client URLs of the members that this one has met, its own first."""
         own = self.config.client_url
-        return (own, *(url for url in self.urls.values() if url and url != own))
+        urls = [each.client_url for each in self.roster.members()]
+        return (own, *(url for url in urls if url and url != own))
 
     # -- the transport's host ------------------------------------------------------
 
@@ -327,9 +330,17 @@ class Node:
             self.identity.boot_history,
         )
 
-    def known_member(self, member: int) -> bool:
-        members = self.replica.raft.configuration.members()
-        return member in members or member in (self.identity.voters or {})
+    def objection(self, member: int) -> str | None:
+        return self.roster.objection(member)
+
+    def removed(self, member: int) -> bool:
+        return self.roster.removed(member)
+
+    def was_removed(self, reason: str) -> None:
+        self.roster.was_removed(reason)
+
+    async def joins(self, body: bytes, *, relayed: bool) -> bytes:
+        return await self.admission.answer(body, relayed=relayed)
 
     async def meet(self, who: Introduction) -> None:
         if self.pairs.check(who):
@@ -342,7 +353,7 @@ class Node:
                 )
             except OSError as error:
                 if not is_no_space(error):
-                    self._fail(error)
+                    self.fail(error)
                 raise HelloError(f"its boot could not be recorded: {error}") from error
         self.urls[who.member_id] = who.client_url
 
@@ -387,7 +398,7 @@ class Node:
     def _send(self, messages: list[PeerMessage]) -> list[int]:
         snapshots = [m for m in messages if isinstance(m, InstallSnapshot)]
         for message in snapshots:
-            self._background(self._send_snapshot(message))
+            self.background(self._send_snapshot(message))
         if snapshots:
             messages = [m for m in messages if not isinstance(m, InstallSnapshot)]
         return self.transport.send(messages)
@@ -402,7 +413,7 @@ class Node:
 
     # -- snapshots -----------------------------------------------------------------
 
-    def _background(self, work: Coroutine[None, None, None]) -> None:
+    def background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)
         self.tasks.add(task)
         task.add_done_callback(self._background_done)
@@ -410,7 +421,7 @@ class Node:
     def _background_done(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
+            self.fail(error)
 
     async def _send_snapshot(self, message: InstallSnapshot) -> None:
         member = message.to
@@ -440,7 +451,7 @@ class Node:
             session.close()
             return
         self.receiving = True
-        self._background(self._receive_snapshot(member, session))
+        self.background(self._receive_snapshot(member, session))
 
     async def _receive_snapshot(self, member: int, session: Session) -> None:
         receiver = SnapshotReceiver(self.replica.database, session, self.executor)
@@ -478,9 +489,8 @@ class Node:
         self.loop.plan_turn()
 
 
-def _bootstrap(identity: Identity) -> Configuration | None:
-    if identity.voters is None:
-        return None
+def _bootstrap(identity: Identity) -> Configuration:
+    """Where the cluster's log begins, also for a member that joined later."""
     return Configuration(tuple(sorted(identity.voters)))
 
 

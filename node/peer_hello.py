@@ -6,9 +6,10 @@ cluster, member, addressee and boot pair are all checked here, and none is guess
     hello = stream u8 | magic[3] | version_min u8 | version_max u8 | length u16 | body
     reply = status u8 | magic[3] | version u8 | zero u8 | length u16 | body
 
-`magic` is "QPR". `stream`: 1 raft, 2 forwarded requests, 3 snapshot, 4 gossip (later).
-`status`: 0 welcome, 1 refused (body: the reason as text). Other bodies are a msgpack
-array of Introduction's fields.
+`magic` is "QPR". `stream`: 1 raft, 2 forwarded requests, 3 snapshot, 4 gossip (later),
+5 a new member asks to join: nobody needs a certificate for that alone (join_wire).
+`status`: 0 welcome, 1 refused (body: the reason as text), 2 refused, since the cluster
+has removed this member. Other bodies are a msgpack array of Introduction's fields.
 """
 
 import struct
@@ -23,6 +24,8 @@ BODY_BYTES_MAX: Final = 48 << 10
 # The last boots, by which a member proves that it is not an old copy of itself.
 HISTORY_BOOTS_MAX: Final = 8192
 HISTORY_NONCE_BYTES: Final = 4
+_REFUSED: Final = 1
+_REMOVED: Final = 2
 _MAGIC: Final = b"QPR"
 _HEAD = struct.Struct("<B3sBBH")
 HEAD_BYTES: Final = _HEAD.size
@@ -32,10 +35,15 @@ class Stream(IntEnum):
     RAFT = 1
     FORWARD = 2
     SNAPSHOT = 3
+    JOIN = 5
 
 
 class HelloError(Exception):
     """The other side is refused, or refused us: the reason."""
+
+
+class RemovedError(HelloError):
+    """A member of the cluster says that this one was removed from it."""
 
 
 class Introduction(msgspec.Struct, frozen=True, array_like=True):
@@ -68,9 +76,48 @@ def encode_welcome(introduction: Introduction) -> bytes:
     return _HEAD.pack(0, _MAGIC, VERSION_MAX, 0, len(body)) + body
 
 
-def encode_refusal(reason: str) -> bytes:
+def encode_refusal(reason: str, *, removed: bool = False) -> bytes:
     body = reason.encode()[:BODY_BYTES_MAX]
-    return _HEAD.pack(1, _MAGIC, VERSION_MAX, 0, len(body)) + body
+    status = _REMOVED if removed else _REFUSED
+    return _HEAD.pack(status, _MAGIC, VERSION_MAX, 0, len(body)) + body
+
+
+def encode_join(body: bytes) -> bytes:
+    """A request to join, or, with an empty body, one for the CA's certificate."""
+    return _HEAD.pack(Stream.JOIN, _MAGIC, VERSION_MIN, VERSION_MAX, len(body)) + body
+
+
+def encode_join_answer(body: bytes) -> bytes:
+    return _HEAD.pack(0, _MAGIC, VERSION_MAX, 0, len(body)) + body
+
+
+def parse_join(data: bytes) -> bytes | None:
+    """The body of a request to join at the start of `data`; None while incomplete.
+
+    Raises HelloError for everything else.
+    """
+    if data[:1] != bytes([Stream.JOIN]):
+        raise HelloError("no certificate, and it does not ask to join")
+    found = _split(data)
+    if found is None:
+        return None
+    (_, low, high), body, end = found
+    if low > high or low > VERSION_MAX or high < VERSION_MIN:
+        raise HelloError(f"no common protocol version with {low} to {high}")
+    if len(data) != end:
+        raise HelloError("it does not wait for the answer")
+    return body
+
+
+def parse_join_answer(data: bytes) -> bytes | None:
+    """The answer to a request to join; None while incomplete. Raises HelloError."""
+    found = _split(data)
+    if found is None:
+        return None
+    (status, _, _), body, _ = found
+    if status != 0:
+        raise HelloError(body.decode(errors="replace"))
+    return body
 
 
 def parse_hello(data: bytes) -> tuple[Hello, int] | None:
@@ -85,6 +132,8 @@ def parse_hello(data: bytes) -> tuple[Hello, int] | None:
         raise HelloError(f"unknown stream {stream}") from None
     if low > high or low > VERSION_MAX or high < VERSION_MIN:
         raise HelloError(f"no common protocol version with {low} to {high}")
+    if kind is Stream.JOIN:
+        raise HelloError("a request to join, where a member was expected")
     return Hello(kind, low, high, _introduction(body)), end
 
 
@@ -95,7 +144,8 @@ def parse_welcome(data: bytes) -> tuple[Introduction, int] | None:
         return None
     (status, version, _), body, end = found
     if status != 0:
-        raise HelloError("refused by the peer: " + body.decode(errors="replace"))
+        reason = "refused by the peer: " + body.decode(errors="replace")
+        raise RemovedError(reason) if status == _REMOVED else HelloError(reason)
     if not VERSION_MIN <= version <= VERSION_MAX:
         raise HelloError(f"the peer chose protocol version {version}")
     return _introduction(body), end

@@ -16,12 +16,15 @@ from .peer_hello import (
     Hello,
     HelloError,
     Introduction,
+    RemovedError,
     Stream,
     check_introduction,
     encode_hello,
+    encode_join_answer,
     encode_refusal,
     encode_welcome,
     parse_hello,
+    parse_join,
     parse_welcome,
 )
 from .peer_wire import FrameParser, Goodbye, PeerProtocolError
@@ -29,6 +32,9 @@ from .replica import PeerMessage
 from .tls import Kind, StrangerError, peer_uri
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
+# Of a member who joins: reads, writes, and perhaps somebody else who signs.
+JOIN_TIMEOUT_S: Final = 30.0
+NOBODY: Final = 0
 BUFFER_BYTES_MAX: Final = 32 << 20
 
 
@@ -39,7 +45,22 @@ class Host(Protocol):
     member_id: int
 
     def introduction(self, to: int) -> Introduction: ...
-    def known_member(self, member: int) -> bool: ...
+    def objection(self, member: int) -> str | None:
+        """Why this member may not speak; None: it may."""
+        ...
+
+    def removed(self, member: int) -> bool:
+        """Has the cluster sent it away?"""
+        ...
+
+    async def joins(self, body: bytes, *, relayed: bool) -> bytes:
+        """The answer to a request to join; raises HelloError."""
+        ...
+
+    def was_removed(self, reason: str) -> None:
+        """A member says that the cluster has sent this one away."""
+        ...
+
     async def meet(self, who: Introduction) -> None:
         """Check and durably record a boot pair; raises HelloError."""
         ...
@@ -80,6 +101,8 @@ class Session(asyncio.Protocol):
         self.resumed = asyncio.Event()
         self.resumed.set()
         self.meeting: asyncio.Task[None] | None = None
+        # A member that may not speak.
+        self.turned_away = NOBODY
 
     # -- asyncio ---------------------------------------------------------------------
 
@@ -103,8 +126,10 @@ class Session(asyncio.Protocol):
             transport.write(hello)
 
     def _certified(self, transport: asyncio.Transport) -> int:
-        """The member that the certificate names; nobody else gets to say a word."""
+        """The member that the certificate names; NOBODY may only ask to join."""
         ssl_object: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        if not self.dialled and not ssl_object.getpeercert():
+            return NOBODY
         identity = peer_uri(ssl_object)
         if identity.cluster_id != self.host.cluster_id:
             raise StrangerError(f"a certificate of cluster {identity.cluster_id:016x}")
@@ -112,8 +137,10 @@ class Session(asyncio.Protocol):
             raise StrangerError("a certificate that is not a member's")
         if self.dialled and identity.member_id != self.dialled:
             raise StrangerError(f"the certificate of member {identity.member_id:016x}")
-        if not self.host.known_member(identity.member_id):
-            raise StrangerError(f"member {identity.member_id:016x} is not known here")
+        objection = self.host.objection(identity.member_id)
+        if objection is not None:
+            self.turned_away = identity.member_id
+            raise StrangerError(objection)
         return identity.member_id
 
     def data_received(self, data: bytes) -> None:
@@ -126,8 +153,8 @@ class Session(asyncio.Protocol):
         self.buffer += data
         if self.meeting is None:
             self._greet()
-        elif len(self.buffer) > BUFFER_BYTES_MAX:
-            self._turn_away("it does not wait for the welcome")
+        elif self.certified == NOBODY or len(self.buffer) > BUFFER_BYTES_MAX:
+            self._turn_away("it does not wait for the answer")
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.deadline is not None:
@@ -151,6 +178,10 @@ class Session(asyncio.Protocol):
 
     def _greet(self) -> None:
         try:
+            joins = self.buffer[:1] == bytes([Stream.JOIN]) and not self.dialled
+            if joins or self.certified == NOBODY:
+                self._greet_newcomer()
+                return
             if self.dialled:
                 found = parse_welcome(self.buffer)
                 who = None if found is None else found[0]
@@ -168,6 +199,10 @@ class Session(asyncio.Protocol):
                 self.host.member_id,
                 bool(self.dialled),
             )
+        except RemovedError as error:
+            self._turn_away(str(error))
+            self.host.was_removed(str(error))
+            return
         except HelloError as error:
             self._turn_away(str(error))
             return
@@ -175,6 +210,29 @@ class Session(asyncio.Protocol):
         if isinstance(found[0], Hello):
             self.stream = found[0].stream
         self.meeting = asyncio.ensure_future(self._meet(who))
+
+    def _greet_newcomer(self) -> None:
+        """It asks to join, perhaps through a member; nothing else is heard of it."""
+        body = parse_join(self.buffer)
+        if body is not None:
+            self.meeting = asyncio.ensure_future(self._let_in(body))
+
+    async def _let_in(self, body: bytes) -> None:
+        assert self.transport is not None
+        if self.deadline is not None:
+            self.deadline.cancel()
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT_S):
+                relayed = self.certified != NOBODY
+                answer = await self.host.joins(body, relayed=relayed)
+        except HelloError as error:
+            self._turn_away(str(error))
+            return
+        except TimeoutError:
+            self._turn_away("it took too long")
+            return
+        self.transport.write(encode_join_answer(answer))
+        self.transport.close()
 
     async def _meet(self, who: Introduction) -> None:
         """Only once the boot pair is durable may the two speak (design: peers)."""
@@ -225,7 +283,8 @@ class Session(asyncio.Protocol):
         where = f"{peer[0]}:{peer[1]}" if peer else "a closed connection"
         self.host.stranger(where, reason)
         if not self.dialled and self.member == 0:
-            self.transport.write(encode_refusal(reason))
+            removed = self.host.removed(self.turned_away)
+            self.transport.write(encode_refusal(reason, removed=removed))
         if not self.ready.done():
             self.ready.set_exception(HelloError(reason))
             self.ready.exception()

@@ -123,8 +123,12 @@ def peer_uri(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> PeerIdentity:
 
 
 def server_context(certfile: str, keyfile: str, cafile: str) -> ssl.SSLContext:
-    """What the listening side of the peer port uses."""
+    """What the listening side of the peer port uses.
+
+    Who shows no certificate may ask to join, and nothing else (peer_session).
+    """
     context = _context(ssl.PROTOCOL_TLS_SERVER, certfile, keyfile, cafile)
+    context.verify_mode = ssl.CERT_OPTIONAL
     context.num_tickets = 0
     return context
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .address import Address
+from .joining import exchange
 from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, Host, Session
 from .peer_wire import Encoder, Goodbye
@@ -236,11 +237,46 @@ class Transport:
                     link.hurry()
 
     def connect(self, member: int, address: Address) -> None:
-        """Keep links to `member` up from now on."""
+        """Keep links to `member` up from now on, where it is reached now."""
         for stream in (Stream.RAFT, Stream.FORWARD):
-            self.links[member, stream] = Link(
-                self.host, member, address, stream, self.client_context, self.jitter
-            )
+            link = self.links.get((member, stream))
+            if link is None:
+                self.links[member, stream] = Link(
+                    self.host, member, address, stream, self.client_context, self.jitter
+                )
+            elif link.address != address:
+                # What is connected stays so; the next dial goes there.
+                link.address = address
+                link.hurry()
+
+    def known(self) -> list[int]:
+        """The members that links are kept up to."""
+        return [member for member, stream in self.links if stream is Stream.RAFT]
+
+    async def disconnect(self, member: int) -> None:
+        """`member` has left: no link, and no connection of its own, stays."""
+        for stream in (Stream.RAFT, Stream.FORWARD):
+            link = self.links.pop((member, stream), None)
+            if link is not None:
+                await link.close()
+        for session in list(self.accepted):
+            if session.member == member:
+                session.close()
+
+    def reached(self) -> list[int]:
+        """The members that are connected now."""
+        return [member for member in self.known() if self.connected(member)]
+
+    async def ask_to_join(self, member: int, body: bytes) -> bytes:
+        """Hand somebody's request to join to a member.
+
+        Raises HelloError, OSError, TimeoutError.
+        """
+        address = self.links[member, Stream.RAFT].address
+        answer, who = await exchange(address, self.client_context, body)
+        if who is None or who.member_id != member:
+            raise HelloError(f"{address} is another member")
+        return answer
 
     async def dial_snapshot(self, member: int) -> Session | None:
         """A connection of its own for one snapshot; None when it can't be had."""

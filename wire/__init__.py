@@ -55,6 +55,13 @@ from .hello import (
     parse_client_hello,
     parse_server_hello,
 )
+from .join_tokens import (
+    SECRET_BYTES,
+    JoinToken,
+    decode_join_token,
+    encode_join_token,
+    token_digest,
+)
 from .leases import (
     TTL_MS_MAX,
     TTL_MS_MIN,
@@ -172,6 +179,7 @@ __all__ = [
     "REFUSED",
     "REPLY_LENGTH_MIN",
     "REQUEST_LENGTH_MIN",
+    "SECRET_BYTES",
     "TTL_MS_MAX",
     "TTL_MS_MIN",
     "Admit",
@@ -190,6 +198,7 @@ __all__ = [
     "GetReply",
     "GetRequest",
     "Grant",
+    "JoinToken",
     "KeepAlive",
     "LeaseAnswer",
     "LeaseCommand",
@@ -246,6 +255,7 @@ __all__ = [
     "decode_expiry",
     "decode_get",
     "decode_get_reply",
+    "decode_join_token",
     "decode_lease_answer",
     "decode_lease_list",
     "decode_range",
@@ -266,6 +276,7 @@ __all__ = [
     "encode_expiry",
     "encode_get",
     "encode_get_reply",
+    "encode_join_token",
     "encode_lease_answer",
     "encode_lease_command",
     "encode_lease_list",
@@ -285,4 +296,5 @@ __all__ = [
     "error_reply",
     "parse_client_hello",
     "parse_server_hello",
+    "token_digest",
 ]

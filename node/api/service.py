@@ -22,13 +22,20 @@ class Position(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A member of the cluster, as far as this node knows it: else texts are empty."""
+    """A member of the cluster, as far as this node knows it: else texts are empty.
+
+    `learner`: it does not vote (yet). `wanted` is what it shall be: voter, replica or
+    leaving. `match_index` is 0 where this node does not lead.
+    """
 
     member_id: int
     name: str
     client_url: str
     peer_address: str
     learner: bool
+    wanted: str = "voter"
+    connected: bool = False
+    match_index: int = 0
 
 
 class Sink(Protocol):

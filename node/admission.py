@@ -1,0 +1,140 @@
+"""Lets new members in: checks their tokens, has them written to the log, signs.
+
+Law: a shell; the secret is compared with what the log says of the token, after a read
+index round. Only a node that has the CA's key signs; the others hand the request to the
+members that they are connected to, once. No key ever travels.
+"""
+
+import asyncio
+import hmac
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ..wire import (
+    Admit,
+    GetRequest,
+    Level,
+    RequestKind,
+    encode_get,
+    encode_member_command,
+    token_digest,
+)
+from .inside import Refused, ask
+from .join_wire import JoinReply, JoinRequest, decode_join_request
+from .peer_hello import HelloError
+
+if TYPE_CHECKING:
+    from .node import Node
+
+AT_ONCE_MAX: Final = 8
+TIMEOUT_MS: Final = 10_000
+
+logger = logging.getLogger("quorate.node")
+
+
+class Admission:
+    """What one node says to those who want to join."""
+
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        self.busy = 0
+
+    async def answer(self, body: bytes, *, relayed: bool) -> bytes:
+        """The answer to a request, or to one for the CA. Raises HelloError."""
+        if not body:
+            return await self._read(self.node.config.peer.ca)
+        if self.busy >= AT_ONCE_MAX:
+            raise HelloError(f"{AT_ONCE_MAX} others are joining; try again")
+        self.busy += 1
+        try:
+            if self.node.config.peer.authority:
+                return await self._admit(decode_join_request(body))
+            if relayed:
+                raise HelloError("this node has no key to sign with")
+            return await self._relay(body)
+        except Refused as refused:
+            raise HelloError(refused.reason) from None
+        finally:
+            self.busy -= 1
+
+    async def _read(self, path: str) -> bytes:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(None, Path(path).read_bytes)
+        except OSError as error:
+            raise HelloError(f"the CA's certificate: {error.strerror}") from None
+
+    async def _relay(self, body: bytes) -> bytes:
+        """To whoever can sign; the others say that they can't."""
+        reason = "no other member is reached"
+        for member in self.node.transport.reached():
+            try:
+                return await self.node.transport.ask_to_join(member, body)
+            except (HelloError, OSError, TimeoutError) as error:
+                reason = str(error)
+        raise HelloError(f"nobody here signs certificates of new members: {reason}")
+
+    async def _admit(self, request: JoinRequest) -> bytes:
+        from . import certificates
+
+        node = self.node
+        try:
+            key = certificates.key_of_request(request.request)
+        except certificates.CertificateError as error:
+            raise HelloError(str(error)) from None
+        await self._check(request, key)
+        command = Admit(
+            *(request.token, request.member_id, key),
+            *(request.name, request.peer, request.client),
+        )
+        body = encode_member_command(command)
+        await ask(node, RequestKind.WRITE, body, TIMEOUT_MS)
+        certificate = await asyncio.get_running_loop().run_in_executor(
+            None, self._sign, request
+        )
+        logger.info("member %016x, %s, joins", request.member_id, request.name)
+        voters = {m: (v.name, v.address) for m, v in node.identity.voters.items()}
+        members = node.replica.database.member_table.members
+        contacts = {
+            member: (record.name, record.peer)
+            for member, record in members.items()
+            if member != request.member_id
+        }
+        return msgspec.msgpack.encode(
+            JoinReply(node.cluster_id, certificate, voters, contacts or voters)
+        )
+
+    async def _check(self, request: JoinRequest, key: bytes) -> None:
+        """Does it know the secret, or is it the same member once more?"""
+        node = self.node
+        read = encode_get(GetRequest(Level.LINEARIZABLE, 0, 0, b"\0", 0))
+        await ask(node, RequestKind.GET, read, TIMEOUT_MS)
+        table = node.replica.database.member_table
+        known = table.members.get(request.member_id)
+        if known is not None and known.key == key:
+            return
+        token = table.tokens.get(request.token)
+        digest = token_digest(request.secret)
+        if token is None or not hmac.compare_digest(token.digest, digest):
+            raise HelloError("there is no such token: it is wrong, over, or used up")
+
+    def _sign(self, request: JoinRequest) -> bytes:
+        from . import certificates
+
+        try:
+            authority = certificates.load_authority(
+                Path(self.node.config.peer.authority)
+            )
+            if authority.cluster_id != self.node.cluster_id:
+                raise HelloError("the CA in peer.authority is of another cluster")
+            return certificates.sign_member(
+                authority,
+                request.request,
+                name=request.name,
+                member_id=request.member_id,
+            )
+        except certificates.CertificateError as error:
+            raise HelloError(str(error)) from None

@@ -1,0 +1,43 @@
+"""Requests that a node makes of itself, through the same door as its clients'.
+
+Law: a shell. What a client would be told is what the node is told.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ..wire import DEFAULT_LIMITS, OK, RequestKind, decode_error
+
+if TYPE_CHECKING:
+    from .node import Node
+
+
+class Refused(Exception):
+    """The request was refused, or nobody knows what became of it: `reason`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Waiter:
+    """Whoever waits for one reply."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.answered: asyncio.Future[tuple[int, bytes]] = loop.create_future()
+
+    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
+        del request_id, kind
+        if not self.answered.done():
+            self.answered.set_result((status, body))
+
+
+async def ask(node: "Node", kind: RequestKind, body: bytes, timeout_ms: int) -> bytes:
+    """The body of the reply. Raises Refused."""
+    waiter = _Waiter()
+    node.submit(waiter, 0, kind, body, timeout_ms)
+    status, reply = await waiter.answered
+    if status != OK:
+        raise Refused(decode_error(reply, DEFAULT_LIMITS).message)
+    return reply

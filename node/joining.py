@@ -1,0 +1,168 @@
+"""A new member's first steps: from a token to a folder that a node can start from.
+
+Law: a shell. The token says which CA to trust, before anything is told; the CA says
+that the other side is a member. The folder's key and the member's id are made once and
+kept, so that whoever was interrupted asks again as the same member. The identity is
+written last: with it the node can start, and never joins again.
+
+    JoinError: nobody let us in, or our folder can't be used; the message says why
+"""
+
+import asyncio
+import ssl
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ..storage.env import Env, read_file, write_file_durably
+from ..wire import JoinToken
+from .address import Address
+from .config import NodeConfig
+from .identity import ASKING_FILE, Identity, Voter, create_identity
+from .identity import FILE as IDENTITY_FILE
+from .join_wire import JoinReply, JoinRequest, decode_join_reply
+from .peer_hello import (
+    BODY_BYTES_MAX,
+    HEAD_BYTES,
+    HelloError,
+    encode_join,
+    parse_join_answer,
+)
+from .tls import Kind, PeerIdentity, StrangerError, peer_uri
+
+DIAL_TIMEOUT_S: Final = 5.0
+ANSWER_TIMEOUT_S: Final = 35.0
+
+
+class JoinError(Exception):
+    """This node could not join."""
+
+
+async def exchange(
+    address: Address, context: ssl.SSLContext, body: bytes
+) -> tuple[bytes, PeerIdentity | None]:
+    """Ask to join, or for the CA; the answer, and the member that `context` vouches for.
+
+    Raises HelloError, OSError, TimeoutError.
+    """
+    async with asyncio.timeout(DIAL_TIMEOUT_S):
+        reader, writer = await asyncio.open_connection(
+            address.host, address.port, ssl=context, server_hostname=""
+        )
+    try:
+        who = None
+        if context.verify_mode is ssl.CERT_REQUIRED:
+            who = peer_uri(writer.get_extra_info("ssl_object"))
+            if who.kind is not Kind.MEMBER:
+                raise HelloError(f"{address} is no member of a cluster")
+        writer.write(encode_join(body))
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            answer = await _answer(reader)
+    except StrangerError as error:
+        raise HelloError(str(error)) from None
+    finally:
+        writer.transport.abort()
+    return answer, who
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    data = b""
+    while len(data) <= HEAD_BYTES + BODY_BYTES_MAX:
+        more = await reader.read(BODY_BYTES_MAX)
+        if not more:
+            break
+        data += more
+        answer = parse_join_answer(data)
+        if answer is not None:
+            return answer
+    raise HelloError("the connection ended without an answer")
+
+
+async def join(
+    env: Env, config: NodeConfig, contact: Address, token: JoinToken
+) -> None:
+    """Make the folders of `config` those of a new member. Raises JoinError."""
+    from . import certificates
+
+    if env.exists(f"{config.data_dir}/{IDENTITY_FILE}"):
+        raise JoinError(f"{config.data_dir}: belongs to a member already")
+    certs = Path(config.peer.cert).parent
+    try:
+        request = certificates.request_member(certs, name=config.name)
+        member_id = _member_id(env, config.data_dir, certificates.random_id())
+        authority = await _authority(contact, token)
+        body = msgspec.msgpack.encode(
+            JoinRequest(
+                token.token,
+                token.secret,
+                member_id,
+                config.name,
+                str(config.peer_address),
+                config.client_url,
+                request,
+            )
+        )
+        answer, who = await exchange(contact, _trusting(authority), body)
+        reply = decode_join_reply(answer)
+        if who is None or who.cluster_id != reply.cluster_id:
+            raise JoinError(f"{contact} speaks for another cluster than its own")
+        certificates.keep_member(certs, reply.certificate, authority)
+        _keep(env, config, member_id, reply)
+    except (HelloError, TimeoutError, ssl.SSLError) as error:
+        reason = str(error) or "no answer in time"
+        raise JoinError(f"{contact}: {reason}") from error
+    except (OSError, certificates.CertificateError) as error:
+        raise JoinError(f"{contact}: {error}") from error
+
+
+def _member_id(env: Env, data_dir: str, fresh: int) -> int:
+    """The id that this folder asked with before, or `fresh`, kept from now on."""
+    env.make_directory(data_dir)
+    path = f"{data_dir}/{ASKING_FILE}"
+    if env.exists(path):
+        return int.from_bytes(read_file(env, path), "big")
+    write_file_durably(env, path, fresh.to_bytes(8, "big"))
+    return fresh
+
+
+async def _authority(contact: Address, token: JoinToken) -> bytes:
+    """The CA's certificate (PEM): the one that the token names, whoever sent it."""
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.minimum_version = ssl.TLSVersion.TLSv1_3
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE
+    pem, _ = await exchange(contact, anybody, b"")
+    try:
+        found = sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).digest()
+    except ValueError:
+        found = b""
+    if found != token.authority:
+        raise JoinError(f"{contact} is not of the cluster that made the token")
+    return pem
+
+
+def _trusting(authority: bytes) -> ssl.SSLContext:
+    """As node/tls, but that we have no certificate to show yet."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.load_verify_locations(cadata=authority.decode())
+    return context
+
+
+def _keep(env: Env, config: NodeConfig, member_id: int, reply: JoinReply) -> None:
+    identity = Identity(
+        cluster_id=reply.cluster_id,
+        member_id=member_id,
+        name=config.name,
+        voters={m: Voter(*place) for m, place in reply.voters.items()},
+        contacts={m: Voter(*place) for m, place in reply.contacts.items()},
+    )
+    problem = identity.problem()
+    if problem is not None:
+        raise JoinError(f"the answer makes no sense: {problem}")
+    create_identity(env, config.data_dir, identity)

@@ -1,0 +1,176 @@
+"""Who the other members are: whom to keep links to, who may speak, what is shown.
+
+Law: a shell. The log says who belongs (node/database/members); this follows it. An
+address is where to dial and proves nothing: a member is known by its id, and an id by
+its certificate. A member that has left may not speak, and learns that it has left.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from ..wire import Announce, MemberRole, RequestKind, encode_member_command
+from .address import Address, parse_address
+from .api.service import Member
+from .database.members import MemberRecord
+from .identity import RemovedMember
+from .inside import Refused, ask
+
+if TYPE_CHECKING:
+    from .node import Node
+
+_ANNOUNCE_TICKS: Final = 50
+_TIMEOUT_MS: Final = 5000
+
+logger = logging.getLogger("quorate.node")
+
+
+class Roster:
+    """The other members, as one node sees them."""
+
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        self.ticks = 0
+        self.announcing = False
+        self.followed = (None, -1)
+        # Addresses that no peer could be reached at are told once.
+        self.dials = node.config.peer.dial
+
+    def start(self) -> None:
+        """Link up with whoever is known. Raises RemovedMember."""
+        node = self.node
+        table = node.replica.database.member_table
+        if node.member_id in table.gone:
+            raise RemovedMember(
+                f"{node.config.data_dir}: member {node.member_id:016x} was removed from"
+                " the cluster; a new member needs a new folder"
+            )
+        for member, place in node.identity.places.items():
+            if member not in table.gone:
+                self._connect(member, place.name, place.address)
+        self._follow()
+
+    def tick(self) -> None:
+        """Now and then: has anything changed, and do the others know where we are?"""
+        table = self.node.replica.database.member_table
+        if self.followed != (table, table.version):
+            self._follow()
+        self.ticks += 1
+        if self.ticks % _ANNOUNCE_TICKS == 0 and not self.announcing:
+            self._announce()
+
+    def _follow(self) -> None:
+        node = self.node
+        table = node.replica.database.member_table
+        self.followed = (table, table.version)
+        if node.member_id in table.gone:
+            self.was_removed("this member was removed from the cluster")
+            return
+        for member, record in table.members.items():
+            self._connect(member, record.name, record.peer)
+        for member in node.transport.known():
+            if member in table.gone:
+                logger.info("member %016x has left the cluster", member)
+                node.background(node.transport.disconnect(member))
+
+    def _connect(self, member: int, name: str, address: str) -> None:
+        if member != self.node.member_id:
+            self.node.transport.connect(member, self._dialled(name, address))
+
+    def _dialled(self, name: str, address: str) -> Address:
+        """Where it says it is, unless our own configuration knows better."""
+        return parse_address(self.dials.get(name, address))
+
+    # -- ourselves -----------------------------------------------------------------
+
+    def _announce(self) -> None:
+        node = self.node
+        raft, config = node.replica.raft, node.config
+        said = Announce(
+            node.member_id, config.name, str(config.peer_address), config.client_url
+        )
+        known = node.replica.database.member_table.members.get(node.member_id)
+        place = (said.name, said.peer, said.client)
+        if known is not None and (known.name, known.peer, known.client) == place:
+            return
+        belongs = known is not None or node.member_id in raft.configuration.members()
+        if raft.leader_id and belongs and not node.stopping:
+            self.announcing = True
+            node.background(self._say(said))
+
+    async def _say(self, said: Announce) -> None:
+        body = encode_member_command(said)
+        try:
+            await ask(self.node, RequestKind.WRITE, body, _TIMEOUT_MS)
+        except Refused as refused:
+            logger.debug("our address was not written down: %s", refused.reason)
+        finally:
+            self.announcing = False
+
+    def was_removed(self, reason: str) -> None:
+        """The cluster has sent this member away: it ends."""
+        if not self.node.stopping:
+            self.node.fail(RemovedMember(reason))
+
+    # -- others --------------------------------------------------------------------
+
+    def objection(self, member: int) -> str | None:
+        """Why a member that our CA has signed may not speak; None: it may.
+
+        A node that knows no leader may have missed much, and its leader may be one that
+        it has never heard of.
+        """
+        replica = self.node.replica
+        table = replica.database.member_table
+        if member in table.gone:
+            return f"member {member:016x} was removed from the cluster"
+        known = member in replica.raft.configuration.members()
+        if known or member in table.members or not replica.raft.leader_id:
+            return None
+        return f"member {member:016x} is not known here"
+
+    def removed(self, member: int) -> bool:
+        return member in self.node.replica.database.member_table.gone
+
+    def place_of(self, member: int) -> tuple[str, str, str]:
+        """Its name, peer address and client URL, empty where nothing is known."""
+        node = self.node
+        known: MemberRecord | None = node.replica.database.member_table.members.get(
+            member
+        )
+        if known is not None:
+            return known.name, known.peer, known.client
+        if member == node.member_id:
+            return (
+                node.config.name,
+                str(node.config.peer_address),
+                node.config.client_url,
+            )
+        place = node.identity.places.get(member)
+        name, address = (place.name, place.address) if place else ("", "")
+        return name, address, node.urls.get(member, "")
+
+    def members(self) -> tuple[Member, ...]:
+        """All of them, by their ids."""
+        replica = self.node.replica
+        configuration = replica.raft.configuration
+        table = replica.database.member_table
+        found: list[Member] = []
+        for member in sorted({*configuration.members(), *table.members}):
+            name, peer, client = self.place_of(member)
+            record = table.members.get(member)
+            role = MemberRole.VOTER if record is None else record.role
+            progress = replica.raft.progress.get(member)
+            own = member == self.node.member_id
+            found.append(
+                Member(
+                    member_id=member,
+                    name=name,
+                    client_url=client,
+                    peer_address=peer,
+                    learner=not configuration.is_voter(member),
+                    wanted=role.name.lower() if role else "",
+                    connected=own or self.node.transport.connected(member),
+                    match_index=progress.match_index if progress else 0,
+                )
+            )
+        return tuple(found)
