@@ -110,7 +110,8 @@ class MemberCalls:
 def named_member(known: Members, name: str) -> Member:
     """The member of this name. Raises MemberNotFound."""
     for each in known.members:
-        if each.name == name:
+        # A name may be unknown, and is empty then.
+        if name and each.name == name:
             return each
     raise MemberNotFound(f"there is no member {name!r}")
 
