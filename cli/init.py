@@ -75,7 +75,8 @@ def command(
     config = NodeConfig(
         name=name,
         client=ClientPort(listen=str(client), insecure_listen_without_tls=insecure),
-        peer=PeerPort(listen=str(peer)),
+        # A node can't ask for a passphrase.
+        peer=PeerPort(listen=str(peer), authority="" if passphrase_file else "ca"),
     )
     try:
         check_config(config)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 AT_ONCE_MAX: Final = 8
 TIMEOUT_MS: Final = 10_000
+NO_KEY: Final = "this node has no key to sign with"
 
 logger = logging.getLogger("quorate.node")
 
@@ -53,7 +54,7 @@ class Admission:
             if self.node.config.peer.authority:
                 return await self._admit(decode_join_request(body))
             if relayed:
-                raise HelloError("this node has no key to sign with")
+                raise HelloError(NO_KEY)
             return await self._relay(body)
         except Refused as refused:
             raise HelloError(refused.reason) from None
@@ -69,13 +70,14 @@ class Admission:
 
     async def _relay(self, body: bytes) -> bytes:
         """To whoever can sign; the others say that they can't."""
-        reason = "no other member is reached"
+        reason = "no member that is reached has a key to sign with"
         for member in self.node.transport.reached():
             try:
                 return await self.node.transport.ask_to_join(member, body)
             except (HelloError, OSError, TimeoutError) as error:
-                reason = str(error)
-        raise HelloError(f"nobody here signs certificates of new members: {reason}")
+                if str(error) != NO_KEY:
+                    reason = str(error)
+        raise HelloError(reason)
 
     async def _admit(self, request: JoinRequest) -> bytes:
         from . import certificates

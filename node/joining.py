@@ -43,7 +43,7 @@ class JoinError(Exception):
 async def exchange(
     address: Address, context: ssl.SSLContext, body: bytes
 ) -> tuple[bytes, PeerIdentity | None]:
-    """Ask to join, or for the CA; the answer, and the member that `context` vouches for.
+    """Ask to join, or for the CA: the answer, and whom `context` vouches for.
 
     Raises HelloError, OSError, TimeoutError.
     """
@@ -80,14 +80,18 @@ async def _answer(reader: asyncio.StreamReader) -> bytes:
     raise HelloError("the connection ended without an answer")
 
 
+def is_member(env: Env, config: NodeConfig) -> bool:
+    """Is the folder a member's already?"""
+    return env.exists(f"{config.data_dir}/{IDENTITY_FILE}")
+
+
 async def join(
     env: Env, config: NodeConfig, contact: Address, token: JoinToken
 ) -> None:
     """Make the folders of `config` those of a new member. Raises JoinError."""
     from . import certificates
 
-    if env.exists(f"{config.data_dir}/{IDENTITY_FILE}"):
-        raise JoinError(f"{config.data_dir}: belongs to a member already")
+    assert not is_member(env, config)
     certs = Path(config.peer.cert).parent
     try:
         request = certificates.request_member(certs, name=config.name)

@@ -202,7 +202,11 @@ def create_cluster(
             config = NodeConfig(
                 name=node.name,
                 client=ClientPort(listen=str(node.client)),
-                peer=PeerPort(listen=str(node.peer)),
+                # The first one signs the certificates of those who join.
+                peer=PeerPort(
+                    listen=str(node.peer),
+                    authority="../ca" if node is nodes[0] else "",
+                ),
                 cluster=Cluster(voters=voters),
             )
             replace_file(node.directory / CONFIG_FILE, to_toml(config))
