@@ -19,9 +19,8 @@ import msgspec
 from ..storage.env import Env, read_file, write_file_durably
 from ..wire import JoinToken
 from .address import Address
-from .config import NodeConfig
+from .config import IDENTITY_FILE, NodeConfig
 from .identity import ASKING_FILE, Identity, Voter, create_identity
-from .identity import FILE as IDENTITY_FILE
 from .join_wire import JoinReply, JoinRequest, decode_join_reply
 from .peer_hello import (
     BODY_BYTES_MAX,
