@@ -80,13 +80,10 @@ class Admission:
         raise HelloError(reason)
 
     async def _admit(self, request: JoinRequest) -> bytes:
-        from . import certificates
-
         node = self.node
-        try:
-            key = certificates.key_of_request(request.request)
-        except certificates.CertificateError as error:
-            raise HelloError(str(error)) from None
+        loop = asyncio.get_running_loop()
+        # In a thread: what it takes to look at certificates takes long to import.
+        key = await loop.run_in_executor(None, _key_of, request.request)
         await self._check(request, key)
         command = Admit(
             *(request.token, request.member_id, key),
@@ -94,9 +91,7 @@ class Admission:
         )
         body = encode_member_command(command)
         await ask(node, RequestKind.WRITE, body, TIMEOUT_MS)
-        certificate = await asyncio.get_running_loop().run_in_executor(
-            None, self._sign, request
-        )
+        certificate = await loop.run_in_executor(None, self._sign, request)
         logger.info("member %016x, %s, joins", request.member_id, request.name)
         voters = {m: (v.name, v.address) for m, v in node.identity.voters.items()}
         members = node.replica.database.member_table.members
@@ -117,6 +112,12 @@ class Admission:
         table = node.replica.database.member_table
         known = table.members.get(request.member_id)
         if known is not None and known.key == key:
+            if request.member_id in node.pairs.pairs:
+                # I-25: what it has promised since is gone with its data.
+                raise HelloError(
+                    "this member has been here before and has lost its data;"
+                    " a new member needs a new folder"
+                )
             return
         token = table.tokens.get(request.token)
         digest = token_digest(request.secret)
@@ -140,3 +141,12 @@ class Admission:
             )
         except certificates.CertificateError as error:
             raise HelloError(str(error)) from None
+
+
+def _key_of(request: bytes) -> bytes:
+    from . import certificates
+
+    try:
+        return certificates.key_of_request(request)
+    except certificates.CertificateError as error:
+        raise HelloError(str(error)) from None
