@@ -173,14 +173,19 @@ def decode_identity(data: bytes) -> Identity:
     return identity
 
 
-def create_identity(env: Env, directory: str, identity: Identity) -> Identity:
-    """Make `directory` the data directory of a new member, durably."""
+def create_identity(
+    env: Env, directory: str, identity: Identity, *, filled: bool = False
+) -> Identity:
+    """Make `directory` the data directory of a new member, durably.
+
+    It is empty, unless whoever calls has `filled` it for this member.
+    """
     env.make_directory(directory)
     path = f"{directory}/{IDENTITY_FILE}"
     if env.exists(path):
         raise IdentityExists(f"{path}: this directory has an identity already")
     others = [name for name in env.list(directory) if name not in _NOT_DATA]
-    if others:
+    if others and not filled:
         raise IdentityExists(
             f"{directory}: holds {others[0]!r} but no identity: it may be the data of"
             " another member"

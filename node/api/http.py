@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from . import http_compaction, http_leases, http_txn, http_watch, targets
+from . import http_backup, http_compaction, http_leases, http_txn, http_watch, targets
 from .connections import ClientPort
 from .errors import Problem, invalid
 from .etcd import errors as etcd_errors
@@ -78,6 +78,9 @@ class HttpApi:
         leases = http_leases.Leases(port)
         self._routes: dict[str, _Route] = {
             http_txn.PATH: _Route("txn", http_txn.METHODS, transactions.handle),
+            http_backup.PATH: _Route(
+                "backup", http_backup.METHODS, http_backup.Backup(port).handle
+            ),
             http_compaction.PATH: _Route(
                 "compaction", http_compaction.METHODS, compactions.handle
             ),
