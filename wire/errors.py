@@ -38,6 +38,7 @@ class ErrorCode(IntEnum):
     LEASE_NOT_FOUND = 19
     LEASE_EXISTS = 20
     TOO_MANY_KEYS = 21
+    FENCED = 22
 
 
 class Outcome(IntEnum):
@@ -77,6 +78,7 @@ ERROR_TRAITS: Final[dict[ErrorCode, Traits]] = {
     ErrorCode.LEASE_NOT_FOUND: Traits(404, False),
     ErrorCode.LEASE_EXISTS: Traits(409, False),
     ErrorCode.TOO_MANY_KEYS: Traits(413, False),
+    ErrorCode.FENCED: Traits(412, False),
 }
 
 
