@@ -34,6 +34,8 @@ COMMANDS = {
     "del": Lazy("delete", "Delete a key."),
     "txn": Lazy("txn", "Compare keys, then do one thing or another, in one step."),
     "lease": Lazy("lease", "Make, show and end leases, on which keys may hang."),
+    "lock": Lazy("lock", "Hold a lock while a command runs."),
+    "elect": Lazy("elect", "Lead, or see who leads."),
     "watch": Lazy("watch", "Print what changes, as it changes."),
     "compaction": Lazy("compaction", "Let go of what only old revisions show."),
     "status": Lazy("status", "Show how the nodes are."),

@@ -5,11 +5,14 @@ a node needs. errors.py tells what a call can end in.
 """
 
 from .asynchronous import AsyncClient
+from .elections import Election, Observation
 from .errors import (
     Compacted,
     DeadlineExceeded,
+    Fenced,
     Forbidden,
     FutureRevision,
+    Held,
     InvalidRequest,
     LeaseExists,
     LeaseNotFound,
@@ -26,6 +29,7 @@ from .errors import (
     Unsupported,
 )
 from .leases import Lease, LeaseInfo
+from .locks import Lock
 from .synchronous import Client
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel, prefix_end
@@ -37,16 +41,21 @@ __all__ = [
     "Committed",
     "Compacted",
     "DeadlineExceeded",
+    "Election",
     "Event",
+    "Fenced",
     "Forbidden",
     "FutureRevision",
+    "Held",
     "InvalidRequest",
     "KeyValue",
     "Lease",
     "LeaseExists",
     "LeaseInfo",
     "LeaseNotFound",
+    "Lock",
     "NoSpace",
+    "Observation",
     "PreconditionFailed",
     "QuorateError",
     "ReadLevel",

@@ -14,12 +14,16 @@ import msgspec
 
 from ..wire import (
     CommandRefused,
+    Delete,
+    ErrorReply,
     GetRequest,
     ProtocolError,
+    Put,
     RangeRequest,
     RequestKind,
     WatchRequest,
     WireError,
+    WriteReply,
     decode_get_reply,
     decode_txn_reply,
     decode_write_reply,
@@ -28,11 +32,16 @@ from ..wire import (
     encode_get,
     encode_put,
     encode_transaction,
+    fenced,
+    fenced_txn,
+    fenced_write,
 )
-from .calls import Calls
+from .calls import Calls, error_of
+from .elections import Election
 from .endpoints import make_tls_context, parse_endpoint, parse_endpoints
 from .errors import InvalidRequest, TooLarge
 from .leases import Lease, LeaseCalls, LeaseInfo
+from .locks import Lock
 from .options import (
     ClientOptions,
     default_endpoints,
@@ -40,6 +49,7 @@ from .options import (
     options_from_url,
 )
 from .paging import Pager, check_served
+from .places import Places
 from .transactions import Committed, Txn, committed
 from .values import (
     KeyValue,
@@ -47,6 +57,7 @@ from .values import (
     to_bounds,
     to_bytes,
     to_expected,
+    to_fence,
     to_key,
     to_lease,
     to_level,
@@ -101,6 +112,9 @@ class AsyncClient:
             jitter=jitter,
         )
         self._lease_calls: LeaseCalls = LeaseCalls(self._calls)
+        self._places: Places = Places(
+            self._calls, self._lease_calls, self._leases, self._watches
+        )
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -126,6 +140,7 @@ class AsyncClient:
         if_revision: int | None = None,
         if_absent: bool = False,
         lease: int = 0,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """Store `value` under `key`; the store's new revision.
@@ -133,9 +148,13 @@ class AsyncClient:
         With `lease`, the id of one, the key goes when that one ends; LeaseNotFound when
         there is no such lease. With `if_revision` only if the key's mod_revision is
         that, with `if_absent` only if there is no such key; else PreconditionFailed.
+        With `fence`, the token of a lock, only while that is held; else Fenced.
         """
         expected = to_expected(if_revision, if_absent)
         number = to_lease(lease)
+        if fence is not None:
+            put = Put(to_key(key), to_bytes(value), expected, number)
+            return (await self._fenced(put, fence, timeout)).revision
         try:
             command = encode_put(to_key(key), to_bytes(value), expected, number)
         except WireError as error:
@@ -150,14 +169,20 @@ class AsyncClient:
         key: str | bytes,
         *,
         if_revision: int | None = None,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> bool:
         """Remove `key`; whether it was there.
 
         With `if_revision` only if the key's mod_revision is that, else
-        PreconditionFailed.
+        PreconditionFailed. With `fence`, the token of a lock, only while that is held,
+        else Fenced.
         """
-        command = encode_delete(to_key(key), to_expected(if_revision, False))
+        expected = to_expected(if_revision, False)
+        if fence is not None:
+            delete = Delete(to_key(key), expected)
+            return (await self._fenced(delete, fence, timeout)).count > 0
+        command = encode_delete(to_key(key), expected)
         reply = await self._calls.call(
             RequestKind.WRITE, command, self._patience(timeout), decode_write_reply
         )
@@ -219,17 +244,23 @@ class AsyncClient:
     async def commit(self, txn: Txn, *, timeout: float | None = None) -> Committed:
         """Do a transaction, all of it at one revision or nothing; what it found.
 
-        Conditions that do not hold are no error: `succeeded` tells. Raises TooLarge,
-        and nothing was done, when its gets return more than 4 MiB.
+        Conditions that do not hold are no error: `succeeded` tells. A fence that does
+        not hold is one: Fenced. Raises TooLarge, and nothing was done, when its gets
+        return more than 4 MiB.
         """
-        transaction = txn.transaction()
+        transaction, fences = txn.transaction(), txn.fences()
         try:
-            command = encode_transaction(transaction)
+            whole = fenced(fences, transaction) if fences else transaction
+            command = encode_transaction(whole)
         except CommandRefused as error:
             raise TooLarge(str(error)) from None
 
         def decode(body: bytes) -> Committed:
-            found = committed(transaction, decode_txn_reply(body))
+            reply = decode_txn_reply(body)
+            inside = fenced_txn(reply) if fences else reply
+            if isinstance(inside, ErrorReply):
+                raise error_of(inside)
+            found = committed(transaction, inside)
             if found is None:
                 raise ProtocolError("a reply to another transaction")
             return found
@@ -305,6 +336,37 @@ class AsyncClient:
     async def leases(self, *, timeout: float | None = None) -> list[int]:
         """The ids of all leases."""
         return await self._lease_calls.all(self._patience(timeout))
+
+    def lock(
+        self,
+        name: str | bytes,
+        *,
+        ttl: float = 10.0,
+        wait: float | None = None,
+        timeout: float | None = None,
+    ) -> Lock:
+        """The lock of this name, held while its context is open.
+
+        Others wait for it: `wait` seconds, by default until they have it; then, or at
+        once with 0, they are told Held. It is lost when it can't be kept alive for
+        `ttl` seconds; so let writes carry its token, which is no good from then on:
+
+            async with kv.lock("reports", ttl=10) as lock:
+                await kv.put("report", "done", fence=lock.token)
+        """
+        patience = self._patience(timeout)
+        return Lock(self._places, to_key(name), ttl, wait, patience)
+
+    def election(
+        self, name: str | bytes, *, ttl: float = 10.0, timeout: float | None = None
+    ) -> Election:
+        """The election of this name: to campaign in it, or to see who leads.
+
+        A leader that can't be kept alive for `ttl` seconds leads no more. Leaving its
+        context resigns.
+        """
+        patience = self._patience(timeout)
+        return Election(self._places, to_key(name), ttl, patience)
 
     def watch(
         self,
@@ -382,6 +444,26 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def _fenced(
+        self, command: Put | Delete, token: str, timeout: float | None
+    ) -> WriteReply:
+        """What came of a write that carries a token."""
+        fence = to_fence(token)
+        try:
+            data = encode_transaction(fenced((fence,), command))
+        except CommandRefused as error:
+            raise TooLarge(str(error)) from None
+
+        def decode(body: bytes) -> WriteReply:
+            found = fenced_write(decode_txn_reply(body), put=isinstance(command, Put))
+            if isinstance(found, ErrorReply):
+                raise error_of(found)
+            return found
+
+        return await self._calls.call(
+            RequestKind.WRITE, data, self._patience(timeout), decode
+        )
 
     def _patience(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else to_timeout(timeout)

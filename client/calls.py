@@ -28,6 +28,7 @@ from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint
 from .errors import (
     Compacted,
     DeadlineExceeded,
+    Fenced,
     Forbidden,
     FutureRevision,
     InvalidRequest,
@@ -64,6 +65,7 @@ _FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
     ErrorCode.TOO_MANY_KEYS: TooLarge,
     ErrorCode.LEASE_NOT_FOUND: LeaseNotFound,
     ErrorCode.LEASE_EXISTS: LeaseExists,
+    ErrorCode.FENCED: Fenced,
     ErrorCode.NO_SPACE: NoSpace,
     ErrorCode.UNSUPPORTED: Unsupported,
     ErrorCode.FORBIDDEN: Forbidden,

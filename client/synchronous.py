@@ -4,95 +4,29 @@ Law: same methods, same arguments, same errors. It may be used from many threads
 once; closing it ends its thread, and no call is left waiting.
 """
 
-import asyncio
-import concurrent.futures
 import random
-import threading
 import warnings
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Self, Unpack
 
 from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
 from .errors import Unavailable
 from .leases import Lease, LeaseInfo
+from .loop_thread import LoopThread
 from .options import ClientOptions, options_from_env, options_from_url
 from .paging import Pager
+from .synchronous_locks import SyncElection, SyncLock
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel
 from .watching import Event, Watch
-
-T = TypeVar("T")
-
-
-class _LoopThread:
-    """An event loop in a thread of its own, which runs coroutines for others."""
-
-    def __init__(self) -> None:
-        self._lock: threading.Lock = threading.Lock()
-        self._stopped: bool = False
-        self._loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
-        # A daemon: a client that nobody closed must not keep the program from ending.
-        self._thread: threading.Thread = threading.Thread(
-            target=self._main, name="quorate-client", daemon=True
-        )
-        self._thread.start()
-
-    @property
-    def stopped(self) -> bool:
-        """Does it take nothing more?"""
-        return self._stopped
-
-    def run(self, coroutine: Coroutine[object, object, T]) -> T:
-        """The coroutine's result; whoever waits here may be interrupted."""
-        future = self._submit(coroutine, last=False)
-        if future is None:
-            raise Unavailable("the client is closed")
-        try:
-            return future.result()
-        finally:
-            # After an interrupt nobody waits for the call any more.
-            future.cancel()
-
-    def stop(self, coroutine: Coroutine[object, object, None]) -> None:
-        """Run a last coroutine, then end the thread; the second time, do nothing."""
-        future = self._submit(coroutine, last=True)
-        if future is not None:
-            try:
-                future.result()
-            finally:
-                self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def abandon(self) -> None:
-        """End the thread without waiting for anything."""
-        with self._lock:
-            if not self._stopped:
-                self._stopped = True
-                self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _submit(
-        self, coroutine: Coroutine[object, object, T], *, last: bool
-    ) -> concurrent.futures.Future[T] | None:
-        # Under the lock, so that nothing is handed to a loop that has stopped.
-        with self._lock:
-            if self._stopped:
-                coroutine.close()
-                return None
-            self._stopped = last
-            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def _main(self) -> None:
-        # The runner's end cancels what still runs and closes the loop.
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.get_loop().run_forever()
 
 
 class SyncWatch(Iterator[Event]):
     """A watch, whose events are waited for; another thread may close it."""
 
-    def __init__(self, thread: _LoopThread, watch: Watch) -> None:
-        self._thread: _LoopThread = thread
+    def __init__(self, thread: LoopThread, watch: Watch) -> None:
+        self._thread: LoopThread = thread
         self._watch: Watch = watch
 
     @property
@@ -140,8 +74,8 @@ class SyncWatch(Iterator[Event]):
 class SyncLease:
     """A lease, kept alive on the client's own thread while its context is open."""
 
-    def __init__(self, thread: _LoopThread, lease: Lease) -> None:
-        self._thread: _LoopThread = thread
+    def __init__(self, thread: LoopThread, lease: Lease) -> None:
+        self._thread: LoopThread = thread
         self._lease: Lease = lease
 
     @property
@@ -231,7 +165,7 @@ class Client:
             in_flight_max=in_flight_max,
             jitter=jitter,
         )
-        self._thread: _LoopThread = _LoopThread()
+        self._thread: LoopThread = LoopThread()
         self._closed: bool = False
 
     @classmethod
@@ -258,6 +192,7 @@ class Client:
         if_revision: int | None = None,
         if_absent: bool = False,
         lease: int = 0,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """As AsyncClient.put."""
@@ -268,6 +203,7 @@ class Client:
                 if_revision=if_revision,
                 if_absent=if_absent,
                 lease=lease,
+                fence=fence,
                 timeout=timeout,
             )
         )
@@ -277,12 +213,14 @@ class Client:
         key: str | bytes,
         *,
         if_revision: int | None = None,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> bool:
         """As AsyncClient.delete."""
-        return self._thread.run(
-            self._client.delete(key, if_revision=if_revision, timeout=timeout)
+        call = self._client.delete(
+            key, if_revision=if_revision, fence=fence, timeout=timeout
         )
+        return self._thread.run(call)
 
     def get(
         self,
@@ -369,6 +307,25 @@ class Client:
     def leases(self, *, timeout: float | None = None) -> list[int]:
         """As AsyncClient.leases."""
         return self._thread.run(self._client.leases(timeout=timeout))
+
+    def lock(
+        self,
+        name: str | bytes,
+        *,
+        ttl: float = 10.0,
+        wait: float | None = None,
+        timeout: float | None = None,
+    ) -> SyncLock:
+        """As AsyncClient.lock, as an ordinary context."""
+        made = self._client.lock(name, ttl=ttl, wait=wait, timeout=timeout)
+        return SyncLock(self._thread, made)
+
+    def election(
+        self, name: str | bytes, *, ttl: float = 10.0, timeout: float | None = None
+    ) -> SyncElection:
+        """As AsyncClient.election."""
+        made = self._client.election(name, ttl=ttl, timeout=timeout)
+        return SyncElection(self._thread, made)
 
     def watch(
         self,

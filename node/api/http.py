@@ -13,7 +13,16 @@ from typing import Final, NamedTuple
 import msgspec
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from . import http_backup, http_compaction, http_leases, http_txn, http_watch, targets
+from . import (
+    http_backup,
+    http_compaction,
+    http_elections,
+    http_leases,
+    http_locks,
+    http_txn,
+    http_watch,
+    targets,
+)
 from .connections import ClientPort
 from .errors import Problem, invalid
 from .etcd import errors as etcd_errors
@@ -21,7 +30,8 @@ from .etcd import gateway as etcd_gateway
 from .exposition import CONTENT_TYPE, Exposition
 from .http_body import refuse_body
 from .http_connection import name_server, problem_response
-from .http_keys import METHODS, Keys, one_header
+from .http_keys import METHODS, Keys
+from .http_requests import one_header
 from .origins import OriginRule
 from .status import status_json
 from .targets import KEYS_PREFIX, Target
@@ -31,7 +41,11 @@ from .timings import OK
 ETCD_VERSION: Final = b'{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}'
 
 WATCH: Final = "watch"
-WATCHES: Final = (WATCH, "etcd_watch")
+# How long somebody watched, or waited for somebody else, is no latency.
+UNTIMED: Final = (
+    *(WATCH, "lock", "campaign", "observe"),
+    *("etcd_watch", "etcd_lock", "etcd_campaign", "etcd_observe"),
+)
 _SAFE: Final = ("GET", "HEAD")
 _WRITES: Final = frozenset(("PUT", "DELETE", "POST"))
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
@@ -90,6 +104,8 @@ class HttpApi:
                 "health", etcd_gateway.HEALTH_METHODS, self._etcd.health
             ),
         }
+        self._locks: http_locks.Locks = http_locks.Locks(port)
+        self._elections: http_elections.Elections = http_elections.Elections(port)
         self._lease: _Route = _Route(
             "lease", http_leases.ONE_METHODS, leases.handle_one
         )
@@ -144,7 +160,7 @@ class HttpApi:
             call.operation = _key_operation(request.method, target)
             _check_method(request, METHODS)
             return await self._keys.handle(request, target)
-        route = self._routes.get(target.path) or self._lease_route(target.path)
+        route = self._routes.get(target.path) or self._route_below(request, target)
         if route is not None:
             call.operation = route.operation
             _check_method(request, route.methods)
@@ -157,6 +173,17 @@ class HttpApi:
         targets.parse_query(target.query, _NO_PARAMETERS)
         await refuse_body(request)
         return self._answer(operation)
+
+    def _route_below(self, request: web.BaseRequest, target: Target) -> _Route | None:
+        """The route of what has its name in the path."""
+        path, method = target.path, request.method
+        if path.startswith(http_locks.BELOW):
+            label = http_locks.operation(method)
+            return _Route(label, http_locks.METHODS, self._locks.handle)
+        if path.startswith(http_elections.BELOW):
+            label = http_elections.operation(method, target.query)
+            return _Route(label, http_elections.METHODS, self._elections.handle)
+        return self._lease_route(path)
 
     def _lease_route(self, path: str) -> _Route | None:
         """The route of one lease, if that is what the path names."""
@@ -193,8 +220,9 @@ class HttpApi:
         self._origins.check(host, one_header(request, "Origin"))
 
     def _observe(self, call: _Call, result: str, started: float) -> None:
-        # How long somebody watched is no latency.
-        elapsed = 0.0 if call.operation in WATCHES else self._port.loop.time() - started
+        elapsed = self._port.loop.time() - started
+        if call.operation in UNTIMED:
+            elapsed = 0.0
         self._port.http_timings.of(call.operation, result).observe(elapsed)
 
 

@@ -8,6 +8,7 @@ from quorate.client import (
     AsyncClient,
     Compacted,
     DeadlineExceeded,
+    Fenced,
     Forbidden,
     FutureRevision,
     InvalidRequest,
@@ -175,6 +176,7 @@ FINAL = [
     (ErrorCode.LEASE_NOT_FOUND, LeaseNotFound, False),
     (ErrorCode.LEASE_EXISTS, LeaseExists, False),
     (ErrorCode.TOO_MANY_KEYS, TooLarge, False),
+    (ErrorCode.FENCED, Fenced, False),
 ]
 
 

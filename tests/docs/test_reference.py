@@ -14,9 +14,12 @@ from quorate.node.api import (
     errors,
     http,
     http_compaction,
+    http_elections,
     http_leases,
+    http_locks,
     http_txn,
     http_watch,
+    place_bodies,
 )
 from quorate.node.api.connections import ClientPort
 from quorate.node.api.etcd import errors as etcd_errors
@@ -134,6 +137,8 @@ def test_every_route_is_documented_and_exists() -> None:
         one: ", ".join(http_leases.ONE_METHODS),
         one + http_leases.KEEP_ALIVE: ", ".join(http_leases.KEEP_METHODS),
     }
+    for module in (http_locks, http_elections):
+        expected[f"{module.BELOW}{{name}}"] = ", ".join(module.METHODS)
     assert table == expected
 
 
@@ -146,7 +151,8 @@ def test_every_route_that_any_document_shows_exists() -> None:
             known |= {f"/v3/{path}" for path in etcd_paths()}
             known |= {http_leases.PATH, http_watch.PATH}
             lease = re.fullmatch(r"/v1/leases/[0-9a-f]{16}(/keepalive)?", plain)
-            assert plain.startswith("/v1/kv/") or lease or plain in known, route
+            named = ("/v1/kv/", http_locks.BELOW, http_elections.BELOW)
+            assert plain.startswith(named) or lease or plain in known, route
 
 
 def etcd_paths() -> set[str]:
@@ -227,6 +233,21 @@ def test_every_field_of_a_transaction_is_documented() -> None:
     put = msgspec.structs.fields(transaction_json._Put)
     named = {field.encode_name for field in (*operations, *put)}
     assert parts["an operation"] == named
+
+
+def test_every_field_of_what_wants_a_lock_is_documented() -> None:
+    text = read("docs/http-api.md")
+    own = section(text, "`/v1/locks/{name}`")
+    named = {name for row in rows(own) for name in ticked(row[0])}
+    lock = {field.name for field in msgspec.structs.fields(place_bodies._Wanted)}
+    assert named == lock
+    election = section(text, "`/v1/elections/{name}`")
+    fields = msgspec.structs.fields(place_bodies._Campaign)
+    assert {field.name for field in fields} - lock <= set(spans(election))
+    options = ApiOptions(cluster_id=1, member_id=1, name="n1", version="0")
+    assert f"when {options.waiting_max:,} requests wait" in own
+    assert f"the first {http_locks.QUEUE_SHOWN_MAX} of them" in own
+    assert f"At most {KEYS_MAX:,} stand in one" in own
 
 
 def test_transactions_in_the_documents_are_understood() -> None:

@@ -34,6 +34,7 @@ from .errors import (
     invalid_argument,
 )
 from .leases import Leases
+from .locks import Locks
 from .ranges import Ranges
 from .replies import Speaker, message, respond
 from .transactions import Transactions
@@ -59,13 +60,6 @@ UNSERVED: Final = {
     "maintenance/snapshot": "etcd_snapshot",
     "maintenance/transfer-leadership": "etcd_transfer_leadership",
     "maintenance/downgrade": "etcd_downgrade",
-    "lock/lock": "etcd_lock",
-    "lock/unlock": "etcd_lock",
-    "election/campaign": "etcd_election",
-    "election/proclaim": "etcd_election",
-    "election/leader": "etcd_election",
-    "election/observe": "etcd_election",
-    "election/resign": "etcd_election",
 }
 
 
@@ -114,6 +108,7 @@ class Gateway:
         self._writes: Writes = Writes(port, speaker, transactions)
         self._leases: Leases = Leases(port, speaker)
         self._cluster: Cluster = Cluster(port, speaker)
+        locks = Locks(port, speaker)
         self._watching: Watching = Watching(port, speaker)
         self._handlers: dict[str, tuple[str, _Handler]] = {
             "kv/range": ("etcd_range", self._range),
@@ -130,6 +125,13 @@ class Gateway:
             "kv/lease/timetolive": ("etcd_lease_timetolive", self._time_to_live),
             "kv/lease/leases": ("etcd_lease_leases", self._all_leases),
             "watch": ("etcd_watch", self._watch),
+            "lock/lock": ("etcd_lock", locks.lock),
+            "lock/unlock": ("etcd_unlock", locks.unlock),
+            "election/campaign": ("etcd_campaign", locks.campaign),
+            "election/proclaim": ("etcd_proclaim", locks.proclaim),
+            "election/leader": ("etcd_leader", locks.leader),
+            "election/observe": ("etcd_observe", locks.observe),
+            "election/resign": ("etcd_resign", locks.resign),
             "cluster/member/list": ("etcd_member_list", self._members),
             "maintenance/status": ("etcd_status", self._status),
             "maintenance/hash": ("etcd_hash", self._hash),

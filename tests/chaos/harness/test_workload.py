@@ -65,10 +65,12 @@ class StoreClient(AsyncClient):
         if_revision: int | None = None,
         if_absent: bool = False,
         lease: int = 0,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> int:
         assert isinstance(key, str)
         assert not lease
+        assert fence is None
         store = self.store
         store.puts += 1
         await asyncio.sleep(0)
