@@ -5,18 +5,15 @@ Law: ids are read and shown as etcdctl does it, in hex; leading zeros may be lef
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from .output import lease_name, print_json, print_table, stdout, to_key, to_text
-from .settings import Settings, connection_options, current_settings, exit_codes
+from .settings import Settings, ask, connection_options, current_settings
 
 if TYPE_CHECKING:
     from ..client import AsyncClient, LeaseInfo
-
-T = TypeVar("T")
 
 _ID = re.compile(r"[0-9a-fA-F]{1,16}")
 _TTL = re.compile(r"([0-9]{1,10}(?:\.[0-9]{1,9})?)(s|m|h)?", re.ASCII)
@@ -67,7 +64,7 @@ def grant_command(ttl: float, lease: int | None) -> None:
         return made.id
 
     settings = current_settings()
-    name = lease_name(_ask(settings, grant))
+    name = lease_name(ask(settings, grant))
     match settings.output:
         case "json":
             print_json({"lease": name, "ttl": ttl})
@@ -83,7 +80,7 @@ def grant_command(ttl: float, lease: int | None) -> None:
 def revoke_command(lease: int) -> None:
     """End a lease now, and delete its keys, all at one revision."""
     settings = current_settings()
-    _ask(settings, lambda client: client.revoke(lease))
+    ask(settings, lambda client: client.revoke(lease))
     _say(settings, lease, "revoked")
 
 
@@ -98,7 +95,7 @@ def keep_alive_command(lease: int, once: bool) -> None:
     """
     settings = current_settings()
     try:
-        _ask(settings, lambda client: _keep_alive(settings, client, lease, once))
+        ask(settings, lambda client: _keep_alive(settings, client, lease, once))
     except KeyboardInterrupt:
         # How it is meant to end.
         return
@@ -148,7 +145,7 @@ def _show_kept(settings: Settings, info: "LeaseInfo") -> None:
 def timetolive_command(lease: int, keys: bool) -> None:
     """Show how long a lease has left."""
     settings = current_settings()
-    info = _ask(settings, lambda client: client.lease_info(lease, keys=keys))
+    info = ask(settings, lambda client: client.lease_info(lease, keys=keys))
     name = lease_name(info.id)
     match settings.output:
         case "json":
@@ -179,7 +176,7 @@ def timetolive_command(lease: int, keys: bool) -> None:
 def list_command() -> None:
     """Show the ids of all leases, one a line."""
     settings = current_settings()
-    leases = _ask(settings, lambda client: client.leases())
+    leases = ask(settings, lambda client: client.leases())
     names = [lease_name(lease) for lease in leases]
     match settings.output:
         case "json":
@@ -189,19 +186,6 @@ def list_command() -> None:
         case _:
             for name in names:
                 click.echo(name)
-
-
-def _ask(
-    settings: Settings, call: "Callable[[AsyncClient], Coroutine[object, object, T]]"
-) -> T:
-    """What a call of the client ends in."""
-
-    async def asked() -> T:
-        async with settings.connect() as client:
-            return await call(client)
-
-    with exit_codes():
-        return asyncio.run(asked())
 
 
 def _say(settings: Settings, lease: int, done: str) -> None:

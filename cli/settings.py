@@ -6,9 +6,10 @@ failure: was it me (2), was it refused (1, 4), was nobody there (5), or may it h
 happened (6)?
 """
 
+import asyncio
 import os
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,6 +28,7 @@ UNAVAILABLE = 5
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?", re.ASCII)
 _SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
 
+T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., object] | click.Command")
 
 
@@ -35,7 +37,7 @@ class Failure(click.ClickException):
 
 
 class NotThere(Failure):
-    """There is no such lease."""
+    """There is no such lease, member or token."""
 
     exit_code = NOT_FOUND
 
@@ -181,7 +183,7 @@ def exit_codes() -> Generator[None, None, None]:
         raise click.UsageError(str(error)) from error
     except (errors.PreconditionFailed, errors.Fenced, errors.Held) as error:
         raise NotAsExpected(str(error)) from error
-    except errors.LeaseNotFound as error:
+    except (errors.LeaseNotFound, errors.MemberNotFound) as error:
         raise NotThere(str(error)) from error
     except errors.Compacted as error:
         message = f"compacted: the oldest revision that is kept is {error.revision}"
@@ -198,6 +200,19 @@ def exit_codes() -> Generator[None, None, None]:
         raise NotKnown(str(error)) from error
     except errors.Rejected as error:
         raise Failure(str(error)) from error
+
+
+def ask(
+    settings: Settings, call: "Callable[[AsyncClient], Coroutine[object, object, T]]"
+) -> T:
+    """What a call of the client ends in."""
+
+    async def asked() -> T:
+        async with settings.connect() as client:
+            return await call(client)
+
+    with exit_codes():
+        return asyncio.run(asked())
 
 
 def to_bytes(argument: str) -> bytes:

@@ -32,14 +32,20 @@ from .errors import (
     Forbidden,
     FutureRevision,
     InvalidRequest,
+    LastVoter,
     LeaseExists,
     LeaseNotFound,
+    MemberExists,
+    MemberNotFound,
     NoSpace,
     PreconditionFailed,
     QuorateError,
+    QuorumAtRisk,
     ServerFault,
+    TokenRefused,
     TooBusy,
     TooLarge,
+    TooManyMembers,
     TooStale,
     Unavailable,
     Unknown,
@@ -66,6 +72,12 @@ _FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
     ErrorCode.LEASE_NOT_FOUND: LeaseNotFound,
     ErrorCode.LEASE_EXISTS: LeaseExists,
     ErrorCode.FENCED: Fenced,
+    ErrorCode.MEMBER_NOT_FOUND: MemberNotFound,
+    ErrorCode.MEMBER_EXISTS: MemberExists,
+    ErrorCode.TOO_MANY_MEMBERS: TooManyMembers,
+    ErrorCode.LAST_VOTER: LastVoter,
+    ErrorCode.QUORUM_AT_RISK: QuorumAtRisk,
+    ErrorCode.TOKEN_REFUSED: TokenRefused,
     ErrorCode.NO_SPACE: NoSpace,
     ErrorCode.UNSUPPORTED: Unsupported,
     ErrorCode.FORBIDDEN: Forbidden,
@@ -76,6 +88,11 @@ _FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
     ErrorCode.TOO_STALE: TooStale,
     ErrorCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }
+
+# What is not cured within a deadline, though later it may be: better told at once.
+_TOLD_AT_ONCE: Final = (ErrorCode.NO_SPACE, ErrorCode.QUORUM_AT_RISK)
+# The leadership, moved twice, is somewhere else again.
+_WRITES: Final = (RequestKind.WRITE, RequestKind.MOVE_LEADER)
 
 _AT_REVISION: Final[dict[ErrorCode, Callable[[str, int], QuorateError]]] = {
     ErrorCode.PRECONDITION_FAILED: PreconditionFailed,
@@ -127,7 +144,7 @@ class _Call(Generic[T]):
         reads: bool = False,
     ) -> None:
         self.kind: RequestKind = kind
-        self.write: bool = kind == RequestKind.WRITE and not reads
+        self.write: bool = kind in _WRITES and not reads
         self.body: bytes = body
         self.deadline: float = deadline
         self.decode: Callable[[bytes], T] = decode
@@ -427,7 +444,6 @@ def _refusal(link: Link, refused: ErrorReply, write: bool) -> Exception:
     verdict = _FINAL.get(code, ServerFault)
     if write and verdict is DeadlineExceeded:
         verdict = Unavailable
-    # A full disk is not cured within a deadline: better told at once.
-    if refused.retryable and code != ErrorCode.NO_SPACE:
+    if refused.retryable and code not in _TOLD_AT_ONCE:
         return _TryNext(verdict, reason, busy=code == ErrorCode.TOO_BUSY)
     return verdict(f"{link.endpoint}: {reason}")

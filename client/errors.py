@@ -12,6 +12,12 @@
     │   ├── FutureRevision     there is no such revision yet; has revision, the newest
     │   ├── LeaseNotFound      there is no such lease: it ended, or never was
     │   ├── LeaseExists        there is a lease of that id already
+    │   ├── MemberNotFound     there is no such member
+    │   ├── MemberExists       another member has that id or name
+    │   ├── TooManyMembers     the cluster has no room for another one
+    │   ├── LastVoter          somebody has to vote, and nobody else does
+    │   ├── QuorumAtRisk       the voters that are left would have no majority
+    │   ├── TokenRefused       there is no such token, or none can be made
     │   ├── Forbidden          refused by origin or rights
     │   ├── Unsupported        the node knows of it, but does not serve it
     │   ├── TooStale           no node that was asked is as fresh as was asked for
@@ -93,6 +99,32 @@ class LeaseNotFound(Rejected):
 
 class LeaseExists(Rejected):
     """There is a lease of that id already."""
+
+
+class MemberNotFound(Rejected):
+    """There is no such member: it left, or never was."""
+
+
+class MemberExists(Rejected):
+    """Another member has this id or this name."""
+
+
+class TooManyMembers(Rejected):
+    """The cluster has as many members as it may have."""
+
+
+class LastVoter(Rejected):
+    """The last voter has to stay, and has nobody to lead in its place."""
+
+
+class QuorumAtRisk(Rejected):
+    """Too few of the others are heard; start them, or wait, and ask again."""
+
+    retryable = True
+
+
+class TokenRefused(Rejected):
+    """There is no such token, or there are too many to make another one."""
 
 
 class Forbidden(Rejected):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
+from ..wire import JoinRole, Members
 from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
 from .errors import Unavailable
 from .leases import Lease, LeaseInfo
@@ -355,6 +356,50 @@ class Client:
             patience=patience,
         )
         return SyncWatch(self._thread, watch)
+
+    def members(self, *, timeout: float | None = None) -> Members:
+        """As AsyncClient.members."""
+        return self._thread.run(self._client.members(timeout=timeout))
+
+    def create_token(
+        self,
+        role: JoinRole = "voter",
+        *,
+        ttl: float = 3600.0,
+        uses: int = 1,
+        timeout: float | None = None,
+    ) -> str:
+        """As AsyncClient.create_token."""
+        call = self._client.create_token(role, ttl=ttl, uses=uses, timeout=timeout)
+        return self._thread.run(call)
+
+    def drop_token(self, token: str, *, timeout: float | None = None) -> None:
+        """As AsyncClient.drop_token."""
+        self._thread.run(self._client.drop_token(token, timeout=timeout))
+
+    def promote_member(self, member: str, *, timeout: float | None = None) -> None:
+        """As AsyncClient.promote_member."""
+        self._thread.run(self._client.promote_member(member, timeout=timeout))
+
+    def demote_member(self, member: str, *, timeout: float | None = None) -> None:
+        """As AsyncClient.demote_member."""
+        self._thread.run(self._client.demote_member(member, timeout=timeout))
+
+    def remove_member(self, member: str, *, timeout: float | None = None) -> None:
+        """As AsyncClient.remove_member."""
+        self._thread.run(self._client.remove_member(member, timeout=timeout))
+
+    def replace_member(
+        self, old: str, new: str, *, timeout: float | None = None
+    ) -> None:
+        """As AsyncClient.replace_member."""
+        self._thread.run(self._client.replace_member(old, new, timeout=timeout))
+
+    def move_leader(
+        self, to: str | None = None, *, timeout: float | None = None
+    ) -> None:
+        """As AsyncClient.move_leader."""
+        self._thread.run(self._client.move_leader(to, timeout=timeout))
 
     def status(
         self, endpoint: str | None = None, *, timeout: float | None = None

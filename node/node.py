@@ -19,17 +19,17 @@ from ..raft import Configuration, InstallSnapshot, Options, Raft
 from ..storage.engine import Worker
 from ..storage.env import Env, RealEnv
 from ..storage.errors import CorruptionError, StorageError, is_no_space
-from ..wire import ErrorCode, Limits, RequestKind
+from ..wire import ErrorCode, Limits
 from .admission import Admission
 from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
 from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
-from .api.status import status_json
 from .backups import Backups
 from .config import NodeConfig
 from .figures import gather
 from .identity import LOCK_FILE, Identity, open_identity
 from .loop import ReplicaLoop
+from .membership import TOLD, tell
 from .peer_hello import HelloError, Introduction, Stream
 from .peers_file import read_pairs, write_pairs
 from .replica import (
@@ -45,7 +45,7 @@ from .scrubber import Scrubber
 from .snapshots import SnapshotReceiver, send_snapshot
 from .stable import Stable, StableOptions, announced
 from .statistics import Statistics
-from .tls import client_context, own_identity, server_context
+from .tls import authority_digest, client_context, own_identity, server_context
 from .transport import Session, Transport
 
 HAND_OVER_TIMEOUT_S = 2.0
@@ -110,6 +110,7 @@ class Node:
         config, env = self.config, self.env
         peer = config.peer
         certificate = own_identity(peer.cert, peer.key, peer.ca)
+        self.authority = authority_digest(peer.ca)
         nonce = random.SystemRandom().getrandbits(64) or 1
         self.identity = open_identity(env, config, certificate, nonce)
         self.cluster_id = self.identity.cluster_id
@@ -275,8 +276,8 @@ class Node:
     ) -> None:
         limits = self.replica.options.limits
         timeout_ms = min(timeout_ms or limits.timeout_ms_default, limits.timeout_ms_max)
-        if kind == RequestKind.STATUS:
-            sink.reply(request_id, kind, 0, status_json(self.statistics()))
+        if kind in TOLD:
+            sink.reply(request_id, kind, *tell(self, kind, body))
             return
         self.loop.advance()
         deadline = self.replica.now_ms + timeout_ms

@@ -17,6 +17,7 @@ contexts: a live one keeps what it has loaded.
 import re
 import ssl
 from enum import StrEnum
+from hashlib import sha256
 from typing import NoReturn
 
 import msgspec
@@ -136,6 +137,16 @@ def server_context(certfile: str, keyfile: str, cafile: str) -> ssl.SSLContext:
 def client_context(certfile: str, keyfile: str, cafile: str) -> ssl.SSLContext:
     """What the connecting side of the peer port uses."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, certfile, keyfile, cafile)
+
+
+def authority_digest(cafile: str) -> str:
+    """SHA-256, in hex, of the CA's certificate: what tokens know a cluster by."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=cafile)
+    except (OSError, ssl.SSLError) as error:
+        raise TlsError(f"{cafile}: {_reason(error)}") from error
+    return sha256(context.get_ca_certs(binary_form=True)[0]).hexdigest()
 
 
 def own_identity(certfile: str, keyfile: str, cafile: str) -> PeerIdentity:

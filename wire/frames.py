@@ -43,6 +43,8 @@ class RequestKind(IntEnum):
     STATUS = 5
     WATCH = 6
     CANCEL = 7
+    MEMBERS = 8
+    MOVE_LEADER = 9
 
 
 _KIND_MAX = int(max(RequestKind))

@@ -19,6 +19,8 @@ from . import (
     http_elections,
     http_leases,
     http_locks,
+    http_members,
+    http_tokens,
     http_txn,
     http_watch,
     targets,
@@ -90,6 +92,8 @@ class HttpApi:
         compactions = http_compaction.Compactions(port)
         watching = http_watch.Watching(port)
         leases = http_leases.Leases(port)
+        members = http_members.Members(port)
+        tokens = http_tokens.Tokens(port)
         self._routes: dict[str, _Route] = {
             http_txn.PATH: _Route("txn", http_txn.METHODS, transactions.handle),
             http_backup.PATH: _Route(
@@ -100,18 +104,44 @@ class HttpApi:
             ),
             http_watch.PATH: _Route(WATCH, http_watch.METHODS, watching.handle),
             http_leases.PATH: _Route("leases", http_leases.METHODS, leases.handle_all),
+            http_members.PATH: _Route(
+                "members", http_members.METHODS, members.handle_all
+            ),
+            http_members.LEADER_PATH: _Route(
+                "leader", http_members.LEADER_METHODS, members.move_leader
+            ),
+            http_tokens.PATH: _Route("tokens", http_tokens.METHODS, tokens.handle_all),
             etcd_gateway.HEALTH: _Route(
                 "health", etcd_gateway.HEALTH_METHODS, self._etcd.health
             ),
         }
         self._locks: http_locks.Locks = http_locks.Locks(port)
         self._elections: http_elections.Elections = http_elections.Elections(port)
-        self._lease: _Route = _Route(
-            "lease", http_leases.ONE_METHODS, leases.handle_one
-        )
-        self._keep_alive: _Route = _Route(
-            "keepalive", http_leases.KEEP_METHODS, leases.handle_keep_alive
-        )
+        changes = http_members.CHANGE_METHODS
+        # What follows the name of one: below which path, with which ending.
+        self._named: dict[tuple[str, str], _Route] = {
+            (http_leases.BELOW, ""): _Route(
+                "lease", http_leases.ONE_METHODS, leases.handle_one
+            ),
+            (http_leases.BELOW, http_leases.KEEP_ALIVE): _Route(
+                "keepalive", http_leases.KEEP_METHODS, leases.handle_keep_alive
+            ),
+            (http_members.BELOW, ""): _Route(
+                "member", http_members.ONE_METHODS, members.remove
+            ),
+            (http_members.BELOW, http_members.PROMOTE): _Route(
+                "promote", changes, members.promote
+            ),
+            (http_members.BELOW, http_members.DEMOTE): _Route(
+                "demote", changes, members.demote
+            ),
+            (http_members.BELOW, http_members.REPLACE): _Route(
+                "replace", changes, members.replace
+            ),
+            (http_tokens.BELOW, ""): _Route(
+                "token", http_tokens.ONE_METHODS, tokens.handle_one
+            ),
+        }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -183,17 +213,16 @@ class HttpApi:
         if path.startswith(http_elections.BELOW):
             label = http_elections.operation(method, target.query)
             return _Route(label, http_elections.METHODS, self._elections.handle)
-        return self._lease_route(path)
+        return self._named_route(path)
 
-    def _lease_route(self, path: str) -> _Route | None:
-        """The route of one lease, if that is what the path names."""
-        name = path.removeprefix(http_leases.BELOW)
-        if name in (path, ""):
+    def _named_route(self, path: str) -> _Route | None:
+        """The route of one lease, member or token, if that is what the path names."""
+        parts = path.split("/")
+        below = "/".join(parts[:3]) + "/"
+        ending = "/".join(["", *parts[4:]])
+        if len(parts) not in (4, 5) or (len(parts) == 4 and not parts[3]):
             return None
-        if "/" not in name:
-            return self._lease
-        keeps = name.count("/") == 1 and name.endswith(http_leases.KEEP_ALIVE)
-        return self._keep_alive if keeps else None
+        return self._named.get((below, ending if len(parts) == 5 else ""))
 
     def _answer(self, operation: str) -> web.Response:
         match operation:

@@ -8,13 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from quorate.client import AsyncClient, Client, Unavailable, Unknown
+from quorate.client import AsyncClient, Client, ReadLevel, Unavailable, Unknown
 from quorate.node.address import Address
 from quorate.node.launcher import LocalNode, free_ports
+from quorate.wire import JoinRole
 
 from .harness import Cluster, Running, running_cluster, surely, wait_for
 
 pytestmark = pytest.mark.slow
+
+LEVELS: list[tuple[ReadLevel, float | None]] = [
+    ("linearizable", None),
+    ("bounded", 5.0),
+    ("local", None),
+]
 
 
 class Growing(Cluster):
@@ -33,11 +40,11 @@ class Growing(Cluster):
         self.nodes.append(node)
         return node
 
-    def token(self, role: str = "voter", uses: int = 1) -> str:
+    def token(self, role: JoinRole = "voter", uses: int = 1) -> str:
         with Client(self.endpoints) as client:
             return client.create_token(role, uses=uses)
 
-    def joins(self, name: str, role: str = "voter", at: int = 0) -> Running:
+    def joins(self, name: str, role: JoinRole = "voter", at: int = 0) -> Running:
         """One more member, once it serves."""
         node = self.newcomer(name)
         node.process.start(self.nodes[at].node.peer, self.token(role))
@@ -47,7 +54,7 @@ class Growing(Cluster):
     def voters(self) -> set[str]:
         """Who votes, as the leader knows it."""
         with Client(self.endpoints) as client:
-            return {each.name for each in client.members() if each.votes}
+            return {each.name for each in client.members().members if each.votes}
 
     def wait_for_voters(self, *names: str) -> None:
         wait_for(lambda: self.voters() == set(names), f"the voters are {names}")
@@ -156,11 +163,16 @@ def test_a_replica_has_everything_and_answers_at_every_level(tmp_path: Path) -> 
         wait_for(lambda: replica.status().role == "learner", "it learns")
         with Client(str(replica.node.client)) as client:
             revision = client.put("a", "b")
-            for level in ("linearizable", "bounded", "local"):
-                entry = client.get("a", consistency=level, min_revision=revision)
+            for level, staleness in LEVELS:
+                entry = client.get(
+                    "a",
+                    level=level,
+                    max_staleness=staleness,
+                    min_revision=revision,
+                )
                 assert entry is not None
                 assert entry.text == "b"
-            with client.watch("a", from_revision=revision) as changes:
+            with client.watch(key="a", revision=revision) as changes:
                 assert next(changes).kv.text == "b"
         cluster.wait_until_equal()
         with Client(cluster.endpoints) as client:
@@ -230,4 +242,4 @@ def test_a_wrong_token_opens_nothing(tmp_path: Path, change: str) -> None:
         assert reason in node.log()
         assert not (node.data / "identity").exists()
         with Client(cluster.endpoints) as client:
-            assert [each.name for each in client.members()] == ["n1"]
+            assert [each.name for each in client.members().members] == ["n1"]

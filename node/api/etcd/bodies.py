@@ -119,6 +119,19 @@ def int64(value: Number) -> int:
     return value
 
 
+def uint64(value: Number) -> int:
+    """The same without a sign: the id of a member."""
+    if value is None:
+        return 0
+    if isinstance(value, str):
+        if _INTEGER.fullmatch(value) is None:
+            raise _no_number(value, "uint64")
+        value = int(value)
+    if not 0 <= value < _UINT64:
+        raise _out_of_range(str(value), "uint64")
+    return value
+
+
 def unsigned(value: int) -> int:
     """An int64 as the bits that it stands for: ids of leases have no sign here."""
     return value % _UINT64
@@ -207,19 +220,19 @@ def _go_type(expected: str) -> str:
     return "[]uint8" if expected.startswith("str") else "map[string]json.RawMessage"
 
 
-def _no_number(text: str) -> EtcdProblem:
+def _no_number(text: str, kind: str = "int64") -> EtcdProblem:
     if not text:
         return invalid_argument("unexpected end of JSON input")
     if text[0] in "-0123456789":
-        return _out_of_range(text)
+        return _out_of_range(text, kind)
     return invalid_argument(
         f"invalid character {text[0]!a} looking for beginning of value"
     )
 
 
-def _out_of_range(text: str) -> EtcdProblem:
+def _out_of_range(text: str, kind: str = "int64") -> EtcdProblem:
     return invalid_argument(
-        f"json: cannot unmarshal number {text[:24]} into Go value of type int64"
+        f"json: cannot unmarshal number {text[:24]} into Go value of type {kind}"
     )
 
 

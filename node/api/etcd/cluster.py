@@ -15,7 +15,7 @@ from ....wire.requests import Level, RangeRequest, encode_range
 from ..connections import ClientPort
 from ..errors import Problem
 from ..http_requests import ask
-from ..service import DISK_FULL, NO_LEADER, Member
+from ..service import DISK_FULL, NO_LEADER
 from .errors import NO_LEADER as NO_LEADER_TEXT
 from .errors import UNIMPLEMENTED, EtcdProblem, translated
 from .replies import (
@@ -24,8 +24,6 @@ from .replies import (
     AuthStatusReply,
     HashReply,
     HeaderOnly,
-    MembersReply,
-    MemberStatus,
     Reply,
     Speaker,
     StatusReply,
@@ -49,18 +47,11 @@ class _Health(msgspec.Struct):
 
 
 class Cluster:
-    """The handlers of /v3/cluster/…, /v3/maintenance/…, /v3/auth/… and /health."""
+    """The handlers of /v3/maintenance/…, /v3/auth/… and /health."""
 
     def __init__(self, port: ClientPort, speaker: Speaker) -> None:
         self._port: ClientPort = port
         self._speaker: Speaker = speaker
-
-    def members(self) -> Reply:
-        header = self._speaker.header()
-        # As in etcd: membership has no revision of the store.
-        header.revision = ""
-        members = [_shown(each) for each in self._port.service.members()]
-        return MembersReply(header, members)
 
     def status(self) -> Reply:
         now = self._port.service.statistics()
@@ -134,11 +125,3 @@ class Cluster:
 
     def _disk_is_full(self) -> bool:
         return self._port.service.ready() == DISK_FULL
-
-
-def _shown(member: Member) -> MemberStatus:
-    peer = [f"https://{member.peer_address}"] if member.peer_address else []
-    client = [member.client_url] if member.client_url else []
-    return MemberStatus(
-        str(member.member_id), member.name, peer, client, member.learner
-    )

@@ -59,10 +59,18 @@ TIMED_OUT: Final = "etcdserver: request timed out"
 STOPPED: Final = "etcdserver: server stopped"
 NO_SPACE: Final = "etcdserver: mvcc: database space exceeded"
 NO_AUTHENTICATION: Final = "etcdserver: authentication is not enabled"
-NOT_LEADER: Final = "election: not leader"
+ELECTION_NOT_LEADER: Final = "election: not leader"
 NO_ELECTION_LEADER: Final = "election: no leader"
 NO_LEADER_KEY: Final = '"leader" field must be provided'
 SESSION_EXPIRED: Final = "mutex: session is expired"
+MEMBER_NOT_FOUND: Final = "etcdserver: member not found"
+MEMBER_EXISTS: Final = "etcdserver: member ID already exist"
+NOT_A_LEARNER: Final = "etcdserver: can only promote a learner member"
+TOO_FEW_MEMBERS: Final = (
+    "etcdserver: re-configuration failed due to not enough started members"
+)
+NOT_LEADER: Final = "etcdserver: not leader"
+BAD_TRANSFEREE: Final = "etcdserver: bad leader transferee"
 # etcd has no such limit, and so no such text.
 TOO_MANY_KEYS: Final = "etcdserver: too many keys in one request"
 
@@ -90,6 +98,12 @@ TRANSLATIONS: Final[dict[str, tuple[int, str | None]]] = {
     "lease_exists": (FAILED_PRECONDITION, LEASE_EXISTS),
     "too_many_keys": (RESOURCE_EXHAUSTED, TOO_MANY_KEYS),
     "fenced": (FAILED_PRECONDITION, None),
+    "member_not_found": (NOT_FOUND, MEMBER_NOT_FOUND),
+    "member_exists": (FAILED_PRECONDITION, MEMBER_EXISTS),
+    "too_many_members": (RESOURCE_EXHAUSTED, None),
+    "last_voter": (FAILED_PRECONDITION, TOO_FEW_MEMBERS),
+    "quorum_at_risk": (FAILED_PRECONDITION, TOO_FEW_MEMBERS),
+    "token_refused": (PERMISSION_DENIED, None),
     # Only HTTP has these; they keep their status.
     "malformed_http": (INVALID_ARGUMENT, None),
     "not_found": (NOT_FOUND, None),

@@ -19,7 +19,7 @@ from ..http_body import BodyLimit, read_body, refuse_body
 from ..http_connection import name_server
 from ..http_requests import JSON_HEADERS
 from ..targets import Target
-from .bodies import Body, Number, int64
+from .bodies import Body, Number, int64, uint64
 from .cluster import ALARM_ACTIONS, Cluster
 from .documents import parse_delete_range, parse_put, parse_range
 from .errors import (
@@ -35,6 +35,7 @@ from .errors import (
 )
 from .leases import Leases
 from .locks import Locks
+from .members import Members
 from .ranges import Ranges
 from .replies import Speaker, message, respond
 from .transactions import Transactions
@@ -54,11 +55,8 @@ _AUTHENTICATION: Final = "auth/"
 # Served by etcd and not here; docs/etcd-compatibility.md says why.
 UNSERVED: Final = {
     "cluster/member/add": "etcd_member_change",
-    "cluster/member/remove": "etcd_member_change",
     "cluster/member/update": "etcd_member_change",
-    "cluster/member/promote": "etcd_member_change",
     "maintenance/snapshot": "etcd_snapshot",
-    "maintenance/transfer-leadership": "etcd_transfer_leadership",
     "maintenance/downgrade": "etcd_downgrade",
 }
 
@@ -67,6 +65,14 @@ class _Lease(msgspec.Struct):
     lease: Number = msgspec.field(default=None, name="ID")
     ttl: Number = msgspec.field(default=None, name="TTL")
     keys: bool | None = None
+
+
+class _Member(msgspec.Struct):
+    member: Number = msgspec.field(default=None, name="ID")
+
+
+class _Transfer(msgspec.Struct):
+    target: Number = msgspec.field(default=None, name="targetID")
 
 
 class _Compaction(msgspec.Struct):
@@ -79,6 +85,8 @@ class _Alarm(msgspec.Struct):
 
 
 _leases: Final = Body(_Lease)
+_members: Final = Body(_Member)
+_transfers: Final = Body(_Transfer)
 _compactions: Final = Body(_Compaction)
 _alarms: Final = Body(_Alarm)
 
@@ -109,6 +117,7 @@ class Gateway:
         self._leases: Leases = Leases(port, speaker)
         self._cluster: Cluster = Cluster(port, speaker)
         locks = Locks(port, speaker)
+        self._members: Members = Members(port, speaker)
         self._watching: Watching = Watching(port, speaker)
         self._handlers: dict[str, tuple[str, _Handler]] = {
             "kv/range": ("etcd_range", self._range),
@@ -132,10 +141,13 @@ class Gateway:
             "election/leader": ("etcd_leader", locks.leader),
             "election/observe": ("etcd_observe", locks.observe),
             "election/resign": ("etcd_resign", locks.resign),
-            "cluster/member/list": ("etcd_member_list", self._members),
+            "cluster/member/list": ("etcd_member_list", self._all_members),
+            "cluster/member/remove": ("etcd_member_remove", self._remove_member),
+            "cluster/member/promote": ("etcd_member_promote", self._promote_member),
             "maintenance/status": ("etcd_status", self._status),
             "maintenance/hash": ("etcd_hash", self._hash),
             "maintenance/alarm": ("etcd_alarm", self._alarm),
+            "maintenance/transfer-leadership": ("etcd_move_leader", self._move_leader),
             "maintenance/defragment": ("etcd_defragment", self._defragment),
             "auth/status": ("etcd_auth", self._auth_status),
             "auth/disable": ("etcd_auth", self._auth_disable),
@@ -251,8 +263,18 @@ class Gateway:
 
     # -- the cluster -------------------------------------------------------------------
 
-    async def _members(self, _: web.BaseRequest, _body: bytes) -> web.Response:
-        return respond(self._cluster.members())
+    async def _all_members(self, _: web.BaseRequest, _body: bytes) -> web.Response:
+        return respond(self._members.all())
+
+    async def _remove_member(self, _: web.BaseRequest, body: bytes) -> web.Response:
+        return respond(await self._members.remove(uint64(_members.parse(body).member)))
+
+    async def _promote_member(self, _: web.BaseRequest, body: bytes) -> web.Response:
+        return respond(await self._members.promote(uint64(_members.parse(body).member)))
+
+    async def _move_leader(self, _: web.BaseRequest, body: bytes) -> web.Response:
+        target = uint64(_transfers.parse(body).target)
+        return respond(await self._members.move_leader(target))
 
     async def _status(self, _: web.BaseRequest, _body: bytes) -> web.Response:
         return respond(self._cluster.status())

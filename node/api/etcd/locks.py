@@ -23,11 +23,11 @@ from ..observing import Leading, Observation, read_leader
 from ..places import Place, commit
 from .bodies import Body, Number, Text, int64, is_there, octets, unsigned
 from .errors import (
+    ELECTION_NOT_LEADER,
     KEY_NOT_PROVIDED,
     LEASE_NOT_FOUND,
     NO_ELECTION_LEADER,
     NO_LEADER_KEY,
-    NOT_LEADER,
     SESSION_EXPIRED,
     UNKNOWN,
     EtcdProblem,
@@ -147,7 +147,7 @@ class Locks:
         except Problem as problem:
             raise _as_etcd(problem, LEASE_NOT_FOUND) from None
         if not reply.succeeded:
-            raise EtcdProblem(UNKNOWN, NOT_LEADER)
+            raise EtcdProblem(UNKNOWN, ELECTION_NOT_LEADER)
         return respond(HeaderOnly(self._speaker.header(reply.revision)))
 
     async def resign(self, _: web.BaseRequest, body: bytes) -> web.Response:

@@ -1,0 +1,180 @@
+"""What a node answers without its log: its status, the members, who shall lead.
+
+Law: a shell. Nothing here waits and nothing needs a quorum: status and members are this
+node's own view, and moving the leadership only begins with its answer. Whether it does
+is told at once: not applied.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from ..raft import Refused
+from ..wire import (
+    DEFAULT_LIMITS,
+    OK,
+    REFUSED,
+    ErrorCode,
+    Members,
+    Outcome,
+    ProtocolError,
+    RequestKind,
+    Token,
+    Wanted,
+    decode_move_leader,
+    encode_error,
+    encode_members,
+    error_reply,
+)
+from ..wire import Member as Told
+from ..wire import member_id as shown
+from .api.service import Member
+from .api.status import status_json
+from .replica.rules import cluster_time_ms
+
+if TYPE_CHECKING:
+    from .node import Node
+
+TOLD: Final = frozenset(
+    (RequestKind.STATUS, RequestKind.MEMBERS, RequestKind.MOVE_LEADER)
+)
+_WANTED: Final[dict[str, Wanted]] = {
+    "voter": "voter",
+    "replica": "replica",
+    "leaving": "leaving",
+}
+
+
+class _NotMoved(Exception):
+    """Why the leadership stays where it is."""
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def tell(node: "Node", kind: int, body: bytes) -> tuple[int, bytes]:
+    """Status and body of the reply to a request of one of the kinds TOLD."""
+    if kind == RequestKind.STATUS:
+        return OK, status_json(node.statistics())
+    node.loop.advance()
+    try:
+        if kind == RequestKind.MEMBERS:
+            return OK, _members(node, body)
+        _move_leader(node, decode_move_leader(body))
+    except ProtocolError as error:
+        return _refused(error.code, error.reason, kind)
+    except _NotMoved as not_moved:
+        return _refused(not_moved.code, not_moved.reason, kind)
+    node.loop.plan_turn()
+    return OK, b""
+
+
+def _refused(code: ErrorCode, reason: str, kind: int) -> tuple[int, bytes]:
+    asked = kind == RequestKind.MEMBERS
+    outcome = Outcome.NONE if asked else Outcome.NOT_APPLIED
+    return REFUSED, encode_error(error_reply(code, outcome, reason), DEFAULT_LIMITS)
+
+
+# -- the members -----------------------------------------------------------------------
+
+
+def _members(node: "Node", body: bytes) -> bytes:
+    if body:
+        raise ProtocolError("a request for the members has no body")
+    replica = node.replica
+    leader = replica.raft.leader_id
+    return encode_members(
+        Members(
+            cluster_id=shown(node.cluster_id),
+            authority=node.authority,
+            told_by=shown(node.member_id),
+            leader=shown(leader) if leader else None,
+            commit_index=replica.raft.log.commit_index,
+            waits_for=replica.steward.waits_for if replica.leading else "",
+            members=tuple(_member(node, each) for each in node.members()),
+            tokens=_tokens(node),
+        )
+    )
+
+
+def _member(node: "Node", member: Member) -> Told:
+    raft = node.replica.raft
+    ours = member.member_id == node.member_id
+    return Told(
+        id=shown(member.member_id),
+        name=member.name,
+        wanted=_WANTED[member.wanted],
+        votes=not member.learner,
+        leads=member.member_id == raft.leader_id,
+        connected=member.connected,
+        match_index=raft.log.last_index if ours else member.match_index,
+        peer=member.peer_address,
+        client=member.client_url,
+    )
+
+
+def _tokens(node: "Node") -> tuple[Token, ...]:
+    """Those whose time is not over, as far as this node knows the time."""
+    replica = node.replica
+    now_ms = replica.database.cluster_time_ms
+    if replica.leading:
+        elapsed_ms = replica.now_ms - replica.leader_since_ms
+        now_ms = cluster_time_ms(replica.leader_time_base_ms, elapsed_ms, 0)
+    return tuple(
+        Token(
+            shown(number),
+            "voter" if token.role.name == "VOTER" else "replica",
+            token.uses,
+            token.until_ms - now_ms,
+        )
+        for number, token in sorted(replica.database.member_table.tokens.items())
+        if token.until_ms > now_ms
+    )
+
+
+# -- who leads -------------------------------------------------------------------------
+
+
+def _move_leader(node: "Node", to: int) -> None:
+    """Begin to hand the leadership to `to`, or with 0 to whoever is furthest."""
+    raft = node.replica.raft
+    if node.stopping or node.loop.stopped:
+        raise _NotMoved(ErrorCode.STOPPING, "this node is shutting down")
+    if not raft.is_leader:
+        raise _NotMoved(ErrorCode.NO_LEADER, _who_leads(node))
+    if to == raft.id:
+        return
+    if raft.transferee:
+        if to in (0, raft.transferee):
+            return
+        moving = f"the leadership is on its way to {shown(raft.transferee)}"
+        raise _NotMoved(ErrorCode.TOO_BUSY, moving)
+    to = to or _furthest(node)
+    if to not in raft.configuration.members():
+        raise _NotMoved(ErrorCode.MEMBER_NOT_FOUND, "there is no such member")
+    if not raft.configuration.is_voter(to):
+        raise _NotMoved(ErrorCode.INVALID_REQUEST, f"member {shown(to)} does not vote")
+    if not node.replica.steward.heard(to):
+        raise _NotMoved(ErrorCode.QUORUM_AT_RISK, f"member {shown(to)} is not heard")
+    refused = raft.transfer_leadership(to)
+    assert not isinstance(refused, Refused), refused
+
+
+def _furthest(node: "Node") -> int:
+    raft = node.replica.raft
+    others = [voter for voter in raft.configuration.voters if voter != raft.id]
+    if not others:
+        raise _NotMoved(ErrorCode.LAST_VOTER, "there is no other voter")
+    heard = [each for each in others if node.replica.steward.heard(each)]
+    if not heard:
+        raise _NotMoved(ErrorCode.QUORUM_AT_RISK, "no other voter is heard")
+    return max(heard, key=lambda each: (raft.progress[each].match_index, each))
+
+
+def _who_leads(node: "Node") -> str:
+    leader = node.replica.raft.leader_id
+    if not leader:
+        return "no leader is known"
+    url = node.roster.place_of(leader)[2]
+    where = f" at {url}" if url else ""
+    return f"this node does not lead; member {shown(leader)} does{where}"
