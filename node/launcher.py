@@ -174,11 +174,13 @@ def create_cluster(
     client_port: int = 7400,
     peer_port: int = 7500,
     host: str = "127.0.0.1",
+    detours: Mapping[tuple[str, str], str] | None = None,
 ) -> LocalCluster:
     """Write the files of a new cluster: CA, certificates and configurations.
 
     Node i serves clients at `client_port` + i and peers at `peer_port` + i; a port of 0
-    takes free ones. All nodes are voters of a static start.
+    takes free ones. All nodes are voters of a static start. `detours` has addresses at
+    which one node (the first name) dials another, in the place of where that listens.
     """
     # Imported here: who only starts and stops nodes needs no cryptography.
     from . import certificates
@@ -193,7 +195,6 @@ def create_cluster(
         if any(directory.iterdir()):
             raise ClusterUnusable(f"{directory}: not empty")
         nodes = _plan(directory, names, client_port, peer_port, host)
-        voters = {node.name: str(node.peer) for node in nodes}
         authority = certificates.create_authority(directory / "ca")
         for node in nodes:
             node.directory.mkdir(mode=0o700)
@@ -203,7 +204,7 @@ def create_cluster(
                 name=node.name,
                 client=ClientPort(listen=str(node.client)),
                 peer=PeerPort(listen=str(node.peer)),
-                cluster=Cluster(voters=voters),
+                cluster=Cluster(voters=_voters(node.name, nodes, detours or {})),
             )
             replace_file(node.directory / CONFIG_FILE, to_toml(config))
         urls = "".join(f"{node.url}\n" for node in nodes)
@@ -439,6 +440,15 @@ def _plan(
         LocalNode(name, directory / name, Address(host, client), Address(host, peer))
         for name, client, peer in zip(names, clients, peers, strict=True)
     )
+
+
+def _voters(
+    dialler: str, nodes: Iterable[LocalNode], detours: Mapping[tuple[str, str], str]
+) -> dict[str, str]:
+    """Where `dialler` finds each voter."""
+    return {
+        node.name: detours.get((dialler, node.name), str(node.peer)) for node in nodes
+    }
 
 
 def _by_number(path: Path) -> tuple[str, int]:

@@ -4,12 +4,13 @@ Law: the nodes are ordinary nodes, reached in ways that users have too: their pr
 their client ports. What judges (ledger, schedule, verdict) is pure; what acts is thin.
 """
 
-from .faults import FAULTS, Kind, Round, draw_rounds
+from .faults import FAULTS, Fault, Kind, Round, draw_rounds, usable
 from .ledger import Attempt, Found, Ledger
 from .options import HarnessOptions
 from .run import Harness, Moment, Started, run_harness
 from .verdict import (
-    RoundResult,
+    FaultCount,
+    FaultResult,
     Summary,
     Verdict,
     Violation,
@@ -19,6 +20,9 @@ from .verdict import (
 __all__ = [
     "FAULTS",
     "Attempt",
+    "Fault",
+    "FaultCount",
+    "FaultResult",
     "Found",
     "Harness",
     "HarnessOptions",
@@ -26,7 +30,6 @@ __all__ = [
     "Ledger",
     "Moment",
     "Round",
-    "RoundResult",
     "Started",
     "Summary",
     "Verdict",
@@ -34,4 +37,5 @@ __all__ = [
     "draw_rounds",
     "quantile",
     "run_harness",
+    "usable",
 ]
