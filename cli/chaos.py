@@ -18,7 +18,14 @@ from .output import print_table
 from .settings import duration
 
 if TYPE_CHECKING:
-    from ..chaos.harness import FaultResult, HarnessOptions, Moment, Started, Summary
+    from ..chaos.harness import (
+        FaultResult,
+        HarnessOptions,
+        Moment,
+        Started,
+        Suite,
+        Summary,
+    )
 
 EXIT_CODES = {"valid": 0, "violated": 1, "void": 3}
 ROUNDS_DEFAULT = 10
@@ -35,13 +42,17 @@ def command() -> None:
 
 @command.command("run")
 @click.option(
-    "--faults",
-    default="kill",
-    show_default=True,
-    metavar="NAME,…",
-    help="Kinds, or groups of them: kill, stop, pause, partition, links, clients, all.",
+    "--suite",
+    metavar="NAME",
+    help="A run with a name: quick, processes, partitions, links, mixed, soak.",
 )
-@click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True)
+@click.option(
+    "--faults",
+    metavar="NAME,…",
+    help="Kinds, or groups of them: kill (the default), stop, pause, partition, links,"
+    " clients, all.",
+)
+@click.option("--nodes", type=click.IntRange(1, 9), help="How many (default 3).")
 @click.option(
     "--rounds",
     type=click.IntRange(1, 100_000),
@@ -50,16 +61,14 @@ def command() -> None:
 @click.option(
     "--at-once",
     type=click.IntRange(1, 8),
-    default=1,
-    show_default=True,
-    help="So many kinds of fault in each round, of processes one of them at most.",
+    help="So many kinds of fault in each round (default 1), of processes one at most.",
 )
 @click.option("--duration", "duration_s", type=duration, help="Faults for that long.")
 @click.option("--seed", type=click.IntRange(0), help="Draws the schedule.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep history, summary, schedule and logs here.",
+    help="Keep a page about the run, history, schedule, summary and logs here.",
 )
 @click.option(
     "--dir",
@@ -83,10 +92,11 @@ def command() -> None:
 )
 @click.option("--mutant", metavar="NAME", help="Break a safety rule of every node.")
 def run(
-    faults: str,
-    nodes: int,
+    suite: str | None,
+    faults: str | None,
+    nodes: int | None,
     rounds: int | None,
-    at_once: int,
+    at_once: int | None,
     duration_s: float | None,
     seed: int | None,
     report: Path | None,
@@ -104,19 +114,24 @@ def run(
     """
     from ..chaos.harness import HarnessOptions
 
-    names = _names(faults, nodes)
+    base = _suite(suite)
+    nodes = base.nodes if nodes is None else nodes
+    names = base.faults if faults is None else _names(faults)
+    _check_usable(names, nodes)
     if writers is None:
-        writers = 0 if names == ("kill-leader",) else WRITERS_DEFAULT
+        writers = 0 if suite is None and names == ("kill-leader",) else base.writers
+    if rounds is None and duration_s is None:
+        rounds, duration_s = base.rounds, base.duration_s
     options = HarnessOptions(
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
         faults=names,
         nodes=nodes,
-        rounds=ROUNDS_DEFAULT if rounds is None and duration_s is None else rounds,
-        at_once=at_once,
+        rounds=rounds,
+        at_once=base.at_once if at_once is None else at_once,
         duration_s=duration_s,
         writers=writers,
         value_bytes=value_bytes,
-        power_loss=power_loss,
+        power_loss=power_loss or base.power_loss,
         mutant=mutant,
         command=None if mutant is None else _mutated(mutant),
         directory=directory,
@@ -128,9 +143,28 @@ def run(
     click.get_current_context().exit(EXIT_CODES[summary.verdict])
 
 
-def _names(faults: str, nodes: int) -> tuple[str, ...]:
-    """The names in `--faults`, each of which must mean something."""
-    from ..chaos.harness import FAULTS, usable
+def _suite(name: str | None) -> "Suite":
+    """The suite of that name; without a name the defaults of a run."""
+    from ..chaos.harness import SUITES, Suite
+
+    if name is None:
+        return Suite(
+            about="",
+            faults=("kill",),
+            rounds=ROUNDS_DEFAULT,
+            writers=WRITERS_DEFAULT,
+            power_loss=False,
+        )
+    if name not in SUITES:
+        raise click.BadParameter(
+            f"--suite: no such suite: {name} ({', '.join(SUITES)})"
+        )
+    return SUITES[name]
+
+
+def _names(faults: str) -> tuple[str, ...]:
+    """The names in `--faults`, each of which must exist."""
+    from ..chaos.harness import FAULTS
 
     names = tuple(dict.fromkeys(name.strip() for name in faults.split(",")))
     unknown = [name for name in names if name not in FAULTS]
@@ -138,10 +172,16 @@ def _names(faults: str, nodes: int) -> tuple[str, ...]:
         raise click.BadParameter(
             f"--faults: no such fault: {', '.join(unknown)} ({', '.join(FAULTS)})"
         )
+    return names
+
+
+def _check_usable(names: tuple[str, ...], nodes: int) -> None:
+    """Refuse what means nothing in a cluster of that size."""
+    from ..chaos.harness import FAULTS, usable
+
     for name in names:
         if not usable(FAULTS[name], nodes):
             raise click.BadParameter(f"--faults: {name} needs more than {nodes} nodes")
-    return names
 
 
 def _mutated(name: str) -> tuple[str, ...]:

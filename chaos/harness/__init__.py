@@ -8,6 +8,7 @@ from .faults import FAULTS, Fault, Kind, Round, draw_rounds, usable
 from .ledger import Attempt, Found, Ledger
 from .options import HarnessOptions
 from .run import Harness, Moment, Started, run_harness
+from .suites import SUITES, Suite
 from .verdict import (
     FaultCount,
     FaultResult,
@@ -19,6 +20,7 @@ from .verdict import (
 
 __all__ = [
     "FAULTS",
+    "SUITES",
     "Attempt",
     "Fault",
     "FaultCount",
@@ -31,6 +33,7 @@ __all__ = [
     "Moment",
     "Round",
     "Started",
+    "Suite",
     "Summary",
     "Verdict",
     "Violation",

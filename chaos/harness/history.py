@@ -14,13 +14,17 @@ from typing import Final, Self, TypeAlias
 import msgspec
 
 from ..histories import NOT_TOLD, Operation
-from .ledger import Attempt
+from .ledger import Attempt, Found, read_counter
 
 HISTORY_FILE: Final = "history.jsonl"
+# The client that has the last word; all others are counted from 0.
+LAST_READER: Final = 9999
+# In the place of a value that no attempt can have written.
+UNREADABLE: Final = "?"
 _BUFFER_BYTES = 1 << 20
 # About 400 bytes each, and as much again while they are checked.
 OPERATIONS_MAX: Final = 1_000_000
-_MICROSECONDS: Final = 1_000_000
+MICROSECONDS: Final = 1_000_000
 
 
 class Input(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -124,6 +128,37 @@ class History:
         self.close()
 
 
+def record_get(
+    history: History,
+    client: int,
+    node: str,
+    key: str,
+    began_s: float,
+    ended_s: float,
+    found: Found | None,
+    value_bytes: int,
+    error: str = "",
+) -> int | None:
+    """Record a get; the counter of what it found, None when there is none."""
+    counter, output = None, None
+    if not error:
+        output = Output()
+    if found is not None:
+        counter = read_counter(key, found.value, value_bytes)
+        name = UNREADABLE if counter is None else value_name(key, counter)
+        output = Output(0, name, found.revision, found.version)
+    outcome = "unknown" if error else "ok"
+    history.record(
+        Done(
+            *(client, node, "get", key, began_s, ended_s, outcome),
+            Input(),
+            output,
+            error,
+        )
+    )
+    return counter
+
+
 def read_history(path: Path) -> Iterator[Line]:
     """The lines of a history in their order, one at a time."""
     decoder = msgspec.json.Decoder(Line)
@@ -204,4 +239,4 @@ def value_name(key: str, counter: int) -> str:
 
 
 def _microseconds(seconds: float) -> int:
-    return int(seconds * _MICROSECONDS)
+    return int(seconds * MICROSECONDS)

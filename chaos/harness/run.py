@@ -23,9 +23,11 @@ from .faults import Fault, Round, draw_rounds
 from .finale import check_all, check_recording
 from .folders import Folders
 from .history import HISTORY_FILE, History, Recording, Struck
+from .janitor import Janitor
 from .ledger import Ledger
 from .network import Network
 from .options import HarnessOptions
+from .report import write_page
 from .strikes import Striker
 from .verdict import (
     Counts,
@@ -313,7 +315,7 @@ class Harness:
             await self._lose_power(cluster, Striker(cluster, history, self.clock))
             self.doing = "comparing all nodes after the last power loss"
         self.checks.append(
-            await check_all(cluster, self.ledger, self.recording, self.clock)
+            await check_all(cluster, self.ledger, self.recording, history, self.clock)
         )
 
     async def _lose_power(self, cluster: Cluster, striker: Striker) -> None:
@@ -354,7 +356,8 @@ async def run_harness(
     keep = False
     try:
         harness = Harness(options, folders, tell)
-        violations, reasons = await _run_until(harness.run(), stop)
+        with Janitor(folders.nodes, folders.temporary):
+            violations, reasons = await _run_until(harness.run(), stop)
         if not violations and not reasons:
             reasons = harness.void_reasons()
         summary = harness.summary(violations, reasons)
@@ -363,6 +366,7 @@ async def run_harness(
         folders.write(SCHEDULE_FILE, _schedule(harness))
         summary.files = folders.remaining(keep=keep)
         folders.write(SUMMARY_FILE, summary)
+        write_page(folders.report, summary, list(harness.logs))
     finally:
         folders.close(keep=keep)
     return summary

@@ -21,12 +21,14 @@ class Violation(msgspec.Struct, frozen=True):
     """A broken promise, as small as it can be told.
 
     `subject` is the key or the node; times in the texts are seconds since the start.
+    `around_s` is when it was, where that is not the end of the run.
     """
 
     kind: str
     subject: str
     expected: str
     found: str
+    around_s: float | None = None
 
     def __str__(self) -> str:
         return (

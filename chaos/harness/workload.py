@@ -28,8 +28,8 @@ from ...client import (
 from ..histories import NOT_TOLD
 from .cluster import Cluster, Node
 from .errors import Violated
-from .history import Done, History, Input, Output, Recording, value_name
-from .ledger import Attempt, Found, Ledger, Reading, read_counter
+from .history import Done, History, Input, Output, Recording, record_get, value_name
+from .ledger import Attempt, Found, Ledger
 from .verdict import Counts, Violation
 
 PREFIX: Final = "chaos/"
@@ -45,8 +45,6 @@ WRITERS_PER_READER: Final = 8
 _REFUSED_SECONDS: Final = 0.01
 # How the ledger's outcomes are called in a history.
 OUTCOMES: Final = {"acknowledged": "ok", "rejected": "refused", "unknown": "unknown"}
-# In the place of a value that no attempt can have written.
-UNREADABLE: Final = "?"
 
 _Write: TypeAlias = Callable[[str, Node, int, Random], Coroutine[None, None, bool]]
 
@@ -291,7 +289,12 @@ class Workload:
             self.counts.reads_failed += 1
         finally:
             self.in_flight -= 1
-        counter = self._record_get(reading, now_s, node, number, found, reason)
+        counter = record_get(
+            *(self.history, number, node.name, key, reading.began_s, now_s),
+            found,
+            self.ledger.value_bytes,
+            reason,
+        )
         if problem is not None:
             raise Violated(problem)
         if not reason:
@@ -327,39 +330,6 @@ class Workload:
                 reason,
             )
         )
-
-    def _record_get(
-        self,
-        reading: Reading,
-        ended_s: float,
-        node: Node,
-        client: int,
-        found: Found | None,
-        reason: str,
-    ) -> int | None:
-        key, counter, output = reading.key, None, None
-        if not reason:
-            output = Output()
-        if found is not None:
-            counter = read_counter(key, found.value, self.ledger.value_bytes)
-            name = UNREADABLE if counter is None else value_name(key, counter)
-            output = Output(0, name, found.revision, found.version)
-        outcome = "unknown" if reason else "ok"
-        self.history.record(
-            Done(
-                client,
-                node.name,
-                "get",
-                key,
-                reading.began_s,
-                ended_s,
-                outcome,
-                Input(),
-                output,
-                reason,
-            )
-        )
-        return counter
 
     def _begin(self) -> None:
         self.begun += 1
