@@ -14,7 +14,7 @@ from .drawing import LEFT, RIGHT, WIDTH, Scale, rect, svg, text, time_axis
 
 SHOWN_MAX: Final = 16
 ROW: Final = 24
-_LABEL: Final = 250
+_LABEL: Final = 330
 
 
 def operations_of(violation: Violation, lines: Iterable[Line]) -> list[Done]:
