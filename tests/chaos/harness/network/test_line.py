@@ -13,7 +13,7 @@ RULES = st.sampled_from(
         Rule(),
         Rule("hold"),
         Rule(delay_ms=50.0, jitter_ms=200.0),
-        Rule(bytes_per_second=100),
+        Rule(bytes_per_second=20),
         Rule("half-open", delay_ms=1.0),
     ]
 )
@@ -98,6 +98,13 @@ def test_a_trickle_takes_as_long_as_its_rate_says() -> None:
         now_s = max(now_s, due_s)
         taken += one.take(now_s)
     assert now_s == pytest.approx(2.0, abs=0.06)
+
+
+def test_a_trickle_keeps_pieces_in_their_order() -> None:
+    one = line(Rule(bytes_per_second=40))
+    for piece in (b"first", b"second", b"third"):
+        one.put(piece, 0.0)
+    assert drained(one, 0.0) == b"firstsecondthird"
 
 
 def test_one_bit_of_a_connection_is_flipped_and_only_one() -> None:

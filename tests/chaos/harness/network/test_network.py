@@ -64,13 +64,13 @@ class World:
 @asynccontextmanager
 async def world() -> AsyncGenerator[World]:
     network, echo = Network(["n1", "n2"], 1), Echo()
+    one = World(network, echo)
     server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
     port: int = server.sockets[0].getsockname()[1]
     await network.start()
     try:
         await network.aim(dict.fromkeys(network.ways, port))
         async with asyncio.timeout(30):
-            one = World(network, echo)
             yield one
     finally:
         await network.close()
