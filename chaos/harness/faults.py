@@ -3,7 +3,8 @@
 Law: pure; chance is an argument. A schedule names targets, not processes: "the leader"
 is whoever leads when its round comes. Kinds are dealt like cards, a whole deck before
 the next, so that a short run meets each of them. Of what is done to processes there is
-one kind in a round at most: two would fight for the same process.
+one kind in a round at most: two would fight for the same process. What takes all nodes
+away strikes alone: there would be no traffic for another fault to meet.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,11 +167,16 @@ def _deal(
     while deck:
         hand: list[Kind] = [deck.pop(0)]
         for kind in list(deck):
-            busy = kind in PROCESS_KINDS and any(k in PROCESS_KINDS for k in hand)
-            if len(hand) < at_once and not busy:
+            if len(hand) < at_once and _go_together(kind, hand):
                 hand.append(kind)
                 deck.remove(kind)
         yield tuple(hand)
+
+
+def _go_together(kind: Kind, hand: Sequence[Kind]) -> bool:
+    kinds = [kind, *hand]
+    busy = sum(one in PROCESS_KINDS for one in kinds)
+    return busy <= 1 and not any(one.endswith("-all") for one in kinds)
 
 
 def _draw(dice: Random, kind: Kind, nodes: int, place: int) -> Fault:

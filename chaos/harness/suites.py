@@ -55,7 +55,7 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
             about="everything, three kinds at a time, on five nodes",
             faults=("all",),
             nodes=5,
-            rounds=24,
+            rounds=30,
             at_once=3,
         ),
         "soak": Suite(
