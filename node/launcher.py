@@ -186,12 +186,15 @@ def create_cluster(
     client_port: int = 7400,
     peer_port: int = 7500,
     host: str = "127.0.0.1",
+    detours: Mapping[tuple[str, str], str] | None = None,
 ) -> LocalCluster:
     """Write the files of a new cluster: CA, certificates and configurations.
 
     Node i serves clients at `client_port` + i and peers at `peer_port` + i; a port of 0
     takes free ones. The nodes of `names` are voters of a static start; the `replicas`
     have a configuration and nothing else, and join when they are first started.
+    `detours` has addresses at which one node (the first name) dials another, in the
+    place of where that listens.
     """
     # Imported here: who only starts and stops nodes needs no cryptography.
     from . import certificates
@@ -222,6 +225,7 @@ def create_cluster(
                 peer=PeerPort(
                     listen=str(node.peer),
                     authority="../ca" if node is nodes[0] else "",
+                    dial=_dialled_by(node.name, detours or {}),
                 ),
                 cluster=Cluster(voters=voters if node.voter else {}),
             )
@@ -478,6 +482,11 @@ def _plan(
         )
         for name, client, peer in zip(names, clients, peers, strict=True)
     )
+
+
+def _dialled_by(dialler: str, detours: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """Where `dialler` dials others, if not where they listen."""
+    return {name: at for (by, name), at in detours.items() if by == dialler}
 
 
 def _by_number(path: Path) -> tuple[str, int]:

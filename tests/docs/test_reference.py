@@ -8,6 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from quorate.chaos.harness import FAULTS, SUITES
+from quorate.chaos.harness.faults import ALL_KINDS
+from quorate.chaos.harness.history import Done, Input, Kill, Output, Start, Struck
 from quorate.chaos.simulator import faults, mutants
 from quorate.node import config, peer_wire, process
 from quorate.node.api import (
@@ -458,6 +461,26 @@ def test_the_faults_of_the_simulator_are_documented() -> None:
     table = rows(section(read("docs/testing.md"), "The simulator"))
     named = {name for row in table if len(row) == 2 for name in ticked(row[0])}
     assert named == set(faults.KINDS)
+
+
+def test_the_faults_of_the_harness_are_documented() -> None:
+    tables = rows(section(read("docs/testing.md"), "The harness"))
+    named = {name for row in tables if len(row) == 2 for name in ticked(row[0])}
+    assert named >= {*ALL_KINDS, *SUITES}
+    lines = {Done, Kill, Start, Struck}
+    assert named - {*ALL_KINDS, *SUITES} == {
+        str(line.__struct_config__.tag) for line in lines
+    }
+    groups = set(FAULTS) - set(ALL_KINDS)
+    text = section(read("docs/testing.md"), "The harness")
+    assert all(f"`{name}`" in text for name in groups)
+
+
+def test_the_fields_of_a_history_are_documented() -> None:
+    text = section(read("docs/testing.md"), "The history's format")
+    for line in (Done, Kill, Start, Struck, Input, Output):
+        for field in line.__struct_fields__:
+            assert f"`{field}`" in text, f"{line.__name__}.{field}"
 
 
 # -- the map -----------------------------------------------------------------------
