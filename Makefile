@@ -16,8 +16,7 @@ check: .venv/ok
 	$(BIN)/basedpyright
 
 chaos: .venv/ok
-	$(BIN)/quorate chaos run --faults kill --rounds 10
-	$(BIN)/quorate chaos run --faults kill --rounds 10 --power-loss
+	$(BIN)/quorate chaos run --suite quick
 
 clean:
 	rm -rf .venv build dist *.egg-info

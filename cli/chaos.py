@@ -18,7 +18,14 @@ from .output import print_table
 from .settings import duration
 
 if TYPE_CHECKING:
-    from ..chaos.harness import HarnessOptions, Moment, RoundResult, Started, Summary
+    from ..chaos.harness import (
+        FaultResult,
+        HarnessOptions,
+        Moment,
+        Started,
+        Suite,
+        Summary,
+    )
 
 EXIT_CODES = {"valid": 0, "violated": 1, "void": 3}
 ROUNDS_DEFAULT = 10
@@ -35,24 +42,33 @@ def command() -> None:
 
 @command.command("run")
 @click.option(
-    "--faults",
-    default="kill",
-    show_default=True,
-    metavar="NAME,…",
-    help="kill (all of the following), kill-one, kill-leader, kill-all.",
+    "--suite",
+    metavar="NAME",
+    help="A run with a name: quick, processes, partitions, links, mixed, soak.",
 )
-@click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True)
+@click.option(
+    "--faults",
+    metavar="NAME,…",
+    help="Kinds, or groups of them: kill (the default), stop, pause, partition, links,"
+    " clients, all.",
+)
+@click.option("--nodes", type=click.IntRange(1, 9), help="How many (default 3).")
 @click.option(
     "--rounds",
     type=click.IntRange(1, 100_000),
-    help=f"How many kills (default {ROUNDS_DEFAULT}, unless there is a duration).",
+    help=f"How many rounds (default {ROUNDS_DEFAULT}, unless there is a duration).",
+)
+@click.option(
+    "--at-once",
+    type=click.IntRange(1, 8),
+    help="So many kinds of fault in each round (default 1), of processes one at most.",
 )
 @click.option("--duration", "duration_s", type=duration, help="Faults for that long.")
 @click.option("--seed", type=click.IntRange(0), help="Draws the schedule.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep history, summary, schedule and logs here.",
+    help="Keep a page about the run, history, schedule, summary and logs here.",
 )
 @click.option(
     "--dir",
@@ -76,9 +92,11 @@ def command() -> None:
 )
 @click.option("--mutant", metavar="NAME", help="Break a safety rule of every node.")
 def run(
-    faults: str,
-    nodes: int,
+    suite: str | None,
+    faults: str | None,
+    nodes: int | None,
     rounds: int | None,
+    at_once: int | None,
     duration_s: float | None,
     seed: int | None,
     report: Path | None,
@@ -88,31 +106,32 @@ def run(
     power_loss: bool,
     mutant: str | None,
 ) -> None:
-    """Kill nodes under load, and check that nothing acknowledged is lost.
+    """Hurt a cluster under load, and check that its promises hold.
 
     With --faults kill-leader alone nothing but probers runs, a put every 5 ms through
     each node: it measures how long writes are refused after the leader's death. Exit
     code: 0 valid, 1 violated, 3 void (too little was tried to say so).
     """
-    from ..chaos.harness import FAULTS, HarnessOptions
+    from ..chaos.harness import HarnessOptions
 
-    names = tuple(dict.fromkeys(name.strip() for name in faults.split(",")))
-    unknown = [name for name in names if name not in FAULTS]
-    if unknown:
-        raise click.BadParameter(
-            f"--faults: no such fault: {', '.join(unknown)} ({', '.join(FAULTS)})"
-        )
+    base = _suite(suite)
+    nodes = base.nodes if nodes is None else nodes
+    names = base.faults if faults is None else _names(faults)
+    _check_usable(names, nodes)
     if writers is None:
-        writers = 0 if names == ("kill-leader",) else WRITERS_DEFAULT
+        writers = 0 if suite is None and names == ("kill-leader",) else base.writers
+    if rounds is None and duration_s is None:
+        rounds, duration_s = base.rounds, base.duration_s
     options = HarnessOptions(
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
         faults=names,
         nodes=nodes,
-        rounds=ROUNDS_DEFAULT if rounds is None and duration_s is None else rounds,
+        rounds=rounds,
+        at_once=base.at_once if at_once is None else at_once,
         duration_s=duration_s,
         writers=writers,
         value_bytes=value_bytes,
-        power_loss=power_loss,
+        power_loss=power_loss or base.power_loss,
         mutant=mutant,
         command=None if mutant is None else _mutated(mutant),
         directory=directory,
@@ -122,6 +141,47 @@ def run(
     summary = asyncio.run(_run(options))
     _print_summary(summary)
     click.get_current_context().exit(EXIT_CODES[summary.verdict])
+
+
+def _suite(name: str | None) -> "Suite":
+    """The suite of that name; without a name the defaults of a run."""
+    from ..chaos.harness import SUITES, Suite
+
+    if name is None:
+        return Suite(
+            about="",
+            faults=("kill",),
+            rounds=ROUNDS_DEFAULT,
+            writers=WRITERS_DEFAULT,
+            power_loss=False,
+        )
+    if name not in SUITES:
+        raise click.BadParameter(
+            f"--suite: no such suite: {name} ({', '.join(SUITES)})"
+        )
+    return SUITES[name]
+
+
+def _names(faults: str) -> tuple[str, ...]:
+    """The names in `--faults`, each of which must exist."""
+    from ..chaos.harness import FAULTS
+
+    names = tuple(dict.fromkeys(name.strip() for name in faults.split(",")))
+    unknown = [name for name in names if name not in FAULTS]
+    if unknown:
+        raise click.BadParameter(
+            f"--faults: no such fault: {', '.join(unknown)} ({', '.join(FAULTS)})"
+        )
+    return names
+
+
+def _check_usable(names: tuple[str, ...], nodes: int) -> None:
+    """Refuse what means nothing in a cluster of that size."""
+    from ..chaos.harness import FAULTS, usable
+
+    for name in names:
+        if not usable(FAULTS[name], nodes):
+            raise click.BadParameter(f"--faults: {name} needs more than {nodes} nodes")
 
 
 def _mutated(name: str) -> tuple[str, ...]:
@@ -146,21 +206,21 @@ async def _run(options: "HarnessOptions") -> "Summary":
     return await run_harness(options, _teller(), stop)
 
 
-def _teller() -> "Callable[[Started | Moment | RoundResult], None]":
+def _teller() -> "Callable[[Started | Moment | FaultResult], None]":
     """Prints what happens; the live line goes to a terminal or nowhere."""
-    from ..chaos.harness import Moment, RoundResult
+    from ..chaos.harness import FaultResult, Moment
 
     live = sys.stderr.isatty()
 
-    def tell(event: "Started | Moment | RoundResult") -> None:
+    def tell(event: "Started | Moment | FaultResult") -> None:
         if isinstance(event, Moment):
             if live:
                 click.echo(f"\r\x1b[K{_moment(event)}", err=True, nl=False)
             return
         if live:
             click.echo("\r\x1b[K", err=True, nl=False)
-        if isinstance(event, RoundResult):
-            click.echo(_round(event))
+        if isinstance(event, FaultResult):
+            click.echo(_strike(event))
         else:
             note = " (in memory: its syncs cost nothing)" if event.in_memory else ""
             click.echo(f"{event.command}\nnodes in {event.directory}{note}")
@@ -175,15 +235,17 @@ def _moment(event: "Moment") -> str:
     )
 
 
-def _round(result: "RoundResult") -> str:
-    who = ",".join(result.victims)
-    leader = " (leader)" if result.leader_hit and len(result.victims) == 1 else ""
+def _strike(result: "FaultResult") -> str:
+    who = ",".join(result.targets)
+    leader = " (leader)" if result.leader_hit and len(result.targets) == 1 else ""
     slow = result.dying_ms > DYING_MS_TOLD
     note = f" (dead only after {result.dying_ms:.0f} ms)" if slow else ""
+    over_ms = (result.until_s - result.at_s) * 1000
     return (
-        f"round {result.number:3}  {result.kind:<11}  {who + leader:<14}"
+        f"round {result.number:3}  {result.kind:<14}  {who + leader:<14}"
         f"  writes again after {result.gap_ms:7.1f} ms"
-        f"  all up after {result.down_ms:7.1f} ms{note}"
+        f"  longest gap {result.longest_gap_ms:7.1f} ms"
+        f"  over after {over_ms:7.1f} ms{note}"
     )
 
 
@@ -196,7 +258,10 @@ def _print_summary(summary: "Summary") -> None:
         ["rejected", str(counts.rejected)],
         ["reads", f"{counts.reads} ({counts.reads_failed} not answered)"],
         ["keys", str(summary.keys)],
-        *([kind, str(count)] for kind, count in sorted(summary.kills.items())),
+        *(
+            [kind, f"{count.fired} ({count.overlapped} during operations)"]
+            for kind, count in sorted(summary.faults.items())
+        ),
         *(
             [f"gap after leader kills, {name}", f"{summary.leader_gap_ms[name]:.1f} ms"]
             for name in ("median", "p90", "max")

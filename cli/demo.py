@@ -19,6 +19,7 @@ from types import FrameType
 import click
 from click.core import ParameterSource
 
+from ..client import Client, QuorateError
 from ..node.address import Address
 from ..node.launcher import (
     ENDPOINTS_FILE,
@@ -42,6 +43,7 @@ STRAGGLER_SECONDS_MAX = 10.0
 # How long a node whose demo was killed may take to end.
 ORPHAN_SECONDS_MAX = 15.0
 POLL_SECONDS = 0.2
+JOIN_SECONDS_MAX = 10.0
 
 
 class Signals:
@@ -99,7 +101,7 @@ class Demo:
         self._alive: dict[str, bool] = {}
 
     def start(self) -> None:
-        """Start every node that does not run already."""
+        """Start every node that does not run already, and is a member."""
         resting: list[LocalNode] = []
         for node in self.cluster.nodes:
             # Children of a demo that was killed are about to end: let them.
@@ -109,14 +111,28 @@ class Demo:
         check_ports(address for node in resting for address in (node.client, node.peer))
         try:
             for node in resting:
-                process = NodeProcess(node)
-                self.processes[node.name] = process
-                process.start()
+                self.processes[node.name] = NodeProcess(node)
+                if not node.joins:
+                    self.processes[node.name].start()
         except LauncherError:
             # Only ours: what others started is theirs until we have begun.
             self._stop_children()
             raise
-        self._alive = {node.name: True for node in self.cluster.nodes}
+        self._alive = {node.name: not node.joins for node in self.cluster.nodes}
+
+    @property
+    def newcomers(self) -> list[LocalNode]:
+        """The replicas that are no members yet."""
+        return [node for node in self.cluster.nodes if node.joins]
+
+    def let_in(self, nodes: list[LocalNode]) -> None:
+        """Have them join, as read replicas. Raises QuorateError, LauncherError."""
+        endpoints = [str(node.client) for node in self.living]
+        with Client(endpoints, timeout=JOIN_SECONDS_MAX) as client:
+            token = client.create_token("replica", uses=len(nodes))
+        for node in nodes:
+            self.processes[node.name].start(self.living[0].peer, token)
+            self._alive[node.name] = True
 
     def alive(self, node: LocalNode) -> bool:
         """Whether a node runs, as our child or started by hand."""
@@ -172,29 +188,29 @@ class Demo:
 def command(nodes: int, replicas: int, port: int, directory: Path | None) -> None:
     """Run a cluster of node processes on this machine until Ctrl-C.
 
+    --nodes of them vote; --replicas join them, hold the same data and serve reads.
+
     Nodes n1, n2, … serve clients at PORT, PORT+1, … and each other, by mutual TLS with
     a CA of their own, at PORT+100, …. With a DIR that holds a cluster, that cluster is
     started again with its data. A node that dies is not restarted.
     """
-    if replicas:
-        raise click.UsageError(
-            "--replicas: not yet; read replicas come with joining nodes"
-        )
+    if nodes + replicas > NODES_MAX:
+        raise click.UsageError(f"more than {NODES_MAX} nodes and replicas")
     with caught_signals() as signals:
         try:
             if directory is not None:
-                _run(_cluster(directory, nodes, port), signals)
+                _run(_cluster(directory, nodes, replicas, port), signals)
             else:
                 with tempfile.TemporaryDirectory(prefix="quorate-demo-") as temporary:
-                    _run(_cluster(Path(temporary), nodes, port), signals)
-        except LauncherError as error:
+                    _run(_cluster(Path(temporary), nodes, replicas, port), signals)
+        except (LauncherError, QuorateError) as error:
             raise Failure(str(error)) from error
         except PermissionError as error:
             # A node that another user started can't be stopped from here.
             raise Failure(f"{directory}: {error.strerror}") from error
 
 
-def _cluster(directory: Path, nodes: int, port: int) -> LocalCluster:
+def _cluster(directory: Path, nodes: int, replicas: int, port: int) -> LocalCluster:
     """The cluster in `directory`; a new one when it is empty."""
     if not (directory / ENDPOINTS_FILE).exists():
         first_peer = port + PEER_PORT_OFFSET if port else 0
@@ -203,22 +219,30 @@ def _cluster(directory: Path, nodes: int, port: int) -> LocalCluster:
             check_ports(
                 Address(HOST, first + i)
                 for first in (port, first_peer)
-                for i in range(nodes)
+                for i in range(nodes + replicas)
             )
-        names = [f"n{i}" for i in range(1, nodes + 1)]
+        names = [f"n{i}" for i in range(1, nodes + replicas + 1)]
         return create_cluster(
-            directory, names, client_port=port, peer_port=first_peer, host=HOST
+            directory,
+            names[:nodes],
+            replicas=names[nodes:],
+            client_port=port,
+            peer_port=first_peer,
+            host=HOST,
         )
     cluster = load_cluster(directory)
-    found, first = len(cluster.nodes), cluster.nodes[0].client.port
+    voters = sum(node.voter for node in cluster.nodes)
+    others, first = len(cluster.nodes) - voters, cluster.nodes[0].client.port
     context = click.get_current_context()
     given = {
         name
-        for name in ("nodes", "port")
+        for name in ("nodes", "replicas", "port")
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    if "nodes" in given and nodes != found:
-        raise Failure(f"{directory}: holds a cluster of {found} nodes, not {nodes}")
+    if "nodes" in given and nodes != voters:
+        raise Failure(f"{directory}: holds a cluster of {voters} nodes, not {nodes}")
+    if "replicas" in given and replicas != others:
+        raise Failure(f"{directory}: holds {others} replicas, not {replicas}")
     if "port" in given and port not in (0, first):
         raise Failure(f"{directory}: holds a cluster whose first port is {first}")
     return cluster
@@ -229,6 +253,9 @@ def _run(cluster: LocalCluster, signals: Signals) -> None:
     demo = Demo(cluster)
     demo.start()
     try:
+        newcomers = demo.newcomers
+        if newcomers and _wait_until_ready(demo, signals):
+            demo.let_in(newcomers)
         _print_nodes(cluster)
         if _wait_until_ready(demo, signals):
             click.echo("ready")
@@ -242,11 +269,11 @@ def _run(cluster: LocalCluster, signals: Signals) -> None:
 def _wait_until_ready(demo: Demo, signals: Signals) -> bool:
     """Wait until reads work on all nodes that live; False when a signal came first."""
     began = time.monotonic()
-    needed = len(demo.cluster.nodes) // 2 + 1
+    voters = [node for node in demo.cluster.nodes if node.voter]
     while not signals.wait(0.0):
         _tell_changes(demo)
         waited = time.monotonic() - began
-        if len(demo.living) < needed:
+        if sum(node in demo.living for node in voters) <= len(voters) // 2:
             raise Failure(f"no majority of nodes is left.\n{_last_words(demo)}")
         serving = [node.serves() for node in demo.living]
         if all(serving) or (any(serving) and waited > STRAGGLER_SECONDS_MAX):

@@ -1,6 +1,7 @@
 """`quorate init`: a new cluster with one voter."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -75,17 +76,15 @@ def command(
     config = NodeConfig(
         name=name,
         client=ClientPort(listen=str(client), insecure_listen_without_tls=insecure),
-        peer=PeerPort(listen=str(peer)),
+        # A node can't ask for a passphrase.
+        peer=PeerPort(listen=str(peer), authority="" if passphrase_file else "ca"),
     )
     try:
         check_config(config)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     passphrase = read_passphrase(passphrase_file)
-    try:
-        cluster_id = _make(directory.absolute(), config, peer, passphrase)
-    except (OSError, IdentityError) as error:
-        raise Failure(str(error)) from error
+    cluster_id = make_cluster(directory, config, peer, passphrase)
     shown = click.format_filename(directory)
     click.echo(f"cluster {cluster_id:016x} with its first voter {name} in {shown}\n")
     click.echo(f"Start it:      quorate node --dir {shown}")
@@ -95,13 +94,36 @@ def command(
     )
 
 
+def make_cluster(
+    directory: Path,
+    config: NodeConfig,
+    peer: Address,
+    passphrase: str | None,
+    fill: Callable[[str, int, int], None] | None = None,
+) -> int:
+    """Make the folder of a new cluster's first voter; the cluster's id.
+
+    `fill` is called with the data directory and the ids of cluster and member, when
+    these begin with something. Raises Failure, and what `fill` raises.
+    """
+    directory = directory.absolute()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise Failure(f"{directory}: not empty")
+        return _make(directory, config, peer, passphrase, fill)
+    except (OSError, IdentityError) as error:
+        raise Failure(str(error)) from error
+
+
 def _make(
-    directory: Path, config: NodeConfig, peer: Address, passphrase: str | None
+    directory: Path,
+    config: NodeConfig,
+    peer: Address,
+    passphrase: str | None,
+    fill: Callable[[str, int, int], None] | None,
 ) -> int:
     """Write everything; the identity last, since with it the node can start."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(directory.iterdir()):
-        raise Failure(f"{directory}: not empty")
     member_id = random_id()
     with certificate_errors():
         authority = create_authority(directory / "ca", passphrase=passphrase)
@@ -113,11 +135,15 @@ def _make(
         file.write(to_toml(config))
         file.flush()
         os.fsync(file.fileno())
+    env, data = RealEnv(), str(directory / config.data_dir)
     identity = Identity(
         cluster_id=authority.cluster_id,
         member_id=member_id,
         name=config.name,
         voters={member_id: Voter(config.name, str(peer))},
     )
-    create_identity(RealEnv(), str(directory / config.data_dir), identity)
+    if fill is not None:
+        env.make_directory(data)
+        fill(data, authority.cluster_id, member_id)
+    create_identity(env, data, identity, filled=fill is not None)
     return authority.cluster_id

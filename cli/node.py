@@ -1,5 +1,6 @@
-"""`quorate node`: one node in the foreground."""
+"""`quorate node`: one node in the foreground, which may join a cluster first."""
 
+import asyncio
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -7,8 +8,20 @@ from pathlib import Path
 
 import click
 
-from ..node.config import CONFIG_FILE, ConfigError, load_config
+from ..node.address import Address, is_name
+from ..node.config import (
+    CONFIG_FILE,
+    ClientPort,
+    ConfigError,
+    NodeConfig,
+    PeerPort,
+    check_config,
+    load_config,
+    to_toml,
+)
 from ..node.pid_file import remove_pid, running_pid, write_pid
+from ..wire import JoinToken, ProtocolError, decode_join_token
+from .init import dialled
 from .settings import Failure
 
 
@@ -25,8 +38,47 @@ from .settings import Failure
     type=click.Path(path_type=Path),
     help="The configuration file itself.",
 )
-def command(directory: Path | None, config_file: Path | None) -> None:
+@click.option(
+    "--join",
+    "contact",
+    type=dialled,
+    metavar="HOST:PEERPORT",
+    help="Become a member of the cluster whose node serves peers there.",
+)
+@click.option(
+    "--token",
+    envvar="QUORATE_JOIN_TOKEN",
+    help="What `quorate token create` printed; also in QUORATE_JOIN_TOKEN.",
+)
+@click.option(
+    "--name", help="Of a new member; by default the name of DIR.", metavar="NAME"
+)
+@click.option(
+    "--client",
+    type=dialled,
+    metavar="HOST:PORT",
+    help="Where a new member serves clients; by default 127.0.0.1:7400.",
+)
+@click.option(
+    "--peer",
+    type=dialled,
+    metavar="HOST:PORT",
+    help="Where a new member serves peers; by default 127.0.0.1:7500.",
+)
+def command(
+    directory: Path | None,
+    config_file: Path | None,
+    contact: Address | None,
+    token: str | None,
+    name: str | None,
+    client: Address | None,
+    peer: Address | None,
+) -> None:
     """Run one node until SIGTERM or SIGINT; leadership is handed over first.
+
+    With --join and --token it becomes a member of a cluster first: --name, --client and
+    --peer are for a DIR that holds no configuration yet. A member that starts again
+    ignores all five.
 
     Every key of the configuration has an environment variable that wins over the file,
     such as QUORATE_CLIENT_LISTEN.
@@ -37,15 +89,66 @@ def command(directory: Path | None, config_file: Path | None) -> None:
         path = config_file
     else:
         raise click.UsageError("give --dir or --config")
+    if contact is not None and directory is not None and not path.exists():
+        _write_config(directory, name or directory.absolute().name, client, peer)
     try:
         config = load_config(path, os.environ)
     except ConfigError as error:
         raise Failure(str(error)) from error
     with _pid_file(path.absolute().parent):
+        if contact is not None:
+            _join(config, contact, _token(token))
         from ..node.process import run_node
 
         code = run_node(config)
     click.get_current_context().exit(code)
+
+
+def _token(text: str | None) -> JoinToken:
+    if text is None:
+        raise click.UsageError("--join needs --token")
+    try:
+        return decode_join_token(text)
+    except ProtocolError as error:
+        raise click.BadParameter(error.reason, param_hint="--token") from error
+
+
+def _write_config(
+    directory: Path, name: str, client: Address | None, peer: Address | None
+) -> None:
+    """A new member's quorate.toml."""
+    if not is_name(name):
+        raise click.UsageError(f"not a usable name: {name[:128]!r}; give --name")
+    config = NodeConfig(
+        name=name,
+        client=ClientPort(listen=str(client)) if client else ClientPort(),
+        peer=PeerPort(listen=str(peer)) if peer else PeerPort(),
+    )
+    try:
+        check_config(config)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (directory / CONFIG_FILE).open("x") as file:
+            file.write(to_toml(config))
+            file.flush()
+            os.fsync(file.fileno())
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise Failure(f"{directory}: {error.strerror}") from error
+
+
+def _join(config: NodeConfig, contact: Address, token: JoinToken) -> None:
+    """Become a member, unless this folder is one's already."""
+    from ..node.joining import JoinError, is_member, join
+    from ..storage.env import RealEnv
+
+    env = RealEnv()
+    if is_member(env, config):
+        return
+    try:
+        asyncio.run(join(env, config, contact, token))
+    except JoinError as error:
+        raise Failure(str(error)) from error
 
 
 @contextmanager

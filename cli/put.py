@@ -16,6 +16,7 @@ from .settings import (
     connection_options,
     current_settings,
     exit_codes,
+    fence_option,
     to_bytes,
 )
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     metavar="TTL",
     help="The key goes so long from now, with its lease.",
 )
+@fence_option
 @connection_options()
 def command(
     key: str,
@@ -45,6 +47,7 @@ def command(
     if_absent: bool,
     lease: int | None,
     ttl: float | None,
+    fence: str | None,
 ) -> None:
     """Store VALUE under KEY; both are any bytes.
 
@@ -68,6 +71,7 @@ def command(
             if_revision=if_revision,
             if_absent=if_absent,
             lease=number,
+            fence=fence,
         )
 
     with exit_codes():

@@ -43,7 +43,7 @@ class NotThere(Failure):
 
 
 class NotAsExpected(Failure):
-    """A write was refused, because the key is not at the expected revision."""
+    """A write was refused: the key is not at the expected revision, a lock is lost."""
 
     exit_code = 4
 
@@ -153,6 +153,25 @@ def connection_options(*, from_environment: bool = False) -> Callable[[F], F]:
     return decorate
 
 
+def waiting(value: str) -> float:
+    """As `duration`, or 0 for not at all."""
+    return 0.0 if value in ("0", "0s") else duration(value)
+
+
+wait_option = click.option(
+    "--wait",
+    type=waiting,
+    metavar="DURATION",
+    help="How long to wait for it, by default without end; 0 tries once.",
+)
+
+fence_option = click.option(
+    "--fence",
+    metavar="TOKEN",
+    help="Only while the lock of this token is held (see `quorate lock`).",
+)
+
+
 @contextmanager
 def exit_codes() -> Generator[None, None, None]:
     """Turn the client's errors into messages and exit codes."""
@@ -162,7 +181,7 @@ def exit_codes() -> Generator[None, None, None]:
         yield
     except errors.InvalidRequest as error:
         raise click.UsageError(str(error)) from error
-    except errors.PreconditionFailed as error:
+    except (errors.PreconditionFailed, errors.Fenced, errors.Held) as error:
         raise NotAsExpected(str(error)) from error
     except (errors.LeaseNotFound, errors.MemberNotFound) as error:
         raise NotThere(str(error)) from error

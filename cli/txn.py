@@ -17,15 +17,23 @@ from .settings import (
 
 if TYPE_CHECKING:
     from ..client import Committed, KeyValue
-    from ..wire import Transaction, TxnOperation
+    from ..wire import TxnOperation
+    from ..wire.transaction_json import Spelled
 
     Done = tuple[TxnOperation, bool | KeyValue | None]
 
 
 @click.command("txn")
 @click.argument("file", required=False)
+@click.option(
+    "--fence",
+    "tokens",
+    multiple=True,
+    metavar="TOKEN",
+    help="Only while the lock of this token is held; may be given more than once.",
+)
 @connection_options()
-def command(file: str | None) -> None:
+def command(file: str | None, tokens: tuple[str, ...]) -> None:
     """Commit the transaction in FILE, a JSON document, in one step.
 
     FILE may be `-` or left out, which reads standard input. The document is that of
@@ -37,12 +45,14 @@ def command(file: str | None) -> None:
      "else": [{"get": {"key": "stock"}}]}
 
     Prints `succeeded` when all conditions held, else `failed`, and then what each
-    operation of "then", or of "else", found. The exit code is 4 when it was "else".
+    operation of "then", or of "else", found. The exit code is 4 when it was "else",
+    and when a lock was lost whose token is in "fence" or --fence: then nothing is done.
     """
-    transaction = _read(file)
+    spelled = _read(file)
     settings = current_settings()
     with exit_codes():
-        result = asyncio.run(_commit(settings, transaction))
+        result = asyncio.run(_commit(settings, spelled, tokens))
+    transaction = spelled.transaction
     branch = transaction.then if result.succeeded else transaction.otherwise
     done = list(zip(branch, result.results, strict=True))
     match settings.output:
@@ -56,7 +66,7 @@ def command(file: str | None) -> None:
         click.get_current_context().exit(NotAsExpected.exit_code)
 
 
-def _read(file: str | None) -> "Transaction":
+def _read(file: str | None) -> "Spelled":
     from ..wire import DEFAULT_LIMITS, CommandRefused
     from ..wire.transaction_json import parse_transaction
 
@@ -68,11 +78,16 @@ def _read(file: str | None) -> "Transaction":
         raise click.UsageError(error.reason) from error
 
 
-async def _commit(settings: Settings, transaction: "Transaction") -> "Committed":
+async def _commit(
+    settings: Settings, spelled: "Spelled", tokens: tuple[str, ...]
+) -> "Committed":
     from ..client import Txn
 
+    txn = Txn.of(spelled.transaction)
+    for token in (*(fence.token for fence in spelled.fences), *tokens):
+        txn.fence(token)
     async with settings.connect() as client:
-        return await client.commit(Txn.of(transaction))
+        return await client.commit(txn)
 
 
 def _verdict(result: "Committed") -> str:

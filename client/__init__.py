@@ -6,11 +6,14 @@ a node needs. errors.py tells what a call can end in.
 
 from ..wire import Member, Members, Token
 from .asynchronous import AsyncClient
+from .elections import Election, Observation
 from .errors import (
     Compacted,
     DeadlineExceeded,
+    Fenced,
     Forbidden,
     FutureRevision,
+    Held,
     InvalidRequest,
     LastVoter,
     LeaseExists,
@@ -33,6 +36,7 @@ from .errors import (
     Unsupported,
 )
 from .leases import Lease, LeaseInfo
+from .locks import Lock
 from .synchronous import Client
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel, prefix_end
@@ -44,9 +48,12 @@ __all__ = [
     "Committed",
     "Compacted",
     "DeadlineExceeded",
+    "Election",
     "Event",
+    "Fenced",
     "Forbidden",
     "FutureRevision",
+    "Held",
     "InvalidRequest",
     "KeyValue",
     "LastVoter",
@@ -54,11 +61,13 @@ __all__ = [
     "LeaseExists",
     "LeaseInfo",
     "LeaseNotFound",
+    "Lock",
     "Member",
     "MemberExists",
     "MemberNotFound",
     "Members",
     "NoSpace",
+    "Observation",
     "PreconditionFailed",
     "QuorateError",
     "QuorumAtRisk",

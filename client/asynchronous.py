@@ -14,15 +14,16 @@ import msgspec
 
 from ..wire import (
     CommandRefused,
+    Delete,
+    ErrorReply,
     GetRequest,
-    JoinRole,
-    MemberRole,
-    Members,
     ProtocolError,
+    Put,
     RangeRequest,
     RequestKind,
     WatchRequest,
     WireError,
+    WriteReply,
     decode_get_reply,
     decode_txn_reply,
     decode_write_reply,
@@ -31,12 +32,17 @@ from ..wire import (
     encode_get,
     encode_put,
     encode_transaction,
+    fenced,
+    fenced_txn,
+    fenced_write,
 )
-from .calls import Calls
+from .calls import Calls, error_of
+from .elections import Election
 from .endpoints import make_tls_context, parse_endpoint, parse_endpoints
 from .errors import InvalidRequest, TooLarge
 from .leases import Lease, LeaseCalls, LeaseInfo
-from .membership import MemberCalls
+from .locks import Lock
+from .membership import MemberCalls, Membership
 from .options import (
     ClientOptions,
     default_endpoints,
@@ -44,6 +50,7 @@ from .options import (
     options_from_url,
 )
 from .paging import Pager, check_served
+from .places import Places
 from .transactions import Committed, Txn, committed
 from .values import (
     KeyValue,
@@ -51,6 +58,7 @@ from .values import (
     to_bounds,
     to_bytes,
     to_expected,
+    to_fence,
     to_key,
     to_lease,
     to_level,
@@ -63,7 +71,7 @@ IN_FLIGHT_MAX_DEFAULT = 65_536
 _status_decoder = msgspec.json.Decoder(dict[str, object])
 
 
-class AsyncClient:
+class AsyncClient(Membership):
     """A quorate cluster, reached through any of its nodes.
 
     `endpoints` is a list or a comma-separated string of `host:port`; by default
@@ -105,7 +113,10 @@ class AsyncClient:
             jitter=jitter,
         )
         self._lease_calls: LeaseCalls = LeaseCalls(self._calls)
-        self._member_calls: MemberCalls = MemberCalls(self._calls)
+        self._places: Places = Places(
+            self._calls, self._lease_calls, self._leases, self._watches
+        )
+        self._member_calls = MemberCalls(self._calls, self._timeout)
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -131,6 +142,7 @@ class AsyncClient:
         if_revision: int | None = None,
         if_absent: bool = False,
         lease: int = 0,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """Store `value` under `key`; the store's new revision.
@@ -138,9 +150,13 @@ class AsyncClient:
         With `lease`, the id of one, the key goes when that one ends; LeaseNotFound when
         there is no such lease. With `if_revision` only if the key's mod_revision is
         that, with `if_absent` only if there is no such key; else PreconditionFailed.
+        With `fence`, the token of a lock, only while that is held; else Fenced.
         """
         expected = to_expected(if_revision, if_absent)
         number = to_lease(lease)
+        if fence is not None:
+            put = Put(to_key(key), to_bytes(value), expected, number)
+            return (await self._fenced(put, fence, timeout)).revision
         try:
             command = encode_put(to_key(key), to_bytes(value), expected, number)
         except WireError as error:
@@ -155,14 +171,20 @@ class AsyncClient:
         key: str | bytes,
         *,
         if_revision: int | None = None,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> bool:
         """Remove `key`; whether it was there.
 
         With `if_revision` only if the key's mod_revision is that, else
-        PreconditionFailed.
+        PreconditionFailed. With `fence`, the token of a lock, only while that is held,
+        else Fenced.
         """
-        command = encode_delete(to_key(key), to_expected(if_revision, False))
+        expected = to_expected(if_revision, False)
+        if fence is not None:
+            delete = Delete(to_key(key), expected)
+            return (await self._fenced(delete, fence, timeout)).count > 0
+        command = encode_delete(to_key(key), expected)
         reply = await self._calls.call(
             RequestKind.WRITE, command, self._patience(timeout), decode_write_reply
         )
@@ -224,17 +246,23 @@ class AsyncClient:
     async def commit(self, txn: Txn, *, timeout: float | None = None) -> Committed:
         """Do a transaction, all of it at one revision or nothing; what it found.
 
-        Conditions that do not hold are no error: `succeeded` tells. Raises TooLarge,
-        and nothing was done, when its gets return more than 4 MiB.
+        Conditions that do not hold are no error: `succeeded` tells. A fence that does
+        not hold is one: Fenced. Raises TooLarge, and nothing was done, when its gets
+        return more than 4 MiB.
         """
-        transaction = txn.transaction()
+        transaction, fences = txn.transaction(), txn.fences()
         try:
-            command = encode_transaction(transaction)
+            whole = fenced(fences, transaction) if fences else transaction
+            command = encode_transaction(whole)
         except CommandRefused as error:
             raise TooLarge(str(error)) from None
 
         def decode(body: bytes) -> Committed:
-            found = committed(transaction, decode_txn_reply(body))
+            reply = decode_txn_reply(body)
+            inside = fenced_txn(reply) if fences else reply
+            if isinstance(inside, ErrorReply):
+                raise error_of(inside)
+            found = committed(transaction, inside)
             if found is None:
                 raise ProtocolError("a reply to another transaction")
             return found
@@ -311,6 +339,37 @@ class AsyncClient:
         """The ids of all leases."""
         return await self._lease_calls.all(self._patience(timeout))
 
+    def lock(
+        self,
+        name: str | bytes,
+        *,
+        ttl: float = 10.0,
+        wait: float | None = None,
+        timeout: float | None = None,
+    ) -> Lock:
+        """The lock of this name, held while its context is open.
+
+        Others wait for it: `wait` seconds, by default until they have it; then, or at
+        once with 0, they are told Held. It is lost when it can't be kept alive for
+        `ttl` seconds; so let writes carry its token, which is no good from then on:
+
+            async with kv.lock("reports", ttl=10) as lock:
+                await kv.put("report", "done", fence=lock.token)
+        """
+        patience = self._patience(timeout)
+        return Lock(self._places, to_key(name), ttl, wait, patience)
+
+    def election(
+        self, name: str | bytes, *, ttl: float = 10.0, timeout: float | None = None
+    ) -> Election:
+        """The election of this name: to campaign in it, or to see who leads.
+
+        A leader that can't be kept alive for `ttl` seconds leads no more. Leaving its
+        context resigns.
+        """
+        patience = self._patience(timeout)
+        return Election(self._places, to_key(name), ttl, patience)
+
     def watch(
         self,
         prefix: str | bytes | None = None,
@@ -353,62 +412,6 @@ class AsyncClient:
             self._watches,
         )
 
-    async def members(self, *, timeout: float | None = None) -> Members:
-        """Members and tokens, as the leader sees them, or else as some node does."""
-        return await self._member_calls.members(self._patience(timeout))
-
-    async def create_token(
-        self,
-        role: JoinRole = "voter",
-        *,
-        ttl: float = 3600.0,
-        uses: int = 1,
-        timeout: float | None = None,
-    ) -> str:
-        """The text by which `uses` new members may join within `ttl` seconds.
-
-        They shall be voters or replicas. Whoever has it can join: it is a secret.
-        """
-        patience = self._patience(timeout)
-        return await self._member_calls.create_token(role, ttl, uses, patience)
-
-    async def drop_token(self, token: str, *, timeout: float | None = None) -> None:
-        """Let nobody in by this token any more; `token` is its id."""
-        await self._member_calls.drop_token(token, self._patience(timeout))
-
-    async def promote_member(
-        self, member: str, *, timeout: float | None = None
-    ) -> None:
-        """`member`, an id or a name, shall vote, once it has caught up."""
-        patience = self._patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.VOTER, None, patience)
-
-    async def demote_member(self, member: str, *, timeout: float | None = None) -> None:
-        """`member` shall be a replica, which has all data and no vote.
-
-        LastVoter when nobody else votes; QuorumAtRisk when too few others are heard.
-        """
-        patience = self._patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.REPLICA, None, patience)
-
-    async def remove_member(self, member: str, *, timeout: float | None = None) -> None:
-        """`member` shall leave, for ever; as with demote_member, if it is a voter."""
-        patience = self._patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.LEAVING, None, patience)
-
-    async def replace_member(
-        self, old: str, new: str, *, timeout: float | None = None
-    ) -> None:
-        """`new` shall vote, and as soon as it does `old` shall leave."""
-        patience = self._patience(timeout)
-        await self._member_calls.reassign(old, MemberRole.LEAVING, new, patience)
-
-    async def move_leader(
-        self, to: str | None = None, *, timeout: float | None = None
-    ) -> None:
-        """Begin to hand the leadership to `to`, by default to whoever is furthest."""
-        await self._member_calls.move_leader(to, self._patience(timeout))
-
     async def status(
         self, endpoint: str | None = None, *, timeout: float | None = None
     ) -> dict[str, object]:
@@ -443,6 +446,26 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def _fenced(
+        self, command: Put | Delete, token: str, timeout: float | None
+    ) -> WriteReply:
+        """What came of a write that carries a token."""
+        fence = to_fence(token)
+        try:
+            data = encode_transaction(fenced((fence,), command))
+        except CommandRefused as error:
+            raise TooLarge(str(error)) from None
+
+        def decode(body: bytes) -> WriteReply:
+            found = fenced_write(decode_txn_reply(body), put=isinstance(command, Put))
+            if isinstance(found, ErrorReply):
+                raise error_of(found)
+            return found
+
+        return await self._calls.call(
+            RequestKind.WRITE, data, self._patience(timeout), decode
+        )
 
     def _patience(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else to_timeout(timeout)

@@ -28,6 +28,7 @@ from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint
 from .errors import (
     Compacted,
     DeadlineExceeded,
+    Fenced,
     Forbidden,
     FutureRevision,
     InvalidRequest,
@@ -70,6 +71,7 @@ _FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
     ErrorCode.TOO_MANY_KEYS: TooLarge,
     ErrorCode.LEASE_NOT_FOUND: LeaseNotFound,
     ErrorCode.LEASE_EXISTS: LeaseExists,
+    ErrorCode.FENCED: Fenced,
     ErrorCode.MEMBER_NOT_FOUND: MemberNotFound,
     ErrorCode.MEMBER_EXISTS: MemberExists,
     ErrorCode.TOO_MANY_MEMBERS: TooManyMembers,

@@ -6,6 +6,8 @@
     │   ├── TooLarge           a key, value or request is over its limit, or it touches
     │   │                      too many keys
     │   ├── PreconditionFailed the key is at another revision; has revision
+    │   ├── Fenced             the lock of the token that it carried is lost
+    │   ├── Held               somebody else holds the lock, and the wait is over
     │   ├── Compacted          that revision was let go; has revision, the oldest kept
     │   ├── FutureRevision     there is no such revision yet; has revision, the newest
     │   ├── LeaseNotFound      there is no such lease: it ended, or never was
@@ -63,6 +65,16 @@ class PreconditionFailed(Rejected):
     def __init__(self, reason: str, revision: int) -> None:
         super().__init__(reason)
         self.revision: int = revision
+
+
+class Fenced(Rejected):
+    """The lock of the token that it carried is lost: released, or its lease ended."""
+
+
+class Held(Rejected):
+    """Somebody else holds the lock, or leads, and the wait for it is over."""
+
+    retryable = True
 
 
 class Compacted(Rejected):

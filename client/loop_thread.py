@@ -1,7 +1,6 @@
-"""An event loop in a thread of its own, for callers that have none.
+"""A thread with an event loop, which runs coroutines for threads that have none.
 
-Law: what is handed over is run, or refused as Unavailable; nothing is handed to a loop
-that has stopped, and nobody is left waiting for it.
+Law: nothing is handed to a loop that has stopped, and nobody is left waiting for one.
 """
 
 import asyncio

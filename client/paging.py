@@ -37,6 +37,8 @@ class Pager(AsyncIterator[KeyValue]):
         self._more: bool = limit != 0
         # The last page from its end, so that taking the next record is a pop.
         self._page: list[KeyValue] = []
+        # What all pages show; 0 before the first one.
+        self.revision: int = request.revision
 
     def __aiter__(self) -> Self:
         return self
@@ -71,6 +73,7 @@ class Pager(AsyncIterator[KeyValue]):
             self._timeout,
             lambda body: _checked_page(body, request),
         )
+        self.revision = self.revision or reply.header.revision
         self._go_on(reply)
         return [KeyValue.of(record) for record in reply.records]
 
@@ -82,7 +85,7 @@ class Pager(AsyncIterator[KeyValue]):
             return
         asked = self._request
         # All pages are of the revision that the first one was.
-        revision = asked.revision or reply.header.revision
+        revision = self.revision
         self._request = RangeRequest(
             asked.level,
             asked.max_staleness_ms,

@@ -17,6 +17,7 @@ from .leases import Lease, LeaseInfo
 from .loop_thread import LoopThread
 from .options import ClientOptions, options_from_env, options_from_url
 from .paging import Pager
+from .synchronous_locks import SyncElection, SyncLock
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel
 from .watching import Event, Watch
@@ -192,6 +193,7 @@ class Client:
         if_revision: int | None = None,
         if_absent: bool = False,
         lease: int = 0,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """As AsyncClient.put."""
@@ -202,6 +204,7 @@ class Client:
                 if_revision=if_revision,
                 if_absent=if_absent,
                 lease=lease,
+                fence=fence,
                 timeout=timeout,
             )
         )
@@ -211,12 +214,14 @@ class Client:
         key: str | bytes,
         *,
         if_revision: int | None = None,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> bool:
         """As AsyncClient.delete."""
-        return self._thread.run(
-            self._client.delete(key, if_revision=if_revision, timeout=timeout)
+        call = self._client.delete(
+            key, if_revision=if_revision, fence=fence, timeout=timeout
         )
+        return self._thread.run(call)
 
     def get(
         self,
@@ -303,6 +308,25 @@ class Client:
     def leases(self, *, timeout: float | None = None) -> list[int]:
         """As AsyncClient.leases."""
         return self._thread.run(self._client.leases(timeout=timeout))
+
+    def lock(
+        self,
+        name: str | bytes,
+        *,
+        ttl: float = 10.0,
+        wait: float | None = None,
+        timeout: float | None = None,
+    ) -> SyncLock:
+        """As AsyncClient.lock, as an ordinary context."""
+        made = self._client.lock(name, ttl=ttl, wait=wait, timeout=timeout)
+        return SyncLock(self._thread, made)
+
+    def election(
+        self, name: str | bytes, *, ttl: float = 10.0, timeout: float | None = None
+    ) -> SyncElection:
+        """As AsyncClient.election."""
+        made = self._client.election(name, ttl=ttl, timeout=timeout)
+        return SyncElection(self._thread, made)
 
     def watch(
         self,

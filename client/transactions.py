@@ -11,6 +11,7 @@ import msgspec
 from ..wire import (
     OPERATORS,
     Compare,
+    Fence,
     Target,
     Transaction,
     TxnDelete,
@@ -20,7 +21,7 @@ from ..wire import (
     TxnReply,
 )
 from .errors import InvalidRequest
-from .values import KeyValue, to_bytes, to_key, to_lease, to_revision
+from .values import KeyValue, to_bytes, to_fence, to_key, to_lease, to_revision
 
 Operator: TypeAlias = Literal["==", "!=", ">", "<"]
 
@@ -55,6 +56,7 @@ class Txn:
         self._then: list[TxnOperation] = []
         self._otherwise: list[TxnOperation] = []
         self._side = self._then
+        self._fences: list[Fence] = []
 
     @classmethod
     def of(cls, transaction: Transaction) -> Self:
@@ -123,6 +125,11 @@ class Txn:
         self._compares.append(Compare(to_key(key), target, relation, operand))
         return self
 
+    def fence(self, token: str) -> Self:
+        """Nothing of it is done, and Fenced raised, once this lock is lost."""
+        self._fences.append(to_fence(token))
+        return self
+
     # -- operations --------------------------------------------------------------------
 
     def put(self, key: str | bytes, value: str | bytes, *, lease: int = 0) -> Self:
@@ -155,6 +162,10 @@ class Txn:
         return Transaction(
             tuple(self._compares), tuple(self._then), tuple(self._otherwise)
         )
+
+    def fences(self) -> tuple[Fence, ...]:
+        """What has to hold first."""
+        return tuple(self._fences)
 
 
 def committed(transaction: Transaction, reply: TxnReply) -> Committed | None:

@@ -7,7 +7,14 @@ from typing import Final, Literal, Self, TypeAlias
 
 import msgspec
 
-from ..wire import Level, Record
+from ..wire import (
+    FORMAT_LIMITS,
+    CommandRefused,
+    Fence,
+    Level,
+    Record,
+    parse_token,
+)
 from .errors import InvalidRequest, TooLarge
 
 ReadLevel: TypeAlias = Literal["linearizable", "bounded", "local"]
@@ -105,6 +112,14 @@ def to_revision(name: str, revision: int) -> int:
     if not 0 <= revision < 2**64:
         raise InvalidRequest(f"{name} is {revision}, which is not a revision")
     return revision
+
+
+def to_fence(token: str) -> Fence:
+    """What a token says."""
+    try:
+        return parse_token(token, FORMAT_LIMITS)
+    except CommandRefused as error:
+        raise InvalidRequest(f"fence: {error.reason}") from None
 
 
 def to_lease(lease: int) -> int:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 AT_ONCE_MAX: Final = 8
 TIMEOUT_MS: Final = 10_000
+NO_KEY: Final = "this node has no key to sign with"
 
 logger = logging.getLogger("quorate.node")
 
@@ -53,7 +54,7 @@ class Admission:
             if self.node.config.peer.authority:
                 return await self._admit(decode_join_request(body))
             if relayed:
-                raise HelloError("this node has no key to sign with")
+                raise HelloError(NO_KEY)
             return await self._relay(body)
         except Refused as refused:
             raise HelloError(refused.reason) from None
@@ -69,22 +70,20 @@ class Admission:
 
     async def _relay(self, body: bytes) -> bytes:
         """To whoever can sign; the others say that they can't."""
-        reason = "no other member is reached"
+        reason = "no member that is reached has a key to sign with"
         for member in self.node.transport.reached():
             try:
                 return await self.node.transport.ask_to_join(member, body)
             except (HelloError, OSError, TimeoutError) as error:
-                reason = str(error)
-        raise HelloError(f"nobody here signs certificates of new members: {reason}")
+                if str(error) != NO_KEY:
+                    reason = str(error)
+        raise HelloError(reason)
 
     async def _admit(self, request: JoinRequest) -> bytes:
-        from . import certificates
-
         node = self.node
-        try:
-            key = certificates.key_of_request(request.request)
-        except certificates.CertificateError as error:
-            raise HelloError(str(error)) from None
+        loop = asyncio.get_running_loop()
+        # In a thread: what it takes to look at certificates takes long to import.
+        key = await loop.run_in_executor(None, _key_of, request.request)
         await self._check(request, key)
         command = Admit(
             *(request.token, request.member_id, key),
@@ -92,9 +91,7 @@ class Admission:
         )
         body = encode_member_command(command)
         await ask(node, RequestKind.WRITE, body, TIMEOUT_MS)
-        certificate = await asyncio.get_running_loop().run_in_executor(
-            None, self._sign, request
-        )
+        certificate = await loop.run_in_executor(None, self._sign, request)
         logger.info("member %016x, %s, joins", request.member_id, request.name)
         voters = {m: (v.name, v.address) for m, v in node.identity.voters.items()}
         members = node.replica.database.member_table.members
@@ -115,6 +112,12 @@ class Admission:
         table = node.replica.database.member_table
         known = table.members.get(request.member_id)
         if known is not None and known.key == key:
+            if request.member_id in node.pairs.pairs:
+                # I-25: what it has promised since is gone with its data.
+                raise HelloError(
+                    "this member has been here before and has lost its data;"
+                    " a new member needs a new folder"
+                )
             return
         token = table.tokens.get(request.token)
         digest = token_digest(request.secret)
@@ -138,3 +141,12 @@ class Admission:
             )
         except certificates.CertificateError as error:
             raise HelloError(str(error)) from None
+
+
+def _key_of(request: bytes) -> bytes:
+    from . import certificates
+
+    try:
+        return certificates.key_of_request(request)
+    except certificates.CertificateError as error:
+        raise HelloError(str(error)) from None

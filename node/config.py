@@ -27,6 +27,8 @@ import msgspec
 from .address import Address, is_name, is_origin, parse_address
 
 CONFIG_FILE = "quorate.toml"
+# In data_dir; with it the folder is a member's.
+IDENTITY_FILE = "identity"
 CONFIG_BYTES_MAX = 1 << 20
 VOTERS_MAX = 32
 MIB = 1 << 20

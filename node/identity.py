@@ -36,12 +36,11 @@ import msgspec
 
 from ..storage.env import Env, parent_of, read_file, write_file_durably
 from .address import is_name, parse_address
-from .config import NodeConfig
+from .config import IDENTITY_FILE, NodeConfig
 from .peer_hello import HISTORY_BOOTS_MAX, HISTORY_NONCE_BYTES, short_nonce
 from .tls import Kind, PeerIdentity
 
 FORMAT = 1
-FILE = "identity"
 LOCK_FILE = "lock"
 FILE_BYTES_MAX = 64 * 1024
 # Raft makes read ids from the boot count and has 31 bits for it.
@@ -52,7 +51,9 @@ _CRC_BYTES = 4
 ASKING_FILE = "member_id"
 # What may lie in a directory before its identity: the lock, taken first, and what a
 # crash left of an identity that was being written, or asked for.
-_NOT_DATA = frozenset({LOCK_FILE, FILE + ".tmp", ASKING_FILE, ASKING_FILE + ".tmp"})
+_NOT_DATA = frozenset(
+    {LOCK_FILE, IDENTITY_FILE + ".tmp", ASKING_FILE, ASKING_FILE + ".tmp"}
+)
 
 
 class IdentityError(Exception):
@@ -172,14 +173,19 @@ def decode_identity(data: bytes) -> Identity:
     return identity
 
 
-def create_identity(env: Env, directory: str, identity: Identity) -> Identity:
-    """Make `directory` the data directory of a new member, durably."""
+def create_identity(
+    env: Env, directory: str, identity: Identity, *, filled: bool = False
+) -> Identity:
+    """Make `directory` the data directory of a new member, durably.
+
+    It is empty, unless whoever calls has `filled` it for this member.
+    """
     env.make_directory(directory)
-    path = f"{directory}/{FILE}"
+    path = f"{directory}/{IDENTITY_FILE}"
     if env.exists(path):
         raise IdentityExists(f"{path}: this directory has an identity already")
     others = [name for name in env.list(directory) if name not in _NOT_DATA]
-    if others:
+    if others and not filled:
         raise IdentityExists(
             f"{directory}: holds {others[0]!r} but no identity: it may be the data of"
             " another member"
@@ -191,7 +197,7 @@ def create_identity(env: Env, directory: str, identity: Identity) -> Identity:
 
 def load_identity(env: Env, directory: str) -> Identity:
     """Read the identity of a data directory."""
-    path = f"{directory}/{FILE}"
+    path = f"{directory}/{IDENTITY_FILE}"
     if not env.exists(path):
         raise MissingIdentity(
             f"{directory}: not a node's data directory: it has no identity"
@@ -218,7 +224,7 @@ def begin_boot(env: Env, directory: str, nonce: int) -> Identity:
             -HISTORY_BOOTS_MAX * HISTORY_NONCE_BYTES :
         ],
     )
-    write_file_durably(env, f"{directory}/{FILE}", encode_identity(booted))
+    write_file_durably(env, f"{directory}/{IDENTITY_FILE}", encode_identity(booted))
     return booted
 
 
@@ -276,7 +282,7 @@ def open_identity(
     not start, since starting it could only mean a second cluster by accident.
     """
     directory = config.data_dir
-    if not env.exists(f"{directory}/{FILE}"):
+    if not env.exists(f"{directory}/{IDENTITY_FILE}"):
         if not config.cluster.voters:
             raise MissingIdentity(
                 f"{directory}: has no identity, and the configuration names no"

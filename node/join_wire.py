@@ -22,7 +22,10 @@ REPLY_BYTES_MAX: Final = 32 << 10
 class JoinRequest(
     msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True
 ):
-    """`request` is a certificate signing request, PEM; `token` is the token's id."""
+    """`request` is a certificate signing request, PEM; `token` is the token's id.
+
+    `peer` is an address, `client` a URL.
+    """
 
     token: int
     secret: bytes
@@ -52,7 +55,10 @@ def decode_join_request(body: bytes) -> JoinRequest:
         request = msgspec.msgpack.decode(body, type=JoinRequest)
         if not (is_name(request.name) and 0 < request.member_id < 1 << 64):
             raise HelloError("a request to join without a usable name or id")
-        for address in (request.peer, request.client):
+        url = request.client
+        if not url.startswith(("http://", "https://")):
+            raise HelloError(f"not a URL for clients: {url[:128]!r}")
+        for address in (request.peer, url.partition("://")[2]):
             place = parse_address(address)
             if place.wildcard or place.port == 0:
                 raise HelloError(f"nobody can dial {address}")

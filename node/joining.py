@@ -19,9 +19,8 @@ import msgspec
 from ..storage.env import Env, read_file, write_file_durably
 from ..wire import JoinToken
 from .address import Address
-from .config import NodeConfig
+from .config import IDENTITY_FILE, NodeConfig
 from .identity import ASKING_FILE, Identity, Voter, create_identity
-from .identity import FILE as IDENTITY_FILE
 from .join_wire import JoinReply, JoinRequest, decode_join_reply
 from .peer_hello import (
     BODY_BYTES_MAX,
@@ -43,7 +42,7 @@ class JoinError(Exception):
 async def exchange(
     address: Address, context: ssl.SSLContext, body: bytes
 ) -> tuple[bytes, PeerIdentity | None]:
-    """Ask to join, or for the CA; the answer, and the member that `context` vouches for.
+    """Ask to join, or for the CA: the answer, and whom `context` vouches for.
 
     Raises HelloError, OSError, TimeoutError.
     """
@@ -80,14 +79,18 @@ async def _answer(reader: asyncio.StreamReader) -> bytes:
     raise HelloError("the connection ended without an answer")
 
 
+def is_member(env: Env, config: NodeConfig) -> bool:
+    """Is the folder a member's already?"""
+    return env.exists(f"{config.data_dir}/{IDENTITY_FILE}")
+
+
 async def join(
     env: Env, config: NodeConfig, contact: Address, token: JoinToken
 ) -> None:
     """Make the folders of `config` those of a new member. Raises JoinError."""
     from . import certificates
 
-    if env.exists(f"{config.data_dir}/{IDENTITY_FILE}"):
-        raise JoinError(f"{config.data_dir}: belongs to a member already")
+    assert not is_member(env, config)
     certs = Path(config.peer.cert).parent
     try:
         request = certificates.request_member(certs, name=config.name)

@@ -41,6 +41,7 @@ import msgspec
 from .address import Address, is_name
 from .config import (
     CONFIG_FILE,
+    IDENTITY_FILE,
     ClientPort,
     Cluster,
     ConfigError,
@@ -62,6 +63,7 @@ from .pid_file import (
 
 NODES_MAX = 32
 ENDPOINTS_FILE = "endpoints"
+JOIN_TOKEN = "QUORATE_JOIN_TOKEN"
 LOG_FILE = "log"
 # -P: a file in the current folder must not pass for a module of ours.
 COMMAND = (sys.executable, "-P", "-m", "quorate")
@@ -96,17 +98,26 @@ class NodeDied(LauncherError):
 
 
 class LocalNode(msgspec.Struct, frozen=True):
-    """One node of a local cluster: its name, its folder and its addresses."""
+    """One node of a local cluster: its name, its folder and its addresses.
+
+    A `voter` is one of the cluster's first; the others join.
+    """
 
     name: str
     directory: Path
     client: Address
     peer: Address
+    voter: bool = True
 
     @property
     def url(self) -> str:
         """Where its clients dial."""
         return f"http://{self.client}"
+
+    @property
+    def joins(self) -> bool:
+        """Whether it has to become a member first, for which it needs a token."""
+        return not self.voter and not (self.directory / "data" / IDENTITY_FILE).exists()
 
     @property
     def log(self) -> Path:
@@ -171,39 +182,52 @@ def create_cluster(
     directory: Path,
     names: Sequence[str],
     *,
+    replicas: Sequence[str] = (),
     client_port: int = 7400,
     peer_port: int = 7500,
     host: str = "127.0.0.1",
+    detours: Mapping[tuple[str, str], str] | None = None,
 ) -> LocalCluster:
     """Write the files of a new cluster: CA, certificates and configurations.
 
     Node i serves clients at `client_port` + i and peers at `peer_port` + i; a port of 0
-    takes free ones. All nodes are voters of a static start.
+    takes free ones. The nodes of `names` are voters of a static start; the `replicas`
+    have a configuration and nothing else, and join when they are first started.
+    `detours` has addresses at which one node (the first name) dials another, in the
+    place of where that listens.
     """
     # Imported here: who only starts and stops nodes needs no cryptography.
     from . import certificates
 
-    assert 0 < len(names) <= NODES_MAX
-    assert len(set(names)) == len(names)
-    assert all(map(is_name, names))
-    assert not {"ca", ENDPOINTS_FILE} & set(names)
+    everybody = [*names, *replicas]
+    assert names
+    assert len(everybody) <= NODES_MAX
+    assert len(set(everybody)) == len(everybody)
+    assert all(map(is_name, everybody))
+    assert not {"ca", ENDPOINTS_FILE} & set(everybody)
     directory = directory.absolute()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(directory.iterdir()):
             raise ClusterUnusable(f"{directory}: not empty")
-        nodes = _plan(directory, names, client_port, peer_port, host)
-        voters = {node.name: str(node.peer) for node in nodes}
+        nodes = _plan(directory, names, replicas, client_port, peer_port, host)
+        voters = {node.name: str(node.peer) for node in nodes if node.voter}
         authority = certificates.create_authority(directory / "ca")
         for node in nodes:
             node.directory.mkdir(mode=0o700)
-            certs = node.directory / "certs"
-            certificates.issue_member(authority, certs, name=node.name)
+            if node.voter:
+                certs = node.directory / "certs"
+                certificates.issue_member(authority, certs, name=node.name)
             config = NodeConfig(
                 name=node.name,
                 client=ClientPort(listen=str(node.client)),
-                peer=PeerPort(listen=str(node.peer)),
-                cluster=Cluster(voters=voters),
+                # The first one signs the certificates of those who join.
+                peer=PeerPort(
+                    listen=str(node.peer),
+                    authority="../ca" if node is nodes[0] else "",
+                    dial=_dialled_by(node.name, detours or {}),
+                ),
+                cluster=Cluster(voters=voters if node.voter else {}),
             )
             replace_file(node.directory / CONFIG_FILE, to_toml(config))
         urls = "".join(f"{node.url}\n" for node in nodes)
@@ -225,7 +249,8 @@ def load_cluster(directory: Path) -> LocalCluster:
         except ConfigError as error:
             raise ClusterUnusable(str(error)) from error
         client, peer = config.client_address, config.peer_address
-        nodes.append(LocalNode(config.name, path.parent, client, peer))
+        voter = bool(config.cluster.voters)
+        nodes.append(LocalNode(config.name, path.parent, client, peer, voter))
     if not nodes:
         raise ClusterUnusable(f"{directory}: holds no nodes")
     return LocalCluster(directory, tuple(nodes))
@@ -311,8 +336,16 @@ class NodeProcess:
         """How the last child ended: negative for a signal, None while it runs."""
         return self._ended()
 
-    def start(self) -> None:
-        """Start the node, with its output appended to its log; does not wait."""
+    def start(self, contact: Address | None = None, token: str = "") -> None:
+        """Start the node, with its output appended to its log; does not wait.
+
+        With `contact` it joins that member's cluster first, by `token`.
+        """
+        command, environment = self.command, self.environment
+        if contact is not None:
+            # Not as an argument: everybody on this machine can read those.
+            command = (*command, "--join", str(contact))
+            environment = {**environment, JOIN_TOKEN: token}
         running = self._process.pid if self.alive and self._process else None
         running = running or self.node.running_pid()
         if running is not None:
@@ -322,11 +355,11 @@ class NodeProcess:
             with open(self.node.log, "ab", opener=_private) as log:
                 self._log_offset = log.tell()
                 self._process = subprocess.Popen(
-                    self.command,
+                    command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=self._child_environment(reading),
+                    env=_child_environment(environment, reading),
                     pass_fds=(reading,),
                     # A Ctrl-C at the terminal is for us; we stop our nodes in order.
                     start_new_session=True,
@@ -412,16 +445,23 @@ class NodeProcess:
             remove_pid(self.node.directory, self._process.pid)
         return code
 
-    def _child_environment(self, lifeline: int) -> dict[str, str]:
-        keys = environment_names()
-        inherited = {k: v for k, v in os.environ.items() if k not in keys}
-        return {**inherited, **self.environment, LIFELINE: str(lifeline)}
+
+def _child_environment(own: Mapping[str, str], lifeline: int) -> dict[str, str]:
+    keys = environment_names()
+    inherited = {k: v for k, v in os.environ.items() if k not in keys}
+    return {**inherited, **own, LIFELINE: str(lifeline)}
 
 
 def _plan(
-    directory: Path, names: Sequence[str], client_port: int, peer_port: int, host: str
+    directory: Path,
+    voters: Sequence[str],
+    replicas: Sequence[str],
+    client_port: int,
+    peer_port: int,
+    host: str,
 ) -> tuple[LocalNode, ...]:
     """Give each node its folder and ports."""
+    names = [*voters, *replicas]
     count = len(names)
     clients = list(range(client_port, client_port + count))
     peers = list(range(peer_port, peer_port + count))
@@ -436,9 +476,17 @@ def _plan(
             " 65535"
         )
     return tuple(
-        LocalNode(name, directory / name, Address(host, client), Address(host, peer))
+        LocalNode(
+            *(name, directory / name, Address(host, client), Address(host, peer)),
+            voter=name in voters,
+        )
         for name, client, peer in zip(names, clients, peers, strict=True)
     )
+
+
+def _dialled_by(dialler: str, detours: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """Where `dialler` dials others, if not where they listen."""
+    return {name: at for (by, name), at in detours.items() if by == dialler}
 
 
 def _by_number(path: Path) -> tuple[str, int]:

@@ -200,7 +200,9 @@ class ReplicaLoop:
         if self.waiters:
             waiters, self.waiters = self.waiters, []
             for waiter in waiters:
-                waiter.set_result(None)
+                # Whoever waited may have given up.
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _work(self) -> None:
         """A slice of what the engine owes: flushes and compactions."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -24,6 +24,7 @@ from .admission import Admission
 from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
 from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
+from .backups import Backups
 from .config import NodeConfig
 from .figures import gather
 from .identity import LOCK_FILE, Identity, open_identity
@@ -156,6 +157,7 @@ class Node:
         )
         self.roster = Roster(self)
         self.admission = Admission(self)
+        self.backups = Backups(self)
         self.loop = ReplicaLoop(
             self.replica,
             self.stable,
@@ -289,6 +291,9 @@ class Node:
 
     def gone(self, sink: WatchSink) -> None:
         self.replica.watching.watches.gone(sink)
+
+    def backup(self, timeout_ms: int) -> AsyncGenerator[bytes]:
+        return self.backups.stream(timeout_ms)
 
     def ready(self) -> str | None:
         raft = self.replica.raft

@@ -96,7 +96,7 @@ class Stable:
     def _open(
         self, bootstrap: Configuration | None, salt: int, ids: Callable[[], bytes]
     ) -> Opened:
-        self._make_directories()
+        self.make_directories()
         options = self.options
         engine = self.engine = Engine(
             *(self.env, self.engine_dir, ids, options.engine, options.jobs),
@@ -120,7 +120,8 @@ class Stable:
         database = Database(engine, self.cluster_id)
         return self._join(mark_of(database), recovered, database)
 
-    def _make_directories(self) -> None:
+    def make_directories(self) -> None:
+        """Durably, all but `data_dir` itself."""
         env = self.env
         made = [self.data_dir, f"{self.data_dir}/stores", self.store_dir]
         for path in [*made[1:], self.engine_dir, self.journal_dir]:
@@ -145,6 +146,24 @@ class Stable:
             encode_configuration(configuration),
         )
         return Opened(mark, hard_state, [], None, database)
+
+    def begin_log(self, salt: int) -> None:
+        """An empty log behind the state that the engine has, which no log led to.
+
+        For a state that was made, not applied; the engine is not open.
+        """
+        engine = Engine(self.env, self.engine_dir, lambda: salt.to_bytes(16, "big"))
+        try:
+            mark = mark_of(Database(engine, self.cluster_id))
+        finally:
+            engine.close()
+        options = self.options.journal
+        self.journal, recovered = Journal.open(
+            self.env, self.journal_dir, options, salt
+        )
+        assert recovered.fresh
+        self._reset(mark, HardState(mark.term, 0, mark.index), None)
+        self.close()
 
     def _join(
         self, mark: SnapshotMark, recovered: Recovered, database: Database

@@ -77,7 +77,11 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "msgpack": (),
         "msgspec": ("",),
         "prometheus_client": ("node.api.exposition",),
-        "uvloop": ("node.process", "chaos.load.clock"),
+        "uvloop": (
+            *("node.process", "chaos.load.clock"),
+            # What it relays must not be late because it was relayed.
+            "chaos.harness.network.worker",
+        ),
     }
 )
 # Handlers that may catch everything, and why.

@@ -31,6 +31,7 @@ from .errors import (
     VersionMismatch,
     WireError,
 )
+from .fences import Fence, fence_lost, fenced, fenced_txn, fenced_write, parse_token
 from .frames import (
     OK,
     REFUSED,
@@ -83,6 +84,17 @@ from .leases import (
     encode_lease_list,
 )
 from .limits import DEFAULT_LIMITS, FORMAT_LIMITS, FRAME_SLACK_BYTES, Limits
+from .locks import (
+    Entered,
+    Entry,
+    Queue,
+    enter,
+    entered,
+    leave,
+    proclaim,
+    queue_end,
+    queue_prefix,
+)
 from .members import (
     TOKEN_TTL_MS_MAX,
     TOKEN_USES_MAX,
@@ -208,10 +220,13 @@ __all__ = [
     "Compare",
     "Delete",
     "DropToken",
+    "Entered",
+    "Entry",
     "Envelope",
     "EnvelopeKind",
     "ErrorCode",
     "ErrorReply",
+    "Fence",
     "GetReply",
     "GetRequest",
     "Grant",
@@ -234,6 +249,7 @@ __all__ = [
     "Outcome",
     "ProtocolError",
     "Put",
+    "Queue",
     "RangeReply",
     "RangeRequest",
     "ReadHeader",
@@ -319,10 +335,21 @@ __all__ = [
     "encode_txn_reply",
     "encode_watch",
     "encode_write_reply",
+    "enter",
+    "entered",
     "error_reply",
+    "fence_lost",
+    "fenced",
+    "fenced_txn",
+    "fenced_write",
+    "leave",
     "member_id",
     "parse_client_hello",
     "parse_member_id",
     "parse_server_hello",
+    "parse_token",
+    "proclaim",
+    "queue_end",
+    "queue_prefix",
     "token_digest",
 ]

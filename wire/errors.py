@@ -38,6 +38,7 @@ class ErrorCode(IntEnum):
     LEASE_NOT_FOUND = 19
     LEASE_EXISTS = 20
     TOO_MANY_KEYS = 21
+    FENCED = 22
     MEMBER_NOT_FOUND = 23
     MEMBER_EXISTS = 24
     TOO_MANY_MEMBERS = 25
@@ -83,6 +84,7 @@ ERROR_TRAITS: Final[dict[ErrorCode, Traits]] = {
     ErrorCode.LEASE_NOT_FOUND: Traits(404, False),
     ErrorCode.LEASE_EXISTS: Traits(409, False),
     ErrorCode.TOO_MANY_KEYS: Traits(413, False),
+    ErrorCode.FENCED: Traits(412, False),
     ErrorCode.MEMBER_NOT_FOUND: Traits(404, False),
     ErrorCode.MEMBER_EXISTS: Traits(409, False),
     ErrorCode.TOO_MANY_MEMBERS: Traits(409, False),

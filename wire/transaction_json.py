@@ -7,15 +7,17 @@ branch writes a key once, are judged where all transactions are: by their bytes.
 Not among the names of the package: whoever only gets and puts needs none of it.
 """
 
-import re
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from .base64_text import decode_base64
 from .errors import CommandRefused, ErrorCode
+from .fences import Fence, parse_token
 from .leases import named_lease
+from .limits import FORMAT_LIMITS
+from .strict_json import decode_json
 from .transactions import (
     OPERATIONS_MAX,
     OPERATORS,
@@ -30,10 +32,8 @@ from .transactions import (
 )
 
 _NUMBER_MAX: Final = 2**64 - 1
-# Where msgspec says that something is wrong. Names of fields that it does not know, and
-# which come from outside, may look like it; so what is taken for a place is short.
-_PLACE: Final = re.compile(r" - at `\$([a-z0-9_.\[\]]{1,32})`")
-_UNKNOWN: Final = "Object contains unknown field `"
+# What is named where no part of it is to blame.
+_WHOLE: Final = "the transaction"
 
 _T = TypeVar("_T")
 
@@ -44,6 +44,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compares: list[msgspec.Raw] = msgspec.field(default_factory=list, name="if")
     then: list[msgspec.Raw] | UnsetType = UNSET
     otherwise: list[msgspec.Raw] | UnsetType = msgspec.field(default=UNSET, name="else")
+    fence: str | list[msgspec.Raw] | UnsetType = UNSET
 
 
 class _Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,23 +75,55 @@ class _Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     get: _Key | UnsetType = UNSET
 
 
+class Spelled(NamedTuple):
+    """What a document asks for, and the fences that have to hold first."""
+
+    transaction: Transaction
+    fences: tuple[Fence, ...]
+
+
 _documents: Final = msgspec.json.Decoder(_Document)
 _conditions: Final = msgspec.json.Decoder(_Condition)
 _operations: Final = msgspec.json.Decoder(_Operation)
+_tokens: Final = msgspec.json.Decoder(str)
 
 
-def parse_transaction(data: bytes) -> Transaction:
-    """The transaction that a JSON document spells, or CommandRefused."""
+def parse_transaction(data: bytes) -> Spelled:
+    """What a JSON document spells, or CommandRefused."""
     document = _decode(_documents, data, "")
     if document.then is UNSET and document.otherwise is UNSET:
         raise _refused("", "it needs `then` or `else`")
-    return Transaction(
+    transaction = Transaction(
         tuple(
             [_compare(part, where) for part, where in _counted("if", document.compares)]
         ),
         _branch("then", document.then),
         _branch("else", document.otherwise),
     )
+    return Spelled(transaction, _fences(document.fence))
+
+
+def _fences(said: str | list[msgspec.Raw] | UnsetType) -> tuple[Fence, ...]:
+    if isinstance(said, UnsetType):
+        return ()
+    if isinstance(said, str):
+        return (_fence(said, "fence"),)
+    if not said:
+        # Whoever means to have a fence must not write without one.
+        raise _refused("fence", "no token is in the list")
+    return tuple(
+        [
+            _fence(_decode(_tokens, part, where), where)
+            for part, where in _counted("fence", said)
+        ]
+    )
+
+
+def _fence(token: str, where: str) -> Fence:
+    try:
+        return parse_token(token, FORMAT_LIMITS)
+    except CommandRefused as error:
+        raise _refused(where, error.reason, error.code) from None
 
 
 def _branch(
@@ -211,31 +244,10 @@ def _bytes(
 def _decode(
     decoder: "msgspec.json.Decoder[_T]", data: bytes | msgspec.Raw, where: str
 ) -> _T:
-    try:
-        return decoder.decode(data)
-    except msgspec.DecodeError as error:
-        raise _translated(str(error), where) from None
-    except UnicodeDecodeError:
-        raise _refused(where, "a text is not UTF-8") from None
-    except RecursionError:
-        raise _refused(where, "nested too deeply") from None
-
-
-def _translated(text: str, where: str) -> CommandRefused:
-    """What msgspec has to say, without more than a little of what was sent."""
-    place = _PLACE.search(text)
-    if place is not None:
-        where = (where + place[1]).removeprefix(".")
-    if text.startswith(_UNKNOWN):
-        name = text.removeprefix(_UNKNOWN).partition("`")[0]
-        return _refused(where, f"unknown field {name[:32]!a}")
-    reason = text.partition(" - at `")[0]
-    if not reason.startswith("JSON"):
-        reason = reason[:1].lower() + reason[1:]
-    return _refused(where, reason)
+    return decode_json(decoder, data, where, _WHOLE)
 
 
 def _refused(
     where: str, reason: str, code: ErrorCode = ErrorCode.INVALID_REQUEST
 ) -> CommandRefused:
-    return CommandRefused(f"{where or 'the transaction'}: {reason}", code)
+    return CommandRefused(f"{where or _WHOLE}: {reason}", code)

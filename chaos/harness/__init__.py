@@ -4,12 +4,14 @@ Law: the nodes are ordinary nodes, reached in ways that users have too: their pr
 their client ports. What judges (ledger, schedule, verdict) is pure; what acts is thin.
 """
 
-from .faults import FAULTS, Kind, Round, draw_rounds
+from .faults import FAULTS, Fault, Kind, Round, draw_rounds, usable
 from .ledger import Attempt, Found, Ledger
 from .options import HarnessOptions
 from .run import Harness, Moment, Started, run_harness
+from .suites import SUITES, Suite
 from .verdict import (
-    RoundResult,
+    FaultCount,
+    FaultResult,
     Summary,
     Verdict,
     Violation,
@@ -18,7 +20,11 @@ from .verdict import (
 
 __all__ = [
     "FAULTS",
+    "SUITES",
     "Attempt",
+    "Fault",
+    "FaultCount",
+    "FaultResult",
     "Found",
     "Harness",
     "HarnessOptions",
@@ -26,12 +32,13 @@ __all__ = [
     "Ledger",
     "Moment",
     "Round",
-    "RoundResult",
     "Started",
+    "Suite",
     "Summary",
     "Verdict",
     "Violation",
     "draw_rounds",
     "quantile",
     "run_harness",
+    "usable",
 ]

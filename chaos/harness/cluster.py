@@ -28,6 +28,7 @@ from ...node.launcher import (
     create_cluster,
 )
 from .errors import SetupFailed, Violated
+from .network import CLIENTS, Network
 from .verdict import Violation
 
 ANSWER_SECONDS_MAX: Final = 60.0
@@ -60,15 +61,19 @@ class NodeStatus(msgspec.Struct):
 class Node:
     """One node: its process, and clients that talk to it and to no other.
 
-    `wanted` says whether its process is meant to run, `up` whether it answers.
+    `wanted` says whether its process is meant to run, `up` whether it answers. Clients
+    dial it at `address`; `control` dials it directly, whatever its links suffer.
     """
 
     def __init__(
-        self, local: LocalNode, process: NodeProcess, clients: Sequence[AsyncClient]
+        self, local: LocalNode, process: NodeProcess, address: str, connections: int
     ) -> None:
         self.local = local
         self.process = process
-        self.clients = clients
+        self.clients: Sequence[AsyncClient] = [
+            AsyncClient(address, learn=False) for _ in range(connections)
+        ]
+        self.control = AsyncClient(str(local.client), learn=False)
         self.wanted = False
         self.up = asyncio.Event()
 
@@ -84,7 +89,7 @@ class Node:
     async def status(self) -> NodeStatus | None:
         """What it tells about itself; None when it does not answer."""
         try:
-            told = await self.clients[0].status(
+            told = await self.control.status(
                 str(self.local.client), timeout=STATUS_SECONDS_MAX
             )
         except QuorateError:
@@ -102,16 +107,16 @@ class Cluster:
         command: Sequence[str] | None,
         power_loss: bool,
         connections: int,
+        network: Network | None = None,
     ) -> None:
         environment = {HOLD_BACK: "1"} if power_loss else {}
+        self.network = network
         self.nodes = [
             Node(
                 node,
                 NodeProcess(node, command=command or COMMAND, environment=environment),
-                [
-                    AsyncClient(str(node.client), learn=False)
-                    for _ in range(connections)
-                ],
+                network.address((CLIENTS, node.name)) if network else str(node.client),
+                connections,
             )
             for node in local.nodes
         ]
@@ -122,21 +127,42 @@ class Cluster:
     def create(
         cls,
         directory: Path,
-        count: int,
+        names: Sequence[str],
         *,
         command: Sequence[str] | None,
         power_loss: bool,
         connections: int,
+        network: Network | None,
     ) -> "Cluster":
-        """The files of a new cluster on free ports; nothing is started."""
-        names = [f"n{i}" for i in range(1, count + 1)]
+        """The files of a new cluster on free ports; nothing is started.
+
+        With a network, which listens already, every link leads through it.
+        """
+        ways = network.ways if network else []
+        detours = {way: network.address(way) for way in ways} if network else {}
         try:
-            local = create_cluster(directory, names, client_port=0, peer_port=0)
+            local = create_cluster(
+                directory, names, client_port=0, peer_port=0, detours=detours
+            )
         except LauncherError as error:
             raise SetupFailed(str(error)) from error
         return cls(
-            local, command=command, power_loss=power_loss, connections=connections
+            local,
+            command=command,
+            power_loss=power_loss,
+            connections=connections,
+            network=network,
         )
+
+    @property
+    def targets(self) -> dict[tuple[str, str], int]:
+        """For each way of the network the port to which it leads."""
+        assert self.network is not None
+        locals_ = {node.name: node.local for node in self.nodes}
+        return {
+            (a, b): locals_[b].client.port if a == CLIENTS else locals_[b].peer.port
+            for a, b in self.network.ways
+        }
 
     # -- choosing --------------------------------------------------------------------
 
@@ -176,12 +202,22 @@ class Cluster:
 
     async def start(self, node: Node) -> None:
         """Start a node's process, and wait until it answers."""
+        await self.spawn(node)
+        await self.wait_for_answer(node)
+
+    async def spawn(self, node: Node) -> None:
+        """Start a node's process."""
         assert not node.wanted
+        if self.network is not None:
+            await self.network.back(node.name)
         try:
             await self._in_thread(node.process.start)
         except LauncherError as error:
             raise SetupFailed(str(error)) from error
         node.wanted = True
+
+    async def wait_for_answer(self, node: Node) -> None:
+        """Wait until a node that was started tells its status: then it is up."""
         deadline = time.monotonic() + ANSWER_SECONDS_MAX
         while await node.status() is None:
             self.check_alive([node])
@@ -204,11 +240,7 @@ class Cluster:
         `reap` them before they are started again.
         """
         self.check_alive(nodes)
-        for node in nodes:
-            node.wanted = False
-            node.up.clear()
-        if not any(node.up.is_set() for node in self.nodes):
-            self.any_up.clear()
+        self._expect_down(nodes)
         began_s = time.monotonic()
         for node in nodes:
             assert node.process.pid is not None
@@ -218,18 +250,40 @@ class Cluster:
 
     async def reap(self, nodes: Sequence[Node]) -> None:
         """Wait until killed nodes are gone."""
+        await self._refuse_dials(nodes)
         await asyncio.gather(*(self._in_thread(node.process.kill) for node in nodes))
+
+    async def end(self, nodes: Sequence[Node]) -> None:
+        """Ask nodes to end (SIGTERM), all at once; Violated when one does not."""
+        self.check_alive(nodes)
+        problems = await self._end(nodes)
+        await self._refuse_dials(nodes)
+        if problems:
+            raise Violated(problems[0])
+
+    def freeze(self, nodes: Sequence[Node]) -> None:
+        """Let nodes stand still (SIGSTOP); nobody is told."""
+        self.check_alive(nodes)
+        for node in nodes:
+            node.process.pause()
+
+    def thaw(self, nodes: Sequence[Node]) -> None:
+        """Let frozen nodes go on."""
+        for node in nodes:
+            node.process.resume()
 
     async def stop(self) -> list[Violation]:
         """End all nodes cleanly; what went wrong with it."""
-        for node in self.nodes:
-            node.wanted = False
-            node.up.clear()
+        return await self._end(self.nodes)
+
+    async def _end(self, nodes: Sequence[Node]) -> list[Violation]:
+        self._expect_down(nodes)
+        for node in nodes:
             node.process.terminate()
         codes = await asyncio.gather(
             *(
                 self._in_thread(partial(node.process.stop, STOP_SECONDS_MAX))
-                for node in self.nodes
+                for node in nodes
             )
         )
         return [
@@ -239,9 +293,20 @@ class Cluster:
                 f"exit code 0 within {STOP_SECONDS_MAX:g} s of SIGTERM",
                 f"exit code {code}: {node.process.last_words()}",
             )
-            for node, code in zip(self.nodes, codes, strict=True)
+            for node, code in zip(nodes, codes, strict=True)
             if code != 0
         ]
+
+    def _expect_down(self, nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            node.wanted = False
+            node.up.clear()
+        if not any(node.up.is_set() for node in self.nodes):
+            self.any_up.clear()
+
+    async def _refuse_dials(self, nodes: Sequence[Node]) -> None:
+        if self.network is not None:
+            await self.network.away(node.name for node in nodes)
 
     async def close(self) -> None:
         """Leave nothing running, whatever happened; safe to repeat."""
@@ -251,8 +316,10 @@ class Cluster:
             node.wanted = False
             node.process.kill()
         for node in self.nodes:
-            for client in node.clients:
+            for client in (*node.clients, node.control):
                 await client.close()
+        if self.network is not None:
+            await self.network.close()
 
     async def _in_thread(self, work: Callable[[], int | None]) -> int | None:
         """Do what blocks without holding the load; it ends before `close` does."""

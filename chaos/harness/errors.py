@@ -2,9 +2,10 @@
 
     HarnessError
     ├── Violated       a promise was broken; has the violation
-    └── SetupFailed    the cluster never came up, so that nothing was tried
+    ├── SetupFailed    the cluster never came up, so that nothing was tried
+    └── NetworkFailed  the relays between the nodes are gone
 
-Law: Violated is about the nodes, SetupFailed about this machine or our arguments. A bug
+Law: Violated is about the nodes, the others about this machine or our arguments. A bug
 of the harness is neither: it is raised as it is.
 """
 
@@ -25,3 +26,7 @@ class Violated(HarnessError):
 
 class SetupFailed(HarnessError):
     """The cluster never came up: nothing was tried, so that nothing is known."""
+
+
+class NetworkFailed(HarnessError):
+    """The child of the relays has died or does not answer."""

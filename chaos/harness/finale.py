@@ -1,8 +1,8 @@
 """The end of a run: all nodes agree, and all that was acknowledged is there.
 
 Law: asked when the load has ended and every node is up; nothing here writes. Each node
-is asked by itself, for every key, with linearizable reads: as a range, which must hold
-no key that nobody wrote, and key by key. When nothing can be asked any more, the run's
+is asked by itself, for every key, with linearizable reads: key by key, and as a range,
+which must hold no key that nobody wrote. When nothing can be asked any more, the run's
 operations are judged as a whole, by checkers that know nothing of the ledger.
 """
 
@@ -15,16 +15,14 @@ from ...client import KeyValue, QuorateError
 from ..histories import check_linearizable, check_replay
 from .cluster import Cluster, Node, NodeStatus, describe
 from .errors import Violated
-from .history import Recording
-from .ledger import Found, Ledger, read_counter
+from .history import LAST_READER, MICROSECONDS, History, Recording, record_get
+from .ledger import Found, Ledger
 from .verdict import Violation
 from .workload import PREFIX, Clock
 
 AGREE_SECONDS_MAX: Final = 60.0
 READ_SECONDS_MAX: Final = 30.0
 GETS_AT_ONCE: Final = 32
-# The client in the history that has the last word; all others are counted from 0.
-LAST_READER: Final = 9999
 _POLL_SECONDS: Final = 0.05
 # What the broken invariant of an objection is called here.
 _KINDS: Final = {
@@ -37,7 +35,11 @@ _KINDS: Final = {
 
 
 async def check_all(
-    cluster: Cluster, ledger: Ledger, recording: Recording, clock: Clock
+    cluster: Cluster,
+    ledger: Ledger,
+    recording: Recording,
+    history: History,
+    clock: Clock,
 ) -> str:
     """Everything above; a line that says what was compared. Raises Violated."""
     told = await wait_for_agreement(cluster)
@@ -46,8 +48,8 @@ async def check_all(
         raise Violated(problem)
     count = 0
     for node in cluster.nodes:
+        await check_keys(node, ledger, recording, history, clock)
         count = await _check_range(node, ledger, clock)
-        await check_keys(node, ledger, recording, clock)
     return (
         f"{len(told)} nodes at index {told[0].applied_index} with state hash"
         f" {told[0].state_hash}, {count} keys read through each"
@@ -116,23 +118,31 @@ async def _check_range(node: Node, ledger: Ledger, clock: Clock) -> int:
 
 
 async def check_keys(
-    node: Node, ledger: Ledger, recording: Recording, clock: Clock
+    node: Node,
+    ledger: Ledger,
+    recording: Recording,
+    history: History,
+    clock: Clock,
 ) -> None:
     """Every key through one node, some at a time."""
     left = iter(ledger.keys)
 
     async def check_some() -> None:
         for key in left:
-            operation = recording.read_begins(key, LAST_READER, clock.now())
+            began_s = clock.now()
+            operation = recording.read_begins(key, LAST_READER, began_s)
             try:
                 entry = await node.clients[0].get(key, timeout=READ_SECONDS_MAX)
             except QuorateError as error:
                 raise _no_answer(node, key, error) from error
+            found = _found(entry)
+            counter = record_get(
+                *(history, LAST_READER, node.name, key, began_s, clock.now()),
+                found,
+                ledger.value_bytes,
+            )
             _check(ledger, key, node, entry, clock)
-            counter, revision = None, 0
-            if entry is not None:
-                counter = read_counter(key, entry.value, ledger.value_bytes)
-                revision = entry.mod_revision
+            revision = 0 if found is None else found.revision
             recording.read_ends(operation, counter, revision, clock.now())
 
     async with asyncio.TaskGroup() as group:
@@ -146,13 +156,15 @@ def check_recording(recording: Recording) -> str:
     verdict = check_linearizable(operations)
     objection = check_replay(operations) or verdict.objection
     if objection is not None:
-        key = b"" if objection.operation is None else objection.operation.key
+        operation = objection.operation
+        key = b"" if operation is None else operation.key
         raise Violated(
             Violation(
                 _KINDS[objection.invariant],
                 key.decode(),
                 f"an order of {len(operations)} operations that explains every answer",
                 str(objection),
+                None if operation is None else operation.start / MICROSECONDS,
             )
         )
     return (
@@ -165,12 +177,15 @@ def check_recording(recording: Recording) -> str:
 def _check(
     ledger: Ledger, key: str, node: Node, entry: KeyValue | None, clock: Clock
 ) -> None:
-    found = (
-        None if entry is None else Found(entry.value, entry.mod_revision, entry.version)
-    )
-    problem = ledger.check_final(key, node.name, found, clock.now())
+    problem = ledger.check_final(key, node.name, _found(entry), clock.now())
     if problem is not None:
         raise Violated(problem)
+
+
+def _found(entry: KeyValue | None) -> Found | None:
+    if entry is None:
+        return None
+    return Found(entry.value, entry.mod_revision, entry.version)
 
 
 def _no_answer(node: Node, what: str, error: QuorateError) -> Violated:

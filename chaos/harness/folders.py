@@ -37,6 +37,11 @@ class Folders:
         """Whether the nodes' data lies on a file system without a disk."""
         return on_memory(self.nodes)
 
+    @property
+    def temporary(self) -> Path | None:
+        """What goes with the run, whatever becomes of it; None if all was named."""
+        return self._temporary
+
     def write(self, name: str, value: object) -> None:
         """A JSON file of the report, for people as well."""
         data = msgspec.json.format(msgspec.json.encode(value), indent=2)

@@ -1,50 +1,74 @@
 """What happened, a line of JSON for each operation and fault, in the order of its end.
 
-Law: the file is written as it happens and never read back here, so that it may be
-longer than memory; times in it are seconds since the start of the run. For the checkers
-of histories the run's first operations are kept beside it, up to a number.
+Law: the file is written as it happens, and read back one line at a time if at all, so
+that it may be longer than memory; times in it are seconds since the start of the run.
+Its format is promised to other programs (docs/testing.md). For the checkers of
+histories the run's first operations are kept beside it, up to a number.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 import msgspec
 
 from ..histories import NOT_TOLD, Operation
-from .ledger import Attempt
+from .ledger import Attempt, Found, read_counter
 
+HISTORY_FILE: Final = "history.jsonl"
+# The client that has the last word; all others are counted from 0.
+LAST_READER: Final = 9999
+# In the place of a value that no attempt can have written.
+UNREADABLE: Final = "?"
 _BUFFER_BYTES = 1 << 20
 # About 400 bytes each, and as much again while they are checked.
 OPERATIONS_MAX: Final = 1_000_000
-_MICROSECONDS: Final = 1_000_000
+MICROSECONDS: Final = 1_000_000
 
 
-class Put(msgspec.Struct, frozen=True, gc=False, tag="put", tag_field="event"):
-    """A write; `expected` is the revision that it was conditional on, if it was."""
+class Input(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a client asked for beside the key: of a get nothing.
 
-    key: str
-    counter: int
+    `value` names the value, `key:counter`; what is sent begins with it. `if_revision`
+    is the mod revision that a cas is conditional on, 0 for no such key.
+    """
+
+    value: str | None = None
+    if_revision: int | None = None
+
+
+class Output(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What it was told.
+
+    Of a write that is ok its `revision`; of a get that is ok `value` (None: no such
+    key), `mod_revision` and `version`; of a refused cas the `mod_revision` that stood
+    in its way.
+    """
+
+    revision: int = 0
+    value: str | None = None
+    mod_revision: int = 0
+    version: int = 0
+
+
+class Done(msgspec.Struct, frozen=True, gc=False, tag="operation", tag_field="event"):
+    """An operation as its client saw it.
+
+    Of unknown outcome are a write that may have happened, or may happen after its end,
+    and a get that was not answered. `error` is what the client was told instead.
+    """
+
+    client: int
     node: str
-    began_s: float
-    ended_s: float
+    kind: str
+    key: str
+    start_s: float
+    end_s: float
     outcome: str
-    revision: int
-    expected: int | None
-    reason: str
-
-
-class Get(msgspec.Struct, frozen=True, gc=False, tag="get", tag_field="event"):
-    """A linearizable read; `counter` is None when there was nothing to find."""
-
-    key: str
-    node: str
-    began_s: float
-    ended_s: float
-    counter: int | None
-    revision: int
-    version: int
-    reason: str
+    input: Input
+    output: Output | None
+    error: str = ""
 
 
 class Kill(msgspec.Struct, frozen=True, gc=False, tag="kill", tag_field="event"):
@@ -54,7 +78,6 @@ class Kill(msgspec.Struct, frozen=True, gc=False, tag="kill", tag_field="event")
     round: int
     kind: str
     nodes: tuple[str, ...]
-    leader: str | None
 
 
 class Start(msgspec.Struct, frozen=True, gc=False, tag="start", tag_field="event"):
@@ -65,6 +88,19 @@ class Start(msgspec.Struct, frozen=True, gc=False, tag="start", tag_field="event
     answered_s: float
 
 
+class Struck(msgspec.Struct, frozen=True, gc=False, tag="fault", tag_field="event"):
+    """A fault that is over: `until_s` is when it was healed and its nodes were back."""
+
+    start_s: float
+    until_s: float
+    round: int
+    kind: str
+    targets: tuple[str, ...]
+
+
+Line: TypeAlias = Done | Kill | Start | Struck
+
+
 class History:
     """The file, open as long as the run lasts."""
 
@@ -72,7 +108,7 @@ class History:
         self._encoder = msgspec.json.Encoder()
         self._file = path.open("wb", buffering=_BUFFER_BYTES)
 
-    def record(self, event: Put | Get | Kill | Start) -> None:
+    def record(self, event: Line) -> None:
         """Append one line."""
         self._file.write(self._encoder.encode(event) + b"\n")
 
@@ -90,6 +126,45 @@ class History:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def record_get(
+    history: History,
+    client: int,
+    node: str,
+    key: str,
+    began_s: float,
+    ended_s: float,
+    found: Found | None,
+    value_bytes: int,
+    error: str = "",
+) -> int | None:
+    """Record a get; the counter of what it found, None when there is none."""
+    counter, output = None, None
+    if not error:
+        output = Output()
+    if found is not None:
+        counter = read_counter(key, found.value, value_bytes)
+        name = UNREADABLE if counter is None else value_name(key, counter)
+        output = Output(0, name, found.revision, found.version)
+    outcome = "unknown" if error else "ok"
+    history.record(
+        Done(
+            *(client, node, "get", key, began_s, ended_s, outcome),
+            Input(),
+            output,
+            error,
+        )
+    )
+    return counter
+
+
+def read_history(path: Path) -> Iterator[Line]:
+    """The lines of a history in their order, one at a time."""
+    decoder = msgspec.json.Decoder(Line)
+    with path.open("rb") as file:
+        for line in file:
+            yield decoder.decode(line)
 
 
 class Recording:
@@ -115,11 +190,11 @@ class Recording:
         kind = "put" if expected is None else "cas"
         key, start = attempt.key, _microseconds(attempt.began_s)
         operation = Operation(client, kind, key.encode(), start)
-        operation.value = _value(key, attempt.counter)
+        operation.value = value_name(key, attempt.counter).encode()
         if expected is not None:
             operation.expected = expected
             operation.expected_value = (
-                _value(key, attempt.base) if attempt.base else None
+                value_name(key, attempt.base).encode() if attempt.base else None
             )
         return self._keep(operation)
 
@@ -148,7 +223,7 @@ class Recording:
         operation.outcome, operation.end = "ok", _microseconds(now_s)
         operation.mod_revision = revision
         if counter is not None:
-            operation.value = _value(operation.key.decode(), counter)
+            operation.value = value_name(operation.key.decode(), counter).encode()
 
     def _keep(self, operation: Operation) -> Operation:
         if len(self.operations) < self.operations_max:
@@ -158,9 +233,10 @@ class Recording:
         return operation
 
 
-def _value(key: str, counter: int) -> bytes:
-    return f"{key}:{counter}".encode()
+def value_name(key: str, counter: int) -> str:
+    """What stands for a value in histories: no two writes have the same."""
+    return f"{key}:{counter}"
 
 
 def _microseconds(seconds: float) -> int:
-    return int(seconds * _MICROSECONDS)
+    return int(seconds * MICROSECONDS)

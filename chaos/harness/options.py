@@ -4,15 +4,16 @@ from pathlib import Path
 
 import msgspec
 
-from .faults import FAULTS, Kind
+from .faults import FAULTS, LINK_KINDS, Kind, usable
 
 
 class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A run's arguments; at least one of `rounds` and `duration_s` is given.
 
     With both, whichever is over first ends the faults. `command` is what stands before
-    `node --dir DIR` when a node is started; None for the ordinary one. `directory` and
-    `report` are temporary folders when None, kept after a violation.
+    `node --dir DIR` when a node is started; None for the ordinary one. So many kinds of
+    fault strike `at_once` in a round. `directory` and `report` are temporary folders
+    when None, kept after a violation.
     """
 
     seed: int
@@ -20,6 +21,7 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int = 3
     rounds: int | None = None
     duration_s: float | None = None
+    at_once: int = 1
     writers: int = 64
     value_bytes: int = 256
     power_loss: bool = False
@@ -30,9 +32,14 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The kinds of rounds that `faults` names, each once."""
+        """The kinds that `faults` names and that a cluster of this size can have."""
         kinds: list[Kind] = [kind for name in self.faults for kind in FAULTS[name]]
-        return tuple(dict.fromkeys(kinds))
+        return usable(kinds, self.nodes)
+
+    @property
+    def relays(self) -> bool:
+        """Whether the links have to lead through relays."""
+        return any(kind in LINK_KINDS for kind in self.kinds)
 
     def replay(self) -> str:
         """The command that starts the same run with the same seed."""
@@ -42,6 +49,8 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
             words.append(f"--rounds {self.rounds}")
         if self.duration_s is not None:
             words.append(f"--duration {self.duration_s:g}s")
+        if self.at_once > 1:
+            words.append(f"--at-once {self.at_once}")
         words.append(f"--writers {self.writers} --value-bytes {self.value_bytes}")
         if self.power_loss:
             words.append("--power-loss")

@@ -7,8 +7,8 @@ what it left behind is still fresh.
 
 import asyncio
 import platform
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -19,29 +19,33 @@ import msgspec
 from ... import __version__
 from .cluster import ANSWER_SECONDS_MAX, Cluster, Node
 from .errors import HarnessError, SetupFailed, Violated
-from .faults import Round, draw_rounds
+from .faults import Fault, Round, draw_rounds
 from .finale import check_all, check_recording
 from .folders import Folders
-from .history import History, Kill, Recording, Start
+from .history import HISTORY_FILE, History, Recording, Struck
+from .janitor import Janitor
 from .ledger import Ledger
+from .network import Network
 from .options import HarnessOptions
+from .report import write_page
+from .strikes import Striker
 from .verdict import (
     Counts,
-    RoundResult,
+    FaultResult,
     Summary,
     Violation,
+    count_faults,
     judge,
     leader_gaps,
     void_reasons,
 )
-from .workload import Clock, Workload
+from .workload import Clock, Gap, Workload
 
 # How long a cluster with a majority may refuse writes.
 PROGRESS_SECONDS_MAX: Final = 30.0
 MOMENT_SECONDS: Final = 0.25
 WRITERS_PER_CONNECTION: Final = 16
 LAST_KILL: Final = "last-power-loss"
-HISTORY_FILE: Final = "history.jsonl"
 SCHEDULE_FILE: Final = "schedule.json"
 SUMMARY_FILE: Final = "summary.json"
 
@@ -64,7 +68,7 @@ class Moment(msgspec.Struct, frozen=True):
     doing: str
 
 
-Event: TypeAlias = Started | Moment | RoundResult
+Event: TypeAlias = Started | Moment | FaultResult
 
 
 class Harness:
@@ -82,8 +86,8 @@ class Harness:
         self.ledger = Ledger(options.value_bytes)
         self.recording = Recording()
         self.counts = Counts()
-        self.results: list[RoundResult] = []
-        self.kills: Counter[str] = Counter()
+        self.strikes: list[FaultResult] = []
+        self.rounds = 0
         self.checks: list[str] = []
         self.doing = "starting"
         self.logs: dict[str, Path] = {}
@@ -91,7 +95,8 @@ class Harness:
     def schedule(self) -> Iterator[Round]:
         """The rounds that are planned; endless when only a duration is given."""
         dice = Random(f"{self.options.seed}:schedule")
-        rounds = draw_rounds(dice, self.options.kinds, self.options.nodes)
+        options = self.options
+        rounds = draw_rounds(dice, options.kinds, options.nodes, options.at_once)
         return rounds if self.options.rounds is None else islice(rounds, self._count)
 
     @property
@@ -104,24 +109,41 @@ class Harness:
         planned = islice(self.schedule(), self._count)
         timed = self.options.duration_s is not None
         return void_reasons(
-            [round_.kind for round_ in planned],
+            [fault.kind for round_ in planned for fault in round_.faults],
             None if timed else self.options.rounds,
-            self.results,
+            self.strikes,
             self.counts.acknowledged,
         )
 
     async def run(self) -> None:
         """Raises Violated or SetupFailed, alone or in groups."""
+        names = [f"n{i}" for i in range(1, self.options.nodes + 1)]
+        network = Network(names, self.options.seed) if self.options.relays else None
+        try:
+            if network is not None:
+                await network.start()
+            await self._run_on(self._create(names, network))
+        finally:
+            if network is not None:
+                await network.close()
+
+    def _create(self, names: Sequence[str], network: Network | None) -> Cluster:
         options = self.options
         cluster = Cluster.create(
             self.folders.nodes,
-            options.nodes,
+            names,
             command=options.command,
             power_loss=options.power_loss,
             connections=max(1, options.writers // WRITERS_PER_CONNECTION),
+            network=network,
         )
         self.logs = {node.name: node.local.log for node in cluster.nodes}
+        return cluster
+
+    async def _run_on(self, cluster: Cluster) -> None:
         try:
+            if cluster.network is not None:
+                await cluster.network.aim(cluster.targets)
             await self._start_all(cluster)
             with History(self.folders.report / HISTORY_FILE) as history:
                 async with asyncio.TaskGroup() as group:
@@ -156,7 +178,7 @@ class Harness:
             self.tell(
                 Moment(
                     self.clock.now(),
-                    len(self.results),
+                    self.rounds,
                     self.counts.acknowledged,
                     self.counts.unknown,
                     self.doing,
@@ -179,6 +201,7 @@ class Harness:
             writers=options.writers,
         )
         async with asyncio.TaskGroup() as group:
+            striker = Striker(cluster, history, self.clock)
             load.start(group)
             began_s = self.clock.now()
             await load.next_acknowledgement(began_s, ANSWER_SECONDS_MAX)
@@ -191,7 +214,7 @@ class Harness:
                 await self._rest(round_.calm_s, began_s)
                 if self._time_is_over(began_s):
                     break
-                await self._round(round_, cluster, load, history)
+                await self._round(round_, cluster, load, striker)
             while options.rounds is None and not self._time_is_over(began_s):
                 await self._rest(MOMENT_SECONDS, began_s)
             self.doing = "ending the load"
@@ -210,62 +233,78 @@ class Harness:
         await asyncio.sleep(seconds)
 
     async def _round(
-        self, round_: Round, cluster: Cluster, load: Workload, history: History
+        self, round_: Round, cluster: Cluster, load: Workload, striker: Striker
     ) -> None:
-        self.doing = round_.kind
+        self.doing = " and ".join(fault.kind for fault in round_.faults)
         leader = await cluster.find_leader(PROGRESS_SECONDS_MAX)
-        numbers = round_.victims(cluster.nodes.index(leader))
-        victims = [cluster.nodes[number] for number in numbers]
-        begun, in_flight = load.begun, load.in_flight
-        killed_s = self._kill(cluster, victims, round_, leader, history)
-        async with asyncio.TaskGroup() as group:
-            # Before anything is waited for: the first answer may come at once.
-            acknowledged = group.create_task(
-                load.next_acknowledgement(killed_s, PROGRESS_SECONDS_MAX)
+        with ExitStack() as stack:
+            gaps = [stack.enter_context(load.measured_gap()) for _ in round_.faults]
+            async with asyncio.TaskGroup() as group:
+                strikes = [
+                    group.create_task(
+                        self._strike(fault, leader, round_, load, striker, gap)
+                    )
+                    for fault, gap in zip(round_.faults, gaps, strict=True)
+                ]
+            over_s = self.clock.now()
+            await load.next_acknowledgement(over_s, PROGRESS_SECONDS_MAX)
+            for gap in gaps:
+                gap.note(self.clock.now())
+        if any(fault.kind == "flip" for fault in round_.faults):
+            await striker.check_flipped()
+        self.rounds += 1
+        for strike, gap in zip(strikes, gaps, strict=True):
+            longest_gap_ms = round(gap.longest_s * 1000, 1)
+            result = msgspec.structs.replace(
+                strike.result(), longest_gap_ms=longest_gap_ms
             )
-            await cluster.reap(victims)
-            gone_s = self.clock.now()
-            for number, node in zip(numbers, victims, strict=True):
-                pause_s = round_.pauses_s[number]
-                group.create_task(self._bring_back(cluster, node, pause_s, history))
-        back_s = self.clock.now()
-        overlapped = in_flight + load.begun - begun
-        await load.next_acknowledgement(back_s, PROGRESS_SECONDS_MAX)
-        result = RoundResult(
-            number=round_.number,
-            kind=round_.kind,
-            victims=tuple(node.name for node in victims),
-            leader_hit=leader in victims,
-            at_s=round(killed_s, 3),
-            overlapped=overlapped,
-            gap_ms=round((acknowledged.result() - killed_s) * 1000, 1),
-            dying_ms=round((gone_s - killed_s) * 1000, 1),
-            down_ms=round((back_s - killed_s) * 1000, 1),
-        )
-        self.results.append(result)
-        self.tell(result)
+            self.strikes.append(result)
+            self.tell(result)
 
-    def _kill(
+    async def _strike(
         self,
-        cluster: Cluster,
-        victims: Sequence[Node],
-        round_: Round,
+        fault: Fault,
         leader: Node,
-        history: History,
-    ) -> float:
-        killed_s = self.clock.at(cluster.kill(victims))
-        self.kills[round_.kind] += 1
-        names = tuple(node.name for node in victims)
-        history.record(Kill(killed_s, round_.number, round_.kind, names, leader.name))
-        return killed_s
+        round_: Round,
+        load: Workload,
+        striker: Striker,
+        gap: Gap,
+    ) -> FaultResult:
+        """One fault of a round, from its strike until all is as before."""
+        await asyncio.sleep(fault.after_s)
+        targets = striker.targets(fault, leader)
+        struck: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        begun, in_flight = load.begun, load.in_flight
+        gap.restart(self.clock.now())
+        async with asyncio.TaskGroup() as group:
+            acknowledged = group.create_task(self._acknowledged_after(struck, load))
+            strike = await striker.strike(fault, leader, round_.number, struck)
+            until_s = self.clock.now()
+            overlapped = in_flight + load.begun - begun
+        names = tuple(node.name for node in targets)
+        striker.history.record(
+            Struck(strike.at_s, until_s, round_.number, fault.kind, names)
+        )
+        return FaultResult(
+            number=round_.number,
+            kind=fault.kind,
+            targets=names,
+            leader_hit=leader in targets,
+            at_s=round(strike.at_s, 3),
+            until_s=round(until_s, 3),
+            touched=strike.touched,
+            overlapped=overlapped,
+            gap_ms=round((acknowledged.result() - strike.at_s) * 1000, 1),
+            longest_gap_ms=0.0,
+            dying_ms=round(max(strike.gone_s - strike.at_s, 0.0) * 1000, 1),
+            at_once=len(round_.faults),
+        )
 
-    async def _bring_back(
-        self, cluster: Cluster, node: Node, pause_s: float, history: History
-    ) -> None:
-        await asyncio.sleep(pause_s)
-        at_s = self.clock.now()
-        await cluster.start(node)
-        history.record(Start(at_s, node.name, self.clock.now()))
+    async def _acknowledged_after(
+        self, struck: "asyncio.Future[float]", load: Workload
+    ) -> float:
+        """When the first write that began after a strike is acknowledged."""
+        return await load.next_acknowledgement(await struck, PROGRESS_SECONDS_MAX)
 
     # -- the end ---------------------------------------------------------------------
 
@@ -273,22 +312,19 @@ class Harness:
         self.doing = "comparing all nodes"
         if self.options.power_loss:
             # At once: what is checked before it is lost may be safe by then.
-            await self._lose_power(cluster, history)
+            await self._lose_power(cluster, Striker(cluster, history, self.clock))
             self.doing = "comparing all nodes after the last power loss"
         self.checks.append(
-            await check_all(cluster, self.ledger, self.recording, self.clock)
+            await check_all(cluster, self.ledger, self.recording, history, self.clock)
         )
 
-    async def _lose_power(self, cluster: Cluster, history: History) -> None:
+    async def _lose_power(self, cluster: Cluster, striker: Striker) -> None:
         """Everything goes at once, after the last acknowledgement, and comes back."""
-        at_s = self.clock.at(cluster.kill(cluster.nodes))
-        self.kills[LAST_KILL] += 1
-        names = tuple(node.name for node in cluster.nodes)
-        history.record(Kill(at_s, len(self.results) + 1, LAST_KILL, names, None))
+        striker.kill(cluster.nodes, self.rounds + 1, LAST_KILL)
         await cluster.reap(cluster.nodes)
         async with asyncio.TaskGroup() as group:
             for node in cluster.nodes:
-                group.create_task(self._bring_back(cluster, node, 0.0, history))
+                group.create_task(striker.bring_back(node, 0.0))
 
     def summary(
         self, violations: Sequence[Violation], reasons: Sequence[str]
@@ -305,9 +341,9 @@ class Harness:
             seconds=round(self.clock.now(), 1),
             counts=self.counts,
             keys=len(self.ledger.keys),
-            kills=dict(self.kills),
-            rounds=self.results,
-            leader_gap_ms=leader_gaps(self.results),
+            faults=count_faults(self.options.kinds, self.strikes),
+            strikes=self.strikes,
+            leader_gap_ms=leader_gaps(self.strikes),
             checks=self.checks,
         )
 
@@ -320,7 +356,8 @@ async def run_harness(
     keep = False
     try:
         harness = Harness(options, folders, tell)
-        violations, reasons = await _run_until(harness.run(), stop)
+        with Janitor(folders.nodes, folders.temporary):
+            violations, reasons = await _run_until(harness.run(), stop)
         if not violations and not reasons:
             reasons = harness.void_reasons()
         summary = harness.summary(violations, reasons)
@@ -329,6 +366,7 @@ async def run_harness(
         folders.write(SCHEDULE_FILE, _schedule(harness))
         summary.files = folders.remaining(keep=keep)
         folders.write(SUMMARY_FILE, summary)
+        write_page(folders.report, summary, list(harness.logs))
     finally:
         folders.close(keep=keep)
     return summary
@@ -355,7 +393,7 @@ async def _run_until(
     if not all(isinstance(leaf, HarnessError) for leaf in leaves):
         raise error
     violations = [leaf.violation for leaf in leaves if isinstance(leaf, Violated)]
-    failed = [str(leaf) for leaf in leaves if isinstance(leaf, SetupFailed)]
+    failed = [str(leaf) for leaf in leaves if not isinstance(leaf, Violated)]
     return violations, failed
 
 
@@ -369,5 +407,5 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 def _schedule(harness: Harness) -> list[Round]:
     """The planned rounds, of a timed run those that took place."""
-    count = harness.options.rounds or len(harness.results)
+    count = harness.options.rounds or harness.rounds
     return list(islice(harness.schedule(), count))

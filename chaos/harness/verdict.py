@@ -21,12 +21,14 @@ class Violation(msgspec.Struct, frozen=True):
     """A broken promise, as small as it can be told.
 
     `subject` is the key or the node; times in the texts are seconds since the start.
+    `around_s` is when it was, where that is not the end of the run.
     """
 
     kind: str
     subject: str
     expected: str
     found: str
+    around_s: float | None = None
 
     def __str__(self) -> str:
         return (
@@ -36,22 +38,44 @@ class Violation(msgspec.Struct, frozen=True):
         )
 
 
-class RoundResult(msgspec.Struct, frozen=True):
-    """One round of faults as it happened."""
+class FaultResult(msgspec.Struct, frozen=True):
+    """One fault of a round as it happened.
+
+    `touched` is how often it met something: processes of nodes; pieces of traffic, or
+    connections whose bits were flipped. `overlapped` counts the operations that were in
+    flight when it struck or began before it was over.
+    """
 
     number: int
     kind: str
-    victims: tuple[str, ...]
+    targets: tuple[str, ...]
     leader_hit: bool
     at_s: float
-    # Operations that were in flight at the kill or began before the victims were back.
+    # When it was healed, and all of its nodes answered again.
+    until_s: float
+    touched: int
     overlapped: int
-    # From the kill to the first acknowledgement of a write that began after it.
+    # From the strike to the first acknowledgement of a write that began after it.
     gap_ms: float
-    # From the kill until the processes were gone: one that waits for its disk can't go.
+    # The longest time without an acknowledgement until the round was over.
+    longest_gap_ms: float
+    # From a kill until the processes were gone: one that waits for its disk can't go.
     dying_ms: float
-    # From the kill until the last victim answered again.
-    down_ms: float
+    # How many faults the round had.
+    at_once: int = 1
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has hit something that was at work."""
+        return self.touched > 0 and self.overlapped > 0
+
+
+class FaultCount(msgspec.Struct):
+    """How often a kind of fault struck, and how often a cluster at work."""
+
+    fired: int = 0
+    overlapped: int = 0
+    longest_gap_ms: float = 0.0
 
 
 class Counts(msgspec.Struct):
@@ -87,8 +111,8 @@ class Summary(msgspec.Struct):
     seconds: float
     counts: Counts
     keys: int
-    kills: dict[str, int]
-    rounds: list[RoundResult]
+    faults: dict[str, FaultCount]
+    strikes: list[FaultResult]
     leader_gap_ms: dict[str, float]
     checks: list[str]
     files: str | None = None
@@ -102,9 +126,15 @@ def quantile(values: Iterable[float], share: float) -> float:
     return ordered[math.ceil(share * len(ordered)) - 1]
 
 
-def leader_gaps(rounds: Sequence[RoundResult]) -> dict[str, float]:
-    """How long writes were refused after the leader alone was killed."""
-    gaps = [r.gap_ms for r in rounds if r.leader_hit and len(r.victims) == 1]
+def leader_gaps(strikes: Sequence[FaultResult]) -> dict[str, float]:
+    """How long writes were refused after the leader, and nothing else, was killed."""
+    gaps = [
+        strike.gap_ms
+        for strike in strikes
+        if strike.kind in ("kill-one", "kill-leader")
+        and strike.leader_hit
+        and strike.at_once == 1
+    ]
     if not gaps:
         return {}
     return {
@@ -115,10 +145,23 @@ def leader_gaps(rounds: Sequence[RoundResult]) -> dict[str, float]:
     }
 
 
+def count_faults(
+    kinds: Iterable[str], strikes: Sequence[FaultResult]
+) -> dict[str, FaultCount]:
+    """Of each kind, planned or not, what became of it."""
+    counts = {kind: FaultCount() for kind in kinds}
+    for strike in strikes:
+        count = counts.setdefault(strike.kind, FaultCount())
+        count.fired += strike.touched > 0
+        count.overlapped += strike.counts
+        count.longest_gap_ms = max(count.longest_gap_ms, strike.longest_gap_ms)
+    return counts
+
+
 def void_reasons(
     planned_kinds: Iterable[str],
     rounds_planned: int | None,
-    rounds: Sequence[RoundResult],
+    strikes: Sequence[FaultResult],
     acknowledged: int,
 ) -> list[str]:
     """Why a run that found nothing has not shown anything; empty when it has.
@@ -126,15 +169,16 @@ def void_reasons(
     `rounds_planned` is None for a run that was to go on for a while and no count.
     """
     reasons: list[str] = []
-    if rounds_planned is not None and len(rounds) < rounds_planned:
-        reasons.append(f"{len(rounds)} of {rounds_planned} planned rounds took place")
-    hit = {result.kind for result in rounds if result.overlapped}
-    reasons.extend(
-        f"the planned fault {kind} never hit a cluster at work"
-        for kind in dict.fromkeys(planned_kinds)
-        if kind not in hit
-    )
-    needed = max(ACKNOWLEDGED_MIN, ACKNOWLEDGED_PER_ROUND_MIN * len(rounds))
+    rounds = len({strike.number for strike in strikes})
+    if rounds_planned is not None and rounds < rounds_planned:
+        reasons.append(f"{rounds} of {rounds_planned} planned rounds took place")
+    counts = count_faults((), strikes)
+    for kind in dict.fromkeys(planned_kinds):
+        if not counts.get(kind, FaultCount()).fired:
+            reasons.append(f"the planned fault {kind} never struck anything")
+        elif not counts[kind].overlapped:
+            reasons.append(f"the planned fault {kind} never hit a cluster at work")
+    needed = max(ACKNOWLEDGED_MIN, ACKNOWLEDGED_PER_ROUND_MIN * rounds)
     if acknowledged < needed:
         reasons.append(f"{acknowledged} writes were acknowledged, {needed} are needed")
     return reasons

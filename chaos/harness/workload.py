@@ -11,7 +11,8 @@ last, so that a gap in the service is measured and not slept through.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from random import Random
 from typing import Final, TypeAlias
 
@@ -27,8 +28,8 @@ from ...client import (
 from ..histories import NOT_TOLD
 from .cluster import Cluster, Node
 from .errors import Violated
-from .history import Get, History, Put, Recording
-from .ledger import Attempt, Found, Ledger, read_counter
+from .history import Done, History, Input, Output, Recording, record_get, value_name
+from .ledger import Attempt, Found, Ledger
 from .verdict import Counts, Violation
 
 PREFIX: Final = "chaos/"
@@ -42,6 +43,8 @@ KEYS_PER_WRITER: Final = 4
 CONDITIONAL_SHARE: Final = 4
 WRITERS_PER_READER: Final = 8
 _REFUSED_SECONDS: Final = 0.01
+# How the ledger's outcomes are called in a history.
+OUTCOMES: Final = {"acknowledged": "ok", "rejected": "refused", "unknown": "unknown"}
 
 _Write: TypeAlias = Callable[[str, Node, int, Random], Coroutine[None, None, bool]]
 
@@ -59,6 +62,23 @@ class Clock:
     def at(self, monotonic_s: float) -> float:
         """A moment of the machine's monotonic clock."""
         return monotonic_s - self._zero_s
+
+
+class Gap:
+    """The longest time between two acknowledgements, from `since_s` on."""
+
+    def __init__(self, since_s: float) -> None:
+        self.restart(since_s)
+
+    def restart(self, since_s: float) -> None:
+        """Count from here."""
+        self.longest_s = 0.0
+        self._last_s = since_s
+
+    def note(self, now_s: float) -> None:
+        """A write was acknowledged, or it is the end."""
+        self.longest_s = max(self.longest_s, now_s - self._last_s)
+        self._last_s = now_s
 
 
 class Workload:
@@ -89,6 +109,17 @@ class Workload:
         self.stopping = asyncio.Event()
         self._read_keys: list[str] = []
         self._waiters: list[tuple[float, asyncio.Future[float]]] = []
+        self._gaps: list[Gap] = []
+
+    @contextmanager
+    def measured_gap(self) -> Generator["Gap"]:
+        """The longest time without an acknowledged write while the block runs."""
+        gap = Gap(self.clock.now())
+        self._gaps.append(gap)
+        try:
+            yield gap
+        finally:
+            self._gaps.remove(gap)
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start all tasks of the load; they end after `stop`, or with Violated."""
@@ -231,19 +262,7 @@ class Workload:
         finally:
             self.in_flight -= 1
         self.recording.write_ends(operation, attempt, met)
-        self.history.record(
-            Put(
-                key,
-                attempt.counter,
-                node.name,
-                attempt.began_s,
-                attempt.ended_s,
-                attempt.outcome or "",
-                attempt.revision,
-                expected,
-                reason,
-            )
-        )
+        self._record_put(attempt, node, number, expected, met, reason)
         if problem is not None:
             raise Violated(problem)
         return attempt
@@ -270,7 +289,12 @@ class Workload:
             self.counts.reads_failed += 1
         finally:
             self.in_flight -= 1
-        counter = self._record_get(reading.began_s, now_s, key, node, found, reason)
+        counter = record_get(
+            *(self.history, number, node.name, key, reading.began_s, now_s),
+            found,
+            self.ledger.value_bytes,
+            reason,
+        )
         if problem is not None:
             raise Violated(problem)
         if not reason:
@@ -278,30 +302,34 @@ class Workload:
             self.recording.read_ends(operation, counter, revision, now_s)
         return not reason
 
-    def _record_get(
+    def _record_put(
         self,
-        began_s: float,
-        ended_s: float,
-        key: str,
+        attempt: Attempt,
         node: Node,
-        found: Found | None,
+        client: int,
+        expected: int | None,
+        met: int,
         reason: str,
-    ) -> int | None:
-        size = self.ledger.value_bytes
-        counter = None if found is None else read_counter(key, found.value, size)
+    ) -> None:
+        output = None
+        if attempt.outcome == "acknowledged":
+            output = Output(revision=attempt.revision)
+        elif met != NOT_TOLD:
+            output = Output(mod_revision=met)
         self.history.record(
-            Get(
-                key,
+            Done(
+                client,
                 node.name,
-                began_s,
-                ended_s,
-                counter,
-                0 if found is None else found.revision,
-                0 if found is None else found.version,
+                "put" if expected is None else "cas",
+                attempt.key,
+                attempt.began_s,
+                attempt.ended_s,
+                OUTCOMES[attempt.outcome or "unknown"],
+                Input(value_name(attempt.key, attempt.counter), expected),
+                output,
                 reason,
             )
         )
-        return counter
 
     def _begin(self) -> None:
         self.begun += 1
@@ -310,6 +338,8 @@ class Workload:
     def _acknowledged(self, attempt: Attempt, revision: int) -> Violation | None:
         now_s = self.clock.now()
         self.counts.acknowledged += 1
+        for gap in self._gaps:
+            gap.note(now_s)
         for after_s, waiter in self._waiters:
             if attempt.began_s > after_s and not waiter.done():
                 waiter.set_result(now_s)

@@ -67,6 +67,8 @@ class ClientPort:
         self.closing: bool = False
         self._numbers: Iterator[int] = count(1)
         self.refused: int = 0
+        # Requests that want a lock, or to lead.
+        self.waiting: int = 0
         self._connections: set[Connection] = set()
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()

@@ -29,6 +29,7 @@ HTTP_PROBLEMS: Final[dict[str, tuple[int, bool]]] = {
     "expectation_failed": (417, False),
     "head_too_large": (431, False),
     "not_ready": (503, True),
+    "held": (409, True),
     "http_version_not_supported": (505, False),
 }
 

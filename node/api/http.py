@@ -14,8 +14,11 @@ import msgspec
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from . import (
+    http_backup,
     http_compaction,
+    http_elections,
     http_leases,
+    http_locks,
     http_members,
     http_tokens,
     http_txn,
@@ -29,7 +32,8 @@ from .etcd import gateway as etcd_gateway
 from .exposition import CONTENT_TYPE, Exposition
 from .http_body import refuse_body
 from .http_connection import name_server, problem_response
-from .http_keys import METHODS, Keys, one_header
+from .http_keys import METHODS, Keys
+from .http_requests import one_header
 from .origins import OriginRule
 from .status import status_json
 from .targets import KEYS_PREFIX, Target
@@ -39,7 +43,11 @@ from .timings import OK
 ETCD_VERSION: Final = b'{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}'
 
 WATCH: Final = "watch"
-WATCHES: Final = (WATCH, "etcd_watch")
+# How long somebody watched, or waited for somebody else, is no latency.
+UNTIMED: Final = (
+    *(WATCH, "lock", "campaign", "observe"),
+    *("etcd_watch", "etcd_lock", "etcd_campaign", "etcd_observe"),
+)
 _SAFE: Final = ("GET", "HEAD")
 _WRITES: Final = frozenset(("PUT", "DELETE", "POST"))
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
@@ -88,6 +96,9 @@ class HttpApi:
         tokens = http_tokens.Tokens(port)
         self._routes: dict[str, _Route] = {
             http_txn.PATH: _Route("txn", http_txn.METHODS, transactions.handle),
+            http_backup.PATH: _Route(
+                "backup", http_backup.METHODS, http_backup.Backup(port).handle
+            ),
             http_compaction.PATH: _Route(
                 "compaction", http_compaction.METHODS, compactions.handle
             ),
@@ -104,6 +115,8 @@ class HttpApi:
                 "health", etcd_gateway.HEALTH_METHODS, self._etcd.health
             ),
         }
+        self._locks: http_locks.Locks = http_locks.Locks(port)
+        self._elections: http_elections.Elections = http_elections.Elections(port)
         changes = http_members.CHANGE_METHODS
         # What follows the name of one: below which path, with which ending.
         self._named: dict[tuple[str, str], _Route] = {
@@ -177,7 +190,7 @@ class HttpApi:
             call.operation = _key_operation(request.method, target)
             _check_method(request, METHODS)
             return await self._keys.handle(request, target)
-        route = self._routes.get(target.path) or self._named_route(target.path)
+        route = self._routes.get(target.path) or self._route_below(request, target)
         if route is not None:
             call.operation = route.operation
             _check_method(request, route.methods)
@@ -190,6 +203,17 @@ class HttpApi:
         targets.parse_query(target.query, _NO_PARAMETERS)
         await refuse_body(request)
         return self._answer(operation)
+
+    def _route_below(self, request: web.BaseRequest, target: Target) -> _Route | None:
+        """The route of what has its name in the path."""
+        path, method = target.path, request.method
+        if path.startswith(http_locks.BELOW):
+            label = http_locks.operation(method)
+            return _Route(label, http_locks.METHODS, self._locks.handle)
+        if path.startswith(http_elections.BELOW):
+            label = http_elections.operation(method, target.query)
+            return _Route(label, http_elections.METHODS, self._elections.handle)
+        return self._named_route(path)
 
     def _named_route(self, path: str) -> _Route | None:
         """The route of one lease, member or token, if that is what the path names."""
@@ -225,8 +249,9 @@ class HttpApi:
         self._origins.check(host, one_header(request, "Origin"))
 
     def _observe(self, call: _Call, result: str, started: float) -> None:
-        # How long somebody watched is no latency.
-        elapsed = 0.0 if call.operation in WATCHES else self._port.loop.time() - started
+        elapsed = self._port.loop.time() - started
+        if call.operation in UNTIMED:
+            elapsed = 0.0
         self._port.http_timings.of(call.operation, result).observe(elapsed)
 
 

@@ -10,27 +10,40 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from ...wire.commands import encode_delete, encode_put
-from ...wire.errors import ErrorCode
+from ...wire.commands import Delete, Put, encode_delete, encode_put
+from ...wire.errors import CommandRefused, ErrorCode
+from ...wire.fences import Fence, fenced, fenced_write, parse_token
 from ...wire.frames import RequestKind
 from ...wire.leases import Grant, Revoke, encode_lease_command, lease_name
 from ...wire.limits import Limits
 from ...wire.records import ReadHeader, decode_get_reply, decode_range_reply
 from ...wire.requests import (
+    ErrorReply,
     GetRequest,
     Level,
     RangeRequest,
+    WriteReply,
     decode_write_reply,
     encode_get,
     encode_range,
 )
+from ...wire.transaction_replies import decode_txn_reply
+from ...wire.transactions import encode_transaction
 from . import targets
 from .connections import ClientPort
-from .errors import Problem, invalid
+from .errors import Problem, invalid, problem_of
 from .http_body import BodyLimit, read_body, refuse_body
 from .http_leases import new_lease, parse_lease, parse_ttl
 from .http_records import ShownRecord, shown
-from .http_requests import ask, check_length, respond, tell, timeout_ms
+from .http_requests import (
+    ask,
+    check_length,
+    check_request,
+    one_header,
+    respond,
+    tell,
+    timeout_ms,
+)
 from .preconditions import entity_tag, expected_revision, read_condition
 from .targets import Target
 
@@ -40,11 +53,12 @@ _READ: Final = frozenset(
     ("consistency", "max_staleness", "min_revision", "revision", "timeout")
 )
 _GET: Final = _READ | {"key64"}
-_WRITE: Final = frozenset(("key64", "timeout"))
+_WRITE: Final = frozenset(("key64", "timeout", "fence"))
 _PUT: Final = _WRITE | {"lease", "ttl"}
 _LIST: Final = _READ | {"prefix", "limit", "cursor", "keys_only", "key64"}
 _LIST_ONLY: Final = ("prefix", "limit", "cursor", "keys_only")
 
+_FENCE: Final = "Quorate-Fence"
 _LEVELS: Final = {level.name.lower().encode(): level for level in Level}
 _LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
 _STALENESS_MS_MAX: Final = 2**32 - 1
@@ -71,6 +85,14 @@ class _List(msgspec.Struct):
 
 class _Written(msgspec.Struct):
     revision: int
+
+
+class _Write(msgspec.Struct, frozen=True):
+    """A write as bytes: a command of its own, or behind a fence."""
+
+    data: bytes
+    put: bool
+    fenced: bool
 
 
 class _ReadOptions(msgspec.Struct, frozen=True):
@@ -109,23 +131,45 @@ class Keys:
         expected = expected_revision(*_conditions(request))
         patience_ms = timeout_ms(parameters, self._limits)
         lease, ttl_ms = _lease(parameters)
+        fence = _fence(request, parameters, self._limits)
         value = await read_body(request, self._port, self._value_limit)
-        command = encode_put(key, value, expected, lease)
+        write = self._encoded(Put(key, value, expected, lease), fence)
         # The command holds the value now; nobody else needs it while we wait.
         del value
         if ttl_ms:
-            body = await self._write_leased(command, lease, ttl_ms, patience_ms)
+            reply = await self._write_leased(write, lease, ttl_ms, patience_ms)
         else:
-            body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
-        written = decode_write_reply(body).revision
+            reply = await self._write(write, patience_ms)
+        written = reply.revision
         headers = {"ETag": entity_tag(written)}
         if lease:
             headers["Quorate-Lease"] = lease_name(lease)
         return respond(_Written(written), written, headers)
 
+    def _encoded(self, command: Put | Delete, fence: Fence | None) -> _Write:
+        put = isinstance(command, Put)
+        if fence is not None:
+            data = encode_transaction(fenced((fence,), command))
+            check_request(data, self._limits)
+        elif isinstance(command, Put):
+            key, value = command.key, command.value
+            data = encode_put(key, value, command.expected, command.lease)
+        else:
+            data = encode_delete(command.key, command.expected)
+        return _Write(data, put, fence is not None)
+
+    async def _write(self, write: _Write, patience_ms: int) -> WriteReply:
+        body = await ask(self._port, RequestKind.WRITE, write.data, patience_ms)
+        if not write.fenced:
+            return decode_write_reply(body)
+        found = fenced_write(decode_txn_reply(body), put=write.put)
+        if isinstance(found, ErrorReply):
+            raise problem_of(found)
+        return found
+
     async def _write_leased(
-        self, command: bytes, lease: int, ttl_ms: int, patience_ms: int
-    ) -> bytes:
+        self, write: _Write, lease: int, ttl_ms: int, patience_ms: int
+    ) -> WriteReply:
         """The reply to a put, for which a lease is made first."""
         began = self._port.loop.time()
         grant = encode_lease_command(Grant(lease, ttl_ms))
@@ -135,7 +179,7 @@ class Keys:
             taken_ms = round((self._port.loop.time() - began) * 1000)
             patience_ms = max(1, patience_ms - taken_ms)
         try:
-            return await ask(self._port, RequestKind.WRITE, command, patience_ms)
+            return await self._write(write, patience_ms)
         except Problem as problem:
             if problem.outcome == "not_applied":
                 # Nothing hangs on it. Who tries again and again must not leave a lease
@@ -149,9 +193,10 @@ class Keys:
         key = self._key(target, parameters)
         expected = expected_revision(*_conditions(request))
         patience_ms = timeout_ms(parameters, self._limits)
-        command = encode_delete(key, expected)
-        body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
-        written = decode_write_reply(body)
+        fence = _fence(request, parameters, self._limits)
+        written = await self._write(
+            self._encoded(Delete(key, expected), fence), patience_ms
+        )
         headers = {"Quorate-Revision": str(written.revision)}
         if not written.count:
             raise Problem("not_found", "there is no such key", headers=headers)
@@ -306,17 +351,26 @@ def _lease(parameters: dict[str, bytes]) -> tuple[int, int]:
     return new_lease(), parse_ttl(parameters["ttl"])
 
 
+def _fence(
+    request: web.BaseRequest, parameters: dict[str, bytes], limits: Limits
+) -> Fence | None:
+    """The fence that a write carries, in a header or as a parameter."""
+    token = one_header(request, _FENCE)
+    if "fence" in parameters:
+        if token is not None:
+            raise invalid(f"the token is in {_FENCE} and in fence")
+        token = parameters["fence"].decode("ascii", "replace")
+    if token is None:
+        return None
+    try:
+        return parse_token(token, limits)
+    except CommandRefused as error:
+        raise Problem(error.code, error.reason) from None
+
+
 def _conditions(request: web.BaseRequest) -> tuple[str | None, str | None]:
     """If-Match and If-None-Match; refuses what is there twice."""
     return one_header(request, "If-Match"), one_header(request, "If-None-Match")
-
-
-def one_header(request: web.BaseRequest, name: str) -> str | None:
-    """A header that must not be repeated."""
-    values = request.headers.getall(name, ())
-    if len(values) > 1:
-        raise invalid(f"the header {name} is repeated")
-    return values[0] if values else None
 
 
 def _read_headers(header: ReadHeader) -> dict[str, str]:

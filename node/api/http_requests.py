@@ -80,6 +80,21 @@ def check_length(what: str, key: bytes, limits: Limits) -> None:
         raise Problem(ErrorCode.KEY_TOO_LONG, detail)
 
 
+def check_request(command: bytes, limits: Limits) -> None:
+    """Raise Problem when a native request could not have carried this command."""
+    if len(command) > limits.request_bytes_max:
+        detail = f"it takes {len(command)} bytes, over {limits.request_bytes_max}"
+        raise Problem(ErrorCode.REQUEST_TOO_LARGE, detail)
+
+
+def one_header(request: web.BaseRequest, name: str) -> str | None:
+    """A header that must not be repeated."""
+    values = request.headers.getall(name, ())
+    if len(values) > 1:
+        raise invalid(f"the header {name} is repeated")
+    return values[0] if values else None
+
+
 def timeout_ms(parameters: dict[str, bytes], limits: Limits) -> int:
     """How long to try; 0 leaves it to the node."""
     if "timeout" not in parameters:

@@ -10,17 +10,25 @@ import msgspec
 from aiohttp import web
 
 from ...wire.errors import CommandRefused, ErrorCode
+from ...wire.fences import fenced, fenced_txn
 from ...wire.frames import RequestKind
 from ...wire.limits import Limits
+from ...wire.requests import ErrorReply
 from ...wire.transaction_json import parse_transaction
 from ...wire.transaction_replies import TxnResult, decode_txn_reply
 from ...wire.transactions import encode_transaction
 from . import targets
 from .connections import ClientPort
-from .errors import Problem
+from .errors import Problem, problem_of
 from .http_body import BodyLimit, read_body
 from .http_records import ShownRecord, shown
-from .http_requests import ask, refuse_conditions, respond, timeout_ms
+from .http_requests import (
+    ask,
+    check_request,
+    refuse_conditions,
+    respond,
+    timeout_ms,
+)
 from .targets import Target
 
 PATH: Final = "/v1/txn"
@@ -48,8 +56,8 @@ class Transactions:
     def __init__(self, port: ClientPort) -> None:
         self._port: ClientPort = port
         self._limits: Limits = port.options.limits
-        # A command has at most a byte more than the document that spells it, so what a
-        # native request may have is enough for both.
+        # Without fences a command has at most a byte more than the document that spells
+        # it, so what a native request may have is enough for both.
         self._document_limit: BodyLimit = BodyLimit(
             "transaction", self._limits.request_bytes_max, ErrorCode.REQUEST_TOO_LARGE
         )
@@ -61,13 +69,22 @@ class Transactions:
         refuse_conditions(request, ": conditions stand in the body")
         document = await read_body(request, self._port, self._document_limit)
         try:
-            command = encode_transaction(parse_transaction(document))
+            transaction, fences = parse_transaction(document)
+            if fences:
+                transaction = fenced(fences, transaction)
+            command = encode_transaction(transaction)
         except CommandRefused as error:
             raise Problem(error.code, error.reason) from None
+        check_request(command, self._limits)
         # The command holds everything now; nobody else needs it while we wait.
-        del document
+        del document, transaction
         body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
         reply = decode_txn_reply(body)
+        if fences:
+            inside = fenced_txn(reply)
+            if isinstance(inside, ErrorReply):
+                raise problem_of(inside)
+            reply = inside
         committed = _Committed(
             reply.succeeded, reply.revision, [_result(each) for each in reply.results]
         )

@@ -37,6 +37,8 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     # above the second a read is answered with `too_busy` instead of its result.
     output_bytes_high: int = 1 * MIB
     output_bytes_max: int = 32 * MIB
+    # Requests that wait for a lock, or to lead, each with two watches.
+    waiting_max: int = 1000
     # Half-received frames and bodies of all connections together.
     partial_bytes_max: int = 40 * MIB
 

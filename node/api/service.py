@@ -5,6 +5,7 @@ docs/formats.md section 1) through one door and get the same replies back, so th
 is one meaning of each operation.
 """
 
+from collections.abc import AsyncGenerator
 from typing import Final, NamedTuple, Protocol
 
 from ..statistics import Statistics
@@ -98,6 +99,13 @@ class Service(Protocol):
 
     def members(self) -> tuple[Member, ...]:
         """All members, by their ids."""
+        ...
+
+    def backup(self, timeout_ms: int) -> AsyncGenerator[bytes]:
+        """Everything that is here, as one file; `timeout_ms` is for its begin.
+
+        Raises Problem before the first bytes come.
+        """
         ...
 
     def ready(self) -> str | None:

@@ -54,8 +54,13 @@ def split_target(raw: str) -> Target:
 
 def key_of_path(path: str) -> bytes:
     """The key that `path` names, b"" when it names none."""
-    assert path.startswith(KEYS_PREFIX), path
-    rest = path[len(KEYS_PREFIX) :]
+    return bytes_below(path, KEYS_PREFIX)
+
+
+def bytes_below(path: str, prefix: str) -> bytes:
+    """What stands in `path` behind the prefix that it begins with."""
+    assert path.startswith(prefix), path
+    rest = path[len(prefix) :]
     if "." in rest:
         for segment in rest.split("/"):
             if segment in (".", ".."):

@@ -10,7 +10,9 @@ from quorate.client import (
     Committed,
     Compacted,
     Event,
+    Fenced,
     FutureRevision,
+    Held,
     KeyValue,
     LeaseExists,
     LeaseInfo,
@@ -50,6 +52,32 @@ class FakeWatch:
         raise event
 
 
+class FakeLock:
+    """A lock of the fake client."""
+
+    def __init__(self, client: "FakeClient") -> None:
+        self._client = client
+        self.key = b"job/1"
+        self.revision = 2
+        self.lost = asyncio.Event()
+
+    @property
+    def token(self) -> str:
+        return self._client.token
+
+    async def acquire(self) -> Self:
+        if self._client.held:
+            raise Held("somebody else holds it")
+        if self._client.lost:
+            self.lost.set()
+        return self
+
+    async def release(self) -> None:
+        self._client.released += 1
+        if self._client.errors:
+            raise self._client.errors.pop(0)
+
+
 class FakeClient:
     """Stands for AsyncClient behind `Settings.connect`."""
 
@@ -72,6 +100,11 @@ class FakeClient:
         # What is told about members, and the text of the next token.
         self.known: Members | None = None
         self.states: dict[str, dict[str, object] | Exception] = {}
+        # The token of the one who holds the lock, who lets others wait in vain.
+        self.token = "2.am9iLzE"
+        self.lost = False
+        self.held = False
+        self.released = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,6 +117,14 @@ class FakeClient:
         if self.errors:
             raise self.errors.pop(0)
 
+    def _fence(self, token: str | None) -> None:
+        if token is not None and token != self.token:
+            raise Fenced("fenced: it is lost")
+
+    def lock(self, name: bytes, *, ttl: float, wait: float | None) -> "FakeLock":
+        self._call("lock", (name, ttl, wait))
+        return FakeLock(self)
+
     async def put(
         self,
         key: bytes,
@@ -92,6 +133,7 @@ class FakeClient:
         if_revision: int | None = None,
         if_absent: bool = False,
         lease: int = 0,
+        fence: str | None = None,
     ) -> int:
         self.in_flight += 1
         self.in_flight_seen = max(self.in_flight_seen, self.in_flight)
@@ -101,6 +143,7 @@ class FakeClient:
             self._call("put", key)
         finally:
             self.in_flight -= 1
+        self._fence(fence)
         self._lease(lease or None)
         self._expect(key, 0 if if_absent else if_revision)
         self.revision += 1
@@ -116,8 +159,11 @@ class FakeClient:
         self.past[self.revision] = dict(self.records)
         return self.revision
 
-    async def delete(self, key: bytes, *, if_revision: int | None = None) -> bool:
+    async def delete(
+        self, key: bytes, *, if_revision: int | None = None, fence: str | None = None
+    ) -> bool:
         self._call("delete", key)
+        self._fence(fence)
         self._expect(key, if_revision)
         return self.records.pop(key, None) is not None
 
@@ -148,6 +194,8 @@ class FakeClient:
     async def commit(self, txn: Txn) -> Committed:
         transaction = txn.transaction()
         self._call("commit", transaction)
+        for fence in txn.fences():
+            self._fence(fence.token)
         # Records on the wire and for callers have the same fields.
         table = {
             k: msgspec.convert(r, Record, from_attributes=True)

@@ -128,6 +128,7 @@ class Deaf(FakeClient):
         if_revision: int | None = None,
         if_absent: bool = False,
         lease: int = 0,
+        fence: str | None = None,
     ) -> int:
         self._call("put", key)
         raise client.Unavailable("h:1: refused")

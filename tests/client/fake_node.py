@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import cast
 
+import msgspec
 from quorate.wire import (
     CLIENT_HELLO_BYTES,
     DEFAULT_LIMITS,
@@ -321,7 +322,7 @@ class FakeNode:
         size = min(request.limit or self.page_records, self.page_records)
         page = found[:size]
         if request.keys_only:
-            page = [Record(one.key, b"", 1, 1, 1, 0) for one in page]
+            page = [msgspec.structs.replace(one, value=b"") for one in page]
         header = ReadHeader(self.revision, 0, request.level)
         body = encode_range_reply(header, page, len(found) > size)
         session.reply(frame, body)

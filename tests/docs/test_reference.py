@@ -8,15 +8,21 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from quorate.chaos.harness import FAULTS, SUITES
+from quorate.chaos.harness.faults import ALL_KINDS
+from quorate.chaos.harness.history import Done, Input, Kill, Output, Start, Struck
 from quorate.chaos.simulator import faults, mutants
 from quorate.node import config, peer_wire, process
 from quorate.node.api import (
     errors,
     http,
     http_compaction,
+    http_elections,
     http_leases,
+    http_locks,
     http_txn,
     http_watch,
+    place_bodies,
 )
 from quorate.node.api.connections import ClientPort
 from quorate.node.api.etcd import errors as etcd_errors
@@ -134,6 +140,8 @@ def test_every_route_is_documented_and_exists() -> None:
         one: ", ".join(http_leases.ONE_METHODS),
         one + http_leases.KEEP_ALIVE: ", ".join(http_leases.KEEP_METHODS),
     }
+    for module in (http_locks, http_elections):
+        expected[f"{module.BELOW}{{name}}"] = ", ".join(module.METHODS)
     assert table == expected
 
 
@@ -146,7 +154,8 @@ def test_every_route_that_any_document_shows_exists() -> None:
             known |= {f"/v3/{path}" for path in etcd_paths()}
             known |= {http_leases.PATH, http_watch.PATH}
             lease = re.fullmatch(r"/v1/leases/[0-9a-f]{16}(/keepalive)?", plain)
-            assert plain.startswith("/v1/kv/") or lease or plain in known, route
+            named = ("/v1/kv/", http_locks.BELOW, http_elections.BELOW)
+            assert plain.startswith(named) or lease or plain in known, route
 
 
 def etcd_paths() -> set[str]:
@@ -227,6 +236,21 @@ def test_every_field_of_a_transaction_is_documented() -> None:
     put = msgspec.structs.fields(transaction_json._Put)
     named = {field.encode_name for field in (*operations, *put)}
     assert parts["an operation"] == named
+
+
+def test_every_field_of_what_wants_a_lock_is_documented() -> None:
+    text = read("docs/http-api.md")
+    own = section(text, "`/v1/locks/{name}`")
+    named = {name for row in rows(own) for name in ticked(row[0])}
+    lock = {field.name for field in msgspec.structs.fields(place_bodies._Wanted)}
+    assert named == lock
+    election = section(text, "`/v1/elections/{name}`")
+    fields = msgspec.structs.fields(place_bodies._Campaign)
+    assert {field.name for field in fields} - lock <= set(spans(election))
+    options = ApiOptions(cluster_id=1, member_id=1, name="n1", version="0")
+    assert f"when {options.waiting_max:,} requests wait" in own
+    assert f"the first {http_locks.QUEUE_SHOWN_MAX} of them" in own
+    assert f"At most {KEYS_MAX:,} stand in one" in own
 
 
 def test_transactions_in_the_documents_are_understood() -> None:
@@ -437,6 +461,26 @@ def test_the_faults_of_the_simulator_are_documented() -> None:
     table = rows(section(read("docs/testing.md"), "The simulator"))
     named = {name for row in table if len(row) == 2 for name in ticked(row[0])}
     assert named == set(faults.KINDS)
+
+
+def test_the_faults_of_the_harness_are_documented() -> None:
+    tables = rows(section(read("docs/testing.md"), "The harness"))
+    named = {name for row in tables if len(row) == 2 for name in ticked(row[0])}
+    assert named >= {*ALL_KINDS, *SUITES}
+    lines = {Done, Kill, Start, Struck}
+    assert named - {*ALL_KINDS, *SUITES} == {
+        str(line.__struct_config__.tag) for line in lines
+    }
+    groups = set(FAULTS) - set(ALL_KINDS)
+    text = section(read("docs/testing.md"), "The harness")
+    assert all(f"`{name}`" in text for name in groups)
+
+
+def test_the_fields_of_a_history_are_documented() -> None:
+    text = section(read("docs/testing.md"), "The history's format")
+    for line in (Done, Kill, Start, Struck, Input, Output):
+        for field in line.__struct_fields__:
+            assert f"`{field}`" in text, f"{line.__name__}.{field}"
 
 
 # -- the map -----------------------------------------------------------------------

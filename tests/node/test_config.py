@@ -120,6 +120,8 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
         "QUORATE_PEER_CERT": "c",
         "QUORATE_PEER_KEY": "/k",
         "QUORATE_PEER_CA": "a",
+        "QUORATE_PEER_AUTHORITY": "ca",
+        "QUORATE_PEER_DIAL": "n3=c:7",
         "QUORATE_CLUSTER_VOTERS": "n1=a:5, n2=b:6",
         "QUORATE_LIMITS_KEY_BYTES_MAX": "7",
         "QUORATE_LIMITS_VALUE_BYTES_MAX": "8",
@@ -149,6 +151,8 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
             cert=str(tmp_path / "c"),
             key="/k",
             ca=str(tmp_path / "a"),
+            authority=str(tmp_path / "ca"),
+            dial={"n3": "c:7"},
         ),
         cluster=Cluster(voters={"n1": "a:5", "n2": "b:6"}),
         limits=Limits(

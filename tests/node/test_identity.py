@@ -189,17 +189,22 @@ def fields() -> dict[str, object]:
         "boot_count": 0,
         "boot_nonce": 0,
         "boot_history": b"",
-        "voters": None,
+        "voters": {5: {"name": "n1", "address": "a:1"}},
+        "contacts": None,
     }
 
 
 def test_the_bytes_of_an_identity_are_these_for_ever() -> None:
     body = (
-        b"\x88\xa6format\x01\xaacluster_id\xce\x00\xc0\xff\xee\xa9member_id\x05"
+        b"\x89\xa6format\x01\xaacluster_id\xce\x00\xc0\xff\xee\xa9member_id\x05"
         b"\xa4name\xa2n1\xaaboot_count\x00\xaaboot_nonce\x00"
-        b"\xacboot_history\xc4\x00\xa6voters\xc0"
+        b"\xacboot_history\xc4\x00\xa6voters\x81\x06\x82\xa4name\xa2n2"
+        b"\xa7address\xa3a:1\xa8contacts\x81\x07\x82\xa4name\xa2n3"
+        b"\xa7address\xa3b:1"
     )
-    joined = msgspec.structs.replace(IDENTITY, voters=None)
+    joined = msgspec.structs.replace(
+        IDENTITY, voters={6: Voter("n2", "a:1")}, contacts={7: Voter("n3", "b:1")}
+    )
     assert encode_identity(joined) == sealed(body)
 
 
@@ -218,6 +223,8 @@ def test_the_bytes_of_an_identity_are_these_for_ever() -> None:
         {"boot_count": 1},
         {"boot_nonce": 1},
         {"voters": {}},
+        {"contacts": {6: {"name": "n2", "address": "a:1"}}},
+        {"contacts": {0: {"name": "n2", "address": "a:1"}}},
         {"voters": {6: {"name": "n1", "address": "a:1"}}},
         {"voters": {5: {"name": "n1", "address": "a"}}},
         {"voters": {5: {"name": "", "address": "a:1"}}},

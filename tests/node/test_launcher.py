@@ -119,6 +119,23 @@ def test_every_node_of_a_new_cluster_can_make_its_identity(
     assert voters[0] == voters[1]
 
 
+def test_a_node_finds_another_by_its_detour_and_itself_where_it_listens(
+    tmp_path: Path,
+) -> None:
+    detours = {("n1", "n2"): "127.0.0.1:9"}
+    made = create_cluster(
+        tmp_path / "c", ["n1", "n2"], client_port=0, peer_port=0, detours=detours
+    )
+    first, second = made.nodes
+    plain = {node.name: str(node.peer) for node in made.nodes}
+    config = load_config(first.directory / "quorate.toml", {})
+    assert config.cluster.voters == plain
+    assert config.peer.dial == {"n2": "127.0.0.1:9"}
+    config = load_config(second.directory / "quorate.toml", {})
+    assert config.cluster.voters == plain
+    assert config.peer.dial == {}
+
+
 def test_a_cluster_can_be_moved_to_another_folder(tmp_path: Path) -> None:
     create_cluster(tmp_path / "old", ["n1"], client_port=0, peer_port=0)
     (tmp_path / "old").rename(tmp_path / "new")

@@ -62,7 +62,7 @@ def requests() -> Iterator[tuple[str, str]]:
     """Paths and bodies, in order: each finds what those before it have left."""
     for path, body in (*_first_steps(), *_ranges(), *_puts(), *_transactions()):
         yield path, body if isinstance(body, str) else json.dumps(body)
-    for path, body in (*_leases(), *_the_rest()):
+    for path, body in (*_leases(), *_the_rest(), *_locks()):
         yield path, body if isinstance(body, str) else json.dumps(body)
 
 
@@ -290,6 +290,61 @@ def _the_rest() -> Requests:
     yield "/v3/auth/status", {}
     yield "/v3/auth/disable", {}
     yield "/v3/auth/authenticate", {"name": "root", "password": "x"}
+
+
+def _locks() -> Requests:
+    name, other = b64("lock"), b64("election")
+    yield "/v3/lease/grant", {"ID": 171, "TTL": 600}
+    yield "/v3/lease/grant", {"ID": -9, "TTL": 600}
+    for body in (
+        {"name": name, "lease": 171},
+        {"name": name, "lease": "171"},
+        {"name": b64("below"), "lease": -9},
+        {"name": name, "lease": 999},
+        {"name": "!!", "lease": 171},
+        {"name": 5, "lease": 171},
+        {"lease": 171},
+    ):
+        yield "/v3/lock/lock", body
+    yield "/v3/kv/range", {"key": b64("lock/"), "range_end": b64("lock0")}
+    for key in ("lock/ab", "lock/ab", "below/-9", "/ab"):
+        yield "/v3/lock/unlock", {"key": b64(key)}
+    for path in ("lock/unlock", "lock/trylock"):
+        yield f"/v3/{path}", {}
+    yield "/v3beta/lock/lock", {"name": name, "lease": 171}
+    yield from _elections(other)
+    yield "/v3/lease/revoke", {"ID": 171}
+    yield "/v3/kv/range", {"key": b64("lock/"), "range_end": b64("lock0")}
+
+
+def _elections(name: str) -> Requests:
+    base = "/v3/election/"
+    yield base + "leader", {"name": name}
+    for value in ("one", "one", "another"):
+        body = {"name": name, "lease": 171, "value": b64(value)}
+        yield base + "campaign", body
+        yield base + "leader", {"name": name}
+    yield base + "campaign", {"name": name, "lease": 999, "value": A}
+    # The revision is what the requests before this have come to.
+    key = {"name": name, "key": b64("election/ab"), "rev": "30", "lease": "171"}
+    for leader in (
+        key,
+        {**key, "rev": "1"},
+        {**key, "rev": -1},
+        {**key, "key": b64("election/none")},
+        {**key, "lease": "999"},
+        {},
+        None,
+        5,
+    ):
+        yield base + "proclaim", {"leader": leader, "value": b64("more")}
+    yield base + "proclaim", {"value": A}
+    yield base + "leader", {"name": name}
+    yield base + "leader", "{bad"
+    for leader in ({**key, "rev": "1"}, {}, None, key, key):
+        yield base + "resign", {"leader": leader}
+    yield base + "resign", {}
+    yield base + "leader", {"name": name}
 
 
 def recorded() -> list[Said]:

@@ -28,6 +28,8 @@ from quorate.node.peer_hello import (
     Introduction,
     Stream,
     encode_hello,
+    encode_join,
+    parse_join_answer,
     parse_welcome,
 )
 from quorate.node.peer_wire import Encoder
@@ -91,8 +93,13 @@ def of_other_cluster(
     return of_member(other, directory, ids)
 
 
+def nothing(authority: Authority, directory: Path, ids: dict[str, int]) -> object:
+    """It speaks TLS, and shows nothing."""
+
+
 STRANGERS = {
     "plaintext": Stranger(None),
+    "no certificate": Stranger(nothing, "no certificate, and it does not ask to join"),
     "a certificate of another CA": Stranger(of_wrong_ca),
     "an expired certificate": Stranger(expired),
     "another cluster's id": Stranger(of_other_cluster, "a certificate of cluster"),
@@ -124,7 +131,8 @@ def connected(
         context.check_hostname = False
         context.load_verify_locations(cluster.directory / "ca" / "ca.crt")
         name = "client" if (folder / "client.crt").exists() else "node"
-        context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
+        if stranger.certificate is not nothing:
+            context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
         with context.wrap_socket(plain) as wrapped:
             yield wrapped
 
@@ -185,6 +193,68 @@ def test_a_stranger_is_turned_away_before_its_first_message(
         wait_for(lambda: "the TLS handshake" in node.log(), "a line in the log")
     for each in healthy.nodes:
         assert each.status().term < FAR_TERM
+
+
+def request_to_join(**changes: object) -> bytes:
+    fields: dict[str, object] = {
+        "token": 1,
+        "secret": b"s" * 16,
+        "member_id": 7,
+        "name": "n9",
+        "peer": "127.0.0.1:1",
+        "client": "http://127.0.0.1:2",
+        "request": b"-",
+    }
+    return msgspec.msgpack.encode(list((fields | changes).values()))
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"\xc1", "malformed request to join"),
+        (b"\x90", "malformed request to join"),
+        (b"\x91" * 4000, "malformed request to join"),
+        (b"x" * 9000, "a request to join of 9000 bytes"),
+        (request_to_join(name="../n9"), "without a usable name or id"),
+        (request_to_join(member_id=0), "without a usable name or id"),
+        (request_to_join(member_id=-1), "without a usable name or id"),
+        (request_to_join(peer="0.0.0.0:1"), "nobody can dial"),
+        (request_to_join(peer="host"), "malformed request to join"),
+        (request_to_join(client="ftp://host:1"), "not a URL for clients"),
+        (request_to_join(extra=1), "malformed request to join"),
+        (request_to_join(), "not a request for a certificate"),
+    ],
+)
+def test_a_request_to_join_that_makes_no_sense_is_refused(
+    healthy: Cluster, tmp_path: Path, body: bytes, reason: str
+) -> None:
+    stranger = Stranger(nothing)
+    with connected(healthy, stranger, tmp_path, {}) as connection:
+        connection.sendall(encode_join(body))
+        answer = read_to_the_end(connection)
+    with pytest.raises(HelloError, match=reason):
+        parse_join_answer(answer)
+
+
+def test_who_does_not_wait_for_the_answer_is_turned_away(
+    healthy: Cluster, tmp_path: Path
+) -> None:
+    with connected(healthy, Stranger(nothing), tmp_path, {}) as connection:
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            connection.sendall(encode_join(b"\xc1") + b"x" * 100_000)
+        answer = read_to_the_end(connection)
+    if answer:
+        with pytest.raises(HelloError):
+            parse_join_answer(answer)
+
+
+def test_the_certificate_of_the_ca_is_for_everybody(
+    healthy: Cluster, tmp_path: Path
+) -> None:
+    with connected(healthy, Stranger(nothing), tmp_path, {}) as connection:
+        connection.sendall(encode_join(b""))
+        answer = parse_join_answer(read_to_the_end(connection))
+    assert answer == (healthy.directory / "ca" / "ca.crt").read_bytes()
 
 
 def test_silent_and_babbling_strangers_do_not_keep_a_node_from_stopping(

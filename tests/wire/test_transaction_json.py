@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from quorate.wire import (
     CommandRefused,
     Compare,
     ErrorCode,
+    Fence,
     Relation,
     Target,
     Transaction,
@@ -132,7 +134,7 @@ def test_every_spelling_of_a_transaction_is_understood(
     transaction: Transaction, data: st.DataObject
 ) -> None:
     document = spelled(transaction, data)
-    assert parse_transaction(document) == transaction
+    assert parse_transaction(document) == (transaction, ())
     # So what a document may have is enough for its command, too.
     assert len(encode_transaction(transaction)) <= len(document) + 1
 
@@ -169,7 +171,7 @@ def _parse_or_refuse(data: bytes) -> None:
 def _refusal(data: bytes) -> str | None:
     """Why `data` is refused, if it is; what is parsed has to be a command."""
     try:
-        found = parse_transaction(data)
+        found = parse_transaction(data).transaction
     except CommandRefused as refused:
         return refused.reason
     try:
@@ -190,7 +192,7 @@ def test_a_put_may_hang_on_a_lease_and_a_condition_name_one() -> None:
              {"key": "b", "lease": "694d71d8a5a0ad0c", "op": "!="}],
       "then": [{"put": {"key": "a", "value": "1", "lease": "ffffffffffffffff"}}]
     }"""
-    assert parse_transaction(document) == Transaction(
+    assert parse_transaction(document).transaction == Transaction(
         (
             Compare(b"a", Target.LEASE, Relation.EQUAL, 0),
             Compare(b"b", Target.LEASE, Relation.NOT_EQUAL, 0x694D71D8A5A0AD0C),
@@ -207,7 +209,7 @@ def test_a_whole_document_reads_like_the_client() -> None:
       "then": [{"put": {"key": "a", "value64": "AP8="}}, {"delete": {"key": "b"}}],
       "else": [{"get": {"key": "a"}}]
     }"""
-    assert parse_transaction(document) == Transaction(
+    assert parse_transaction(document).transaction == Transaction(
         (
             Compare(b"a", Target.VALUE, Relation.EQUAL, b"1"),
             Compare(b"b", Target.MOD_REVISION, Relation.GREATER, 7),
@@ -364,3 +366,37 @@ def test_a_reason_tells_only_a_little_of_what_was_sent() -> None:
             parse_transaction(document.encode())
         assert len(refused.value.reason) < 200
         assert refused.value.reason.isprintable()
+
+
+# -- fences ----------------------------------------------------------------------------
+
+
+def test_a_document_names_one_fence_or_a_list_of_them() -> None:
+    token, other = Fence(b"l/1", 7).token, Fence(b"m/1", 8).token
+    for said, fences in (
+        (f'"{token}"', (Fence(b"l/1", 7),)),
+        (f'["{token}"]', (Fence(b"l/1", 7),)),
+        (f'["{token}", "{other}"]', (Fence(b"l/1", 7), Fence(b"m/1", 8))),
+    ):
+        document = f'{{"then": [], "fence": {said}}}'
+        assert parse_transaction(document.encode()).fences == fences
+    assert parse_transaction(b'{"then": []}').fences == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("null", "fence: expected `str | array`, got `null`"),
+        ("7", "fence: expected `str | array`, got `int`"),
+        ('""', "fence: a token is a revision, a dot, and a key in base64url"),
+        ("[]", "fence: no token is in the list"),
+        ('["1.YQ", 7]', "fence[1]: expected `str`, got `int`"),
+        ('["1.YQ", "0.YQ"]', "fence[1]: a token is a revision"),
+        ("[" + '"1.YQ",' * 128 + '"1.YQ"]', "fence: 129 parts, over 128"),
+    ],
+)
+def test_a_fence_that_makes_no_sense_is_refused_with_its_place(
+    said: str, reason: str
+) -> None:
+    with pytest.raises(CommandRefused, match=re.escape(reason)):
+        parse_transaction(f'{{"then": [], "fence": {said}}}'.encode())

@@ -15,6 +15,7 @@ from ....wire.errors import ErrorCode
 from ..errors import HTTP_PROBLEMS, Problem
 
 # gRPC's numbers, as far as they are used.
+UNKNOWN: Final = 2
 INVALID_ARGUMENT: Final = 3
 DEADLINE_EXCEEDED: Final = 4
 NOT_FOUND: Final = 5
@@ -27,6 +28,7 @@ INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
 
 HTTP_STATUS: Final[dict[int, int]] = {
+    UNKNOWN: 500,
     INVALID_ARGUMENT: 400,
     DEADLINE_EXCEEDED: 504,
     NOT_FOUND: 404,
@@ -57,6 +59,10 @@ TIMED_OUT: Final = "etcdserver: request timed out"
 STOPPED: Final = "etcdserver: server stopped"
 NO_SPACE: Final = "etcdserver: mvcc: database space exceeded"
 NO_AUTHENTICATION: Final = "etcdserver: authentication is not enabled"
+ELECTION_NOT_LEADER: Final = "election: not leader"
+NO_ELECTION_LEADER: Final = "election: no leader"
+NO_LEADER_KEY: Final = '"leader" field must be provided'
+SESSION_EXPIRED: Final = "mutex: session is expired"
 MEMBER_NOT_FOUND: Final = "etcdserver: member not found"
 MEMBER_EXISTS: Final = "etcdserver: member ID already exist"
 NOT_A_LEARNER: Final = "etcdserver: can only promote a learner member"
@@ -91,6 +97,7 @@ TRANSLATIONS: Final[dict[str, tuple[int, str | None]]] = {
     "lease_not_found": (NOT_FOUND, LEASE_NOT_FOUND),
     "lease_exists": (FAILED_PRECONDITION, LEASE_EXISTS),
     "too_many_keys": (RESOURCE_EXHAUSTED, TOO_MANY_KEYS),
+    "fenced": (FAILED_PRECONDITION, None),
     "member_not_found": (NOT_FOUND, MEMBER_NOT_FOUND),
     "member_exists": (FAILED_PRECONDITION, MEMBER_EXISTS),
     "too_many_members": (RESOURCE_EXHAUSTED, None),
@@ -106,6 +113,7 @@ TRANSLATIONS: Final[dict[str, tuple[int, str | None]]] = {
     "expectation_failed": (INVALID_ARGUMENT, None),
     "head_too_large": (INVALID_ARGUMENT, None),
     "not_ready": (UNAVAILABLE, None),
+    "held": (UNAVAILABLE, None),
     "http_version_not_supported": (UNIMPLEMENTED, None),
 }
 # Where grpc-gateway has no document but a line of text.
@@ -113,6 +121,7 @@ _PLAIN: Final = ("not_found", "method_not_allowed")
 
 # The label in the metrics of what only this gateway refuses.
 _LABELS: Final[dict[int, ErrorCode]] = {
+    UNKNOWN: ErrorCode.FENCED,
     INVALID_ARGUMENT: ErrorCode.INVALID_REQUEST,
     NOT_FOUND: ErrorCode.LEASE_NOT_FOUND,
     RESOURCE_EXHAUSTED: ErrorCode.TOO_MANY_KEYS,

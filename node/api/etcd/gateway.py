@@ -34,6 +34,7 @@ from .errors import (
     invalid_argument,
 )
 from .leases import Leases
+from .locks import Locks
 from .members import Members
 from .ranges import Ranges
 from .replies import Speaker, message, respond
@@ -57,13 +58,6 @@ UNSERVED: Final = {
     "cluster/member/update": "etcd_member_change",
     "maintenance/snapshot": "etcd_snapshot",
     "maintenance/downgrade": "etcd_downgrade",
-    "lock/lock": "etcd_lock",
-    "lock/unlock": "etcd_lock",
-    "election/campaign": "etcd_election",
-    "election/proclaim": "etcd_election",
-    "election/leader": "etcd_election",
-    "election/observe": "etcd_election",
-    "election/resign": "etcd_election",
 }
 
 
@@ -122,6 +116,7 @@ class Gateway:
         self._writes: Writes = Writes(port, speaker, transactions)
         self._leases: Leases = Leases(port, speaker)
         self._cluster: Cluster = Cluster(port, speaker)
+        locks = Locks(port, speaker)
         self._members: Members = Members(port, speaker)
         self._watching: Watching = Watching(port, speaker)
         self._handlers: dict[str, tuple[str, _Handler]] = {
@@ -139,6 +134,13 @@ class Gateway:
             "kv/lease/timetolive": ("etcd_lease_timetolive", self._time_to_live),
             "kv/lease/leases": ("etcd_lease_leases", self._all_leases),
             "watch": ("etcd_watch", self._watch),
+            "lock/lock": ("etcd_lock", locks.lock),
+            "lock/unlock": ("etcd_unlock", locks.unlock),
+            "election/campaign": ("etcd_campaign", locks.campaign),
+            "election/proclaim": ("etcd_proclaim", locks.proclaim),
+            "election/leader": ("etcd_leader", locks.leader),
+            "election/observe": ("etcd_observe", locks.observe),
+            "election/resign": ("etcd_resign", locks.resign),
             "cluster/member/list": ("etcd_member_list", self._all_members),
             "cluster/member/remove": ("etcd_member_remove", self._remove_member),
             "cluster/member/promote": ("etcd_member_promote", self._promote_member),

@@ -94,6 +94,30 @@ class LeasesReply(Reply, omit_defaults=True):
     leases: list[LeaseStatus] = []
 
 
+class LockReply(Reply, omit_defaults=True):
+    header: Header
+    key: bytes = b""
+
+
+class LeaderKey(Reply, omit_defaults=True):
+    """How somebody leads; `rev` is the create_revision of `key`."""
+
+    name: bytes = b""
+    key: bytes = b""
+    rev: str = ""
+    lease: str = ""
+
+
+class CampaignReply(Reply, omit_defaults=True):
+    header: Header
+    leader: LeaderKey
+
+
+class LeaderReply(Reply, omit_defaults=True):
+    header: Header
+    kv: KeyValue
+
+
 class Event(Reply, omit_defaults=True):
     type: str = ""
     kv: KeyValue | None = None

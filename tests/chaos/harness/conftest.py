@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from quorate.chaos.harness import HarnessOptions, Moment, RoundResult, Started, Summary
+from quorate.chaos.harness import FaultResult, HarnessOptions, Moment, Started, Summary
 from quorate.chaos.harness.run import run_harness
 
-Event = Started | Moment | RoundResult
+Event = Started | Moment | FaultResult
 Run = Callable[[HarnessOptions], Awaitable[tuple[Summary, list[Event]]]]
 
 

@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 from quorate.chaos import harness
 from quorate.chaos.harness import (
+    SUITES,
+    FaultCount,
+    FaultResult,
     HarnessOptions,
     Moment,
-    RoundResult,
     Started,
     Summary,
     Verdict,
@@ -20,9 +22,21 @@ from quorate.chaos.harness import (
 from quorate.chaos.harness.verdict import Counts
 from quorate.cli import group
 
-Event = Started | Moment | RoundResult
+Event = Started | Moment | FaultResult
 VIOLATION = Violation("lost write", "chaos/w001/0000", "counter 2", "nothing via n3")
-ROUND = RoundResult(1, "kill-leader", ("n2",), True, 1.5, 9, 81.25, 300.4, 900.0)
+STRIKE = FaultResult(
+    number=1,
+    kind="kill-leader",
+    targets=("n2",),
+    leader_hit=True,
+    at_s=1.5,
+    until_s=2.4,
+    touched=1,
+    overlapped=9,
+    gap_ms=81.25,
+    longest_gap_ms=80.5,
+    dying_ms=300.4,
+)
 
 
 class FakeHarness:
@@ -44,7 +58,7 @@ class FakeHarness:
         self.asked.append(options)
         tell(Started(options.replay(), "/nodes", False))
         tell(Moment(0.5, 0, 10, 0, "kill-leader"))
-        tell(ROUND)
+        tell(STRIKE)
         return Summary(
             verdict=self.verdict,
             reasons=self.reasons,
@@ -56,8 +70,8 @@ class FakeHarness:
             seconds=2.0,
             counts=Counts(acknowledged=120, unknown=3, reads=7),
             keys=5,
-            kills={"kill-leader": 1},
-            rounds=[ROUND],
+            faults={"kill-leader": FaultCount(1, 1, 80.5)},
+            strikes=[STRIKE],
             leader_gap_ms={"count": 1, "median": 81.25, "p90": 81.25, "max": 81.25},
             checks=["3 nodes at index 130"],
         )
@@ -87,7 +101,8 @@ def test_the_defaults_are_ten_rounds_of_all_kills_under_64_writers(
 
 def test_every_option_arrives(fake: FakeHarness, tmp_path: Path) -> None:
     result = run(
-        *("--faults", "kill-one,kill-all", "--nodes", "5", "--duration", "1m"),
+        *("--faults", "kill-one,ring", "--nodes", "5", "--duration", "1m"),
+        *("--at-once", "2"),
         *("--seed", "6", "--writers", "9", "--value-bytes", "10", "--power-loss"),
         *("--dir", str(tmp_path / "nodes"), "--report", str(tmp_path / "report")),
         *("--mutant", "ack-before-sync"),
@@ -98,8 +113,9 @@ def test_every_option_arrives(fake: FakeHarness, tmp_path: Path) -> None:
     assert asked.command[-1] == "ack-before-sync"
     assert msgspec.structs.replace(asked, command=None) == HarnessOptions(
         seed=6,
-        faults=("kill-one", "kill-all"),
+        faults=("kill-one", "ring"),
         nodes=5,
+        at_once=2,
         duration_s=60.0,
         writers=9,
         value_bytes=10,
@@ -116,6 +132,25 @@ def test_the_failover_meter_has_probers_alone(fake: FakeHarness) -> None:
     assert [options.writers for options in fake.asked] == [0, 3]
 
 
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suite_is_its_options(fake: FakeHarness, name: str) -> None:
+    assert run("--suite", name, "--seed", "5").exit_code == 0
+    (asked,) = fake.asked
+    suite = SUITES[name]
+    for field in ("faults", "nodes", "rounds", "duration_s", "at_once", "writers"):
+        assert getattr(asked, field) == getattr(suite, field), field
+    assert asked.power_loss == suite.power_loss
+    assert asked.kinds
+
+
+def test_what_is_given_beside_a_suite_wins(fake: FakeHarness) -> None:
+    run("--suite", "quick", "--duration", "20s", "--nodes", "5", "--writers", "7")
+    (asked,) = fake.asked
+    assert (asked.rounds, asked.duration_s) == (None, 20.0)
+    assert (asked.nodes, asked.writers) == (5, 7)
+    assert asked.faults == SUITES["quick"].faults
+
+
 def test_without_a_seed_one_is_drawn_and_printed(fake: FakeHarness) -> None:
     outputs = [run().output, run().output]
     seeds = [options.seed for options in fake.asked]
@@ -129,8 +164,13 @@ def test_each_round_and_the_summary_are_printed_without_a_live_line(
     fake: FakeHarness,
 ) -> None:
     result = run("--seed", "5")
-    assert "kill-leader  n2 (leader)     writes again after    81.2 ms" in result.output
-    assert "all up after   900.0 ms (dead only after 300 ms)" in result.output
+    assert (
+        "kill-leader     n2 (leader)     writes again after    81.2 ms  longest gap"
+        "    80.5 ms  over after   900.0 ms (dead only after 300 ms)"
+    ) in result.output
+    assert (
+        "| kill-leader                    | 1 (1 during operations) |" in result.output
+    )
     assert "| acknowledged                   | 120" in result.output
     assert "| gap after leader kills, median | 81.2 ms" in result.output
     assert "agreed: 3 nodes at index 130" in result.output
@@ -163,6 +203,10 @@ def test_a_void_run_says_why(fake: FakeHarness) -> None:
     [
         ("--faults", "earthquake"),
         ("--faults", ""),
+        ("--faults", "ring"),
+        ("--faults", "isolate-one", "--nodes", "1"),
+        ("--suite", "forever"),
+        ("--at-once", "0"),
         ("--mutant", "no-such-rule"),
         ("--rounds", "0"),
         ("--duration", "soon"),
@@ -179,7 +223,10 @@ def test_what_makes_no_sense_is_wrong_usage(
 
 
 def test_the_printed_command_means_the_same_run(fake: FakeHarness) -> None:
-    run("--duration", "90s", "--nodes", "5", "--power-loss", "--seed", "7")
+    run(
+        *("--duration", "90s", "--nodes", "5", "--power-loss", "--seed", "7"),
+        *("--at-once", "3", "--faults", "all"),
+    )
     words = fake.asked[0].replay().split()
     assert words[:3] == ["quorate", "chaos", "run"]
     run(*words[3:])

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from quorate.chaos.harness import HarnessOptions, Moment, RoundResult, Started
+from quorate.chaos.harness import FaultResult, HarnessOptions, Moment, Started
 from quorate.chaos.harness.run import Event, run_harness
 
 from .conftest import Run, processes_below
@@ -24,7 +24,9 @@ async def test_a_short_run_of_all_kills_loses_nothing(run: Run, tmp_path: Path) 
     options = HarnessOptions(seed=3, rounds=3, writers=8, value_bytes=64)
     summary, events = await run(options)
     assert summary.verdict == "valid", summary
-    assert summary.kills == {"kill-one": 1, "kill-leader": 1, "kill-all": 1}
+    assert set(summary.faults) == {"kill-one", "kill-leader", "kill-all"}
+    for count in summary.faults.values():
+        assert (count.fired, count.overlapped) == (1, 1)
     assert summary.counts.acknowledged > 100
     assert summary.counts.reads > 0
     agreed, judged = summary.checks
@@ -37,9 +39,9 @@ async def test_a_short_run_of_all_kills_loses_nothing(run: Run, tmp_path: Path) 
     assert judged.endswith("0 keys undecided, 0 later operations left out")
     assert [type(event) for event in events if not isinstance(event, Moment)] == [
         Started,
-        RoundResult,
-        RoundResult,
-        RoundResult,
+        FaultResult,
+        FaultResult,
+        FaultResult,
     ]
     report = tmp_path / "report"
     told = json.loads((report / "summary.json").read_bytes())
@@ -48,13 +50,51 @@ async def test_a_short_run_of_all_kills_loses_nothing(run: Run, tmp_path: Path) 
     assert len(json.loads((report / "schedule.json").read_bytes())) == 3
     lines = (report / "history.jsonl").read_bytes().splitlines()
     history = [json.loads(line) for line in lines]
-    puts = [event for event in history if event["event"] == "put"]
-    done = [event for event in puts if event["outcome"] == "acknowledged"]
+    writes = [event for event in history if event.get("kind") in ("put", "cas")]
+    done = [event for event in writes if event["outcome"] == "ok"]
     assert len(done) == summary.counts.acknowledged
+    assert sum(event["event"] == "fault" for event in history) == 3
     assert sum(event["event"] == "kill" for event in history) == 3
     assert sum(event["event"] == "start" for event in history) == 5
     for name in ("n1", "n2", "n3"):
         assert (report / "logs" / f"{name}.log").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("isolate-leader", "one-way-out", "half-open", "flip"),
+        ("pause-leader", "stop-one", "slow", "client-cut"),
+    ],
+)
+async def test_faults_of_links_and_processes_strike_at_once(
+    run: Run, tmp_path: Path, faults: tuple[str, ...]
+) -> None:
+    options = HarnessOptions(
+        seed=4, faults=faults, rounds=2, at_once=2, writers=8, value_bytes=64
+    )
+    summary, _ = await run(options)
+    assert summary.verdict == "valid", summary
+    assert set(summary.faults) == set(faults)
+    page = (tmp_path / "report" / "index.html").read_text()
+    for kind in faults:
+        assert f"{kind}</td><td>1</td><td>1</td>" in page
+
+
+async def test_followers_that_answer_alone_are_noticed_by_clients(run: Run) -> None:
+    options = HarnessOptions(
+        seed=3,
+        faults=("isolate-one",),
+        rounds=1,
+        writers=16,
+        mutant="every-node-answers-alone",
+        command=(*MUTATED, "every-node-answers-alone"),
+    )
+    summary, _ = await run(options)
+    assert summary.verdict == "violated"
+    assert {violation.kind for violation in summary.violations} <= {
+        *("stale read", "condition wrongly refused"),
+    }
 
 
 async def test_acknowledging_before_the_sync_is_noticed_when_power_is_lost(

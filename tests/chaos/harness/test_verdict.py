@@ -2,8 +2,10 @@
 
 import pytest
 from quorate.chaos.harness.verdict import (
-    RoundResult,
+    FaultCount,
+    FaultResult,
     Violation,
+    count_faults,
     judge,
     leader_gaps,
     quantile,
@@ -16,14 +18,26 @@ BROKEN = Violation("lost write", "chaos/w001/0000", "counter 2", "nothing")
 def result(
     number: int = 1,
     kind: str = "kill-one",
-    victims: tuple[str, ...] = ("n1",),
     *,
     leader_hit: bool = False,
+    touched: int = 1,
     overlapped: int = 5,
     gap_ms: float = 50.0,
-) -> RoundResult:
-    return RoundResult(
-        number, kind, victims, leader_hit, 1.0, overlapped, gap_ms, 4.0, 900.0
+    at_once: int = 1,
+) -> FaultResult:
+    return FaultResult(
+        number=number,
+        kind=kind,
+        targets=("n1",),
+        leader_hit=leader_hit,
+        at_s=1.0,
+        until_s=2.0,
+        touched=touched,
+        overlapped=overlapped,
+        gap_ms=gap_ms,
+        longest_gap_ms=gap_ms / 2,
+        dying_ms=4.0,
+        at_once=at_once,
     )
 
 
@@ -34,7 +48,33 @@ def test_a_run_that_did_what_was_planned_is_not_void() -> None:
 
 def test_a_planned_kind_that_never_came_makes_a_run_void() -> None:
     reasons = void_reasons(["kill-one", "kill-all"], None, [result()], 1000)
-    assert reasons == ["the planned fault kill-all never hit a cluster at work"]
+    assert reasons == ["the planned fault kill-all never struck anything"]
+
+
+def test_a_fault_of_links_that_carried_nothing_has_not_struck() -> None:
+    idle = result(1, "bridge", touched=0)
+    assert void_reasons(["bridge"], 1, [idle], 1000) == [
+        "the planned fault bridge never struck anything"
+    ]
+
+
+def test_rounds_of_several_faults_count_once() -> None:
+    strikes = [result(1), result(1, "slow"), result(2)]
+    assert void_reasons(["kill-one", "slow"], 2, strikes, 1000) == []
+    assert void_reasons([], 3, strikes, 1000) == ["2 of 3 planned rounds took place"]
+
+
+def test_what_became_of_each_kind_is_counted() -> None:
+    strikes = [
+        result(1, gap_ms=100.0),
+        result(2, overlapped=0),
+        result(3, "slow", touched=0),
+    ]
+    assert count_faults(["flip", "slow"], strikes) == {
+        "flip": FaultCount(0, 0, 0.0),
+        "slow": FaultCount(0, 0, 25.0),
+        "kill-one": FaultCount(2, 1, 50.0),
+    }
 
 
 def test_a_fault_that_hit_an_idle_cluster_does_not_count() -> None:
@@ -86,7 +126,9 @@ def test_only_rounds_that_killed_the_leader_alone_measure_a_failover() -> None:
         result(1, gap_ms=5.0),
         result(2, "kill-leader", leader_hit=True, gap_ms=80.0),
         result(3, leader_hit=True, gap_ms=100.0),
-        result(4, "kill-all", ("n1", "n2", "n3"), leader_hit=True, gap_ms=3000.0),
+        result(4, "kill-all", leader_hit=True, gap_ms=3000.0),
+        result(5, "pause-leader", leader_hit=True, gap_ms=900.0),
+        result(6, "kill-leader", leader_hit=True, gap_ms=700.0, at_once=2),
     ]
     assert leader_gaps(results) == {
         "count": 2,

@@ -12,10 +12,10 @@ import pytest
 from quorate.chaos.harness.cluster import Cluster, Node
 from quorate.chaos.harness.errors import Violated
 from quorate.chaos.harness.finale import check_keys, check_recording
-from quorate.chaos.harness.history import History, Recording
+from quorate.chaos.harness.history import Done, History, Recording, read_history
 from quorate.chaos.harness.ledger import Found, Ledger
 from quorate.chaos.harness.verdict import Counts, Violation
-from quorate.chaos.harness.workload import Clock, Workload
+from quorate.chaos.harness.workload import Clock, Gap, Workload
 from quorate.chaos.histories import NOT_TOLD, check_linearizable, describe
 from quorate.client import (
     AsyncClient,
@@ -65,10 +65,12 @@ class StoreClient(AsyncClient):
         if_revision: int | None = None,
         if_absent: bool = False,
         lease: int = 0,
+        fence: str | None = None,
         timeout: float | None = None,
     ) -> int:
         assert isinstance(key, str)
         assert not lease
+        assert fence is None
         store = self.store
         store.puts += 1
         await asyncio.sleep(0)
@@ -214,14 +216,7 @@ async def test_all_operations_are_recorded_as_they_ended_and_judged_as_a_whole(
     recorded = Counter(
         (operation.kind, operation.outcome) for operation in load.recording.operations
     )
-    told: Counter[tuple[str, str]] = Counter()
-    outcomes = {"acknowledged": "ok", "rejected": "refused", "unknown": "unknown"}
-    for event in load.events():
-        if event["event"] == "get":
-            told["get", "ok"] += 1
-        else:
-            kind = "put" if event["expected"] is None else "cas"
-            told[kind, outcomes[str(event["outcome"])]] += 1
+    told = Counter((str(e["kind"]), str(e["outcome"])) for e in load.events())
     assert recorded == told
     assert told["cas", "unknown"]
     total = len(load.recording.operations)
@@ -248,11 +243,16 @@ async def test_a_refused_cas_is_recorded_with_what_it_came_upon(
     ]
 
 
-async def test_the_last_reads_are_recorded_too(load: Load, cluster: Cluster) -> None:
+async def test_the_last_reads_are_recorded_too(
+    load: Load, cluster: Cluster, tmp_path: Path
+) -> None:
     async with load.running():
         await load.until(lambda: load.counts.acknowledged > 100)
     node, keys = cluster.nodes[0], load.ledger.keys
-    await check_keys(node, load.ledger, load.recording, load.clock)
+    with History(tmp_path / "last.jsonl") as history:
+        await check_keys(node, load.ledger, load.recording, history, load.clock)
+    lines = list(read_history(tmp_path / "last.jsonl"))
+    assert sorted(one.key for one in lines if isinstance(one, Done)) == keys
     last = load.recording.operations[-len(keys) :]
     assert sorted(operation.key.decode() for operation in last) == keys
     assert all(o.outcome == "ok" and o.value is not None for o in last)
@@ -291,13 +291,11 @@ async def test_a_blind_writer_leaves_a_key_whose_last_write_is_unknown(
     left: set[object] = set()
     conditional = 0
     for event in load.events():
-        if event["event"] != "put":
-            continue
-        if event["expected"] is None:
+        if event["kind"] == "put":
             assert event["key"] not in left
             if event["outcome"] == "unknown":
                 left.add(event["key"])
-        else:
+        elif event["kind"] == "cas":
             conditional += event["outcome"] == "unknown"
     assert left
     assert conditional
@@ -309,7 +307,7 @@ async def test_a_conditional_writer_goes_on_with_its_key_after_an_unknown_write(
     store.after = sometimes(Unknown("the link broke"), 1)
 
     def keys() -> set[object]:
-        return {e["key"] for e in load.events() if e.get("expected") is not None}
+        return {e["key"] for e in load.events() if e["kind"] == "cas"}
 
     async with load.running():
         # Of 8 writers two are conditional, with four keys each, for ever.
@@ -382,6 +380,16 @@ async def test_a_gap_ends_with_a_write_that_began_after_it(
         assert not waiting.done()
         await load.workload.put("b", cluster.nodes[0], 0)
         assert await waiting > began_s
+
+
+async def test_the_longest_gap_is_between_two_acknowledgements() -> None:
+    gap = Gap(10.0)
+    for now_s in (10.5, 11.0, 13.0, 13.1):
+        gap.note(now_s)
+    assert gap.longest_s == 2.0
+    gap.restart(20.0)
+    gap.note(20.25)
+    assert gap.longest_s == 0.25
 
 
 async def test_no_acknowledgement_in_time_is_a_violation(load: Load) -> None:

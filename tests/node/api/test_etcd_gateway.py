@@ -199,7 +199,7 @@ async def test_only_post_is_taken(port: Port, method: str) -> None:
 
 
 async def test_what_is_not_served_says_so(port: Port) -> None:
-    for path in ("lock/lock", "cluster/member/add", "maintenance/snapshot"):
+    for path in ("cluster/member/add", "maintenance/snapshot"):
         reply = await post(port, path)
         assert (reply.status, reply.json()["code"]) == (501, 12)
     for path in ("", "kv", "kv/nope", "kv/range/", "kv/lease/grant"):

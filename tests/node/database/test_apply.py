@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 from quorate.node.database import Applied, Database
-from quorate.raft import CONFIGURATION, NOOP, Entry
+from quorate.raft import (
+    CONFIGURATION,
+    NOOP,
+    Configuration,
+    Entry,
+    encode_configuration,
+)
 from quorate.wire import ErrorCode, ProtocolError, Record, encode_put
 
 from .support import command, delete, entry, history, new_database, put, records_of
@@ -88,11 +94,12 @@ def test_a_conditional_delete_goes_through_at_the_expected_revision_alone() -> N
 def test_noops_and_configurations_only_move_the_applied_index() -> None:
     database = new_database()
     before = database.state_hash()
-    entries = [entry(1, 3, NOOP, b""), entry(2, 4, CONFIGURATION, b"whatever")]
+    other = encode_configuration(Configuration((1, 2)))
+    entries = [entry(1, 3, NOOP, b""), entry(2, 4, CONFIGURATION, other)]
     assert database.apply(entries) == [Applied(0, 0, 0)] * 2
     assert (database.applied_index, database.applied_term) == (3, 4)
     assert database.store.last_index == 3
-    assert database.configuration == b"whatever"
+    assert database.configuration == other
     assert database.revision == 1
     assert database.state_hash() != before
 

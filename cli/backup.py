@@ -1,0 +1,182 @@
+"""`quorate backup`: everything of a cluster in one file, and back."""
+
+import http.client
+import os
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ..node.address import Address, parse_address
+from ..node.backup import BackupError, BackupHead, BackupReader
+from .founding import found, founding_options
+from .output import print_json
+from .settings import (
+    Failure,
+    NobodyToAsk,
+    Settings,
+    connection_options,
+    current_settings,
+)
+
+_PIECE_BYTES: Final = 1 << 20
+# Of silence in the middle.
+_STALL_SECONDS: Final = 60.0
+
+
+@click.group("backup")
+def command() -> None:
+    """Save everything of a cluster into a file, verify the file, restore from it.
+
+    A backup is taken while the cluster serves, and is restored into a new cluster.
+    """
+
+
+@command.command("save")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@connection_options()
+def save_command(file: Path) -> None:
+    """Save all keys, their history and all leases into FILE, which must not exist.
+
+    Any node is asked; what was acknowledged before is in there.
+    """
+    settings = current_settings()
+    if file.exists():
+        raise Failure(f"{file}: exists already; nothing is overwritten")
+    part = file.with_name(file.name + ".part")
+    try:
+        with part.open("xb") as out:
+            _save(settings, out.fileno())
+            os.fsync(out.fileno())
+        head = _verified(part)
+        os.link(part, file)
+    except FileExistsError as error:
+        raise Failure(f"{error.filename}: exists already") from error
+    except OSError as error:
+        raise Failure(f"{file}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    _sync_folder(file)
+    _show(file, head)
+
+
+def _save(settings: Settings, descriptor: int) -> None:
+    reasons: list[str] = []
+    for endpoint in settings.endpoint_list():
+        try:
+            address = parse_address(endpoint)
+            _save_from(address, settings.timeout, descriptor)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and os.fstat(descriptor).st_size:
+                os.ftruncate(descriptor, 0)
+            reasons.append(f"{endpoint}: {error}")
+            continue
+        return
+    raise NobodyToAsk("; ".join(reasons))
+
+
+def _save_from(address: Address, timeout: float, descriptor: int) -> None:
+    connection = http.client.HTTPConnection(
+        address.host, address.port, timeout=timeout + _STALL_SECONDS
+    )
+    with closing(connection):
+        connection.request("GET", f"/v1/backup?timeout={timeout:g}s")
+        response = connection.getresponse()
+        if response.status != 200:
+            raise OSError(response.read(4096).decode(errors="replace"))
+        while data := response.read(_PIECE_BYTES):
+            os.write(descriptor, data)
+
+
+def _sync_folder(file: Path) -> None:
+    descriptor = os.open(file.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@command.command("verify")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@connection_options()
+def verify_command(file: Path) -> None:
+    """Read all of FILE and compare its hash; exit code 1 when it is not whole."""
+    _show(file, _verified(file))
+
+
+@command.command("restore")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@founding_options
+def restore_command(
+    file: Path,
+    directory: Path,
+    name: str,
+    client: Address,
+    peer: Address,
+    passphrase_file: Path | None,
+) -> None:
+    """Make a new cluster in DIR, absent or empty, with what is in FILE.
+
+    It has a CA, an id and a first voter of its own; other nodes join it. Members of the
+    old cluster are strangers to it. Its revisions go on far above the old ones, and
+    what was before is compacted. Leases begin anew.
+    """
+    from ..storage.errors import CorruptionError
+
+    # All of it, before anything is made.
+    head = _verified(file)
+    try:
+        with file.open("rb") as data:
+            cluster_id, revision = found(
+                *(directory, name, client, peer, passphrase_file),
+                source=str(file),
+                before=head.cluster_id,
+                pieces=BackupReader(data, str(file)).pieces(),
+            )
+    except (BackupError, CorruptionError) as error:
+        raise Failure(str(error)) from error
+    shown = click.format_filename(directory)
+    click.echo(
+        f"cluster {cluster_id:016x} with its first voter {name} in {shown}: {head.keys}"
+        f" keys of cluster {head.cluster_id:016x}, from revision {revision} on\n"
+    )
+    click.echo(f"Start it:      quorate node --dir {shown}")
+    click.echo("Let others in: quorate token create")
+
+
+def _verified(file: Path) -> BackupHead:
+    try:
+        with file.open("rb") as data:
+            return BackupReader(data, str(file)).verify()
+    except BackupError as error:
+        raise Failure(str(error)) from error
+    except OSError as error:
+        raise Failure(f"{file}: {error.strerror}") from error
+
+
+def _show(file: Path, head: BackupHead) -> None:
+    taken = datetime.fromtimestamp(head.wall_ms / 1000, UTC).isoformat()
+    if current_settings().output == "json":
+        print_json(
+            {
+                "file": str(file),
+                "cluster_id": f"{head.cluster_id:016x}",
+                "member_id": f"{head.member_id:016x}",
+                "index": head.index,
+                "term": head.term,
+                "revision": head.revision,
+                "keys": head.keys,
+                "state_hash": head.state_hash,
+                "taken": taken,
+                "bytes": head.size,
+            }
+        )
+        return
+    click.echo(
+        f"{click.format_filename(file)}: whole: cluster {head.cluster_id:016x},"
+        f" revision {head.revision}, {head.keys} keys, {head.size} bytes, state"
+        f" {head.state_hash}, taken {taken}"
+    )

@@ -1,0 +1,93 @@
+"""What `init`, `backup restore` and `recover` share: the folder of a first voter.
+
+Law: what these make is another cluster than any before it.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from ..node.address import Address, is_name
+from ..node.config import ClientPort, ConfigError, NodeConfig, PeerPort, check_config
+from .certs import passphrase_option, read_passphrase
+from .init import dialled, make_cluster
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def founding_options(function: F) -> F:
+    """The options of a new cluster's first voter, as `init` has them."""
+    for decorator in (
+        passphrase_option,
+        click.option(
+            "--peer",
+            type=dialled,
+            metavar="HOST:PORT",
+            default="127.0.0.1:7500",
+            show_default=True,
+        ),
+        click.option(
+            "--client",
+            type=dialled,
+            metavar="HOST:PORT",
+            default="127.0.0.1:7400",
+            show_default=True,
+        ),
+        click.option("--name", default="n1", show_default=True),
+    ):
+        function = decorator(function)
+    return function
+
+
+def found(
+    directory: Path,
+    name: str,
+    client: Address,
+    peer: Address,
+    passphrase_file: Path | None,
+    *,
+    source: str,
+    before: int,
+    pieces: Iterator[bytes],
+) -> tuple[int, int]:
+    """Make a new cluster out of a store; its id, and the revision it begins with.
+
+    Raises what `pieces` raises, CorruptionError, OSError and Failure.
+    """
+    from ..node.rebirth import reborn_from
+    from ..storage.env import RealEnv
+
+    if not is_name(name):
+        raise click.UsageError(f"not a usable name: {name[:128]!r}")
+    config = NodeConfig(
+        name=name,
+        client=ClientPort(listen=str(client)),
+        peer=PeerPort(listen=str(peer), authority="" if passphrase_file else "ca"),
+    )
+    try:
+        check_config(config)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    revisions: list[int] = []
+
+    def fill(data_dir: str, cluster_id: int, member_id: int) -> None:
+        revision = reborn_from(
+            RealEnv(),
+            data_dir,
+            pieces,
+            source=source,
+            before=before,
+            cluster_id=cluster_id,
+            member_id=member_id,
+            salt=secrets.randbits(64) or 1,
+            ids=lambda: os.urandom(16),
+        )
+        revisions.append(revision)
+
+    passphrase = read_passphrase(passphrase_file)
+    cluster_id = make_cluster(directory, config, peer, passphrase, fill)
+    return cluster_id, revisions[0]

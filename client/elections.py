@@ -1,0 +1,230 @@
+"""Elections: a lock that says something, and whose holder everybody can see.
+
+Law: as for locks, who leads may not know yet that it leads no more; its token decides.
+Who observes is told of every leader and of everything it says, in order, but for what
+was compacted before it could be told.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final, Self
+
+from ..wire import (
+    Entry,
+    GetRequest,
+    Level,
+    ProtocolError,
+    Queue,
+    RequestKind,
+    decode_get_reply,
+    encode_get,
+    fence_lost,
+    proclaim,
+    queue_end,
+    queue_prefix,
+)
+from .calls import error_of
+from .errors import Compacted, InvalidRequest, QuorateError
+from .leases import Lease
+from .places import Place, Places, checked_wait
+from .values import KeyValue, to_bytes
+from .watching import Event, Watch
+
+_UNTOLD: Final = -1
+
+
+class Election:
+    """An election; leaving its context resigns."""
+
+    def __init__(self, places: Places, name: bytes, ttl: float, timeout: float) -> None:
+        self._places: Places = places
+        self._ttl: float = ttl
+        self._timeout: float = timeout
+        self._campaigning: bool = False
+        self._place: Place | None = None
+        self.name: bytes = name
+
+    async def campaign(self, value: str | bytes, *, wait: float | None = None) -> None:
+        """Wait until we lead, and say `value`; Held when `wait` seconds are over.
+
+        By default there is no end to it.
+        """
+        if self._campaigning or self._place is not None:
+            raise InvalidRequest("a campaign goes on already, or was won")
+        said = to_bytes(value)
+        place = Place(self._places, self.name, self._ttl, self._timeout, said)
+        self._campaigning = True
+        try:
+            await place.take(checked_wait(wait))
+        finally:
+            self._campaigning = False
+        self._place = place
+
+    async def proclaim(self, value: str | bytes) -> int:
+        """Say something else; the revision at which. Fenced when we lead no more."""
+        place = self._leading()
+        transaction = proclaim(place.fence, place.lease.id, to_bytes(value))
+        reply = await self._places.commit(transaction, self._timeout)
+        if not reply.succeeded:
+            raise error_of(fence_lost())
+        return reply.revision
+
+    async def resign(self) -> None:
+        """Let somebody else lead; who leads no more already is no error."""
+        place = self._leading()
+        self._place = None
+        await place.leave()
+
+    async def leader(self) -> KeyValue | None:
+        """Who leads, as the key that holds what it said; None: nobody."""
+        while True:
+            revision, queue = await self._places.queue(self.name, self._timeout)
+            holder = queue.holder()
+            if holder is None:
+                return None
+            try:
+                return await read_at(self._places, holder, revision, self._timeout)
+            except Compacted:
+                continue
+
+    def observe(self) -> "Observation":
+        """Who leads now, then whenever somebody else does, or says something else."""
+        return Observation(self._places, self.name, self._timeout)
+
+    @property
+    def token(self) -> str:
+        """What writes of the leader carry as `fence`."""
+        return self._leading().fence.token
+
+    @property
+    def lease(self) -> Lease:
+        """What it hangs on, kept alive while we lead."""
+        return self._leading().lease
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """Is set when the lease is over: somebody else may lead."""
+        return self._leading().lease.lost
+
+    def _leading(self) -> Place:
+        if self._place is None:
+            raise InvalidRequest("no campaign was won")
+        return self._place
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._place is None:
+            return
+        try:
+            await self.resign()
+        except QuorateError:
+            # Nobody to tell: it ends by itself, and what came before counts more.
+            if error is None:
+                raise
+
+
+class Observation(AsyncIterator[KeyValue | None]):
+    """An asynchronous iterator over leaders; close it, or use it as a context.
+
+    None says that nobody leads.
+    """
+
+    def __init__(self, places: Places, name: bytes, timeout: float) -> None:
+        self._places: Places = places
+        self._name: bytes = name
+        self._timeout: float = timeout
+        self._queue: Queue = Queue(())
+        self._watch: Watch | None = None
+        # The revision at which the leader that was told last said it; 0: nobody leads.
+        self._told: int = _UNTOLD
+        self._closed: bool = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> KeyValue | None:
+        while not self._closed:
+            try:
+                leader = await self._next()
+            except Compacted:
+                # What was said meanwhile is not kept: it goes on with who leads now.
+                await self._hang_up()
+                continue
+            at = 0 if leader is None else leader.mod_revision
+            if at != self._told:
+                self._told = at
+                return leader
+        raise StopAsyncIteration
+
+    async def close(self) -> None:
+        """End it."""
+        self._closed = True
+        await self._hang_up()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _next(self) -> KeyValue | None:
+        """Who leads, after one more change."""
+        if self._watch is None:
+            revision, self._queue = await self._places.queue(self._name, self._timeout)
+            start, end = queue_prefix(self._name), queue_end(self._name)
+            self._watch = self._places.watch(
+                start, end, revision + 1, self._timeout, puts=True
+            )
+            return await self._leader(revision)
+        event = await anext(self._watch)
+        self._take(event)
+        holder = self._queue.holder()
+        if holder is not None and event.kv is not None and holder.key == event.key:
+            return event.kv
+        return await self._leader(event.revision)
+
+    def _take(self, event: Event) -> None:
+        if event.kv is None:
+            self._queue.delete(event.key)
+        else:
+            self._queue.put(event.kv)
+
+    async def _leader(self, revision: int) -> KeyValue | None:
+        holder = self._queue.holder()
+        if holder is None:
+            return None
+        return await read_at(self._places, holder, revision, self._timeout)
+
+    async def _hang_up(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch.close()
+
+
+async def read_at(
+    places: Places, entry: Entry, revision: int, timeout: float
+) -> KeyValue:
+    """What the key of `entry`, which was there at `revision`, said then."""
+    request = GetRequest(Level.LINEARIZABLE, 0, 0, entry.key, revision)
+
+    def decode(body: bytes) -> KeyValue:
+        record = decode_get_reply(body).record
+        if record is None or record.mod_revision != entry.mod_revision:
+            raise ProtocolError("a key is not as it was at that revision")
+        return KeyValue.of(record)
+
+    kind = RequestKind.GET
+    return await places.calls.call(kind, encode_get(request), timeout, decode)

@@ -1,0 +1,196 @@
+"""A place in line: what locks and elections are made of (wire/locks.py).
+
+Law: a place hangs on a lease of its own, which is kept alive, so that whoever dies
+makes room. A wait that ends without the place leaves nothing behind, or, when no node
+can be asked, only what goes with the lease. What may be done twice is asked again when
+its fate was lost: a change of leaders costs nobody the place.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from ..wire import (
+    Entry,
+    Fence,
+    Level,
+    Queue,
+    RangeRequest,
+    RequestKind,
+    Transaction,
+    TxnReply,
+    WatchRequest,
+    decode_txn_reply,
+    encode_transaction,
+    enter,
+    entered,
+    queue_end,
+    queue_prefix,
+)
+from .calls import Calls
+from .errors import (
+    Compacted,
+    Held,
+    InvalidRequest,
+    LeaseNotFound,
+    QuorateError,
+    Unavailable,
+    Unknown,
+)
+from .leases import Lease, LeaseCalls
+from .paging import Pager
+from .watching import Watch
+
+_PAUSE_SECONDS: Final = 0.05
+# No node at all for so long ends a wait; before that, the end of the lease may.
+_PATIENCE_SECONDS: Final = 60.0
+
+
+class Places:
+    """What is asked for places, through the calls of a client."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        leases: LeaseCalls,
+        kept: set[Lease],
+        watches: set[Watch],
+    ) -> None:
+        self.calls: Calls = calls
+        self._leases: LeaseCalls = leases
+        self._kept: set[Lease] = kept
+        self._watches: set[Watch] = watches
+
+    def lease(self, ttl: float, timeout: float) -> Lease:
+        """One that is not granted yet."""
+        return Lease(self._leases, ttl, timeout, 0, self._kept)
+
+    async def commit(self, transaction: Transaction, timeout: float) -> TxnReply:
+        command = encode_transaction(transaction)
+        kind = RequestKind.WRITE
+        return await self.calls.call(kind, command, timeout, decode_txn_reply)
+
+    async def repeat(self, transaction: Transaction, timeout: float) -> TxnReply:
+        """As commit, of what may be done twice."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            try:
+                return await self.commit(transaction, deadline - loop.time())
+            except Unknown:
+                if loop.time() + _PAUSE_SECONDS >= deadline:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def queue(self, name: bytes, timeout: float) -> tuple[int, Queue]:
+        """All who stand in line now, and the revision that shows them."""
+        start, end = queue_prefix(name), queue_end(name)
+        level = Level.LINEARIZABLE
+        request = RangeRequest(level, 0, 0, start, end, keys_only=True)
+        pager = Pager(self.calls, request, None, timeout)
+        queue = Queue([record async for record in pager])
+        return pager.revision, queue
+
+    def watch(
+        self, start: bytes, end: bytes, revision: int, timeout: float, *, puts: bool
+    ) -> Watch:
+        """What changes from `revision` on."""
+        request = WatchRequest(start, end, revision, puts=puts)
+        return Watch(self.calls, request, timeout, _PATIENCE_SECONDS, self._watches)
+
+
+class Place:
+    """One place in line for one name; it is taken once."""
+
+    def __init__(
+        self, places: Places, name: bytes, ttl: float, timeout: float, value: bytes
+    ) -> None:
+        self._places: Places = places
+        self._name: bytes = name
+        self._timeout: float = timeout
+        self._value: bytes = value
+        self._fence: Fence | None = None
+        self.lease: Lease = places.lease(ttl, timeout)
+
+    @property
+    def fence(self) -> Fence:
+        assert self._fence is not None, "nobody has a fence before he has the place"
+        return self._fence
+
+    async def take(self, wait: float | None) -> None:
+        """Wait until all who came before have gone: `wait` seconds, or for ever."""
+        await self.lease.grant()
+        taken = False
+        try:
+            loop = asyncio.get_running_loop()
+            begun = loop.time()
+            transaction = enter(self._name, self.lease.id, self._value)
+            reply = await self._places.repeat(transaction, self._timeout)
+            found = entered(self._name, self.lease.id, reply)
+            self._fence = found.fence
+            ahead = found.queue.before(found.fence)
+            if ahead is not None:
+                left = None if wait is None else wait - (loop.time() - begun)
+                await self._wait(ahead, found.revision, left)
+            taken = True
+        finally:
+            if not taken:
+                # What happened counts more; and what is left goes with the lease.
+                with suppress(QuorateError):
+                    await self.leave()
+
+    async def leave(self) -> None:
+        """Give it up, with its lease; one that is lost is no error."""
+        try:
+            await self.lease.revoke()
+        except Unknown:
+            # A second time does no harm: then there is nothing.
+            await self.lease.revoke()
+
+    async def _wait(self, ahead: Entry, revision: int, left: float | None) -> None:
+        if left is not None and left <= 0:
+            raise Held("somebody else holds it")
+        moving = asyncio.create_task(self._move_up(ahead, revision))
+        lost = asyncio.create_task(self.lease.lost.wait())
+        tasks = (moving, lost)
+        try:
+            await asyncio.wait(tasks, timeout=left, return_when="FIRST_COMPLETED")
+            if moving.done():
+                await moving
+            elif lost.done():
+                raise LeaseNotFound("the lease has ended while it was waited for")
+            else:
+                raise Held("somebody else holds it, and the wait is over")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _move_up(self, ahead: Entry | None, revision: int) -> None:
+        while ahead is not None:
+            await self._until_gone(ahead.key, revision)
+            revision, queue = await self._places.queue(self._name, self._timeout)
+            if not queue.has(self.fence):
+                raise LeaseNotFound("the place was taken away while it was waited for")
+            ahead = queue.before(self.fence)
+
+    async def _until_gone(self, key: bytes, revision: int) -> None:
+        """Wait until `key`, which was there at `revision`, is deleted."""
+        watch = self._places.watch(
+            key, key + b"\0", revision + 1, self._timeout, puts=False
+        )
+        try:
+            async with watch:
+                async for _ in watch:
+                    return
+        except Compacted:
+            # It has to be looked at again.
+            return
+        raise Unavailable("the client is closed")
+
+
+def checked_wait(wait: float | None) -> float | None:
+    """How long to wait; NaN fails this comparison, too."""
+    if wait is not None and not wait >= 0:
+        raise InvalidRequest(f"wait is {wait} s, not at least 0")
+    return wait

@@ -1,0 +1,287 @@
+"""A request's place in line for a lock or an election (wire/locks.py).
+
+Law: HTTP has no meaning of its own: a place is made of the transactions, ranges, leases
+and watches that a native client would use, and nothing is asked over and over. A
+request that ends without the place leaves no key behind, whether its wait was over, the
+node lost its leader, or the client has gone; and no lease that was made for it.
+"""
+
+import asyncio
+from typing import Final
+
+from ...wire.errors import ErrorCode
+from ...wire.fences import Fence
+from ...wire.frames import OK, RequestKind
+from ...wire.leases import (
+    Grant,
+    KeepAlive,
+    LeaseCommand,
+    Revoke,
+    encode_lease_command,
+)
+from ...wire.locks import (
+    Entered,
+    Entry,
+    Queue,
+    enter,
+    entered,
+    leave,
+    proclaim,
+    queue_end,
+    queue_prefix,
+)
+from ...wire.records import Record, decode_get_reply, decode_range_reply
+from ...wire.requests import (
+    GetRequest,
+    Level,
+    RangeRequest,
+    decode_error,
+    encode_get,
+    encode_range,
+)
+from ...wire.transaction_replies import TxnReply, decode_txn_reply
+from ...wire.transactions import KEYS_MAX, Transaction, encode_transaction
+from ...wire.watches import (
+    WatchEvents,
+    WatchReply,
+    WatchRequest,
+    decode_watch_reply,
+    encode_watch,
+)
+from .connections import ClientPort
+from .errors import Problem, problem_of
+from .http_leases import new_lease
+from .http_requests import ask, tell
+from .watch_stream import Said, WatchStream
+
+# A lease that is made for a place is kept alive so often within its time.
+_TIMES: Final = 3
+# To stand in line twice is to stand there once: it may be asked again.
+_TRIES: Final = 3
+_FOREVER_S: Final = 3600.0
+
+
+class Place:
+    """One place, which is taken once.
+
+    `lease` is the client's own; with 0 one of `ttl_ms` is made, and kept alive until
+    the place is taken. `value` is what whoever leads says; None: it is a lock.
+    """
+
+    def __init__(
+        self,
+        port: ClientPort,
+        name: bytes,
+        lease: int,
+        ttl_ms: int,
+        value: bytes | None = None,
+    ) -> None:
+        self._port: ClientPort = port
+        self._name: bytes = name
+        self._value: bytes | None = value
+        self._ttl_ms: int = 0 if lease else ttl_ms
+        self._made: Fence | None = None
+        self._keeper: asyncio.TimerHandle | None = None
+        self.lease: int = lease or new_lease()
+        # The store's revision when we came, and when we had the place.
+        self.entered: int = 0
+        self.revision: int = 0
+
+    async def take(self, wait_s: float | None) -> Fence:
+        """Wait until all who came before have gone; raises Problem."""
+        port = self._port
+        if port.waiting >= port.options.waiting_max:
+            detail = f"{port.waiting} requests wait for locks here"
+            raise Problem(ErrorCode.TOO_BUSY, detail)
+        port.waiting += 1
+        taken = False
+        try:
+            fence = await self._take(wait_s)
+            taken = True
+        finally:
+            port.waiting -= 1
+            if not taken:
+                self._leave()
+        return fence
+
+    async def _take(self, wait_s: float | None) -> Fence:
+        end = None if wait_s is None else self._port.loop.time() + wait_s
+        if self._ttl_ms:
+            await self._ask(Grant(self.lease, self._ttl_ms))
+        found = await self._enter()
+        self.entered = self.revision = found.revision
+        if self._value is not None and found.value not in (None, self._value):
+            # On this lease somebody came before, and said something else.
+            await self._say(found.fence, self._value)
+        ahead = found.queue.before(found.fence)
+        if ahead is None:
+            return found.fence
+        left = None if end is None else end - self._port.loop.time()
+        if left is not None and left <= 0:
+            raise _held()
+        if self._ttl_ms:
+            self._keep()
+        try:
+            async with asyncio.timeout(left):
+                await self._move_up(found, ahead)
+        except TimeoutError:
+            raise _held() from None
+        finally:
+            if self._keeper is not None:
+                self._keeper.cancel()
+        if self._ttl_ms:
+            # Whoever waited is given the whole time as well.
+            await self._ask(KeepAlive(self.lease))
+        return found.fence
+
+    async def _say(self, fence: Fence, value: bytes) -> None:
+        reply = await commit(self._port, proclaim(fence, self.lease, value))
+        if not reply.succeeded:
+            raise _gone()
+
+    # -- in line -----------------------------------------------------------------------
+
+    async def _enter(self) -> Entered:
+        """Stand in line. If nobody waits for the answer any more, leave behind it."""
+        entering = self._port.loop.create_task(self._ask_to_enter())
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            entering.add_done_callback(self._leave_late)
+            raise
+
+    async def _ask_to_enter(self) -> Entered:
+        transaction = enter(self._name, self.lease, self._value or b"")
+        for tries in range(1, _TRIES + 1):
+            try:
+                reply = await commit(self._port, transaction)
+            except Problem as problem:
+                if problem.code != "unknown_outcome" or tries == _TRIES:
+                    raise
+                continue
+            found = entered(self._name, self.lease, reply)
+            if found.made or tries > 1:
+                self._made = found.fence
+            return found
+        raise AssertionError("the last try has returned or raised")
+
+    async def _move_up(self, found: Entered, ahead: Entry | None) -> None:
+        while ahead is not None:
+            await self._until_one_goes((found.fence.key, ahead.key), self.revision)
+            self.revision, queue = await read_queue(self._port, self._name)
+            if not queue.has(found.fence):
+                raise _gone()
+            ahead = queue.before(found.fence)
+
+    async def _until_one_goes(self, keys: tuple[bytes, bytes], revision: int) -> None:
+        """Wait until one of `keys`, which were there at `revision`, is deleted."""
+        stream = WatchStream(self._port)
+        try:
+            for number, key in enumerate(keys, 1):
+                request = WatchRequest(key, key + b"\0", revision + 1, puts=False)
+                data = encode_watch(request)
+                kind = RequestKind.WATCH
+                self._port.service.submit(stream, number, kind, data, 0)
+            while True:
+                told = await told_next(self._port, stream, _FOREVER_S)
+                if told is None or isinstance(told, WatchEvents):
+                    return
+        except Problem as problem:
+            # When what it needs was compacted, it has to be looked at again.
+            if problem.code != "compacted":
+                raise
+        finally:
+            stream.close()
+            self._port.service.gone(stream)
+
+    # -- its lease ---------------------------------------------------------------------
+
+    async def _ask(self, command: LeaseCommand) -> None:
+        data = encode_lease_command(command)
+        await ask(self._port, RequestKind.WRITE, data, 0)
+
+    def _keep(self) -> None:
+        """Keep the lease alive; when it is lost, its key goes, and is watched."""
+        data = encode_lease_command(KeepAlive(self.lease))
+        tell(self._port, RequestKind.WRITE, data)
+        later = self._ttl_ms / _TIMES / 1000
+        self._keeper = self._port.loop.call_later(later, self._keep)
+
+    # -- the end -----------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        """Nobody waits for this to be done: what is left then goes with the lease."""
+        if self._ttl_ms:
+            data = encode_lease_command(Revoke(self.lease))
+            tell(self._port, RequestKind.WRITE, data)
+        elif self._made is not None:
+            data = encode_transaction(leave(self._made))
+            tell(self._port, RequestKind.WRITE, data)
+
+    def _leave_late(self, entering: "asyncio.Task[Entered]") -> None:
+        if not entering.cancelled() and entering.exception() is None:
+            self._leave()
+
+
+def _gone() -> Problem:
+    detail = "the lease has ended, or its key was deleted, while it waited"
+    return Problem(ErrorCode.LEASE_NOT_FOUND, detail)
+
+
+def _held() -> Problem:
+    return Problem("held", "somebody else holds it, and the wait is over")
+
+
+# -- what is asked of the service ------------------------------------------------------
+
+
+async def commit(port: ClientPort, transaction: Transaction) -> TxnReply:
+    """What came of a transaction; raises Problem."""
+    data = encode_transaction(transaction)
+    return decode_txn_reply(await ask(port, RequestKind.WRITE, data, 0))
+
+
+async def read_queue(port: ClientPort, name: bytes) -> tuple[int, Queue]:
+    """All who stand in line now, and the revision that shows them; raises Problem."""
+    start, end, at = queue_prefix(name), queue_end(name), 0
+    queue, count = Queue(()), 0
+    while True:
+        level = Level.LINEARIZABLE
+        asked = RangeRequest(level, 0, 0, start, end, keys_only=True, revision=at)
+        body = await ask(port, RequestKind.RANGE, encode_range(asked), 0)
+        reply = decode_range_reply(body)
+        # All pages are of the revision that the first one was.
+        at = at or reply.header.revision
+        count += len(reply.records)
+        if count > KEYS_MAX:
+            detail = f"over {KEYS_MAX} keys stand in this line"
+            raise Problem(ErrorCode.TOO_MANY_KEYS, detail)
+        for record in reply.records:
+            queue.put(record)
+        if not reply.more:
+            return at, queue
+        start = reply.records[-1].key + b"\0"
+
+
+async def read_at(port: ClientPort, key: bytes, revision: int) -> Record | None:
+    """What was under `key` at that revision; raises Problem."""
+    request = GetRequest(Level.LINEARIZABLE, 0, 0, key, revision)
+    body = await ask(port, RequestKind.GET, encode_get(request), 0)
+    return decode_get_reply(body).record
+
+
+async def told_next(
+    port: ClientPort, stream: WatchStream, timeout_s: float
+) -> WatchReply | None:
+    """What the watches of a stream were told next; None after so long.
+
+    Raises the Problem that ended one of them.
+    """
+    said: Said | None = await stream.next(timeout_s)
+    if said is None:
+        return None
+    if said.status is None:
+        return decode_watch_reply(said.body)
+    if said.status == OK:
+        raise Problem(ErrorCode.STOPPING, "the watch was ended")
+    raise problem_of(decode_error(said.body, port.options.limits))

@@ -1,0 +1,122 @@
+"""A new cluster out of an old one's state: from a backup, or from what is left of it.
+
+Law: synchronous, on a disk that no node uses. The new cluster is another one: it has an
+id, a CA and a first voter of its own, so that no old member is ever taken for one of
+its own. It remembers no member and no token; its revision is far above every one that
+the old one may still have given out, and the history before is marked as compacted, so
+that nobody mistakes a revision of one for one of the other (I-81).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from ..raft import Configuration, Entry, encode_configuration
+from ..storage.engine import Engine
+from ..storage.env import Env
+from .database import Database, layout
+from .database.members import digest_of
+from .database.meta import encode_meta
+from .stable import Stable, StableOptions
+
+REVISIONS_SKIPPED: Final = 1_000_000
+_MODULUS: Final = 1 << 128
+
+
+def reborn_from(
+    env: Env,
+    data_dir: str,
+    pieces: Iterator[bytes],
+    *,
+    source: str,
+    before: int,
+    cluster_id: int,
+    member_id: int,
+    salt: int,
+    ids: Callable[[], bytes],
+) -> int:
+    """Make `data_dir`, which is empty, the state of a new cluster's only voter.
+
+    `pieces` are a store of the cluster `before`, as transfers have it. Everything is
+    durable when this returns the revision that it begins with; whoever calls writes the
+    identity last. Raises CorruptionError, OSError, and what `pieces` raises.
+    """
+    stable = Stable(env, data_dir, cluster_id, StableOptions())
+    stable.make_directories()
+    engine = Engine(env, stable.engine_dir, ids)
+    try:
+        incoming = engine.receive(source)
+        try:
+            for piece in pieces:
+                incoming.feed(piece)
+            for _ in incoming.check():
+                pass
+            engine.install(incoming)
+        finally:
+            incoming.close()
+        revision = _begin_anew(Database(engine, before), cluster_id, member_id)
+    finally:
+        engine.close()
+    stable.begin_log(salt)
+    return revision
+
+
+def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
+    """One more step of the old log, that only the new cluster has."""
+    effects: dict[bytes, bytes | None] = {}
+    table, digest = database.member_table, database.digest_sum
+    for member, record in [*table.members.items(), *table.gone.items()]:
+        at = layout.member(member)
+        effects[at] = None
+        digest -= digest_of(at, record)
+    for number, token in table.tokens.items():
+        at = layout.token(number)
+        effects[at] = None
+        digest -= digest_of(at, token)
+    revision = database.revision + REVISIONS_SKIPPED
+    meta = msgspec.structs.replace(
+        database.meta(),
+        cluster_id=cluster_id,
+        configuration=encode_configuration(Configuration((member_id,))),
+        revision=revision,
+        compacted=revision,
+        digest_sum=(digest % _MODULUS).to_bytes(16, "little"),
+    )
+    store = database.store
+    # What merges may leave out is the new cluster's business.
+    store.droppable = lambda meta: ()
+    store.write(effects, database.applied_index + 1, encode_meta(meta))
+    store.flush()
+    return revision
+
+
+def whole_log_of(
+    stable: Stable, entries: list[Entry], directory: str, ids: Callable[[], bytes]
+) -> Database:
+    """A copy, in `directory`, of a replica's state with all of its log applied.
+
+    Also with what it does not know to be committed: some of that may have been
+    acknowledged, and nobody is left to ask. The replica's own files stay as they are.
+    Raises CorruptionError, OSError; whoever gets the database closes its store.
+    """
+    assert stable.engine is not None
+    engine = Engine(stable.env, directory, ids)
+    try:
+        incoming = engine.receive(stable.engine_dir)
+        try:
+            for piece in stable.engine.pin().pieces():
+                incoming.feed(piece)
+            for _ in incoming.check():
+                pass
+            engine.install(incoming)
+        finally:
+            incoming.close()
+        database = Database(engine, stable.cluster_id)
+        later = [each for each in entries if each.index > database.applied_index]
+        database.apply(later)
+        engine.flush()
+    except BaseException:
+        engine.close()
+        raise
+    return database

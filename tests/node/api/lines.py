@@ -1,0 +1,75 @@
+"""What tests of locks and elections share: a service that tells those who watch."""
+
+from typing import NamedTuple
+
+from quorate.wire.fences import Fence
+from quorate.wire.leases import lease_name
+from quorate.wire.locks import holder_key
+from quorate.wire.records import Record
+from quorate.wire.watches import decode_watch, encode_event, encode_events
+
+from .support import Port, wait_for
+
+
+class Stood(NamedTuple):
+    """Somebody in line, put there by hand."""
+
+    key: bytes
+    token: str
+    lease: str
+
+
+def stand(port: Port, name: bytes, lease: int, value: bytes = b"") -> Stood:
+    """Put somebody in line, on a lease of his own."""
+    service = port.service
+    service.leases.setdefault(lease, 30_000)
+    service.revision += 1
+    key, at = holder_key(name, lease), service.revision
+    record = Record(key, value, at, at, 1, lease)
+    service.records[key] = record
+    service.past[at] = dict(service.records)
+    tell(port, True, record)
+    return Stood(key, Fence(key, at).token, lease_name(lease))
+
+
+def say(port: Port, key: bytes, value: bytes) -> None:
+    """Put a key again, and tell those who watch it."""
+    service = port.service
+    old = service.records[key]
+    service.revision += 1
+    record = Record(
+        key,
+        value,
+        old.create_revision,
+        service.revision,
+        old.version + 1,
+        old.lease,
+    )
+    service.records[key] = record
+    service.past[service.revision] = dict(service.records)
+    tell(port, True, record)
+
+
+def go(port: Port, key: bytes) -> None:
+    """Delete a key, and tell those who watch it."""
+    service = port.service
+    del service.records[key]
+    service.revision += 1
+    service.past[service.revision] = dict(service.records)
+    tell(port, False, Record(key, b"", 0, service.revision, 0, 0))
+
+
+def tell(port: Port, put: bool, record: Record) -> None:
+    service = port.service
+    for number, asked in enumerate(service.watches):
+        wanted = decode_watch(asked.body, service.limits)
+        if not wanted.start <= record.key < wanted.end:
+            continue
+        if wanted.puts if put else wanted.deletes:
+            (body,) = encode_events(service.revision, [encode_event(put, record)])
+            service.tell(body, number)
+
+
+async def waiting(port: Port, count: int = 1) -> None:
+    """Wait until so many requests wait, each with two watches."""
+    await wait_for(lambda: len(port.service.watches) == 2 * count)
