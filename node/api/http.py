@@ -108,7 +108,7 @@ class HttpApi:
                 "members", http_members.METHODS, members.handle_all
             ),
             http_members.LEADER_PATH: _Route(
-                "leader", http_members.LEADER_METHODS, members.move_leader
+                "move_leader", http_members.LEADER_METHODS, members.move_leader
             ),
             http_tokens.PATH: _Route("tokens", http_tokens.METHODS, tokens.handle_all),
             etcd_gateway.HEALTH: _Route(

@@ -20,6 +20,8 @@ from quorate.node.api import (
     http_elections,
     http_leases,
     http_locks,
+    http_members,
+    http_tokens,
     http_txn,
     http_watch,
     place_bodies,
@@ -38,6 +40,9 @@ from quorate.wire.errors import ERROR_TRAITS, ErrorCode
 from quorate.wire.transaction_json import parse_transaction
 
 from .markdown import ROOT, read, rows, section, spans
+
+METHODS = ("GET", "POST", "DELETE")
+MEMBER_CHANGES = (http_members.PROMOTE, http_members.DEMOTE, http_members.REPLACE)
 
 _TICKED = re.compile(r"`([^`]+)`")
 
@@ -122,7 +127,9 @@ def test_every_route_is_documented_and_exists() -> None:
     table = {
         ticked(row[0])[0]: row[1]
         for row in rows(text)
-        if len(row) == 3 and row[1].startswith(("GET", "POST")) and row[0][1] == "/"
+        if len(row) == 3
+        and row[1].startswith(("GET", "POST", "DELETE"))
+        and row[0][1] == "/"
     }
     keys = "/v1/kv/"
     single = ", ".join(("GET", "HEAD", "PUT", "DELETE"))
@@ -142,6 +149,19 @@ def test_every_route_is_documented_and_exists() -> None:
     }
     for module in (http_locks, http_elections):
         expected[f"{module.BELOW}{{name}}"] = ", ".join(module.METHODS)
+    member = f"{http_members.BELOW}{{id}}"
+    change = ", ".join(http_members.CHANGE_METHODS)
+    expected |= {
+        http_members.PATH: ", ".join(http_members.METHODS),
+        http_members.LEADER_PATH: ", ".join(http_members.LEADER_METHODS),
+        member: ", ".join(http_members.ONE_METHODS),
+        **{
+            member + each: ", ".join(http_members.CHANGE_METHODS)
+            for each in MEMBER_CHANGES
+        },
+        http_tokens.PATH: ", ".join(http_tokens.METHODS),
+        f"{http_tokens.BELOW}{{id}}": ", ".join(http_tokens.ONE_METHODS),
+    }
     assert table == expected
 
 
@@ -153,8 +173,12 @@ def test_every_route_that_any_document_shows_exists() -> None:
             known = {*http._OPERATIONS, http_txn.PATH, http_compaction.PATH}
             known |= {f"/v3/{path}" for path in etcd_paths()}
             known |= {http_leases.PATH, http_watch.PATH}
+            known |= {http_members.PATH, http_members.LEADER_PATH, http_tokens.PATH}
             lease = re.fullmatch(r"/v1/leases/[0-9a-f]{16}(/keepalive)?", plain)
             named = ("/v1/kv/", http_locks.BELOW, http_elections.BELOW)
+            member = re.fullmatch(r"/v1/members/[0-9a-f]{16}(/[a-z]+)?", plain)
+            if member and (member[1] or "") in ("", *MEMBER_CHANGES):
+                continue
             assert plain.startswith(named) or lease or plain in known, route
 
 

@@ -191,7 +191,7 @@ async def test_the_shortest_and_the_longest_frame_are_served() -> None:
     "frame",
     [
         FRAME.pack(12, 0, 0, 0, 1, 0),
-        FRAME.pack(12, 8, 0, 0, 1, 0),
+        FRAME.pack(12, 10, 0, 0, 1, 0),
         FRAME.pack(12, 255, 0, 0, 1, 0),
         FRAME.pack(12, 1, 1, 0, 1, 0),
         FRAME.pack(12, 1, 0, 1, 1, 0),
