@@ -63,7 +63,8 @@ def _truth(value: bool) -> str:
 def find(known: "Members", text: str) -> str:
     """The id of the member that `text` names. Raises NotThere, UsageError."""
     for each in known.members:
-        if text in (each.name, each.id):
+        # A name may be unknown, and is empty then.
+        if text and text in (each.name, each.id):
             return each.id
     found = [each.id for each in known.members if each.id.startswith(text.lower())]
     if len(found) > 1:

@@ -17,9 +17,6 @@ from ..wire import (
     Delete,
     ErrorReply,
     GetRequest,
-    JoinRole,
-    MemberRole,
-    Members,
     ProtocolError,
     Put,
     RangeRequest,
@@ -45,7 +42,7 @@ from .endpoints import make_tls_context, parse_endpoint, parse_endpoints
 from .errors import InvalidRequest, TooLarge
 from .leases import Lease, LeaseCalls, LeaseInfo
 from .locks import Lock
-from .membership import MemberCalls
+from .membership import MemberCalls, Membership
 from .options import (
     ClientOptions,
     default_endpoints,
@@ -74,7 +71,7 @@ IN_FLIGHT_MAX_DEFAULT = 65_536
 _status_decoder = msgspec.json.Decoder(dict[str, object])
 
 
-class AsyncClient:
+class AsyncClient(Membership):
     """A quorate cluster, reached through any of its nodes.
 
     `endpoints` is a list or a comma-separated string of `host:port`; by default
@@ -119,7 +116,7 @@ class AsyncClient:
         self._places: Places = Places(
             self._calls, self._lease_calls, self._leases, self._watches
         )
-        self._member_calls: MemberCalls = MemberCalls(self._calls)
+        self._member_calls = MemberCalls(self._calls, self._timeout)
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -414,62 +411,6 @@ class AsyncClient:
             to_timeout(patience),
             self._watches,
         )
-
-    async def members(self, *, timeout: float | None = None) -> Members:
-        """Members and tokens, as the leader sees them, or else as some node does."""
-        return await self._member_calls.members(self._patience(timeout))
-
-    async def create_token(
-        self,
-        role: JoinRole = "voter",
-        *,
-        ttl: float = 3600.0,
-        uses: int = 1,
-        timeout: float | None = None,
-    ) -> str:
-        """The text by which `uses` new members may join within `ttl` seconds.
-
-        They shall be voters or replicas. Whoever has it can join: it is a secret.
-        """
-        patience = self._patience(timeout)
-        return await self._member_calls.create_token(role, ttl, uses, patience)
-
-    async def drop_token(self, token: str, *, timeout: float | None = None) -> None:
-        """Let nobody in by this token any more; `token` is its id."""
-        await self._member_calls.drop_token(token, self._patience(timeout))
-
-    async def promote_member(
-        self, member: str, *, timeout: float | None = None
-    ) -> None:
-        """`member`, an id or a name, shall vote, once it has caught up."""
-        patience = self._patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.VOTER, None, patience)
-
-    async def demote_member(self, member: str, *, timeout: float | None = None) -> None:
-        """`member` shall be a replica, which has all data and no vote.
-
-        LastVoter when nobody else votes; QuorumAtRisk when too few others are heard.
-        """
-        patience = self._patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.REPLICA, None, patience)
-
-    async def remove_member(self, member: str, *, timeout: float | None = None) -> None:
-        """`member` shall leave, for ever; as with demote_member, if it is a voter."""
-        patience = self._patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.LEAVING, None, patience)
-
-    async def replace_member(
-        self, old: str, new: str, *, timeout: float | None = None
-    ) -> None:
-        """`new` shall vote, and as soon as it does `old` shall leave."""
-        patience = self._patience(timeout)
-        await self._member_calls.reassign(old, MemberRole.LEAVING, new, patience)
-
-    async def move_leader(
-        self, to: str | None = None, *, timeout: float | None = None
-    ) -> None:
-        """Begin to hand the leadership to `to`, by default to whoever is furthest."""
-        await self._member_calls.move_leader(to, self._patience(timeout))
 
     async def status(
         self, endpoint: str | None = None, *, timeout: float | None = None

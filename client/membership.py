@@ -14,6 +14,7 @@ from ..wire import (
     TOKEN_TTL_MS_MAX,
     TOKEN_USES_MAX,
     DropToken,
+    JoinRole,
     JoinToken,
     MakeToken,
     Member,
@@ -33,6 +34,7 @@ from ..wire import (
 from .calls import Calls
 from .endpoints import parse_endpoint
 from .errors import InvalidRequest, MemberNotFound, QuorateError
+from .values import to_timeout
 
 ROLES: Final = {"voter": MemberRole.VOTER, "replica": MemberRole.REPLICA}
 
@@ -40,8 +42,13 @@ ROLES: Final = {"voter": MemberRole.VOTER, "replica": MemberRole.REPLICA}
 class MemberCalls:
     """What can be asked about members, through the calls of a client."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, timeout: float) -> None:
         self._calls: Calls = calls
+        self._timeout: float = timeout
+
+    def patience(self, timeout: float | None) -> float:
+        """How long a call that was given `timeout` may take."""
+        return self._timeout if timeout is None else to_timeout(timeout)
 
     async def members(self, timeout: float) -> Members:
         """As some node sees them, or as the leader does, if it can be reached."""
@@ -107,10 +114,73 @@ class MemberCalls:
         await self._calls.call(RequestKind.WRITE, body, timeout, decode_write_reply)
 
 
+class Membership:
+    """What AsyncClient has of it."""
+
+    _member_calls: MemberCalls
+
+    async def members(self, *, timeout: float | None = None) -> Members:
+        """Members and tokens, as the leader sees them, or else as some node does."""
+        return await self._member_calls.members(self._member_calls.patience(timeout))
+
+    async def create_token(
+        self,
+        role: JoinRole = "voter",
+        *,
+        ttl: float = 3600.0,
+        uses: int = 1,
+        timeout: float | None = None,
+    ) -> str:
+        """The text by which `uses` new members may join within `ttl` seconds.
+
+        They shall be voters or replicas. Whoever has it can join: it is a secret.
+        """
+        patience = self._member_calls.patience(timeout)
+        return await self._member_calls.create_token(role, ttl, uses, patience)
+
+    async def drop_token(self, token: str, *, timeout: float | None = None) -> None:
+        """Let nobody in by this token any more; `token` is its id."""
+        await self._member_calls.drop_token(token, self._member_calls.patience(timeout))
+
+    async def promote_member(
+        self, member: str, *, timeout: float | None = None
+    ) -> None:
+        """`member`, an id or a name, shall vote, once it has caught up."""
+        patience = self._member_calls.patience(timeout)
+        await self._member_calls.reassign(member, MemberRole.VOTER, None, patience)
+
+    async def demote_member(self, member: str, *, timeout: float | None = None) -> None:
+        """`member` shall be a replica, which has all data and no vote.
+
+        LastVoter when nobody else votes; QuorumAtRisk when too few others are heard.
+        """
+        patience = self._member_calls.patience(timeout)
+        await self._member_calls.reassign(member, MemberRole.REPLICA, None, patience)
+
+    async def remove_member(self, member: str, *, timeout: float | None = None) -> None:
+        """`member` shall leave, for ever; as with demote_member, if it is a voter."""
+        patience = self._member_calls.patience(timeout)
+        await self._member_calls.reassign(member, MemberRole.LEAVING, None, patience)
+
+    async def replace_member(
+        self, old: str, new: str, *, timeout: float | None = None
+    ) -> None:
+        """`new` shall vote, and as soon as it does `old` shall leave."""
+        patience = self._member_calls.patience(timeout)
+        await self._member_calls.reassign(old, MemberRole.LEAVING, new, patience)
+
+    async def move_leader(
+        self, to: str | None = None, *, timeout: float | None = None
+    ) -> None:
+        """Begin to hand the leadership to `to`, by default to whoever is furthest."""
+        await self._member_calls.move_leader(to, self._member_calls.patience(timeout))
+
+
 def named_member(known: Members, name: str) -> Member:
     """The member of this name. Raises MemberNotFound."""
     for each in known.members:
-        if each.name == name:
+        # A name may be unknown, and is empty then.
+        if name and each.name == name:
             return each
     raise MemberNotFound(f"there is no member {name!r}")
 

@@ -17,6 +17,7 @@ from quorate.client import (
     LeaseExists,
     LeaseInfo,
     LeaseNotFound,
+    Members,
     PreconditionFailed,
     Txn,
     prefix_end,
@@ -96,6 +97,8 @@ class FakeClient:
         self.in_flight_seen = 0
         # What a watch tells; an error ends it.
         self.events: list[Event | BaseException] = []
+        # What is told about members, and the text of the next token.
+        self.known: Members | None = None
         self.states: dict[str, dict[str, object] | Exception] = {}
         # The token of the one who holds the lock, who lets others wait in vain.
         self.token = "2.am9iLzE"
@@ -253,6 +256,33 @@ class FakeClient:
     async def leases(self) -> list[int]:
         self._call("leases", None)
         return sorted(self.granted)
+
+    async def members(self) -> Members:
+        self._call("members", None)
+        assert self.known is not None
+        return self.known
+
+    async def create_token(self, role: str, *, ttl: float, uses: int) -> str:
+        self._call("create_token", (role, ttl, uses))
+        return "q1-secret"
+
+    async def drop_token(self, token: str) -> None:
+        self._call("drop_token", token)
+
+    async def promote_member(self, member: str) -> None:
+        self._call("promote_member", member)
+
+    async def demote_member(self, member: str) -> None:
+        self._call("demote_member", member)
+
+    async def remove_member(self, member: str) -> None:
+        self._call("remove_member", member)
+
+    async def replace_member(self, old: str, new: str) -> None:
+        self._call("replace_member", (old, new))
+
+    async def move_leader(self, to: str | None) -> None:
+        self._call("move_leader", to)
 
     def _lease(self, lease: int | None) -> float:
         if lease is None:

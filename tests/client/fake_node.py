@@ -22,6 +22,8 @@ from quorate.wire import (
     LeaseCommand,
     Limits,
     ListLeases,
+    MemberCommand,
+    Members,
     Outcome,
     Put,
     ReadHeader,
@@ -34,11 +36,13 @@ from quorate.wire import (
     TimeToLive,
     decode_command,
     decode_get,
+    decode_move_leader,
     decode_range,
     encode_error,
     encode_get_reply,
     encode_lease_answer,
     encode_lease_list,
+    encode_members,
     encode_range_reply,
     encode_reply,
     encode_server_hello,
@@ -146,6 +150,9 @@ class FakeNode:
         self.leases: dict[int, int] = {}
         # What was asked about leases, in order.
         self.asked: list[LeaseCommand] = []
+        # What is told about members, and what was asked of them, in order.
+        self.members: Members | None = None
+        self.wished: list[MemberCommand | int] = []
         self.port = 0
         self._server: asyncio.Server | None = None
         self._condition = asyncio.Event()
@@ -192,11 +199,21 @@ class FakeNode:
                 self.range(session, frame)
             case RequestKind.STATUS:
                 session.reply(frame, json.dumps({"name": "fake"}).encode())
+            case RequestKind.MEMBERS:
+                assert self.members is not None
+                session.reply(frame, encode_members(self.members))
+            case RequestKind.MOVE_LEADER:
+                self.wished.append(decode_move_leader(frame.body))
+                session.reply(frame, b"")
             case _:
                 session.reply(frame, b"")
 
     def write(self, session: Session, frame: RequestFrame) -> None:
         command = decode_command(frame.body, DEFAULT_LIMITS)
+        if isinstance(command, MemberCommand):
+            self.wished.append(command)
+            session.reply(frame, encode_write_reply(self.revision, 0))
+            return
         if isinstance(command, Compact):
             self.compact(session, frame, command)
             return

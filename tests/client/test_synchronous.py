@@ -63,7 +63,7 @@ def client_threads() -> list[threading.Thread]:
 
 def test_the_twins_have_the_same_methods_with_the_same_arguments() -> None:
     def public(client: type[AsyncClient] | type[Client]) -> set[str]:
-        return {name for name in vars(client) if not name.startswith("_")}
+        return {name for name in dir(client) if not name.startswith("_")}
 
     assert public(AsyncClient) == public(Client)
     for name in [*public(Client), "__init__"]:

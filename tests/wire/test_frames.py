@@ -188,7 +188,7 @@ REPLY = bytes.fromhex("08000000 01 00 0000 01000000")
     ("at", "byte", "reason"),
     [
         (4, 0, "unknown request type 0"),
-        (4, 8, "unknown request type 8"),
+        (4, 10, "unknown request type 10"),
         (5, 1, "reserved"),
         (6, 1, "reserved"),
         (7, 1, "reserved"),
@@ -207,7 +207,7 @@ def test_a_request_with_a_wrong_head_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("at", "byte"), [(4, 0), (4, 8), (5, 2), (6, 1), (7, 1), (8, 0)]
+    ("at", "byte"), [(4, 0), (4, 10), (5, 2), (6, 1), (7, 1), (8, 0)]
 )
 def test_a_reply_with_a_wrong_head_is_refused(at: int, byte: int) -> None:
     assert ReplyParser(SMALL).feed(REPLY) != []

@@ -41,6 +41,13 @@ from quorate.wire.leases import (
     encode_lease_list,
 )
 from quorate.wire.limits import Limits
+from quorate.wire.members import MemberCommand
+from quorate.wire.membership import (
+    Members,
+    Token,
+    decode_move_leader,
+    encode_members,
+)
 from quorate.wire.records import (
     ReadHeader,
     Record,
@@ -66,6 +73,17 @@ OPTIONS = ApiOptions(
     member_id=0xA1,
     name="n1",
     version="0.1.0",
+)
+
+MEMBERS = Members(
+    cluster_id="00000000000000c1",
+    authority="ab" * 32,
+    told_by="00000000000000a1",
+    leader="00000000000000a1",
+    commit_index=17,
+    waits_for="n2 has yet to catch up",
+    members=(),
+    tokens=(Token("00000000000000e5", "replica", 2, 60_000),),
 )
 
 SMALL_LIMITS = Limits(
@@ -103,6 +121,8 @@ class FakeService:
         self.held: list[Asked] = []
         self.error: ErrorReply | None = None
         self.not_ready: str | None = None
+        # What was asked of members and of who leads, in order.
+        self.wished: list[MemberCommand | int] = []
         # Watches that are open, and sinks that nobody reads any more.
         self.watches: list[Asked] = []
         self.left: list[WatchSink] = []
@@ -215,6 +235,11 @@ class FakeService:
             case RequestKind.CANCEL:
                 self._cancel(asked.sink, decode_cancel(asked.body))
                 return OK, b""
+            case RequestKind.MEMBERS:
+                return OK, encode_members(MEMBERS)
+            case RequestKind.MOVE_LEADER:
+                self.wished.append(decode_move_leader(asked.body))
+                return OK, b""
             case _:
                 return OK, status_json(self.statistics())
 
@@ -228,6 +253,9 @@ class FakeService:
                 return self._refuse(refused.code)
             self.revision, self.records = model.revision, model.table
             return OK, encode_txn_reply(done.succeeded, done.revision, done.results)
+        if isinstance(command, MemberCommand):
+            self.wished.append(command)
+            return OK, encode_write_reply(self.revision, 0)
         if isinstance(command, Compact):
             return self._compact(command)
         if isinstance(command, LeaseCommand):
