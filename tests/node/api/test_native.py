@@ -191,7 +191,7 @@ async def test_the_shortest_and_the_longest_frame_are_served() -> None:
     "frame",
     [
         FRAME.pack(12, 0, 0, 0, 1, 0),
-        FRAME.pack(12, 8, 0, 0, 1, 0),
+        FRAME.pack(12, 10, 0, 0, 1, 0),
         FRAME.pack(12, 255, 0, 0, 1, 0),
         FRAME.pack(12, 1, 1, 0, 1, 0),
         FRAME.pack(12, 1, 0, 1, 1, 0),
@@ -214,7 +214,7 @@ async def test_garbage_is_answered_with_an_error_and_the_end(
 async def test_the_error_is_not_overtaken_by_a_reset(port: Port) -> None:
     async with native(port) as client:
         client.raw.stop_reading()
-        client.raw.send(FRAME.pack(12, 9, 0, 0, 1, 0))
+        client.raw.send(FRAME.pack(12, 99, 0, 0, 1, 0))
         for _ in range(100):
             client.raw.send(b"\xff" * 100_000)
             await client.raw.drain()
