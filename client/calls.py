@@ -9,7 +9,7 @@ answered is Unknown, and never sent again from here.
 
 import asyncio
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
 from ..wire import (
@@ -17,11 +17,13 @@ from ..wire import (
     OK,
     ErrorCode,
     ErrorReply,
+    Members,
     Outcome,
     ProtocolError,
     RequestKind,
     ServerHello,
     decode_error,
+    decode_members,
 )
 from .connection import Connection, Expired, NotSent, RequestFailed
 from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint
@@ -52,6 +54,7 @@ from .errors import (
     Unsupported,
 )
 from .links import ConnectFailed, Link
+from .siblings import REFRESH_SECONDS, Siblings
 
 T = TypeVar("T")
 
@@ -174,6 +177,7 @@ class Calls:
         self._cluster_id: int | None = None
         self._in_flight: int = 0
         self._in_flight_bytes: int = 0
+        self._siblings: Siblings = Siblings(self._members, self._learn_from)
         self._closed: bool = False
         self._closing: asyncio.Event = asyncio.Event()
         self._idle: asyncio.Event = asyncio.Event()
@@ -232,11 +236,13 @@ class Calls:
         """End all calls and connections; writes in flight end as Unknown."""
         self._closed = True
         self._closing.set()
+        self._siblings.stop()
         for link in list(self._links):
             await link.close("the client was closed")
         while self._in_flight:
             self._idle.clear()
             await self._idle.wait()
+        await self._siblings.ended()
 
     async def _counted(self, call: _Call[T]) -> T:
         size = len(call.body)
@@ -391,12 +397,15 @@ class Calls:
                 f" not to {self._cluster_id:016x}"
             )
         if self._learn:
-            self._learn_from(hello)
+            self._siblings.heard(hello.endpoints)
         return None
 
-    def _learn_from(self, hello: ServerHello) -> None:
+    def _members(self) -> Coroutine[object, object, Members]:
+        return self.call(RequestKind.MEMBERS, b"", REFRESH_SECONDS, decode_members)
+
+    def _learn_from(self, endpoints: Iterable[str]) -> None:
         known = set(self.endpoints)
-        for text in hello.endpoints:
+        for text in endpoints:
             if len(self._links) >= ENDPOINTS_MAX:
                 return
             try:

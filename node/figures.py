@@ -43,7 +43,7 @@ def gather(node: "Node") -> Statistics:
         journal_sync_seconds_max=node.loop.sync_seconds_max,
         checkpoints=replica.checkpoints,
         checkpoint_index=replica.checkpoint_index,
-        snapshots_sent=node.snapshots_sent,
+        snapshots_sent=node.snapshots.sent,
         snapshots_installed=replica.snapshots_installed,
         healed=replica.healing.healed,
         scrub_passes=node.scrubber.passes,

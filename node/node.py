@@ -42,8 +42,8 @@ from .replica import (
 from .replica.requests import refuse
 from .roster import Roster
 from .scrubber import Scrubber
-from .snapshots import SnapshotReceiver, send_snapshot
-from .stable import Stable, StableOptions, announced
+from .snapshots import Snapshots
+from .stable import Stable, StableOptions
 from .statistics import Statistics
 from .tls import authority_digest, client_context, own_identity, server_context
 from .transport import Session, Transport
@@ -70,9 +70,7 @@ class Node:
         self.member_id = 0
         self.urls: dict[int, str] = {}
         self.refused_peers = 0
-        self.snapshots_sent = 0
         self.tasks: set[asyncio.Task[None]] = set()
-        self.receiving = False
         self.polite: set[int] = set()
         self.broken: set[int] = set()
         self.stopping = False
@@ -158,6 +156,7 @@ class Node:
         self.roster = Roster(self)
         self.admission = Admission(self)
         self.backups = Backups(self)
+        self.snapshots = Snapshots(self)
         self.loop = ReplicaLoop(
             self.replica,
             self.stable,
@@ -404,7 +403,7 @@ class Node:
     def _send(self, messages: list[PeerMessage]) -> list[int]:
         snapshots = [m for m in messages if isinstance(m, InstallSnapshot)]
         for message in snapshots:
-            self.background(self._send_snapshot(message))
+            self.background(self.snapshots.send(message))
         if snapshots:
             messages = [m for m in messages if not isinstance(m, InstallSnapshot)]
         return self.transport.send(messages)
@@ -417,8 +416,6 @@ class Node:
             self.loop.found(damage)
             self.loop.plan_turn()
 
-    # -- snapshots -----------------------------------------------------------------
-
     def background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)
         self.tasks.add(task)
@@ -429,70 +426,8 @@ class Node:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
 
-    async def _send_snapshot(self, message: InstallSnapshot) -> None:
-        member = message.to
-        ok = False
-        database = self.replica.database
-        try:
-            session = await self.transport.dial_snapshot(member)
-            if session is not None:
-                message = announced(message, database)
-                pinned = database.store.pin()
-                ok = await send_snapshot(pinned, session, message, self.executor)
-        except CorruptionError as error:
-            self.loop.found(error)
-        finally:
-            self.replica.snapshot_finished(member, ok)
-        self.snapshots_sent += ok
-        logger.info(
-            "snapshot at index %d to %016x: %s",
-            message.index,
-            member,
-            "sent" if ok else "failed",
-        )
-        self.loop.plan_turn()
-
     def snapshot_stream(self, member: int, session: Session) -> None:
-        if self.receiving or self.stopping:
-            session.close()
-            return
-        self.receiving = True
-        self.background(self._receive_snapshot(member, session))
-
-    async def _receive_snapshot(self, member: int, session: Session) -> None:
-        receiver = SnapshotReceiver(self.replica.database, session, self.executor)
-        try:
-            found = await receiver.receive()
-        except OSError as error:
-            if not is_no_space(error):
-                raise
-            logger.error("no room for a snapshot: %s", error)
-            found = None
-        finally:
-            self.receiving = False
-        if found is None:
-            session.close()
-            return
-        message, incoming = found
-        if self.loop.stopped:
-            incoming.close()
-            session.close()
-            return
-        self.loop.advance()
-        installed = self.replica.install(message, incoming)
-        receiver.answer(True)
-        if not installed:
-            # Files may be large, and to remove one takes long.
-            await asyncio.get_running_loop().run_in_executor(
-                self.executor, incoming.close
-            )
-        logger.info(
-            "snapshot at index %d from %016x: %s",
-            message.index,
-            member,
-            "installed" if installed else "was not needed",
-        )
-        self.loop.plan_turn()
+        self.snapshots.take(member, session)
 
 
 def _bootstrap(identity: Identity) -> Configuration:

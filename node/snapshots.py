@@ -16,21 +16,25 @@ import struct
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..raft import InstallSnapshot
 from ..storage.engine import Incoming, Pinned
-from ..storage.errors import CorruptionError
+from ..storage.errors import CorruptionError, is_no_space
 from .database import Database
 from .peer_wire import Encoder, PeerProtocolError, decode_message
-from .stable import check_snapshot
+from .stable import announced, check_snapshot
 from .transport import Session
+
+if TYPE_CHECKING:
+    from .node import Node
 
 PIECE_BYTES: Final = 256 << 10
 SYNC_EVERY_BYTES: Final = 1 << 20
 WINDOW_BYTES: Final = 2 << 20
 TRANSFER_TIMEOUT_S: Final = 60.0
 SNAPSHOT_BYTES_MAX: Final = 1 << 40
+RETRY_S: Final = 0.5
 _HEAD = struct.Struct("<IB")
 _SIZE = struct.Struct("<Q")
 
@@ -165,3 +169,83 @@ class SnapshotReceiver:
     def answer(self, installed: bool) -> None:
         self.session.write(b"\x01" if installed else b"\x00")
         self.session.close()
+
+
+class Snapshots:
+    """All transfers of one node: one comes in at a time."""
+
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        self.sent = 0
+        self._receiving = False
+
+    async def send(self, message: InstallSnapshot) -> None:
+        """Send the newest state, which a member needs."""
+        node, member = self.node, message.to
+        ok = False
+        database = node.replica.database
+        try:
+            session = await node.transport.dial_snapshot(member)
+            if session is not None:
+                message = announced(message, database)
+                pinned = database.store.pin()
+                ok = await send_snapshot(pinned, session, message, node.executor)
+            if not ok:
+                # It may be busy with another one: it is not asked all the time.
+                await asyncio.sleep(RETRY_S)
+        except CorruptionError as error:
+            node.loop.found(error)
+        finally:
+            node.replica.snapshot_finished(member, ok)
+        self.sent += ok
+        logger.info(
+            "snapshot at index %d to %016x: %s",
+            message.index,
+            member,
+            "sent" if ok else "failed",
+        )
+        node.loop.plan_turn()
+
+    def take(self, member: int, session: Session) -> None:
+        """A member sends a state."""
+        node = self.node
+        if self._receiving or node.stopping:
+            session.close()
+            return
+        self._receiving = True
+        node.background(self._receive(member, session))
+
+    async def _receive(self, member: int, session: Session) -> None:
+        node = self.node
+        receiver = SnapshotReceiver(node.replica.database, session, node.executor)
+        try:
+            found = await receiver.receive()
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+            logger.error("no room for a snapshot: %s", error)
+            found = None
+        finally:
+            self._receiving = False
+        if found is None:
+            session.close()
+            return
+        message, incoming = found
+        if node.loop.stopped:
+            incoming.close()
+            session.close()
+            return
+        node.loop.advance()
+        installed = node.replica.install(message, incoming)
+        receiver.answer(True)
+        if not installed:
+            # Files may be large, and to remove one takes long.
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(node.executor, incoming.close)
+        logger.info(
+            "snapshot at index %d from %016x: %s",
+            message.index,
+            member,
+            "installed" if installed else "was not needed",
+        )
+        node.loop.plan_turn()

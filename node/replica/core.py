@@ -15,11 +15,9 @@ from ...raft import (
     Ready,
     acknowledge,
 )
-from ...raft import Persist as RaftPersist
 from ...raft.progress import SNAPSHOT
 from ...storage.engine import Incoming
 from ...storage.errors import CorruptionError
-from ...storage.journal import Batch
 from ...wire import (
     EnvelopeKind,
     ErrorCode,
@@ -33,7 +31,7 @@ from ...wire import (
 )
 from ..database import Database
 from . import rules
-from .effects import Effects, Reply
+from .effects import Effects, Reply, batch_of
 from .forwarder import Forwarder
 from .healing import Healing
 from .lease_keeper import LeaseKeeper
@@ -380,7 +378,7 @@ class Replica:
         effects = Effects(events=ready.events, messages=[*ready.messages])
         if ready.persist is not None:
             effects.messages_after += ready.messages_after
-            effects.batch = self._batch(ready.persist)
+            effects.batch = batch_of(raft, ready.persist)
             effects.ack = acknowledge(ready.persist)
         effects.replies = self._take_replies()
         if writes.forwards:
@@ -410,7 +408,7 @@ class Replica:
             or (reads.waiting and reads.can_send())
             or self.database.store.applied_index > self.checkpoint_index
             or self.healing.messages
-            or self.watching.watches.pushes
+            or self.watching.due()
             or self.raft.has_work(
                 can_persist, log.commit_index > log.applied_index and self._may_apply()
             )
@@ -475,19 +473,6 @@ class Replica:
         """Advanced by this leader's own clock since its election, never jumping."""
         return rules.cluster_time_ms(
             self.leader_time_base_ms, self.now_ms - self.leader_since_ms, self.wall_ms
-        )
-
-    def _batch(self, persist: RaftPersist) -> Batch:
-        log = self.raft.log
-        return Batch(
-            term=persist.hard_state.term,
-            vote=persist.hard_state.vote,
-            commit_index=persist.hard_state.commit_index,
-            first_index=persist.first_index,
-            entries=persist.entries,
-            reset=persist.reset,
-            base=(log.base_index, log.base_term),
-            doubt=self.raft.doubt,
         )
 
     def _take_replies(self) -> list[Reply]:

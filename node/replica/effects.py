@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from ...raft import Persisted, RoleChanged
+from ...raft import Persist, Persisted, Raft, RoleChanged
 from ...storage.journal import Batch
 from .messages import PeerMessage
 
@@ -63,3 +63,18 @@ class Effects(msgspec.Struct):
     pushes: list[Push] = []
     events: list[RoleChanged] = []
     again: bool = False
+
+
+def batch_of(raft: Raft, persist: Persist) -> Batch:
+    """What the journal is to make durable of this turn."""
+    log = raft.log
+    return Batch(
+        term=persist.hard_state.term,
+        vote=persist.hard_state.vote,
+        commit_index=persist.hard_state.commit_index,
+        first_index=persist.first_index,
+        entries=persist.entries,
+        reset=persist.reset,
+        base=(log.base_index, log.base_term),
+        doubt=raft.doubt,
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ...storage.errors import CorruptionError
 from ...wire import ErrorCode, RequestKind
+from . import rules
 from .effects import Effects, Reply, WatchSink
 from .requests import Request, refuse
 from .watches import Watches
@@ -36,12 +37,21 @@ class Watching:
         """Is there anybody to be told of anything?"""
         return bool(self.watches.open or self.watches.pushes)
 
+    def due(self) -> bool:
+        """Could a turn now tell anybody anything?"""
+        watches = self.watches
+        return bool(watches.pushes) or (watches.could_catch_up() and self._may_tell())
+
+    def _may_tell(self) -> bool:
+        replica = self.replica
+        return replica.healing.damage is None and not replica.reads.barred
+
     def take(self, request: Request) -> None:
         """Begin a watch, or end one."""
         sink = cast("WatchSink", request.sink)
         if request.kind == RequestKind.CANCEL:
             self.watches.cancel(sink, request)
-        elif self._alone_ms >= _NO_LEADER_MS:
+        elif rules.alone_too_long(self._alone_ms, _NO_LEADER_MS):
             self.replica.replies.append(refuse(request, ErrorCode.NO_LEADER, _ALONE))
         else:
             self.watches.add(sink, request)
@@ -49,7 +59,7 @@ class Watching:
     def turn(self, effects: Effects) -> None:
         """Tell what was applied, and go on with those that are behind."""
         replica = self.replica
-        if replica.healing.damage is None and not replica.reads.barred:
+        if self._may_tell():
             self.watches.applied()
             try:
                 if self.watches.catch_up():
@@ -67,7 +77,8 @@ class Watching:
             self.watches.remind(max(1, _REMIND_MS // passed_ms))
             return
         self._alone_ms += passed_ms
-        if self.watches.open and self._alone_ms >= _NO_LEADER_MS:
+        alone = rules.alone_too_long(self._alone_ms, _NO_LEADER_MS)
+        if self.watches.open and alone:
             self.watches.end_all(ErrorCode.NO_LEADER, _ALONE)
 
     def stop(self) -> None:

@@ -1,6 +1,7 @@
 """Reads, ranges and status: what callers get, and what is not believed."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 import uvloop
@@ -11,16 +12,21 @@ from quorate.client import (
     PreconditionFailed,
     TooLarge,
     Unavailable,
+    siblings,
 )
 from quorate.wire import (
     DEFAULT_LIMITS,
     Level,
+    Member,
+    Members,
     ReadHeader,
     Record,
     RequestFrame,
+    RequestKind,
     decode_get,
     decode_range,
     encode_get_reply,
+    encode_members,
     encode_range_reply,
 )
 
@@ -216,6 +222,44 @@ async def test_a_client_learns_where_the_other_nodes_are() -> None:
             await node.stop()
             assert await kv.get("k") is None
             assert len(other.requests) == 1
+
+
+async def test_a_client_that_stays_connected_hears_of_nodes_that_came_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(siblings, "REFRESH_SECONDS", 0.01)
+    node, other = FakeNode(), FakeNode()
+    async with running(node, other) as endpoints:
+        first, second = endpoints.split(",")
+        places: list[str] = []
+
+        def answer(session: Session, frame: RequestFrame) -> None:
+            if frame.kind == RequestKind.MEMBERS:
+                session.reply(frame, encode_members(members_at(places)))
+            else:
+                node.serve(session, frame)
+
+        node.answer = answer
+        async with AsyncClient(first) as kv:
+            await kv.put("k", "v")
+            asked = len(node.requests)
+            await node.wait_for(lambda: len(node.requests) > asked)
+            assert kv.endpoints == [first]
+            # Somebody joins; what makes no sense is not taken.
+            places += [f"http://{first}", f"http://{second}", "nonsense", ""]
+            asked = len(node.requests)
+            await node.wait_for(lambda: len(node.requests) > asked + 1)
+            assert kv.endpoints == [first, second]
+            await node.stop()
+            assert await kv.get("k") is None
+
+
+def members_at(places: Sequence[str]) -> Members:
+    members = tuple(
+        Member("0" * 15 + "1", "n", "voter", True, False, True, 0, "h:1", client)
+        for client in places
+    )
+    return Members("0" * 16, "0" * 64, "0" * 16, None, 0, "", members, ())
 
 
 async def test_a_client_that_does_not_learn_keeps_to_what_it_was_given() -> None:

@@ -92,7 +92,7 @@ class Writer:
     def _run(self) -> None:
         number = 0
         while not self.ending.is_set():
-            # A client learns of other nodes when it connects, and not later.
+            # A client learns of others when it connects, and every half a minute.
             with Client(self.endpoints, timeout=1.0) as client:
                 for _ in range(_WRITES_PER_CLIENT):
                     number += 1

@@ -214,7 +214,7 @@ async def test_garbage_is_answered_with_an_error_and_the_end(
 async def test_the_error_is_not_overtaken_by_a_reset(port: Port) -> None:
     async with native(port) as client:
         client.raw.stop_reading()
-        client.raw.send(FRAME.pack(12, 9, 0, 0, 1, 0))
+        client.raw.send(FRAME.pack(12, 99, 0, 0, 1, 0))
         for _ in range(100):
             client.raw.send(b"\xff" * 100_000)
             await client.raw.drain()
@@ -226,7 +226,7 @@ async def test_what_stood_before_the_garbage_is_still_answered(port: Port) -> No
     port.service.holding = True
     async with native(port) as client:
         client.ask(RequestKind.WRITE, 1, encode_put(b"a", b"v"))
-        client.raw.send(FRAME.pack(12, 9, 0, 0, 2, 0))
+        client.raw.send(FRAME.pack(12, 99, 0, 0, 2, 0))
         client.ask(RequestKind.PING, 3)
         await wait_for(lambda: bool(port.service.held))
         port.service.release()
@@ -241,7 +241,7 @@ async def test_an_end_with_unanswered_requests_says_so() -> None:
         port.service.holding = True
         async with native(port) as client:
             client.ask(RequestKind.WRITE, 1, encode_put(b"a", b"v"))
-            client.raw.send(FRAME.pack(12, 9, 0, 0, 2, 0))
+            client.raw.send(FRAME.pack(12, 99, 0, 0, 2, 0))
             assert last_error(await client.end()).outcome == Outcome.UNKNOWN
             # Too late, and dropped.
             port.service.release()
