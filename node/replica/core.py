@@ -404,7 +404,7 @@ class Replica:
             or (reads.waiting and reads.can_send())
             or self.database.store.applied_index > self.checkpoint_index
             or self.healing.messages
-            or self.watching.watches.pushes
+            or self.watching.due()
             or self.raft.has_work(
                 can_persist, log.commit_index > log.applied_index and self._may_apply()
             )

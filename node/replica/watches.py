@@ -246,6 +246,16 @@ class Watches:
         else:
             self._ranges[name] = watch
 
+    def could_catch_up(self) -> bool:
+        """Is there one that is behind, and could be told of something, or ended?"""
+        if not self._behind:
+            return False
+        newest, kept = self.database.revision, self.database.compacted
+        return any(
+            watch.next < kept or (watch.next <= newest and self._room(watch) > 0)
+            for watch in self._behind.values()
+        )
+
     def catch_up(self) -> bool:
         """Tell those that are behind of a slice; could more be told at once?
 

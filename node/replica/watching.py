@@ -36,6 +36,15 @@ class Watching:
         """Is there anybody to be told of anything?"""
         return bool(self.watches.open or self.watches.pushes)
 
+    def due(self) -> bool:
+        """Could a turn now tell anybody anything?"""
+        watches = self.watches
+        return bool(watches.pushes) or (watches.could_catch_up() and self._may_tell())
+
+    def _may_tell(self) -> bool:
+        replica = self.replica
+        return replica.healing.damage is None and not replica.reads.barred
+
     def take(self, request: Request) -> None:
         """Begin a watch, or end one."""
         sink = cast("WatchSink", request.sink)
@@ -49,7 +58,7 @@ class Watching:
     def turn(self, effects: Effects) -> None:
         """Tell what was applied, and go on with those that are behind."""
         replica = self.replica
-        if replica.healing.damage is None and not replica.reads.barred:
+        if self._may_tell():
             self.watches.applied()
             try:
                 if self.watches.catch_up():

@@ -194,6 +194,21 @@ def test_none_begins_there_until_a_leader_is_known(follower: Follower) -> None:
     assert sink.created(2) == 1
 
 
+def test_a_reader_that_has_room_again_makes_work(follower: Follower) -> None:
+    """A shell that leaves out turns without work would never tell it the rest."""
+    sink = FakeSink(1, room=0)
+    follower.watch(sink)
+    follower.hear(2)
+    follower.turns()
+    assert revisions(sink) == []
+    assert not follower.replica.has_work(True), "there is nothing that it would take"
+    sink.left = PLENTY
+    assert follower.replica.has_work(True)
+    follower.turns()
+    assert revisions(sink) == [2, 3]
+    assert not follower.replica.has_work(True)
+
+
 def damage(follower: Follower) -> None:
     follower.replica.healing.found(CorruptionError("a table", 0, "a bad block"))
 
