@@ -170,6 +170,7 @@ def _show_coverage(coverage: "Coverage") -> None:
         f"{coverage.seeds} seeds, {len(coverage.failed)} failed:"
         f" {coverage.simulated_us / 3.6e9:.2f} simulated hours,"
         f" {coverage.acknowledged} operations acknowledged of {coverage.operations},"
+        f" {coverage.told} events told to those who watch,"
         f" {faults} faults, {sum(coverage.failpoints.values())} failpoints,"
         f" {coverage.flushes} flushes,"
         f" {coverage.compactions} compactions, {coverage.snapshots} snapshots,"

@@ -108,6 +108,7 @@ class Coverage:
         self.broken = 0
         self.halted = 0
         self.undecided = 0
+        self.told = 0
         self.events = 0
         self.fired: Counter[str] = Counter()
         self.overlapped: Counter[str] = Counter()
@@ -130,6 +131,7 @@ class Coverage:
         self.broken += result.broken
         self.halted += result.halted
         self.undecided += result.undecided
+        self.told += result.told
         self.events += result.events
         self.fired.update(result.fired)
         self.overlapped.update(result.overlapped)

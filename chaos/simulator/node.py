@@ -15,6 +15,7 @@ from ...node.replica import (
     Replica,
     Request,
 )
+from ...node.replica.effects import WatchSink
 from ...node.stable import Opened, Stable
 from ...raft import (
     Configuration,
@@ -355,6 +356,14 @@ class Node:
         self.replica.submit(request)
         self.plan_turn()
 
+    def gone(self, sink: WatchSink) -> None:
+        """A client's connection ended; nobody reads what is pushed to it."""
+        self.later(0, self._gone, sink)
+
+    def _gone(self, sink: WatchSink) -> None:
+        assert self.replica is not None
+        self.replica.watching.watches.gone(sink)
+
     def link_broke(self, member: int, polite: bool, refused: bool) -> None:
         """The connection to a peer ended; `refused`: nobody listens there any more."""
         self.later(0, self._link_broke, member, polite, refused)
@@ -421,6 +430,12 @@ class Node:
             self._persist(effects)
         for reply in effects.replies:
             reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
+        for push in effects.pushes:
+            sink = push.sink
+            if push.last:
+                sink.reply(push.request_id, push.kind, push.status, push.body)
+            else:
+                sink.push(push.request_id, push.kind, push.body)
         if self.up:
             if not self.work.planned and replica.database.store.owed:
                 self.work.plan()

@@ -13,6 +13,7 @@ from .faults import Faults
 from .faults.ground import Undo
 from .node import Node
 from .shape import Shape
+from .watchers import Watcher, all_settled
 from .workload import Client
 from .world import MILLISECOND, SECOND, World
 
@@ -36,11 +37,13 @@ class Recovery:
         shape: Shape,
         nodes: list[Node],
         clients: list[Client],
+        watchers: list[Watcher],
         checkers: Checkers,
     ) -> None:
         self.world = world
         self.nodes = nodes
         self.clients = clients
+        self.watchers = watchers
         self.checkers = checkers
         self.voters = nodes[: shape.voters]
         self.majority = shape.voters // 2 + 1
@@ -62,6 +65,9 @@ class Recovery:
                 self._leave_out(node)
         for client in self.clients:
             client.nodes = core
+        for watcher in self.watchers:
+            watcher.nodes = core
+            watcher.mend()
         marks = {client.number: client.completed for client in self.clients}
 
         def served() -> bool:
@@ -73,6 +79,7 @@ class Recovery:
         self._expect(served, "a quorum serves", core)
         self.stop_clients()
         self._expect(lambda: self._converged(core), "a quorum converges", core)
+        self._expect_all_told(core)
 
     def heal_all(self) -> None:
         self.world.trace("world", "heals", "all")
@@ -81,6 +88,9 @@ class Recovery:
         self._mend(self.nodes)
         whole = [node for node in self.nodes if node.broken is None]
         self._expect(lambda: self._converged(whole), "all", whole)
+        for watcher in self.watchers:
+            watcher.nodes = whole
+        self._expect_all_told(whole)
 
     def survive_power_loss(self) -> None:
         """Whatever was acknowledged is read after everybody lost power at once."""
@@ -105,6 +115,7 @@ class Recovery:
         self._mend(self.nodes)
         whole = [node for node in whole if node.broken is None]
         self._expect(lambda: self._converged(whole), "all after power loss", whole)
+        self._expect_all_told(whole)
 
     def _read_everything(self, core: list[Node]) -> None:
         keys = sorted({change.key for change in self.checkers.book.model.changes})
@@ -159,10 +170,17 @@ class Recovery:
                 pairs = network.between([node.member])
                 mute = [pair for pair in pairs if pair[0] == node.member]
                 self.left_out.append(network.close(mute))
+                self._send_away(node)
             case 3:
                 node.pause(True)
             case _:
-                pass
+                self._send_away(node)
+
+    def _send_away(self, node: Node) -> None:
+        """No reader could find out that this node may hear nothing new."""
+        for watcher in self.watchers:
+            if watcher.connection is not None and watcher.connection.node is node:
+                watcher.leave()
 
     def stop_clients(self) -> None:
         """Begin no further operation; those in flight end."""
@@ -191,6 +209,10 @@ class Recovery:
             and node.raft.log.applied_index == log.last_index
             for node in nodes
         )
+
+    def _expect_all_told(self, nodes: list[Node]) -> None:
+        told = "everybody who watches is told everything"
+        self._expect(lambda: all_settled(self.watchers), told, nodes)
 
     def _expect(
         self, condition: Callable[[], bool], what: str, nodes: list[Node]

@@ -15,11 +15,13 @@ from ...raft import Configuration, InstallSnapshot
 from ..histories import check_linearizable, check_replay
 from .checkers import Checkers
 from .checkers.reads import check_pairs, check_weak_reads
+from .checkers.watches import check_watches
 from .faults import KINDS, Fault, Faults, Ground, Plan
 from .network import Network
 from .node import Answer, Node
 from .recovery import Halted, Recovery
 from .shape import Shape
+from .watchers import Watcher
 from .workload import Client
 from .world import SECOND, World
 
@@ -62,6 +64,7 @@ class Result(msgspec.Struct):
     broken: int
     halted: bool
     undecided: int
+    told: int
 
     @property
     def enough(self) -> bool:
@@ -89,6 +92,10 @@ class Cluster:
         self.clients = [
             Client(self.world, number, self.nodes, shape)
             for number in range(1, shape.clients + 1)
+        ]
+        self.watchers = [
+            Watcher(self.world, number, self.nodes, shape, self.checkers.book.model)
+            for number in range(1, shape.watchers + 1)
         ]
         self.ground = Ground(
             self.world, self.nodes, self.voters, self.network, self.checkers
@@ -142,6 +149,8 @@ class Cluster:
                 self.hidden.add(pair)
         for client in self.clients:
             client.went_down(node)
+        for watcher in self.watchers:
+            watcher.went_down(node)
 
     def may_tear(self) -> bool:
         """Not beside a voter that is gone for good.
@@ -188,10 +197,15 @@ class Cluster:
             node.start()
         for client in self.clients:
             client.start()
+        for watcher in self.watchers:
+            watcher.start()
 
     def recovery(self) -> Recovery:
         """What brings this world to its end."""
-        return Recovery(self.world, self.shape, self.nodes, self.clients, self.checkers)
+        return Recovery(
+            *(self.world, self.shape, self.nodes),
+            *(self.clients, self.watchers, self.checkers),
+        )
 
     def _hurt(self) -> None:
         """Harsh seeds go on, with fewer faults, until each has its operations."""
@@ -220,6 +234,12 @@ class Cluster:
             world.fail(verdict.objection.invariant, verdict.objection.detail)
         check_weak_reads(world, self.clients, model, history)
         check_pairs(world, self.clients, model.pairs)
+        check_watches(
+            world,
+            model,
+            [(watcher.name, watcher.watches) for watcher in self.watchers],
+            to_the_end=not self.halted,
+        )
         self.undecided = verdict.undecided
 
     def _result(self) -> Result:
@@ -245,6 +265,7 @@ class Cluster:
             broken=sum(node.broken is not None for node in self.nodes),
             halted=self.halted,
             undecided=self.undecided,
+            told=sum(watcher.events for watcher in self.watchers),
         )
 
 

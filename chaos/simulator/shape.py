@@ -66,6 +66,7 @@ class Shape:
         self.turn_us = dice.choice([100, 1000, 4000])
         self.keys = dice.choice([2, 8, 40])
         self.clients = 20 if dense else dice.randint(4, 10)
+        self.watchers = 4 if dense else dice.randint(2, 5)
         self.pause_us = (210 if dense else dice.choice([150, 300, 500])) * MILLISECOND
 
     @property

@@ -22,6 +22,8 @@ from ...histories import Change
 _LIMITS = Limits()
 # Keys that begin so are written in pairs, by transactions alone (workload).
 PAIR = b"p"
+# Keys that begin so hang on leases, or did.
+LEASED = b"q"
 
 
 class Model:
@@ -30,6 +32,8 @@ class Model:
     def __init__(self) -> None:
         self.revision = 1
         self.compacted = 0
+        # All of them; those of clients' own keys; those of pairs.
+        self.every: list[Change] = []
         self.changes: list[Change] = []
         self.pairs: list[Change] = []
         self.newest: dict[bytes, Change] = {}
@@ -75,6 +79,7 @@ class Model:
         self.revision += bool(live)
         for key, value in live.items():
             change = Change(self.revision, key, value)
+            self.every.append(change)
             (self.pairs if key.startswith(PAIR) else self.changes).append(change)
             self.newest[key] = change
         return repeated
