@@ -93,7 +93,7 @@ class Leases:
                 self._drop(lease, since)
                 continue
             _, deadline = self._deadlines[lease]
-            if deadline > self.now_ms:
+            if deadline >= self.now_ms:
                 heapreplace(queue, (deadline, lease, since))
                 continue
             keys += known.keys
