@@ -13,6 +13,7 @@ from .faults import Faults
 from .faults.ground import Undo
 from .node import Node
 from .shape import Shape
+from .tenants import Tenant
 from .watchers import Watcher, all_settled
 from .workload import Client
 from .world import MILLISECOND, SECOND, World
@@ -37,12 +38,14 @@ class Recovery:
         shape: Shape,
         nodes: list[Node],
         clients: list[Client],
+        tenants: list[Tenant],
         watchers: list[Watcher],
         checkers: Checkers,
     ) -> None:
         self.world = world
         self.nodes = nodes
         self.clients = clients
+        self.tenants = tenants
         self.watchers = watchers
         self.checkers = checkers
         self.voters = nodes[: shape.voters]
@@ -65,6 +68,8 @@ class Recovery:
                 self._leave_out(node)
         for client in self.clients:
             client.nodes = core
+        for tenant in self.tenants:
+            tenant.nodes = core
         for watcher in self.watchers:
             watcher.nodes = core
             watcher.mend()
@@ -115,6 +120,8 @@ class Recovery:
         self._mend(self.nodes)
         whole = [node for node in whole if node.broken is None]
         self._expect(lambda: self._converged(whole), "all after power loss", whole)
+        alive = self.checkers.book.model.leases.alive
+        self._expect(lambda: not alive, "leases that nobody keeps end", whole)
         self._expect_all_told(whole)
 
     def _read_everything(self, core: list[Node]) -> None:
@@ -186,6 +193,8 @@ class Recovery:
         """Begin no further operation; those in flight end."""
         for client in self.clients:
             client.stopped = True
+        for tenant in self.tenants:
+            tenant.stopped = True
         self._expect(
             lambda: all(client.current is None for client in self.clients),
             "the last operations end",

@@ -21,6 +21,7 @@ from .network import Network
 from .node import Answer, Node
 from .recovery import Halted, Recovery
 from .shape import Shape
+from .tenants import Tenant
 from .watchers import Watcher
 from .workload import Client
 from .world import SECOND, World
@@ -93,6 +94,10 @@ class Cluster:
             Client(self.world, number, self.nodes, shape)
             for number in range(1, shape.clients + 1)
         ]
+        self.tenants = [
+            Tenant(self.world, number, self.nodes, shape, self.checkers.book)
+            for number in range(1, shape.tenants + 1)
+        ]
         self.watchers = [
             Watcher(self.world, number, self.nodes, shape, self.checkers.book.model)
             for number in range(1, shape.watchers + 1)
@@ -149,6 +154,8 @@ class Cluster:
                 self.hidden.add(pair)
         for client in self.clients:
             client.went_down(node)
+        for tenant in self.tenants:
+            tenant.went_down(node)
         for watcher in self.watchers:
             watcher.went_down(node)
 
@@ -197,6 +204,8 @@ class Cluster:
             node.start()
         for client in self.clients:
             client.start()
+        for tenant in self.tenants:
+            tenant.start()
         for watcher in self.watchers:
             watcher.start()
 
@@ -204,7 +213,7 @@ class Cluster:
         """What brings this world to its end."""
         return Recovery(
             *(self.world, self.shape, self.nodes),
-            *(self.clients, self.watchers, self.checkers),
+            *(self.clients, self.tenants, self.watchers, self.checkers),
         )
 
     def _hurt(self) -> None:
@@ -248,8 +257,10 @@ class Cluster:
         return Result(
             seed=world.seed,
             nodes=len(self.nodes),
-            operations=history + sum(len(c.weak) + c.others for c in self.clients),
-            acknowledged=self.completed,
+            operations=history
+            + sum(len(c.weak) + c.others for c in self.clients)
+            + sum(tenant.requests for tenant in self.tenants),
+            acknowledged=self.completed + sum(t.completed for t in self.tenants),
             simulated_us=world.now_us,
             events=world.events,
             kinds=self.plan.kinds,

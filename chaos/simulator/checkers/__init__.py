@@ -168,6 +168,7 @@ class Checkers:
         assert node.replica is not None
         election.one_leader_a_term(book, node, term)
         election.has_everything_committed(book, node, term)
+        book.led_since.setdefault(term, book.world.now_us)
         member.leads_since = node.raft.log.commit_index
         member.heard = dict.fromkeys(book.voters, node.replica.ticks)
         member.rounds, member.confirmed_round = {}, 0

@@ -100,6 +100,8 @@ class Book:
         self.voters = bootstrap.voters
         self.members = {m: Member(m) for m in bootstrap.members()}
         self.leaders: dict[int, int] = {}
+        # When the leader of a term began to lead.
+        self.led_since: dict[int, int] = {}
         self.votes: dict[tuple[int, int], int] = {}
         # (term, data) of each index from 2 on, as the first to apply it had it.
         self.agreed: list[tuple[int, bytes]] = []

@@ -3,27 +3,36 @@
 Law: no import of the database. What it knows of the bytes is the client's side of them.
 """
 
+from typing import TypeAlias
+
 from ....wire import (
     Compact,
     Compare,
     Delete,
+    EnvelopeKind,
+    Grant,
     Put,
     Relation,
+    Revoke,
     Target,
     Transaction,
     TxnDelete,
     TxnPut,
     decode_command,
     decode_envelope,
+    decode_expiry,
 )
 from ....wire.limits import Limits
 from ...histories import Change
+from .lease_model import LeaseModel, Life
 
 _LIMITS = Limits()
 # Keys that begin so are written in pairs, by transactions alone (workload).
 PAIR = b"p"
 # Keys that begin so hang on leases, or did.
 LEASED = b"q"
+# By key: the value, None where it is deleted, and the lease that it hangs on, or 0.
+Writes: TypeAlias = dict[bytes, tuple[bytes | None, int]]
 
 
 class Model:
@@ -38,15 +47,28 @@ class Model:
         self.pairs: list[Change] = []
         self.newest: dict[bytes, Change] = {}
         self.values: set[bytes] = set()
+        self.leases = LeaseModel()
 
-    def apply(self, data: bytes) -> tuple[int, bytes | None]:
-        """Apply an agreed command; its cluster time, and a value that came twice.
+    def apply(
+        self, data: bytes, index: int, now_us: int
+    ) -> tuple[int, bytes | None, list[Life]]:
+        """Apply an agreed entry, which is first applied now.
 
-        Every client writes each value once, so a second one was sent by somebody else.
+        Its cluster time; a value that came twice, which somebody else must have sent,
+        since every client writes each value once; and leases whose time was over.
         """
         envelope = decode_envelope(data)
+        self.leases.now_us = now_us
+        time_ms = envelope.cluster_time_ms
+        if envelope.kind == EnvelopeKind.EXPIRY:
+            ended = self.leases.expired(decode_expiry(envelope.payload))
+            for life in ended:
+                life.expired = True
+                self._end(life)
+            return time_ms, None, ended
         command = decode_command(envelope.payload, _LIMITS)
-        writes: dict[bytes, bytes | None] = {}
+        writes: Writes = {}
+        asked: set[bytes] = set()
         match command:
             case Compact(revision):
                 if self.compacted < revision <= self.revision:
@@ -55,32 +77,48 @@ class Model:
                 holds = all(self._holds(compare) for compare in compares)
                 for operation in then if holds else otherwise:
                     if isinstance(operation, TxnPut):
-                        writes[operation.key] = operation.value
+                        writes[operation.key] = operation.value, operation.lease
                     elif isinstance(operation, TxnDelete):
-                        writes[operation.key] = None
+                        writes[operation.key] = None, 0
                 asked = {op.value for op in then if isinstance(op, TxnPut)}
-                return envelope.cluster_time_ms, self._write(writes, asked)
-            case Put() | Delete():
-                value = command.value if isinstance(command, Put) else None
-                if command.expected in (None, self._mod_revision(command.key)):
-                    writes[command.key] = value
-                asked = {value} if value is not None else set[bytes]()
-                return envelope.cluster_time_ms, self._write(writes, asked)
+            case Put(key, value, expected, lease):
+                if expected in (None, self._mod_revision(key)):
+                    writes[key] = value, lease
+                asked = {value}
+            case Delete(key, expected):
+                if expected in (None, self._mod_revision(key)):
+                    writes[key] = None, 0
+            case Grant(lease, ttl_ms):
+                self.leases.grant(lease, ttl_ms, index)
+            case Revoke(lease):
+                life = self.leases.alive.get(lease)
+                if life is not None:
+                    self._end(life)
             case _:
-                raise AssertionError("no client here has leases")
-        return envelope.cluster_time_ms, None
+                raise AssertionError("questions are not written to the log")
+        return time_ms, self._write(writes, asked), []
 
-    def _write(
-        self, writes: dict[bytes, bytes | None], asked: set[bytes]
-    ) -> bytes | None:
+    def _end(self, life: Life) -> None:
+        """All its keys go at one revision; without any there is none."""
+        self._write(dict.fromkeys(self.leases.keys_of(life.lease), (None, 0)), set())
+        self.leases.end(life)
+
+    def _write(self, writes: Writes, asked: set[bytes]) -> bytes | None:
         repeated = next((value for value in asked if value in self.values), None)
         self.values |= asked
-        live = {k: v for k, v in writes.items() if v is not None or self._there(k)}
+        if any(
+            lease and lease not in self.leases.alive for _, lease in writes.values()
+        ):
+            return repeated
+        live = {k: w for k, w in writes.items() if w[0] is not None or self._there(k)}
         self.revision += bool(live)
-        for key, value in live.items():
+        for key, (value, lease) in live.items():
             change = Change(self.revision, key, value)
             self.every.append(change)
-            (self.pairs if key.startswith(PAIR) else self.changes).append(change)
+            if key.startswith(LEASED):
+                self.leases.hang(change, lease)
+            else:
+                (self.pairs if key.startswith(PAIR) else self.changes).append(change)
             self.newest[key] = change
         return repeated
 

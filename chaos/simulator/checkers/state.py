@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ....raft import COMMAND, Entry
 from ....storage.journal import Batch
+from . import leases
 from .book import Book, same
 
 if TYPE_CHECKING:
@@ -73,10 +74,13 @@ def one_sequence(book: Book, node: "Node", entry: Entry) -> None:
     book.agreed_in.append(node.raft.term)
     if entry.kind != COMMAND:
         return
-    cluster_time_ms, repeated = book.model.apply(entry.data)
+    now_us = book.world.now_us
+    time_ms, repeated, ended = book.model.apply(entry.data, entry.index, now_us)
     if repeated is not None:
         book.world.fail("I-56", f"the log has the write of {repeated!r} twice")
-    cluster_time_flows(book, node, cluster_time_ms)
+    for life in ended:
+        leases.ends_in_its_time(book, life, entry.term)
+    cluster_time_flows(book, node, time_ms)
 
 
 def cluster_time_flows(book: Book, node: "Node", cluster_time_ms: int) -> None:
@@ -102,6 +106,7 @@ def equal_states(book: Book, node: "Node") -> None:
     if book.hashes.setdefault(index, digest) != digest:
         book.world.fail("I-38", f"{node.name} differs at index {index}")
     if index == book.agreed_index:
+        leases.equal_leases(book, node)
         found = database.revision, database.compacted
         wanted = book.model.revision, book.model.compacted
         if found != wanted:
