@@ -3,9 +3,8 @@
 Law: a mutant replaces one named predicate in one rules module and nothing else.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from types import ModuleType
 
 import msgspec
 
@@ -13,18 +12,10 @@ from ...node.database import rules as database_rules
 from ...node.replica import rules as replica_rules
 from ...raft import rules as raft_rules
 from ...storage import rules as storage_rules
+from .mutant import Mutant, always, never
 from .run import run_seed
+from .watch_mutants import LEASE_MUTANTS, WATCH_MUTANTS
 from .world import Violation
-
-
-class Mutant(msgspec.Struct, frozen=True):
-    """`replacement` stands for `predicate` of `module`; `breaks` says what is lost."""
-
-    name: str
-    module: ModuleType
-    predicate: str
-    replacement: Callable[..., object]
-    breaks: str
 
 
 class Catch(msgspec.Struct, frozen=True):
@@ -33,14 +24,6 @@ class Catch(msgspec.Struct, frozen=True):
     seed: int
     tried: int
     what: str
-
-
-def _always(*_: object) -> bool:
-    return True
-
-
-def _never(*_: object) -> bool:
-    return False
 
 
 def _truncate_always(conflict_index: int | None, previous_index: int) -> int:
@@ -124,63 +107,63 @@ MUTANTS = {
             "ack-before-sync",
             storage_rules,
             "syncs_before_acknowledging",
-            _never,
+            never,
             "I-16: an append is acknowledged before it is durable",
         ),
         Mutant(
             "directory-not-synced",
             storage_rules,
             "syncs_directory_after_rename",
-            _never,
+            never,
             "I-20: a journal segment's name is used before it is durable",
         ),
         Mutant(
             "failed-sync-ignored",
             storage_rules,
             "failed_sync_is_final",
-            _never,
+            never,
             "I-19: the node goes on after a failed sync",
         ),
         Mutant(
             "page-cache-believed",
             storage_rules,
             "rewrites_what_it_read",
-            _never,
+            never,
             "I-18: what was read at start may be in the page cache alone",
         ),
         Mutant(
             "doubt-is-absence",
             storage_rules,
             "identity_means_doubt",
-            _never,
+            never,
             "I-22: a damaged last batch is taken for one that was never written",
         ),
         Mutant(
             "body-not-checked",
             storage_rules,
             "checks_body",
-            _always,
+            always,
             "I-28: stored bytes are used unchecked",
         ),
         Mutant(
             "segments-dropped-early",
             storage_rules,
             "may_reclaim",
-            _always,
+            always,
             "I-30: segments are recycled while the log still needs them",
         ),
         Mutant(
             "message-before-disk",
             raft_rules,
             "must_wait_for_disk",
-            _never,
+            never,
             "I-2: votes and terms are sent before they are durable",
         ),
         Mutant(
             "append-acked-before-disk",
             raft_rules,
             "acknowledges_up_to",
-            _always,
+            always,
             "I-16: a follower acknowledges what its disk does not have yet",
         ),
         Mutant(
@@ -194,7 +177,7 @@ MUTANTS = {
             "older-term-committed",
             raft_rules,
             "may_commit",
-            _always,
+            always,
             "I-4: entries of older terms are committed by counting",
         ),
         Mutant(
@@ -215,7 +198,7 @@ MUTANTS = {
             "vote-without-log-check",
             raft_rules,
             "log_up_to_date",
-            _always,
+            always,
             "5.4.1: votes for candidates with shorter logs",
         ),
         Mutant(
@@ -236,7 +219,7 @@ MUTANTS = {
             "reads-before-own-commit",
             raft_rules,
             "may_serve_reads",
-            _always,
+            always,
             "I-5: a new leader serves reads before it knows what is committed",
         ),
         Mutant(
@@ -250,7 +233,7 @@ MUTANTS = {
             "old-snapshot-installed",
             raft_rules,
             "accepts_snapshot",
-            _always,
+            always,
             "I-52: a snapshot older than the own commit is installed",
         ),
         Mutant(
@@ -271,28 +254,28 @@ MUTANTS = {
             "read-before-apply",
             replica_rules,
             "serves_read",
-            _always,
+            always,
             "I-40: a read does not wait for its index",
         ),
         Mutant(
             "any-entry-answers",
             replica_rules,
             "fate_is_known",
-            _always,
+            always,
             "I-54: another leader's entry is taken for the own proposal",
         ),
         Mutant(
             "unknown-called-refused",
             replica_rules,
             "outcome_unknown_after_proposal",
-            _never,
+            never,
             "I-54: a write that may have happened is called not applied",
         ),
         Mutant(
             "condition-ignored",
             database_rules,
             "expectation_met",
-            _always,
+            always,
             "a conditional write goes through at another revision",
         ),
         Mutant(
@@ -327,42 +310,42 @@ MUTANTS = {
             "quorum-unchecked",
             raft_rules,
             "heard_quorum",
-            _always,
+            always,
             "I-13: a leader that a majority is silent to goes on",
         ),
         Mutant(
             "leader-not-stuck-to",
             raft_rules,
             "sticks_to_leader",
-            _never,
+            never,
             "I-12: anybody can depose a leader that is heard",
         ),
         Mutant(
             "stalled-disk-leads",
             raft_rules,
             "disk_stalled",
-            _never,
+            never,
             "I-74: a leader whose disk hangs goes on",
         ),
         Mutant(
             "stale-disk-acknowledged",
             raft_rules,
             "storage_ack_is_current",
-            _always,
+            always,
             "I-10: a sync of replaced entries counts for those that replaced them",
         ),
         Mutant(
             "damage-taken-for-tail",
             storage_rules,
             "proves_durability",
-            _never,
+            never,
             "I-22: a damaged batch is cut although later ones prove it durable",
         ),
         Mutant(
             "table-not-synced",
             storage_rules,
             "syncs_table_contents",
-            _never,
+            never,
             "I-20: the manifest names a table whose bytes are not durable",
         ),
         Mutant(
@@ -376,7 +359,7 @@ MUTANTS = {
             "block-not-checked",
             storage_rules,
             "checks_table_block",
-            _always,
+            always,
             "I-28: a damaged block of a table is answered from",
         ),
         Mutant(
@@ -390,42 +373,42 @@ MUTANTS = {
             "deletions-dropped-early",
             storage_rules,
             "may_drop_deletions",
-            _always,
+            always,
             "a merge forgets a deletion that still hides an older value",
         ),
         Mutant(
             "lost-forward-sent-again",
             replica_rules,
             "lost_forward_is_unknown",
-            _never,
+            never,
             "I-56: a write of unknown fate is sent a second time",
         ),
         Mutant(
             "every-node-answers-alone",
             replica_rules,
             "answers_alone",
-            _always,
+            always,
             "I-41: followers answer linearizable reads by themselves",
         ),
         Mutant(
             "bounded-read-unbounded",
             replica_rules,
             "fresh_enough",
-            _always,
+            always,
             "a bounded read is as old as it likes",
         ),
         Mutant(
             "least-revision-ignored",
             replica_rules,
             "far_enough",
-            _always,
+            always,
             "I-43: a reader is shown less than it has seen",
         ),
         Mutant(
             "healed-state-read-early",
             replica_rules,
             "caught_up",
-            _always,
+            always,
             "I-43: a state that was replaced is read while it is older than before",
         ),
         Mutant(
@@ -435,6 +418,8 @@ MUTANTS = {
             _by_the_wall,
             "leases would end when somebody sets a clock",
         ),
+        *WATCH_MUTANTS,
+        *LEASE_MUTANTS,
     )
 }
 

@@ -358,11 +358,8 @@ class Node:
 
     def gone(self, sink: WatchSink) -> None:
         """A client's connection ended; nobody reads what is pushed to it."""
-        self.later(0, self._gone, sink)
-
-    def _gone(self, sink: WatchSink) -> None:
-        assert self.replica is not None
-        self.replica.watching.watches.gone(sink)
+        if self.replica is not None:
+            self.later(0, self.replica.watching.watches.gone, sink)
 
     def link_broke(self, member: int, polite: bool, refused: bool) -> None:
         """The connection to a peer ended; `refused`: nobody listens there any more."""

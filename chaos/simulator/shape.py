@@ -65,9 +65,9 @@ class Shape:
         self.sync_us = (200, dice.choice([1, 5, 20]) * MILLISECOND)
         self.turn_us = dice.choice([100, 1000, 4000])
         self.keys = dice.choice([2, 8, 40])
-        self.clients = 18 if dense else dice.randint(4, 10)
-        self.tenants = 2 if dense else dice.randint(1, 3)
-        self.watchers = 4 if dense else dice.randint(2, 5)
+        self.clients = 19 if dense else dice.randint(4, 10)
+        self.tenants = 1 if dense else dice.randint(1, 3)
+        self.watchers = 3 if dense else dice.randint(2, 5)
         self.pause_us = (210 if dense else dice.choice([150, 300, 500])) * MILLISECOND
 
     @property

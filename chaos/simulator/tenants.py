@@ -47,9 +47,13 @@ _TTLS_MS: Final = (1000, 1000, 1500, 3000)
 # When a lease is kept alive, as a part of its time; how often before it is let go.
 _SHARES: Final = (0.3, 0.6, 0.95, 1.0)
 _RENEWALS: Final = 6
-# It is revoked and granted again about the time at which it ends anyway.
+# When it is let go: it is revoked and granted again about the time at which it ends
+# anyway, or somebody tries to keep it alive just then, again and again.
 _SWAPS: Final = 0.4
-_SWAP_US: Final = 250 * MILLISECOND
+_LATE: Final = 0.4
+_ABOUT_US: Final = 250 * MILLISECOND
+_LATE_US: Final = 25 * MILLISECOND
+_TRIES: Final = 6
 # Of leases that are granted: with an id that was used before.
 _OLD_IDS: Final = 0.3
 _KEYS: Final = 6
@@ -156,6 +160,17 @@ class Tenant:
             case _:
                 self._command(node, what, Revoke(lease), lease)
 
+    def _keep_late(self, lease: int, tries: int) -> None:
+        """Keep it alive while the leader may have its end written."""
+        up = [node for node in self.nodes if node.up]
+        if self.stopped or lease != self.lease or not up:
+            return
+        node = self.world.random.choice(up)
+        self._command(node, "keep", KeepAlive(lease), lease)
+        if tries > 1:
+            delay_us = self.world.below(_LATE_US)
+            self.world.at(delay_us, self._keep_late, lease, tries - 1)
+
     def _swap(self, lease: int) -> None:
         """Revoke and grant again, just as the leader may have its end written."""
         up = [node for node in self.nodes if node.up]
@@ -249,7 +264,12 @@ class Tenant:
 
     def _renewed(self, at_us: int) -> None:
         self.renewed_us = at_us
-        if not self.renewals and self.world.chance(_SWAPS):
-            ends_us = at_us + self.ttl_ms * MILLISECOND - self.world.now_us
-            delay_us = ends_us + self.world.below(_SWAP_US) - _SWAP_US // 4
-            self.world.at(max(0, delay_us), self._swap, self.lease)
+        if self.renewals:
+            return
+        world, choice = self.world, self.world.random.random()
+        ends_us = at_us + self.ttl_ms * MILLISECOND - world.now_us
+        delay_us = max(0, ends_us + world.below(_ABOUT_US) - _ABOUT_US // 4)
+        if choice < _SWAPS:
+            world.at(delay_us, self._swap, self.lease)
+        elif choice < _SWAPS + _LATE:
+            world.at(delay_us, self._keep_late, self.lease, _TRIES)

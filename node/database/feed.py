@@ -8,7 +8,7 @@ told as long as it is kept.
 import msgspec
 
 from ...storage.engine import View
-from . import layout
+from . import layout, rules
 from .records import mod_revision_of
 
 
@@ -32,7 +32,8 @@ def changes(
     found: list[tuple[int, int, bytes]] = []
     for at, change in view.scan(*layout.change_bounds(first, newest + 1)):
         revision = layout.changed_at(at)
-        if len(found) >= changes_max and revision != found[-1][0]:
+        full = len(found) >= changes_max
+        if full and rules.ends_a_slice(revision, found[-1][0]):
             return found, found[-1][0]
         found.append((revision, change[0], change[1:]))
     return found, newest
@@ -69,7 +70,8 @@ class Slice:
         start, end = layout.old_bounds_at(key, self._last)
         for at, record in self._view.scan(start, end, reverse=True):
             mod_revision, since = layout.life(at)
-            put_at[mod_revision] = until[since] = record
+            put_at[mod_revision] = record
+            until[rules.replaced_at(mod_revision, since)] = record
             if mod_revision < self._first:
                 break
         return put_at, until

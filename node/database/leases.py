@@ -14,7 +14,7 @@ import msgspec
 from ...storage.engine import Engine
 from ...storage.errors import CorruptionError
 from ...wire import KEYS_MAX, ErrorCode
-from . import layout
+from . import layout, rules
 
 _STORED: Final = struct.Struct("<QIQ")
 _DIGESTED: Final = struct.Struct("<QQQ")
@@ -39,7 +39,7 @@ class LeaseTable:
         self.granted: list[int] = []
         # Of this step, and so not in the store yet: does the key hang on the lease?
         self._moved: dict[int, dict[bytes, bool]] = {}
-        if store.damage is None:
+        if store.damage is None and rules.reads_leases_back():
             self._load()
 
     def _load(self) -> None:

@@ -19,6 +19,22 @@ def lets_go(revision: int, compacted: int) -> bool:
     return revision > compacted
 
 
+def ends_a_slice(revision: int, last: int) -> bool:
+    """I-58: a revision is told whole, so what is told ends between two of them."""
+    return revision != last
+
+
+def replaced_at(mod_revision: int, since: int) -> int:
+    """I-58: what was there before a change is what that very change replaced."""
+    del mod_revision
+    return since
+
+
+def reads_leases_back() -> bool:
+    """I-63: a store that is opened or installed has its leases in it."""
+    return True
+
+
 def still_the_same(since: int, ended: int) -> bool:
     """I-63: only the lease whose time was over ends, not a later one of its id."""
     return since == ended

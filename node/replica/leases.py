@@ -17,6 +17,7 @@ from typing import Final
 
 from ...wire import KEYS_MAX
 from ..database import Database
+from . import rules
 
 # New leaders learn of so many leases in one tick; and so many end in one entry.
 _LEARNT: Final = 2000
@@ -65,7 +66,7 @@ class Leases:
         granted.clear()
         for _, lease in zip(range(_LEARNT), self._to_learn, strict=False):
             if lease not in self._deadlines:
-                self._begin(lease, self.now_ms)
+                self._begin(lease, rules.inherited_from_ms(self.now_ms))
 
     def _begin(self, lease: int, from_ms: int) -> None:
         """It has its whole time from then on, or more, if it had more."""
@@ -85,7 +86,7 @@ class Leases:
         self._forget()
         ended: list[tuple[int, int]] = []
         queue, keys = self._queue, 0
-        while queue and queue[0][0] < self.now_ms and len(ended) < _ENDED:
+        while queue and len(ended) < _ENDED and rules.is_over(queue[0][0], self.now_ms):
             _, lease, since = queue[0]
             known = self.database.lease_table.leases.get(lease)
             if known is None or known.since != since:
@@ -93,7 +94,7 @@ class Leases:
                 self._drop(lease, since)
                 continue
             _, deadline = self._deadlines[lease]
-            if deadline >= self.now_ms:
+            if not rules.is_over(deadline, self.now_ms):
                 heapreplace(queue, (deadline, lease, since))
                 continue
             keys += known.keys
@@ -137,7 +138,8 @@ class Leases:
 
         A question may be older than this lead, and others may have led meanwhile.
         """
-        self._begin(lease, max(asked_ms, self._leading_since_ms))
+        since_ms = rules.renewed_from_ms(asked_ms, self._leading_since_ms)
+        self._begin(lease, since_ms)
         return self.left_ms(lease)
 
     def left_ms(self, lease: int) -> int:

@@ -100,8 +100,10 @@ class Reads:
         """Take a question for whoever leads, which was admitted as a write is."""
         if self.barred:
             self.replies.append(refuse(request, ErrorCode.DAMAGED, self.barred))
-        else:
+        elif rules.questions_are_confirmed():
             self._wait(Read(request, wanted))
+        else:
+            self._answer_question(request, wanted)
 
     def _decode(self, request: Request) -> GetRequest | RangeRequest:
         if request.kind == RequestKind.GET:

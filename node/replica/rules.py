@@ -52,6 +52,62 @@ def caught_up(applied_index: int, until_index: int) -> bool:
     return applied_index >= until_index
 
 
+def goes_on_at(missed: int, newest: int) -> int:
+    """I-59: who had no room is told later of what he missed, from there on."""
+    del newest
+    return missed
+
+
+def can_be_served(first: int, compacted: int) -> bool:
+    """I-59: a watch that needs what was compacted ends; it is not moved forward."""
+    return first >= compacted
+
+
+def told_from(first: int, told: int) -> int:
+    """I-61: what was told once is not told again from a state that took the place."""
+    return max(first, told + 1)
+
+
+def may_bookmark(behind: bool, first: int, told: int) -> bool:
+    """I-58: only who was told all of it is told that this was all."""
+    return not behind and first <= told + 1
+
+
+def has_begun(revision: int, first: int) -> bool:
+    """I-60: a watch on a later revision is told of nothing before it."""
+    return revision >= first
+
+
+def takes_more(room: int) -> bool:
+    """I-62: a reader that does not read is sent nothing more."""
+    return room > 0
+
+
+def alone_too_long(alone_ms: int, patience_ms: int) -> bool:
+    """I-59: who hears of nothing new for long says so to those who watch."""
+    return alone_ms >= patience_ms
+
+
+def questions_are_confirmed() -> bool:
+    """I-64: a lease is kept alive only by who has just been confirmed to lead."""
+    return True
+
+
+def inherited_from_ms(now_ms: int) -> int:
+    """I-64: a new leader gives every lease its whole time."""
+    return now_ms
+
+
+def renewed_from_ms(asked_ms: int, leading_since_ms: int) -> int:
+    """I-64: a keep-alive begins the lease's time anew; others may have led before."""
+    return max(asked_ms, leading_since_ms)
+
+
+def is_over(deadline_ms: int, now_ms: int) -> bool:
+    """I-63: a lease has all of its time."""
+    return deadline_ms < now_ms
+
+
 def ending_leases_are_gone() -> bool:
     """I-64: a lease whose end is in the log is not kept alive any more."""
     return True

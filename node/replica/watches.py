@@ -36,6 +36,7 @@ from ...wire.limits import Limits
 from ..database import Database
 from ..database.feed import Change, Slice, changes
 from ..database.records import as_record
+from . import rules
 from .effects import Push, WatchSink
 from .requests import Request
 
@@ -117,7 +118,7 @@ class Watches:
         # A state that heals may be behind what was told of it (I-61).
         now = max(database.revision, self.told)
         first = wanted.revision or now + 1
-        if first < database.compacted:
+        if not rules.can_be_served(first, database.compacted):
             self._refuse_compacted(sink, request.request_id, first)
             return
         watch = Watch(sink, request.request_id, wanted, first)
@@ -199,7 +200,8 @@ class Watches:
             put = change.after is not None
             plain = full = b""
             for name, watch in self._watching(change.key):
-                if not watch.wants(change.key, put) or revision < watch.next:
+                begun = rules.has_begun(revision, watch.next)
+                if not (begun and watch.wants(change.key, put)):
                     continue
                 if watch.request.previous:
                     full = full or event_of(change, previous=True)
@@ -209,8 +211,9 @@ class Watches:
                     told.setdefault(name, []).append(plain)
         for name, events in told.items():
             watch = self._watches[name]
-            if self._room(watch) <= 0:
-                self._falls_behind(name, watch, revision)
+            if not rules.takes_more(self._room(watch)):
+                first = rules.goes_on_at(revision, self.database.revision)
+                self._falls_behind(name, watch, first)
                 continue
             for body in encode_events(revision, events):
                 self._push(watch, body)
@@ -229,7 +232,8 @@ class Watches:
         # What was applied and not told yet is read from the state that came.
         for name, watch in list(self._watches.items()):
             if name not in self._behind:
-                self._falls_behind(name, watch, max(watch.next, self.told + 1))
+                first = rules.told_from(watch.next, self.told)
+                self._falls_behind(name, watch, first)
         self.told = max(self.told, before)
 
     # -- behind ------------------------------------------------------------------------
@@ -252,7 +256,8 @@ class Watches:
             return False
         newest, kept = self.database.revision, self.database.compacted
         return any(
-            watch.next < kept or (watch.next <= newest and self._room(watch) > 0)
+            not rules.can_be_served(watch.next, kept)
+            or (watch.next <= newest and rules.takes_more(self._room(watch)))
             for watch in self._behind.values()
         )
 
@@ -264,11 +269,11 @@ class Watches:
         bytes_left, changes_left = _SLICE_BYTES, _SLICE_CHANGES
         view: View | None = None
         for name, watch in list(self._behind.items()):
-            if watch.next < self.database.compacted:
+            if not rules.can_be_served(watch.next, self.database.compacted):
                 self._remove(name)
                 self._refuse_compacted(watch.sink, watch.request_id, watch.next)
                 continue
-            if self._room(watch) <= 0:
+            if not rules.takes_more(self._room(watch)):
                 continue
             if bytes_left <= 0 or changes_left <= 0:
                 return True
@@ -324,7 +329,9 @@ class Watches:
         """
         name = (sink.number, request_id)
         watch = self._watches.get(name)
-        if watch is None or name in self._behind or watch.next > self.told + 1:
+        if watch is None:
+            return False
+        if not rules.may_bookmark(name in self._behind, watch.next, self.told):
             return False
         self._push(watch, encode_progress(self.told))
         return True
@@ -341,7 +348,7 @@ class Watches:
         for _ in range(min(len(self._round), 1 + len(self._watches) // share)):
             name = self._round.pop()
             watch = self._watches.get(name)
-            if watch is not None and self._room(watch) > 0:
+            if watch is not None and rules.takes_more(self._room(watch)):
                 self.progress(watch.sink, watch.request_id)
 
     def _room(self, watch: Watch) -> int:

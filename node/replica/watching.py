@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ...storage.errors import CorruptionError
 from ...wire import ErrorCode, RequestKind
+from . import rules
 from .effects import Effects, Reply, WatchSink
 from .requests import Request, refuse
 from .watches import Watches
@@ -50,7 +51,7 @@ class Watching:
         sink = cast("WatchSink", request.sink)
         if request.kind == RequestKind.CANCEL:
             self.watches.cancel(sink, request)
-        elif self._alone_ms >= _NO_LEADER_MS:
+        elif rules.alone_too_long(self._alone_ms, _NO_LEADER_MS):
             self.replica.replies.append(refuse(request, ErrorCode.NO_LEADER, _ALONE))
         else:
             self.watches.add(sink, request)
@@ -76,7 +77,8 @@ class Watching:
             self.watches.remind(max(1, _REMIND_MS // passed_ms))
             return
         self._alone_ms += passed_ms
-        if self.watches.open and self._alone_ms >= _NO_LEADER_MS:
+        alone = rules.alone_too_long(self._alone_ms, _NO_LEADER_MS)
+        if self.watches.open and alone:
             self.watches.end_all(ErrorCode.NO_LEADER, _ALONE)
 
     def stop(self) -> None:

@@ -1,0 +1,27 @@
+"""What a mutant is: one named predicate of one rules module, and what stands for it.
+
+Law: values; the mutants are in mutants and watch_mutants.
+"""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import msgspec
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """`replacement` stands for `predicate` of `module`; `breaks` says what is lost."""
+
+    name: str
+    module: ModuleType
+    predicate: str
+    replacement: Callable[..., object]
+    breaks: str
+
+
+def always(*_: object) -> bool:
+    return True
+
+
+def never(*_: object) -> bool:
+    return False
