@@ -155,10 +155,7 @@ def test_every_route_is_documented_and_exists() -> None:
         http_members.PATH: ", ".join(http_members.METHODS),
         http_members.LEADER_PATH: ", ".join(http_members.LEADER_METHODS),
         member: ", ".join(http_members.ONE_METHODS),
-        **{
-            member + each: ", ".join(http_members.CHANGE_METHODS)
-            for each in MEMBER_CHANGES
-        },
+        **dict.fromkeys((member + each for each in MEMBER_CHANGES), change),
         http_tokens.PATH: ", ".join(http_tokens.METHODS),
         f"{http_tokens.BELOW}{{id}}": ", ".join(http_tokens.ONE_METHODS),
     }
