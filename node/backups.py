@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
 
 from ..storage.errors import CorruptionError
-from ..wire import GetRequest, Level, RequestKind, encode_get
+from ..wire import ErrorCode, GetRequest, Level, RequestKind, encode_get
 from .api.errors import Problem
 from .backup import head_of, pieces_of
 from .inside import Refused, ask
@@ -33,7 +33,9 @@ class Backups:
     async def stream(self, timeout_ms: int) -> AsyncGenerator[bytes]:
         """The bytes of a backup, `timeout_ms` being for its begin. Raises Problem."""
         if self.busy >= AT_ONCE_MAX:
-            raise Problem("too_busy", f"{AT_ONCE_MAX} backups are being taken already")
+            raise Problem(
+                ErrorCode.TOO_BUSY, f"{AT_ONCE_MAX} backups are being taken already"
+            )
         self.busy += 1
         try:
             await self._catch_up(timeout_ms)
@@ -49,7 +51,7 @@ class Backups:
         try:
             await ask(node, RequestKind.GET, read, timeout_ms)
         except Refused as refused:
-            raise Problem("no_leader", refused.reason) from None
+            raise Problem(ErrorCode.NO_LEADER, refused.reason) from None
         database = node.replica.database
         index = database.applied_index
         try:
@@ -58,9 +60,11 @@ class Backups:
                 while database.store.applied_index < index:
                     await node.loop.turned()
         except TimeoutError:
-            raise Problem("too_busy", "the disk is too slow for a backup") from None
+            raise Problem(
+                ErrorCode.TOO_BUSY, "the disk is too slow for a backup"
+            ) from None
         except CorruptionError as error:
-            raise Problem("damaged", str(error)) from None
+            raise Problem(ErrorCode.DAMAGED, str(error)) from None
 
     async def _pieces(self) -> AsyncGenerator[bytes]:
         node, loop = self.node, asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import re
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from quorate.node import config, peer_wire, process
 from quorate.node.api import (
     errors,
     http,
+    http_backup,
     http_compaction,
     http_elections,
     http_leases,
@@ -136,7 +138,7 @@ def test_every_route_is_documented_and_exists() -> None:
     assert sorted(single.split(", ")) == sorted(http.METHODS)
     expected = dict.fromkeys(http._OPERATIONS, "GET, HEAD")
     expected |= {keys: "GET, HEAD", f"{keys}{{key}}": single}
-    for module in (http_txn, http_compaction, http_watch):
+    for module in (http_txn, http_compaction, http_backup, http_watch):
         expected[module.PATH] = ", ".join(module.METHODS)
     expected[gateway.HEALTH] = ", ".join(gateway.HEALTH_METHODS)
     every = [f"{prefix}…" for prefix in gateway.PREFIXES]
@@ -150,7 +152,6 @@ def test_every_route_is_documented_and_exists() -> None:
     for module in (http_locks, http_elections):
         expected[f"{module.BELOW}{{name}}"] = ", ".join(module.METHODS)
     member = f"{http_members.BELOW}{{id}}"
-    change = ", ".join(http_members.CHANGE_METHODS)
     expected |= {
         http_members.PATH: ", ".join(http_members.METHODS),
         http_members.LEADER_PATH: ", ".join(http_members.LEADER_METHODS),
@@ -322,6 +323,9 @@ class _Idle:
 
     def members(self) -> tuple[Member, ...]:
         return ()
+
+    def backup(self, timeout_ms: int) -> AsyncGenerator[bytes]:
+        raise AssertionError("nobody asks for a backup here")
 
     def endpoints(self) -> tuple[str, ...]:
         return ()

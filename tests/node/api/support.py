@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple, cast
 
 import msgspec
+from quorate.node.api.errors import Problem
 from quorate.node.api.listener import Listener, start_listener
 from quorate.node.api.options import ApiOptions
 from quorate.node.api.service import Member, Position, Sink, WatchSink
@@ -121,6 +122,8 @@ class FakeService:
         self.held: list[Asked] = []
         self.error: ErrorReply | None = None
         self.not_ready: str | None = None
+        # The pieces of a backup; None: it is refused there.
+        self.backups: list[bytes | None] = []
         # What was asked of members and of who leads, in order.
         self.wished: list[MemberCommand | int] = []
         # Watches that are open, and sinks that nobody reads any more.
@@ -203,6 +206,14 @@ class FakeService:
 
     def ready(self) -> str | None:
         return self.not_ready
+
+    async def backup(self, timeout_ms: int) -> AsyncGenerator[bytes]:
+        """As much as `backups` says; the rest never comes when it ends with None."""
+        del timeout_ms
+        for piece in self.backups:
+            if piece is None:
+                raise Problem(ErrorCode.TOO_BUSY, "one is being taken already")
+            yield piece
 
     def _outcome(self, asked: Asked) -> tuple[int, bytes]:
         if self.error is not None:

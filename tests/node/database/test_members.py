@@ -47,12 +47,14 @@ COMMANDS: st.SearchStrategy[MemberCommand] = st.one_of(
         lambda command: command.member != command.successor
     ),
 )
+
+
+def _configuration(voters: frozenset[int], learners: frozenset[int]) -> Configuration:
+    return Configuration(tuple(sorted(voters)), (), tuple(sorted(learners - voters)))
+
+
 CONFIGURATIONS = st.builds(
-    lambda voters, learners: Configuration(
-        tuple(sorted(voters)), (), tuple(sorted(learners - voters))
-    ),
-    st.frozensets(IDS, min_size=1),
-    st.frozensets(IDS),
+    _configuration, st.frozensets(IDS, min_size=1), st.frozensets(IDS)
 )
 
 
