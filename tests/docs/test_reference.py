@@ -152,6 +152,7 @@ def test_every_route_is_documented_and_exists() -> None:
     for module in (http_locks, http_elections):
         expected[f"{module.BELOW}{{name}}"] = ", ".join(module.METHODS)
     member = f"{http_members.BELOW}{{id}}"
+    change = ", ".join(http_members.CHANGE_METHODS)
     expected |= {
         http_members.PATH: ", ".join(http_members.METHODS),
         http_members.LEADER_PATH: ", ".join(http_members.LEADER_METHODS),
