@@ -119,7 +119,8 @@ def _tokens(node: "Node") -> tuple[Token, ...]:
     now_ms = replica.database.cluster_time_ms
     if replica.leading:
         elapsed_ms = replica.now_ms - replica.leader_since_ms
-        now_ms = cluster_time_ms(replica.leader_time_base_ms, elapsed_ms, 0)
+        base_ms = replica.leader_time_base_ms
+        now_ms = max(now_ms, cluster_time_ms(base_ms, elapsed_ms, 0))
     return tuple(
         Token(
             shown(number),
