@@ -24,10 +24,8 @@ this process closed it, or is gone. Nodes that are started by hand have no lifel
 
 import http.client
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -38,6 +36,7 @@ from typing import Self
 
 import msgspec
 
+from . import ports
 from .address import Address, is_name
 from .config import (
     CONFIG_FILE,
@@ -71,10 +70,6 @@ COMMAND = (sys.executable, "-P", "-m", "quorate")
 _POLL_SECONDS = 0.02
 _HTTP_BYTES_MAX = 1 << 20
 _LOG_TAIL_BYTES = 2048
-# Below where systems take the ports of outgoing connections from: such a port could be
-# gone when a killed node comes back for it.
-_FREE_PORTS = range(15_000, 32_000)
-_FREE_PORT_TRIES = 200
 
 
 class LauncherError(Exception):
@@ -257,31 +252,18 @@ def load_cluster(directory: Path) -> LocalCluster:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Ports that nobody listens on: all are held at once, so that they differ."""
-    held: list[socket.socket] = []
-    dice = random.SystemRandom()
-    try:
-        for port in dice.sample(_FREE_PORTS, _FREE_PORT_TRIES + count):
-            if len(held) == count:
-                break
-            listener = _bound(Address(host, port))
-            if listener is not None:
-                held.append(listener)
-        if len(held) < count:
-            raise PortsTaken(f"no {count} free ports on {host}")
-        return [listener.getsockname()[1] for listener in held]
-    finally:
-        for listener in held:
-            listener.close()
+    """Ports that nobody listens on. Raises PortsTaken when there are not so many."""
+    found = ports.free(count, host)
+    if len(found) < count:
+        raise PortsTaken(f"no {count} free ports at {host}")
+    return found
 
 
 def check_ports(addresses: Iterable[Address]) -> None:
-    """Refuse addresses at which a node could not listen."""
-    for address in addresses:
-        listener = _bound(address)
-        if listener is None:
-            raise PortsTaken(f"{address}: somebody listens there already")
-        listener.close()
+    """Refuse addresses where somebody listens, before anything is started."""
+    taken = ports.taken(addresses)
+    if taken is not None:
+        raise PortsTaken(f"{taken}: somebody listens there already")
 
 
 class NodeProcess:
@@ -494,21 +476,6 @@ def _by_number(path: Path) -> tuple[str, int]:
     match = re.fullmatch(r"(.*?)([0-9]{0,9})", path.parent.name, re.DOTALL)
     assert match is not None
     return match[1], int(match[2] or 0)
-
-
-def _bound(address: Address) -> socket.socket | None:
-    """A socket bound as a node would bind it, or None when that fails."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address.host, address.port))
-        # Binding alone succeeds beside another's bound socket that does not listen.
-        listener.listen(1)
-    except OSError:
-        listener.close()
-        return None
-    return listener
 
 
 def _private(path: str, flags: int) -> int:

@@ -6,10 +6,13 @@ monotonic one plus any offset, and jumps as it likes: nothing may depend on it.
 
 from typing import Final
 
-from .world import MILLISECOND
+from .world import MILLISECOND, SECOND
 
 # Some day in 2023, so that a jump back can end before 1970.
 _BIRTHDAY_MS: Final = 1_700_000_000_000
+# How long the machine has been up when the world begins: a monotonic clock that began
+# at 0 would hide who takes its time for a time since something else.
+_UPTIME_US: Final = 7 * 86_400 * SECOND
 
 
 class Clock:
@@ -18,7 +21,7 @@ class Clock:
     def __init__(self) -> None:
         self.rate = 1.0
         self.wall_offset_ms = _BIRTHDAY_MS
-        self._shown_us = 0
+        self._shown_us = _UPTIME_US
         self._since_us = 0
 
     def monotonic_ms(self, world_us: int) -> int:

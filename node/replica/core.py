@@ -467,10 +467,14 @@ class Replica:
         elif self.leading and not raft.is_leader:
             self.writes.leadership_lost(raft.log.commit_index)
             self.lease_keeper.leases.resign()
+            self.steward.waits_for = ""
         self.leading = raft.is_leader
 
     def _cluster_time_ms(self) -> int:
         """Advanced by this leader's own clock since its election, never jumping."""
+        if not self.leading:
+            # Elected in this very turn: nothing of its own time has passed.
+            return self.database.cluster_time_ms
         return rules.cluster_time_ms(
             self.leader_time_base_ms, self.now_ms - self.leader_since_ms, self.wall_ms
         )

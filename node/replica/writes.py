@@ -44,7 +44,9 @@ _REFUSALS: Final = {
     ErrorCode.MEMBER_EXISTS: "another member has this id or name",
     ErrorCode.TOO_MANY_MEMBERS: f"the cluster has {MEMBERS_MAX} members already",
     ErrorCode.LAST_VOTER: "it is the last voter",
-    ErrorCode.TOKEN_REFUSED: "there is no such token: it is wrong, over, or used up",
+    ErrorCode.TOKEN_REFUSED: (
+        "there is no such token: it is wrong, over, or used up; or there are too many"
+    ),
 }
 
 

@@ -95,8 +95,11 @@ def _replica(member: int, members: tuple[int, ...], options: ReplicaOptions) -> 
 class Together:
     """`loses` tells of a message whether it is lost; `paused` members do nothing."""
 
-    def __init__(self, members: int = 3, requests_max: int = 16384) -> None:
-        self.ticks = 0
+    def __init__(
+        self, members: int = 3, requests_max: int = 16384, up_ticks: int = 0
+    ) -> None:
+        # Machines may have been up for long when it begins.
+        self.ticks = up_ticks
         everybody = tuple(range(1, members + 1))
         chosen = ReplicaOptions(tick_ms=TICK_MS, requests_max=requests_max)
         self.options = chosen
