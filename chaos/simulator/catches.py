@@ -26,7 +26,7 @@ CATCHES: Final[dict[str, int]] = {
     "read-id-reused": 6,
     "reads-before-own-commit": 1,
     "read-round-off-by-one": 1,
-    "old-snapshot-installed": 7,
+    "old-snapshot-installed": 139,
     "doubter-forgets": 8,
     "doubter-campaigns": 8,
     "read-before-apply": 3,
