@@ -283,6 +283,10 @@ class Watcher:
     def _read_later(self, connection: Connection) -> None:
         self.reading = False
         self._read(connection)
+        current = self.connection
+        if current is not None and current is not connection and current.unread:
+            # It came while the one before was to be read.
+            self.came()
 
     def _read(self, connection: Connection) -> None:
         unread, connection.unread = connection.unread, []
