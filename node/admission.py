@@ -98,7 +98,7 @@ class Admission:
         contacts = {
             member: (record.name, record.peer)
             for member, record in members.items()
-            if member != request.member_id
+            if member != request.member_id and record.peer
         }
         return msgspec.msgpack.encode(
             JoinReply(node.cluster_id, certificate, voters, contacts or voters)

@@ -66,7 +66,8 @@ class Roster:
             self.was_removed("this member was removed from the cluster")
             return
         for member, record in table.members.items():
-            self._connect(member, record.name, record.peer)
+            if record.peer:
+                self._connect(member, record.name, record.peer)
         for member in node.transport.known():
             if member in table.gone:
                 logger.info("member %016x has left the cluster", member)
@@ -137,7 +138,7 @@ class Roster:
         known: MemberRecord | None = node.replica.database.member_table.members.get(
             member
         )
-        if known is not None:
+        if known is not None and known.peer:
             return known.name, known.peer, known.client
         if member == node.member_id:
             return (

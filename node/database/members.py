@@ -38,6 +38,8 @@ class MemberRecord(
 ):
     """One member. `key` is the SHA-256 of its public key, empty for first voters.
 
+    `peer` and `client` are empty where it has never said where it is.
+
     `successor`: it keeps its role in Raft until that one votes; 0 is nobody. `since` is
     the index of the entry that made it a member, or let it go.
     """
@@ -201,6 +203,10 @@ class MemberTable:
     ) -> ErrorCode | None:
         member, successor = command.member, command.successor
         record = self.members.get(member)
+        if record is None and member in known.members() and member not in self.gone:
+            # A first voter that died before it could say where it is.
+            role = MemberRole.VOTER if known.is_voter(member) else MemberRole.REPLICA
+            record = MemberRecord(role, f"{member:016x}", "", "", b"", 0, index)
         if record is None or (successor and successor not in self.members):
             return ErrorCode.MEMBER_NOT_FOUND
         if command.role is not MemberRole.VOTER and not successor:

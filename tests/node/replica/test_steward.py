@@ -119,6 +119,20 @@ def test_a_follower_is_removed_and_remembered() -> None:
     assert together.code(asks(together, announce(gone))) == ErrorCode.MEMBER_NOT_FOUND
 
 
+def test_who_never_said_where_it_is_can_be_removed() -> None:
+    together = Together()
+    gone = together.follower
+    for member in (1, 2, 3):
+        if member != gone:
+            done(together, announce(member))
+    together.paused.add(gone)
+    done(together, Reassign(gone, LEAVING, 0))
+    rest = Configuration(tuple(member for member in (1, 2, 3) if member != gone))
+    together.wait_for(lambda: configuration(together) == rest)
+    table = together.replicas[together.leader].database.member_table
+    assert gone in table.gone
+
+
 def test_a_leader_hands_over_before_it_goes() -> None:
     together = cluster()
     was = together.leader
