@@ -5,16 +5,17 @@ Law: what these make is another cluster than any before it.
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from ..node.address import Address, is_name
-from ..node.config import ClientPort, ConfigError, NodeConfig, PeerPort, check_config
+from ..node.address import Address
+from ..raft import Entry
 from .certs import passphrase_option, read_passphrase
-from .init import dialled, make_cluster
+from .init import make_cluster
+from .places import client_option, founder, peer_option
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -23,20 +24,8 @@ def founding_options(function: F) -> F:
     """The options of a new cluster's first voter, as `init` has them."""
     for decorator in (
         passphrase_option,
-        click.option(
-            "--peer",
-            type=dialled,
-            metavar="HOST:PORT",
-            default="127.0.0.1:7500",
-            show_default=True,
-        ),
-        click.option(
-            "--client",
-            type=dialled,
-            metavar="HOST:PORT",
-            default="127.0.0.1:7400",
-            show_default=True,
-        ),
+        peer_option,
+        client_option,
         click.option("--name", default="n1", show_default=True),
     ):
         function = decorator(function)
@@ -53,25 +42,18 @@ def found(
     source: str,
     before: int,
     pieces: Iterator[bytes],
+    log: Sequence[Entry] = (),
 ) -> tuple[int, int]:
     """Make a new cluster out of a store; its id, and the revision it begins with.
+
+    What of `log` is behind the store is applied.
 
     Raises what `pieces` raises, CorruptionError, OSError and Failure.
     """
     from ..node.rebirth import reborn_from
     from ..storage.env import RealEnv
 
-    if not is_name(name):
-        raise click.UsageError(f"not a usable name: {name[:128]!r}")
-    config = NodeConfig(
-        name=name,
-        client=ClientPort(listen=str(client)),
-        peer=PeerPort(listen=str(peer), authority="" if passphrase_file else "ca"),
-    )
-    try:
-        check_config(config)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+    config = founder(name, client, peer, passphrase_file)
     revisions: list[int] = []
 
     def fill(data_dir: str, cluster_id: int, member_id: int) -> None:
@@ -85,6 +67,7 @@ def found(
             member_id=member_id,
             salt=secrets.randbits(64) or 1,
             ids=lambda: os.urandom(16),
+            log=log,
         )
         revisions.append(revision)
 

@@ -1,56 +1,25 @@
 """`quorate init`: a new cluster with one voter."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from ..node.address import Address, is_name, parse_address
+from ..node.address import Address
 from ..node.certificates import create_authority, issue_member, random_id
-from ..node.config import (
-    CONFIG_FILE,
-    ClientPort,
-    ConfigError,
-    NodeConfig,
-    PeerPort,
-    check_config,
-    to_toml,
-)
+from ..node.config import NodeConfig
 from ..node.identity import Identity, IdentityError, Voter, create_identity
 from ..storage.env import RealEnv
 from .certs import certificate_errors, passphrase_option, read_passphrase
+from .places import client_option, founder, peer_option, write_config
 from .settings import Failure
-
-
-def dialled(value: str) -> Address:
-    """An address at which others will reach the node."""
-    try:
-        address = parse_address(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    if address.wildcard or address.port == 0:
-        raise click.BadParameter(f"{value}: give the address that others will dial")
-    return address
 
 
 @click.command("init")
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--name", required=True, help="The node's name, such as n1.")
-@click.option(
-    "--client",
-    type=dialled,
-    metavar="HOST:PORT",
-    default="127.0.0.1:7400",
-    show_default=True,
-)
-@click.option(
-    "--peer",
-    type=dialled,
-    metavar="HOST:PORT",
-    default="127.0.0.1:7500",
-    show_default=True,
-)
+@client_option
+@peer_option
 @click.option(
     "--insecure-listen-without-tls",
     "insecure",
@@ -71,18 +40,7 @@ def command(
     DIR must be empty or absent. --client and --peer are the addresses at which clients
     and other nodes reach this node.
     """
-    if not is_name(name):
-        raise click.UsageError(f"not a usable name: {name[:128]!r}")
-    config = NodeConfig(
-        name=name,
-        client=ClientPort(listen=str(client), insecure_listen_without_tls=insecure),
-        # A node can't ask for a passphrase.
-        peer=PeerPort(listen=str(peer), authority="" if passphrase_file else "ca"),
-    )
-    try:
-        check_config(config)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+    config = founder(name, client, peer, passphrase_file, insecure=insecure)
     passphrase = read_passphrase(passphrase_file)
     cluster_id = make_cluster(directory, config, peer, passphrase)
     shown = click.format_filename(directory)
@@ -130,11 +88,7 @@ def _make(
         issue_member(
             authority, directory / "certs", name=config.name, member_id=member_id
         )
-    path = directory / CONFIG_FILE
-    with path.open("x") as file:
-        file.write(to_toml(config))
-        file.flush()
-        os.fsync(file.fileno())
+    write_config(directory, config)
     env, data = RealEnv(), str(directory / config.data_dir)
     identity = Identity(
         cluster_id=authority.cluster_id,

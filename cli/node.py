@@ -8,20 +8,18 @@ from pathlib import Path
 
 import click
 
-from ..node.address import Address, is_name
+from ..node.address import Address
 from ..node.config import (
     CONFIG_FILE,
     ClientPort,
     ConfigError,
     NodeConfig,
     PeerPort,
-    check_config,
     load_config,
-    to_toml,
 )
 from ..node.pid_file import remove_pid, running_pid, write_pid
 from ..wire import JoinToken, ProtocolError, decode_join_token
-from .init import dialled
+from .places import checked, dialled, usable_name, write_config
 from .settings import Failure
 
 
@@ -117,22 +115,14 @@ def _write_config(
     directory: Path, name: str, client: Address | None, peer: Address | None
 ) -> None:
     """A new member's quorate.toml."""
-    if not is_name(name):
-        raise click.UsageError(f"not a usable name: {name[:128]!r}; give --name")
-    config = NodeConfig(
-        name=name,
-        client=ClientPort(listen=str(client)) if client else ClientPort(),
-        peer=PeerPort(listen=str(peer)) if peer else PeerPort(),
+    config = checked(
+        usable_name(name, "; give --name"),
+        ClientPort(listen=str(client)) if client else ClientPort(),
+        PeerPort(listen=str(peer)) if peer else PeerPort(),
     )
     try:
-        check_config(config)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (directory / CONFIG_FILE).open("x") as file:
-            file.write(to_toml(config))
-            file.flush()
-            os.fsync(file.fileno())
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+        write_config(directory, config)
     except OSError as error:
         raise Failure(f"{directory}: {error.strerror}") from error
 

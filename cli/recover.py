@@ -13,10 +13,9 @@ import msgspec
 
 from ..node.address import Address
 from ..node.config import CONFIG_FILE, ConfigError, load_config
-from ..node.database import Database
-from ..node.identity import LOCK_FILE, IdentityError, load_identity
+from ..node.identity import LOCK_FILE, Identity, IdentityError, load_identity
 from ..node.rebirth import whole_log_of
-from ..node.stable import NotBootstrapped, Stable, StableOptions
+from ..node.stable import NotBootstrapped, Opened, Stable, StableOptions
 from ..storage.env import RealEnv
 from ..storage.errors import StorageError
 from .founding import found, founding_options
@@ -99,8 +98,8 @@ def command(
 
 
 @contextmanager
-def _opened(directory: Path, scratch: Path) -> Generator[tuple[Survivor, Database]]:
-    """A survivor, and a copy of its state in `scratch` with all of its log applied."""
+def _opened(directory: Path) -> Generator[tuple[Identity, Stable, Opened]]:
+    """Whose folder it is, and what its disk has."""
     env = RealEnv()
     try:
         config = load_config(directory / CONFIG_FILE, {})
@@ -111,29 +110,7 @@ def _opened(directory: Path, scratch: Path) -> Generator[tuple[Survivor, Databas
     stable = Stable(env, config.data_dir, identity.cluster_id, StableOptions())
     try:
         opened = stable.open(None, secrets.randbits(64) or 1, lambda: os.urandom(16))
-        database = whole_log_of(
-            stable, opened.entries, str(scratch), lambda: os.urandom(16)
-        )
-        try:
-            last = opened.entries[-1] if opened.entries else opened.snapshot
-            yield (
-                Survivor(
-                    directory=directory,
-                    name=identity.name,
-                    cluster_id=identity.cluster_id,
-                    last_term=last.term,
-                    last_index=last.index,
-                    commit_index=max(
-                        opened.hard_state.commit_index, opened.snapshot.index
-                    ),
-                    revision=database.revision,
-                    keys=database.keys,
-                    doubt=opened.doubt is not None,
-                ),
-                database,
-            )
-        finally:
-            database.store.close()
+        yield identity, stable, opened
     except (StorageError, NotBootstrapped, OSError) as error:
         raise Failure(f"{directory}: {error}") from error
     finally:
@@ -153,8 +130,23 @@ def _scratch(beside: Path) -> Generator[Path]:
 
 def _look(directory: Path) -> Survivor:
     beside = directory.absolute().parent
-    with _scratch(beside) as scratch, _opened(directory, scratch) as (survivor, _):
-        return survivor
+    with _scratch(beside) as scratch, _opened(directory) as (identity, stable, opened):
+        database = whole_log_of(
+            stable, opened.entries, str(scratch), lambda: os.urandom(16)
+        )
+        database.store.close()
+        last = opened.entries[-1] if opened.entries else opened.snapshot
+        return Survivor(
+            directory=directory,
+            name=identity.name,
+            cluster_id=identity.cluster_id,
+            last_term=last.term,
+            last_index=last.index,
+            commit_index=max(opened.hard_state.commit_index, opened.snapshot.index),
+            revision=database.revision,
+            keys=database.keys,
+            doubt=opened.doubt is not None,
+        )
 
 
 def _show(survivors: list[Survivor], best: Survivor) -> None:
@@ -186,15 +178,12 @@ def _make(
     *,
     passphrase_file: Path | None,
 ) -> tuple[int, int]:
-    parent = into.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    with (
-        _scratch(parent) as scratch,
-        _opened(best.directory, scratch) as (survivor, database),
-    ):
+    with _opened(best.directory) as (_, stable, opened):
+        assert stable.engine is not None
         return found(
             *(into, name, client, peer, passphrase_file),
             source=str(best.directory),
-            before=survivor.cluster_id,
-            pieces=database.store.pin().pieces(),
+            before=best.cluster_id,
+            pieces=stable.engine.pin().pieces(),
+            log=opened.entries,
         )

@@ -7,7 +7,7 @@ the old one may still have given out, and the history before is marked as compac
 that nobody mistakes a revision of one for one of the other (I-81).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -35,31 +35,53 @@ def reborn_from(
     member_id: int,
     salt: int,
     ids: Callable[[], bytes],
+    log: Sequence[Entry] = (),
 ) -> int:
     """Make `data_dir`, which is empty, the state of a new cluster's only voter.
 
-    `pieces` are a store of the cluster `before`, as transfers have it. Everything is
-    durable when this returns the revision that it begins with; whoever calls writes the
-    identity last. Raises CorruptionError, OSError, and what `pieces` raises.
+    `pieces` are a store of the cluster `before`, as transfers have it; what of `log` is
+    behind it is applied. Everything is durable when this returns the revision that it
+    begins with; whoever calls writes the identity last. Raises CorruptionError,
+    OSError, and what `pieces` raises.
     """
     stable = Stable(env, data_dir, cluster_id, StableOptions())
     stable.make_directories()
     engine = Engine(env, stable.engine_dir, ids)
     try:
-        incoming = engine.receive(source)
-        try:
-            for piece in pieces:
-                incoming.feed(piece)
-            for _ in incoming.check():
-                pass
-            engine.install(incoming)
-        finally:
-            incoming.close()
-        revision = _begin_anew(Database(engine, before), cluster_id, member_id)
+        database = _received(engine, pieces, source, before, log)
+        revision = _begin_anew(database, cluster_id, member_id)
     finally:
         engine.close()
     stable.begin_log(salt)
     return revision
+
+
+def _received(
+    engine: Engine,
+    pieces: Iterator[bytes],
+    source: str,
+    cluster_id: int,
+    log: Sequence[Entry],
+) -> Database:
+    """The store that `pieces` are, in an empty engine, with all of a log applied.
+
+    Also with what is not known to be committed: some of that may have been
+    acknowledged, and nobody is left to ask.
+    """
+    incoming = engine.receive(source)
+    try:
+        for piece in pieces:
+            incoming.feed(piece)
+        for _ in incoming.check():
+            pass
+        engine.install(incoming)
+    finally:
+        incoming.close()
+    database = Database(engine, cluster_id)
+    if engine.damage is not None:
+        raise engine.damage
+    database.apply([each for each in log if each.index > database.applied_index])
+    return database
 
 
 def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
@@ -92,29 +114,18 @@ def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
 
 
 def whole_log_of(
-    stable: Stable, entries: list[Entry], directory: str, ids: Callable[[], bytes]
+    stable: Stable, log: Sequence[Entry], directory: str, ids: Callable[[], bytes]
 ) -> Database:
     """A copy, in `directory`, of a replica's state with all of its log applied.
 
-    Also with what it does not know to be committed: some of that may have been
-    acknowledged, and nobody is left to ask. The replica's own files stay as they are.
-    Raises CorruptionError, OSError; whoever gets the database closes its store.
+    The replica's own files stay as they are. Raises CorruptionError, OSError; whoever
+    gets the database closes its store.
     """
     assert stable.engine is not None
     engine = Engine(stable.env, directory, ids)
     try:
-        incoming = engine.receive(stable.engine_dir)
-        try:
-            for piece in stable.engine.pin().pieces():
-                incoming.feed(piece)
-            for _ in incoming.check():
-                pass
-            engine.install(incoming)
-        finally:
-            incoming.close()
-        database = Database(engine, stable.cluster_id)
-        later = [each for each in entries if each.index > database.applied_index]
-        database.apply(later)
+        pieces = stable.engine.pin().pieces()
+        database = _received(engine, pieces, stable.engine_dir, stable.cluster_id, log)
         engine.flush()
     except BaseException:
         engine.close()

@@ -38,7 +38,8 @@ def loaded(arguments: list[str]) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["get", "--help"], ["put", "-h"], ["txn", "-h"]]
+    "arguments",
+    [["--help"], ["get", "--help"], ["put", "-h"], ["txn", "-h"], ["node", "-h"]],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert loaded(arguments) == []
