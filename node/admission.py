@@ -15,14 +15,11 @@ import msgspec
 
 from ..wire import (
     Admit,
-    GetRequest,
-    Level,
     RequestKind,
-    encode_get,
     encode_member_command,
     token_digest,
 )
-from .inside import Refused, ask
+from .inside import Refused, ask, catch_up
 from .join_wire import JoinReply, JoinRequest, decode_join_request
 from .peer_hello import HelloError
 
@@ -107,8 +104,7 @@ class Admission:
     async def _check(self, request: JoinRequest, key: bytes) -> None:
         """Does it know the secret, or is it the same member once more?"""
         node = self.node
-        read = encode_get(GetRequest(Level.LINEARIZABLE, 0, 0, b"\0", 0))
-        await ask(node, RequestKind.GET, read, TIMEOUT_MS)
+        await catch_up(node, TIMEOUT_MS)
         table = node.replica.database.member_table
         known = table.members.get(request.member_id)
         if known is not None and known.key == key:

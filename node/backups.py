@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
 
 from ..storage.errors import CorruptionError
-from ..wire import ErrorCode, GetRequest, Level, RequestKind, encode_get
+from ..wire import ErrorCode
 from .api.errors import Problem
 from .backup import head_of, pieces_of
-from .inside import Refused, ask
+from .inside import Refused, catch_up
 
 if TYPE_CHECKING:
     from .node import Node
@@ -47,9 +47,8 @@ class Backups:
     async def _catch_up(self, timeout_ms: int) -> None:
         """Flush everything that was committed when this began."""
         node = self.node
-        read = encode_get(GetRequest(Level.LINEARIZABLE, 0, 0, b"\0", 0))
         try:
-            await ask(node, RequestKind.GET, read, timeout_ms)
+            await catch_up(node, timeout_ms)
         except Refused as refused:
             raise Problem(ErrorCode.NO_LEADER, refused.reason) from None
         database = node.replica.database

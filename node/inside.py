@@ -6,7 +6,15 @@ Law: a shell. What a client would be told is what the node is told.
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..wire import DEFAULT_LIMITS, OK, RequestKind, decode_error
+from ..wire import (
+    DEFAULT_LIMITS,
+    OK,
+    GetRequest,
+    Level,
+    RequestKind,
+    decode_error,
+    encode_get,
+)
 
 if TYPE_CHECKING:
     from .node import Node
@@ -41,3 +49,9 @@ async def ask(node: "Node", kind: RequestKind, body: bytes, timeout_ms: int) -> 
     if status != OK:
         raise Refused(decode_error(reply, DEFAULT_LIMITS).message)
     return reply
+
+
+async def catch_up(node: "Node", timeout_ms: int) -> None:
+    """Have everything here that was committed when this was asked. Raises Refused."""
+    read = GetRequest(Level.LINEARIZABLE, 0, 0, b"\0", 0)
+    await ask(node, RequestKind.GET, encode_get(read), timeout_ms)

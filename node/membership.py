@@ -28,7 +28,6 @@ from ..wire import Member as Told
 from ..wire import member_id as shown
 from .api.service import Member
 from .api.status import status_json
-from .replica.rules import cluster_time_ms
 
 if TYPE_CHECKING:
     from .node import Node
@@ -116,11 +115,7 @@ def _member(node: "Node", member: Member) -> Told:
 def _tokens(node: "Node") -> tuple[Token, ...]:
     """Those whose time is not over, as far as this node knows the time."""
     replica = node.replica
-    now_ms = replica.database.cluster_time_ms
-    if replica.leading:
-        elapsed_ms = replica.now_ms - replica.leader_since_ms
-        base_ms = replica.leader_time_base_ms
-        now_ms = max(now_ms, cluster_time_ms(base_ms, elapsed_ms, 0))
+    now_ms = max(replica.database.cluster_time_ms, replica.cluster_time_ms())
     return tuple(
         Token(
             shown(number),
@@ -166,10 +161,10 @@ def _furthest(node: "Node") -> int:
     others = [voter for voter in raft.configuration.voters if voter != raft.id]
     if not others:
         raise _NotMoved(ErrorCode.LAST_VOTER, "there is no other voter")
-    heard = [each for each in others if node.replica.steward.heard(each)]
-    if not heard:
+    heir = node.replica.steward.heir(others)
+    if not heir:
         raise _NotMoved(ErrorCode.QUORUM_AT_RISK, "no other voter is heard")
-    return max(heard, key=lambda each: (raft.progress[each].match_index, each))
+    return heir
 
 
 def _who_leads(node: "Node") -> str:

@@ -143,7 +143,7 @@ class Replica:
         self, payload: bytes, kind: EnvelopeKind = EnvelopeKind.CLIENT_COMMAND
     ) -> bool:
         """The leader's own entry, for which nobody waits; False: it was not taken."""
-        head = encode_envelope_head(kind, self._cluster_time_ms(), self.wall_ms)
+        head = encode_envelope_head(kind, self.cluster_time_ms(), self.wall_ms)
         return isinstance(self.raft.propose([head + payload]), tuple)
 
     def step(self, message: PeerMessage) -> None:
@@ -356,7 +356,7 @@ class Replica:
         """This turn's effects; see effects for the order to carry them out in."""
         writes = self.writes
         if writes.waiting:
-            writes.send(self.now_ms, self._cluster_time_ms(), self.wall_ms)
+            writes.send(self.now_ms, self.cluster_time_ms(), self.wall_ms)
         if writes.questions:
             self.lease_keeper.ask()
         if self.reads.waiting:
@@ -470,7 +470,7 @@ class Replica:
             self.steward.waits_for = ""
         self.leading = raft.is_leader
 
-    def _cluster_time_ms(self) -> int:
+    def cluster_time_ms(self) -> int:
         """Advanced by this leader's own clock since its election, never jumping."""
         if not self.leading:
             # Elected in this very turn: nothing of its own time has passed.

@@ -6,7 +6,7 @@ first; who shall vote does so once it has caught up (I-48); voters change by joi
 consensus, and never to a set of whom no majority is heard. Gossip has no say (I-66).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...raft import Configuration
@@ -160,15 +160,22 @@ class Steward:
         after = tuple(voter for voter in current.voters if voter != command.member)
         return bool(after) and not self.safe(current.voters, after)
 
-    def _hand_over(self, voters: tuple[int, ...]) -> None:
+    def heir(self, among: Iterable[int]) -> int:
+        """Of other voters the one that is heard and furthest; 0: there is none."""
         raft = self.replica.raft
-        candidates = [
+        heard = [
             (raft.progress[member].match_index, member)
-            for member in voters
-            if raft.configuration.is_voter(member) and self.heard(member)
+            for member in among
+            if member != raft.id
+            and raft.configuration.is_voter(member)
+            and self.heard(member)
         ]
-        if candidates and not raft.transferee:
-            raft.transfer_leadership(max(candidates)[1])
+        return max(heard, default=(0, 0))[1]
+
+    def _hand_over(self, voters: tuple[int, ...]) -> None:
+        raft, heir = self.replica.raft, self.heir(voters)
+        if heir and not raft.transferee:
+            raft.transfer_leadership(heir)
 
     def _reason(self, current: Configuration, ready: Collection[int]) -> str:
         members = self.replica.database.member_table.members
