@@ -125,11 +125,16 @@ class Striker:
         await self.cluster.start(node)
         self.history.record(Start(at_s, node.name, self.clock.now()))
 
-    async def _bring_all_back(self, fault: Fault, nodes: Sequence[Node]) -> None:
+    async def _all_back(
+        self, fault: Fault, nodes: Sequence[Node], at_s: float
+    ) -> Strike:
+        """They are gone now, since `at_s` they were to go: start all of them again."""
+        gone_s = self.clock.now()
         async with asyncio.TaskGroup() as group:
             for node in nodes:
                 away_s = fault.away_s[self.cluster.nodes.index(node)]
                 group.create_task(self.bring_back(node, away_s))
+        return Strike(at_s, len(nodes), gone_s)
 
     async def _kill(
         self,
@@ -142,9 +147,7 @@ class Striker:
         # Before anything is waited for: the first answer may come at once.
         struck.set_result(at_s)
         await self.cluster.reap(victims)
-        gone_s = self.clock.now()
-        await self._bring_all_back(fault, victims)
-        return Strike(at_s, len(victims), gone_s)
+        return await self._all_back(fault, victims, at_s)
 
     async def _stop(
         self, fault: Fault, victims: Sequence[Node], struck: "asyncio.Future[float]"
@@ -152,9 +155,7 @@ class Striker:
         at_s = self.clock.now()
         struck.set_result(at_s)
         await self.cluster.end(victims)
-        gone_s = self.clock.now()
-        await self._bring_all_back(fault, victims)
-        return Strike(at_s, len(victims), gone_s)
+        return await self._all_back(fault, victims, at_s)
 
     async def _pause(
         self, fault: Fault, victims: Sequence[Node], struck: "asyncio.Future[float]"
