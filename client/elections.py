@@ -5,7 +5,6 @@ Who observes is told of every leader and of everything it says, in order, but fo
 was compacted before it could be told.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Final, Self
@@ -25,45 +24,30 @@ from ..wire import (
     queue_prefix,
 )
 from .calls import error_of
-from .errors import Compacted, InvalidRequest, QuorateError
-from .leases import Lease
-from .places import Place, Places, checked_wait
+from .errors import Compacted
+from .places import Holding, Places, checked_wait
 from .values import KeyValue, to_bytes
 from .watching import Event, Watch
 
 _UNTOLD: Final = -1
 
 
-class Election:
+class Election(Holding):
     """An election; leaving its context resigns."""
 
-    def __init__(self, places: Places, name: bytes, ttl: float, timeout: float) -> None:
-        self._places: Places = places
-        self._ttl: float = ttl
-        self._timeout: float = timeout
-        self._campaigning: bool = False
-        self._place: Place | None = None
-        self.name: bytes = name
+    _twice = "a campaign goes on already, or was won"
+    _nothing = "no campaign was won"
 
     async def campaign(self, value: str | bytes, *, wait: float | None = None) -> None:
         """Wait until we lead, and say `value`; Held when `wait` seconds are over.
 
         By default there is no end to it.
         """
-        if self._campaigning or self._place is not None:
-            raise InvalidRequest("a campaign goes on already, or was won")
-        said = to_bytes(value)
-        place = Place(self._places, self.name, self._ttl, self._timeout, said)
-        self._campaigning = True
-        try:
-            await place.take(checked_wait(wait))
-        finally:
-            self._campaigning = False
-        self._place = place
+        await self._take(to_bytes(value), checked_wait(wait))
 
     async def proclaim(self, value: str | bytes) -> int:
         """Say something else; the revision at which. Fenced when we lead no more."""
-        place = self._leading()
+        place = self._held()
         transaction = proclaim(place.fence, place.lease.id, to_bytes(value))
         reply = await self._places.commit(transaction, self._timeout)
         if not reply.succeeded:
@@ -72,9 +56,7 @@ class Election:
 
     async def resign(self) -> None:
         """Let somebody else lead; who leads no more already is no error."""
-        place = self._leading()
-        self._place = None
-        await place.leave()
+        await self._give_up()
 
     async def leader(self) -> KeyValue | None:
         """Who leads, as the key that holds what it said; None: nobody."""
@@ -92,43 +74,8 @@ class Election:
         """Who leads now, then whenever somebody else does, or says something else."""
         return Observation(self._places, self.name, self._timeout)
 
-    @property
-    def token(self) -> str:
-        """What writes of the leader carry as `fence`."""
-        return self._leading().fence.token
-
-    @property
-    def lease(self) -> Lease:
-        """What it hangs on, kept alive while we lead."""
-        return self._leading().lease
-
-    @property
-    def lost(self) -> asyncio.Event:
-        """Is set when the lease is over: somebody else may lead."""
-        return self._leading().lease.lost
-
-    def _leading(self) -> Place:
-        if self._place is None:
-            raise InvalidRequest("no campaign was won")
-        return self._place
-
     async def __aenter__(self) -> Self:
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._place is None:
-            return
-        try:
-            await self.resign()
-        except QuorateError:
-            # Nobody to tell: it ends by itself, and what came before counts more.
-            if error is None:
-                raise
 
 
 class Observation(AsyncIterator[KeyValue | None]):

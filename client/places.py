@@ -8,7 +8,8 @@ its fate was lost: a change of leaders costs nobody the place.
 
 import asyncio
 from contextlib import suppress
-from typing import Final
+from types import TracebackType
+from typing import ClassVar, Final
 
 from ..wire import (
     Entry,
@@ -187,6 +188,74 @@ class Place:
             # It has to be looked at again.
             return
         raise Unavailable("the client is closed")
+
+
+class Holding:
+    """What a lock and an election are: a place in line, taken, held and given up."""
+
+    # What is said when it is taken twice, and when it is not held.
+    _twice: ClassVar[str]
+    _nothing: ClassVar[str]
+
+    def __init__(self, places: Places, name: bytes, ttl: float, timeout: float) -> None:
+        self._places: Places = places
+        self._ttl: float = ttl
+        self._timeout: float = timeout
+        self._taking: bool = False
+        self._place: Place | None = None
+        self.name: bytes = name
+
+    @property
+    def token(self) -> str:
+        """What writes of its holder carry as `fence`."""
+        return self._held().fence.token
+
+    @property
+    def lease(self) -> Lease:
+        """What it hangs on, kept alive while it is held."""
+        return self._held().lease
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """Is set when the lease is over: somebody else may have it."""
+        return self._held().lease.lost
+
+    def _held(self) -> Place:
+        if self._place is None:
+            raise InvalidRequest(self._nothing)
+        return self._place
+
+    async def _take(self, value: bytes, wait: float | None) -> None:
+        if self._taking or self._place is not None:
+            raise InvalidRequest(self._twice)
+        place = Place(self._places, self.name, self._ttl, self._timeout, value)
+        self._taking = True
+        try:
+            await place.take(wait)
+        finally:
+            self._taking = False
+        self._place = place
+
+    async def _give_up(self) -> None:
+        place = self._held()
+        self._place = None
+        await place.leave()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._place is None:
+            # It was given up inside.
+            return
+        try:
+            await self._give_up()
+        except QuorateError:
+            # Nobody to tell: it ends by itself, and what came before counts more.
+            if error is None:
+                raise
 
 
 def checked_wait(wait: float | None) -> float | None:

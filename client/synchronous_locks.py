@@ -6,120 +6,100 @@ no event here.
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from .elections import Election, Observation
 from .errors import Unavailable
 from .locks import Lock
 from .loop_thread import LoopThread
+from .places import Holding
 from .values import KeyValue
 
+H = TypeVar("H", bound=Holding)
 
-class SyncLock:
-    """A lock, kept alive on the client's own thread while its context is open."""
 
-    def __init__(self, thread: LoopThread, lock: Lock) -> None:
+class _SyncHolding(Generic[H]):
+    """What a lock and an election share, on the client's own thread."""
+
+    def __init__(self, thread: LoopThread, holding: H) -> None:
         self._thread: LoopThread = thread
-        self._lock: Lock = lock
+        self._holding: H = holding
 
     @property
     def name(self) -> bytes:
-        """As Lock.name."""
-        return self._lock.name
+        """As Lock.name and Election.name."""
+        return self._holding.name
 
     @property
     def token(self) -> str:
-        """As Lock.token."""
-        return self._lock.token
-
-    @property
-    def key(self) -> bytes:
-        """As Lock.key."""
-        return self._lock.key
-
-    @property
-    def revision(self) -> int:
-        """As Lock.revision."""
-        return self._lock.revision
+        """As Lock.token and Election.token."""
+        return self._holding.token
 
     @property
     def lost(self) -> bool:
         """Is its lease over?"""
-        return self._lock.lease.over
+        return self._holding.lease.over
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._thread.run(self._holding.__aexit__(kind, error, trace))
+
+
+class SyncLock(_SyncHolding[Lock]):
+    """A lock, kept alive on the client's own thread while its context is open."""
+
+    @property
+    def key(self) -> bytes:
+        """As Lock.key."""
+        return self._holding.key
+
+    @property
+    def revision(self) -> int:
+        """As Lock.revision."""
+        return self._holding.revision
 
     def acquire(self) -> Self:
         """As Lock.acquire."""
-        self._thread.run(self._lock.acquire())
+        self._thread.run(self._holding.acquire())
         return self
 
     def release(self) -> None:
         """As Lock.release."""
-        self._thread.run(self._lock.release())
+        self._thread.run(self._holding.release())
 
     def __enter__(self) -> Self:
         return self.acquire()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._thread.run(self._lock.__aexit__(kind, error, trace))
 
-
-class SyncElection:
+class SyncElection(_SyncHolding[Election]):
     """An election, kept alive on the client's own thread while we lead."""
-
-    def __init__(self, thread: LoopThread, election: Election) -> None:
-        self._thread: LoopThread = thread
-        self._election: Election = election
-
-    @property
-    def name(self) -> bytes:
-        """As Election.name."""
-        return self._election.name
-
-    @property
-    def token(self) -> str:
-        """As Election.token."""
-        return self._election.token
-
-    @property
-    def lost(self) -> bool:
-        """Is the lease over?"""
-        return self._election.lease.over
 
     def campaign(self, value: str | bytes, *, wait: float | None = None) -> None:
         """As Election.campaign."""
-        self._thread.run(self._election.campaign(value, wait=wait))
+        self._thread.run(self._holding.campaign(value, wait=wait))
 
     def proclaim(self, value: str | bytes) -> int:
         """As Election.proclaim."""
-        return self._thread.run(self._election.proclaim(value))
+        return self._thread.run(self._holding.proclaim(value))
 
     def resign(self) -> None:
         """As Election.resign."""
-        self._thread.run(self._election.resign())
+        self._thread.run(self._holding.resign())
 
     def leader(self) -> KeyValue | None:
         """As Election.leader."""
-        return self._thread.run(self._election.leader())
+        return self._thread.run(self._holding.leader())
 
     def observe(self) -> "SyncObservation":
         """As Election.observe, as an ordinary iterator and context."""
-        return SyncObservation(self._thread, self._election.observe())
+        return SyncObservation(self._thread, self._holding.observe())
 
     def __enter__(self) -> Self:
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._thread.run(self._election.__aexit__(kind, error, trace))
 
 
 class SyncObservation(Iterator[KeyValue | None]):

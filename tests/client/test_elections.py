@@ -144,7 +144,7 @@ async def test_observing_ends_with_its_client(node: LockingNode) -> None:
 
 def test_the_twins_of_an_election_have_the_same_methods() -> None:
     def public(kind: type) -> set[str]:
-        return {name for name in vars(kind) if not name.startswith("_")}
+        return {name for name in dir(kind) if not name.startswith("_")}
 
     assert public(SyncElection) == public(Election) - {"lease"} | {"name"}
     assert public(SyncObservation) == public(Observation)

@@ -336,7 +336,7 @@ async def test_what_is_no_token_is_refused_before_it_is_sent(
 
 def test_the_twins_of_a_lock_have_the_same_methods() -> None:
     def public(kind: type) -> set[str]:
-        return {name for name in vars(kind) if not name.startswith("_")}
+        return {name for name in dir(kind) if not name.startswith("_")}
 
     # A thread has no use for the lease's own methods: `lost` says what it needs.
     assert public(SyncLock) == public(Lock) - {"lease"} | {"name"}
