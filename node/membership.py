@@ -25,7 +25,7 @@ from ..wire import (
     error_reply,
 )
 from ..wire import Member as Told
-from ..wire import member_id as shown
+from ..wire import id_name as shown
 from .api.service import Member
 from .api.status import status_json
 

@@ -56,6 +56,7 @@ from .hello import (
     parse_client_hello,
     parse_server_hello,
 )
+from .ids import id_name
 from .join_tokens import (
     SECRET_BYTES,
     JoinToken,
@@ -117,7 +118,6 @@ from .membership import (
     decode_move_leader,
     encode_members,
     encode_move_leader,
-    member_id,
     parse_member_id,
 )
 from .records import (
@@ -342,8 +342,8 @@ __all__ = [
     "fenced",
     "fenced_txn",
     "fenced_write",
+    "id_name",
     "leave",
-    "member_id",
     "parse_client_hello",
     "parse_member_id",
     "parse_server_hello",

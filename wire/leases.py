@@ -5,7 +5,6 @@ log; keeping alive and asking are answered by the leader and never are: who lead
 the time (docs/consistency.md).
 """
 
-import re
 import struct
 from collections.abc import Sequence
 from typing import Final, TypeAlias
@@ -29,7 +28,6 @@ _ID: Final = struct.Struct("<Q")
 _ENDED: Final = struct.Struct("<QQ")
 _KEY: Final = struct.Struct("<H")
 _WITH_KEYS: Final = 1
-_NAME: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -181,19 +179,6 @@ def decode_expiry(data: bytes) -> list[tuple[int, int]]:
     if not data or len(data) % _ENDED.size:
         raise ProtocolError(f"an expiry has {len(data)} bytes")
     return [(lease, since) for lease, since in _ENDED.iter_unpack(data)]
-
-
-# -- ids as text -----------------------------------------------------------------------
-
-
-def lease_name(lease: int) -> str:
-    """An id as it is shown, but in etcd's API: 16 hex digits."""
-    return f"{lease:016x}"
-
-
-def named_lease(text: str) -> int | None:
-    """The id that a name says, also 0, which is none; None: it is no name."""
-    return int(text, 16) if _NAME.fullmatch(text) else None
 
 
 def _checked(lease: int) -> int:

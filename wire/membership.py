@@ -5,18 +5,17 @@ section 1). It is the view of one node: only the leader knows how far the others
 and what its steward waits for. Ids are 16 hex digits in it, as everywhere.
 """
 
-import re
 import struct
 from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
+from . import ids
 from .errors import ProtocolError
 
 _MEMBER: Final = struct.Struct("<Q")
-_ID: Final = re.compile(r"[0-9a-f]{16}")
 
-Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{_ID.pattern}$")]
+Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{ids.PATTERN}$")]
 Wanted: TypeAlias = Literal["voter", "replica", "leaving"]
 JoinRole: TypeAlias = Literal["voter", "replica"]
 
@@ -95,11 +94,6 @@ def decode_move_leader(body: bytes) -> int:
     return member
 
 
-def member_id(member: int) -> str:
-    """An id as it is shown."""
-    return f"{member:016x}"
-
-
 def parse_member_id(text: str) -> int | None:
     """The id that a text says; None: it says none."""
-    return int(text, 16) or None if _ID.fullmatch(text) else None
+    return ids.named_id(text) or None

@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from .base64_text import decode_base64
 from .errors import CommandRefused, ErrorCode
 from .fences import Fence, parse_token
-from .leases import named_lease
+from .ids import named_id
 from .limits import FORMAT_LIMITS
 from .strict_json import decode_json
 from .transactions import (
@@ -218,7 +218,7 @@ def _lease(text: str | UnsetType, where: str) -> int:
     """The id that 16 hex digits name; 0 when nothing is there."""
     if isinstance(text, UnsetType):
         return 0
-    lease = named_lease(text)
+    lease = named_id(text)
     if lease is None:
         raise _refused(f"{where}.lease", "not 16 hex digits")
     return lease

@@ -14,7 +14,8 @@ from ...wire.commands import Delete, Put, encode_delete, encode_put
 from ...wire.errors import CommandRefused, ErrorCode
 from ...wire.fences import Fence, fenced, fenced_write, parse_token
 from ...wire.frames import RequestKind
-from ...wire.leases import Grant, Revoke, encode_lease_command, lease_name
+from ...wire.ids import id_name
+from ...wire.leases import Grant, Revoke, encode_lease_command
 from ...wire.limits import Limits
 from ...wire.records import ReadHeader, decode_get_reply, decode_range_reply
 from ...wire.requests import (
@@ -143,7 +144,7 @@ class Keys:
         written = reply.revision
         headers = {"ETag": entity_tag(written)}
         if lease:
-            headers["Quorate-Lease"] = lease_name(lease)
+            headers["Quorate-Lease"] = id_name(lease)
         return respond(_Written(written), written, headers)
 
     def _encoded(self, command: Put | Delete, fence: Fence | None) -> _Write:
@@ -247,7 +248,7 @@ class Keys:
         if record is None:
             raise Problem("not_found", "there is no such key", headers=headers)
         if record.lease:
-            headers["Quorate-Lease"] = lease_name(record.lease)
+            headers["Quorate-Lease"] = id_name(record.lease)
         if not condition.changed(revision):
             return web.Response(status=304, headers=headers)
         return web.Response(body=record.value, headers={**_VALUE_HEADERS, **headers})

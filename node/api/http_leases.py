@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ...wire.errors import ErrorCode
 from ...wire.frames import RequestKind
+from ...wire.ids import id_name, named_id
 from ...wire.leases import (
     TTL_MS_MAX,
     TTL_MS_MIN,
@@ -25,8 +26,6 @@ from ...wire.leases import (
     decode_lease_answer,
     decode_lease_list,
     encode_lease_command,
-    lease_name,
-    named_lease,
 )
 from ...wire.limits import Limits
 from ...wire.requests import decode_write_reply
@@ -91,7 +90,7 @@ class Leases:
         parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
         body = await self._ask(ListLeases(), parameters)
         found = decode_lease_list(body)
-        names = [lease_name(lease) for lease in found.leases]
+        names = [id_name(lease) for lease in found.leases]
         return respond(_Leases(found.revision, names), found.revision)
 
     async def handle_one(
@@ -134,7 +133,7 @@ class Leases:
             lease = new_lease()
         body = await self._ask(Grant(lease, ttl_ms), parameters)
         written = decode_write_reply(body)
-        return respond(_Lease(lease_name(lease), ttl_ms), written.revision, status=201)
+        return respond(_Lease(id_name(lease), ttl_ms), written.revision, status=201)
 
     async def _ask(self, command: LeaseCommand, parameters: dict[str, bytes]) -> bytes:
         patience_ms = timeout_ms(parameters, self._limits)
@@ -168,7 +167,7 @@ def new_lease() -> int:
 
 def parse_lease(text: str) -> int:
     """The id that 16 hex digits name."""
-    lease = named_lease(text)
+    lease = named_id(text)
     if not lease:
         raise invalid("a lease has 16 hex digits, not all of them 0")
     return lease
@@ -180,7 +179,7 @@ def parse_ttl(text: bytes) -> int:
 
 
 def _shown(answer: LeaseAnswer, *, with_keys: bool) -> _Lease:
-    lease = _Lease(lease_name(answer.lease), answer.ttl_ms, answer.left_ms)
+    lease = _Lease(id_name(answer.lease), answer.ttl_ms, answer.left_ms)
     if with_keys:
         lease.keys = [_Key(*shown_key(key)) for key in answer.keys]
     return lease

@@ -12,9 +12,10 @@ from aiohttp import web
 
 from ...wire.errors import ErrorCode
 from ...wire.frames import RequestKind
+from ...wire.ids import id_name
 from ...wire.limits import Limits
 from ...wire.members import MemberRole, Reassign, encode_member_command
-from ...wire.membership import encode_move_leader, member_id, parse_member_id
+from ...wire.membership import encode_move_leader, parse_member_id
 from ...wire.requests import decode_write_reply
 from . import targets
 from .connections import ClientPort
@@ -137,9 +138,9 @@ class Members:
             raise invalid("a member can't take its own place")
         command = encode_member_command(Reassign(member, role, successor))
         body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
-        wished = _Wished(member_id(member), name)
+        wished = _Wished(id_name(member), name)
         if successor:
-            wished.successor = member_id(successor)
+            wished.successor = id_name(successor)
         return respond(wished, decode_write_reply(body).revision)
 
     def _patience_ms(self, request: web.BaseRequest, target: Target) -> int:

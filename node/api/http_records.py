@@ -8,7 +8,7 @@ import base64
 
 import msgspec
 
-from ...wire.leases import lease_name
+from ...wire.ids import id_name
 from ...wire.records import Record
 
 
@@ -44,5 +44,5 @@ def shown(record: Record, *, keys_only: bool = False) -> ShownRecord:
         record.create_revision,
         record.mod_revision,
         record.version,
-        lease_name(record.lease) if record.lease else msgspec.UNSET,
+        id_name(record.lease) if record.lease else msgspec.UNSET,
     )

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from ...wire.frames import RequestKind
+from ...wire.ids import id_name
 from ...wire.join_tokens import (
     SECRET_BYTES,
     JoinToken,
@@ -28,7 +29,7 @@ from ...wire.members import (
     MemberRole,
     encode_member_command,
 )
-from ...wire.membership import Members, Token, decode_members, member_id
+from ...wire.membership import Members, Token, decode_members
 from ...wire.requests import WriteReply, decode_write_reply
 from . import targets
 from .connections import ClientPort
@@ -99,7 +100,7 @@ class Tokens:
         parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
         number = parse_id("a token", target.path.removeprefix(BELOW))
         written = await self._write(DropToken(number), parameters)
-        return respond(_Dropped(member_id(number)), written.revision)
+        return respond(_Dropped(id_name(number)), written.revision)
 
     async def _make(self, parameters: dict[str, bytes]) -> web.Response:
         role, name = _ROLES.get(parameters.get("role", b"voter"), (None, ""))
@@ -115,7 +116,7 @@ class Tokens:
         written = await self._write(command, parameters)
         authority = bytes.fromhex(known.authority)
         text = encode_join_token(JoinToken(authority, number, secret))
-        made = _Made(member_id(number), text, name, uses, ttl_ms)
+        made = _Made(id_name(number), text, name, uses, ttl_ms)
         return respond(made, written.revision, {"Cache-Control": "no-store"}, 201)
 
     async def _members(self, parameters: dict[str, bytes]) -> Members:

@@ -13,7 +13,8 @@ from msgspec import UNSET, UnsetType
 from ...wire.base64_text import decode_base64
 from ...wire.errors import CommandRefused
 from ...wire.fences import Fence, parse_token
-from ...wire.leases import TTL_MS_MAX, TTL_MS_MIN, lease_name
+from ...wire.ids import id_name
+from ...wire.leases import TTL_MS_MAX, TTL_MS_MIN
 from ...wire.limits import Limits
 from ...wire.locks import Entry, holder_key, lease_of_key
 from ...wire.strict_json import decode_json
@@ -152,10 +153,10 @@ def fence_of(
 
 def shown_place(entry: Entry) -> ShownPlace:
     key, key64 = shown_key(entry.key)
-    revision, lease = entry.create_revision, lease_name(entry.lease)
+    revision, lease = entry.create_revision, id_name(entry.lease)
     return ShownPlace(key, key64, entry.fence.token, revision, lease)
 
 
 def shown_taken(name: bytes, fence: Fence, lease: int) -> Taken:
     text, _ = shown_key(name)
-    return Taken(text, fence.token, fence.revision, lease_name(lease))
+    return Taken(text, fence.token, fence.revision, id_name(lease))

@@ -14,7 +14,7 @@ from quorate.wire import (
     decode_move_leader,
     encode_members,
     encode_move_leader,
-    member_id,
+    id_name,
     parse_member_id,
 )
 
@@ -91,7 +91,7 @@ def test_an_id_of_another_length_is_refused(body: bytes) -> None:
 
 
 def test_an_id_as_text_is_16_small_hex_digits_and_not_0() -> None:
-    assert member_id(0xA1) == A1
+    assert id_name(0xA1) == A1
     assert parse_member_id(A1) == 0xA1
     for text in ("", "a1", "0" * 16, "A" * 16, A1 + "\n", "0x" + "1" * 14):
         assert parse_member_id(text) is None

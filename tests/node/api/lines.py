@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from quorate.wire.fences import Fence
-from quorate.wire.leases import lease_name
+from quorate.wire.ids import id_name
 from quorate.wire.locks import holder_key
 from quorate.wire.records import Record
 from quorate.wire.watches import decode_watch, encode_event, encode_events
@@ -29,7 +29,7 @@ def stand(port: Port, name: bytes, lease: int, value: bytes = b"") -> Stood:
     service.records[key] = record
     service.past[at] = dict(service.records)
     tell(port, True, record)
-    return Stood(key, Fence(key, at).token, lease_name(lease))
+    return Stood(key, Fence(key, at).token, id_name(lease))
 
 
 def say(port: Port, key: bytes, value: bytes) -> None:
