@@ -16,7 +16,6 @@ from .address import is_name, parse_address
 from .peer_hello import HelloError
 
 REQUEST_BYTES_MAX: Final = 8 << 10
-REPLY_BYTES_MAX: Final = 32 << 10
 
 
 class JoinRequest(

@@ -32,7 +32,6 @@ class Roster:
         self.ticks = 0
         self.announcing = False
         self.followed = (None, -1)
-        # Addresses that no peer could be reached at are told once.
         self.dials = node.config.peer.dial
 
     def start(self) -> None:

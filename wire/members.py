@@ -120,9 +120,9 @@ def decode_member_command(data: bytes) -> MemberCommand:
 
 
 def _check(command: MemberCommand) -> None:
-    ids = [n for n in (_id_of(command),) if not 0 < n < 1 << 64]
-    if ids:
-        raise CommandRefused(f"{ids[0]} is not an id")
+    number = _id_of(command)
+    if not 0 < number < 1 << 64:
+        raise CommandRefused(f"{number} is not an id")
     match command:
         case MakeToken(_, digest, ttl_ms, uses, role):
             if len(digest) != DIGEST_BYTES or role is MemberRole.LEAVING:
