@@ -22,7 +22,7 @@ from quorate.wire import (
     decode_members,
     encode_member_command,
     encode_move_leader,
-    member_id,
+    id_name,
 )
 
 from .replica.test_steward import TOKEN, announce, cluster, done, joined
@@ -107,14 +107,14 @@ def test_the_leader_knows_who_is_how_far_and_what_it_waits_for() -> None:
     together.cut.add(4)
     together.run(200)
     view = told(together, together.leader)
-    assert (view.told_by, view.leader) == (member_id(together.leader),) * 2
+    assert (view.told_by, view.leader) == (id_name(together.leader),) * 2
     assert view.waits_for == "n4 has yet to catch up"
     assert view.commit_index > 1
     assert {each.match_index for each in view.members if each.votes} == {
         view.commit_index
     }
     assert [each.leads for each in view.members].count(True) == 1
-    assert [(each.id, each.votes) for each in view.members][-1] == (member_id(4), False)
+    assert [(each.id, each.votes) for each in view.members][-1] == (id_name(4), False)
     assert view.members[0].peer == "n1:7500"
 
 
@@ -123,7 +123,7 @@ def test_a_follower_tells_what_it_knows_and_no_reason() -> None:
     leader = together.leader
     together.replicas[together.follower].steward.waits_for = "something long ago"
     view = told(together, together.follower)
-    assert (view.leader, view.waits_for) == (member_id(leader), "")
+    assert (view.leader, view.waits_for) == (id_name(leader), "")
 
 
 def test_a_node_without_a_leader_answers_as_well() -> None:
@@ -140,7 +140,7 @@ def test_a_token_is_told_until_its_time_is_over() -> None:
     made = MakeToken(TOKEN, b"d" * 32, 60_000, 2, MemberRole.REPLICA)
     done(together, made)
     (token,) = told(together, together.leader).tokens
-    assert (token.id, token.role, token.uses) == (member_id(TOKEN), "replica", 2)
+    assert (token.id, token.role, token.uses) == (id_name(TOKEN), "replica", 2)
     assert 59_000 <= token.ends_in_ms <= 60_000
     together.run_ms(30_000)
     (token,) = told(together, together.leader).tokens
@@ -189,7 +189,7 @@ def test_who_does_not_lead_says_who_does() -> None:
     reply = move(together, follower, 0)
     assert reply is not None
     assert (reply.code, reply.outcome) == (ErrorCode.NO_LEADER, Outcome.NOT_APPLIED)
-    assert f"member {member_id(leader)} does at http://n{leader}:74" in reply.message
+    assert f"member {id_name(leader)} does at http://n{leader}:74" in reply.message
     together.cut |= {leader, follower}
     together.run(100)
     reply = move(together, follower, 0)
@@ -247,6 +247,6 @@ def test_a_removed_member_is_listed_until_it_is_gone() -> None:
     gone = together.follower
     together.ask(encode_member_command(Reassign(gone, MemberRole.LEAVING, 0)))
     together.wait_for(lambda: len(told(together, together.leader).members) == 2)
-    assert member_id(gone) not in [
+    assert id_name(gone) not in [
         each.id for each in told(together, together.leader).members
     ]
