@@ -64,7 +64,7 @@ _FIXED: Final[dict[type[Any], tuple[int, struct.Struct]]] = {
     ReadIndexReply: (12, struct.Struct("<QQQQQ")),
     RequestEntries: (13, struct.Struct("<QQQQQQ")),
     StateRequest: (22, struct.Struct("<QQQ")),
-    StateHash: (23, struct.Struct("<QQQIQQ")),
+    StateHash: (23, struct.Struct("<QQQQQQ")),
 }
 _FIXED_BY_KIND = {kind: (cls, layout) for cls, (kind, layout) in _FIXED.items()}
 _APPEND = struct.Struct("<QQQQQQI")
