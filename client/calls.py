@@ -50,6 +50,8 @@ IN_FLIGHT_BYTES_MAX: Final = 256 * 1024 * 1024
 # The node is told a little less than we wait, so that its answer (which may say more
 # than "unknown") still arrives in time.
 MARGIN_SHARE: Final = 0.1
+# What may be asked again waits for one node half of its time, and no longer than this.
+TRY_SECONDS_MAX: Final = 5.0
 MARGIN_SECONDS_MAX: Final = 0.2
 
 # What is not cured within a deadline, though later it may be: better told at once.
@@ -281,9 +283,10 @@ class Calls:
         deadline = call.deadline
         again = call.once or not write
         if again and call.only is None and len(self._links) > 1:
-            # It leaves half of its time for another node, should this one be mute.
-            patience /= 2
-            deadline -= patience
+            # It leaves time for another node, should this one be mute.
+            left = max(patience / 2, patience - TRY_SECONDS_MAX)
+            patience -= left
+            deadline -= left
         try:
             frame = await connection.request(
                 call.kind, call.body, _node_timeout_ms(patience), deadline

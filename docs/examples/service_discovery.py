@@ -1,0 +1,67 @@
+"""Service discovery: who is there is a key on a lease; who looks keeps a watch.
+
+A service that dies, or is cut off, is gone from the list when its lease ends.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from quorate import AsyncClient
+
+
+@asynccontextmanager
+async def registered(kv: AsyncClient, service: str, address: str) -> AsyncIterator[str]:
+    """Be found under `service` at `address` while this context is open."""
+    async with kv.lease(10) as lease:
+        key = f"services/{service}/{lease.id:016x}"
+        await kv.put(key, address, lease=lease.id)
+        yield key
+
+
+class Directory:
+    """The addresses of one service, kept up to date by a watch."""
+
+    def __init__(self, kv: AsyncClient, service: str) -> None:
+        self.kv = kv
+        self.prefix = f"services/{service}/"
+        self.addresses: dict[bytes, str] = {}
+        self.changed = asyncio.Event()
+
+    async def follow(self) -> None:
+        """Run this as a task."""
+        entries = self.kv.range(self.prefix)
+        self.addresses = {entry.key: entry.text async for entry in entries}
+        self.changed.set()
+        # From the revision behind the one that was read: nothing is missed.
+        start = entries.revision + 1
+        async with self.kv.watch(self.prefix, revision=start) as changes:
+            async for event in changes:
+                if event.kv is not None:
+                    self.addresses[event.key] = event.kv.text
+                else:
+                    self.addresses.pop(event.key, None)
+                self.changed.set()
+
+    async def wait_for(self, count: int) -> list[str]:
+        """The addresses, as soon as there are so many."""
+        while len(self.addresses) != count:
+            self.changed.clear()
+            await self.changed.wait()
+        return sorted(self.addresses.values())
+
+
+async def main() -> None:
+    async with AsyncClient.from_env() as kv:
+        directory = Directory(kv, "web")
+        following = asyncio.create_task(directory.follow())
+        async with registered(kv, "web", "10.0.0.1:80"):
+            async with registered(kv, "web", "10.0.0.2:80"):
+                print("two:", *await directory.wait_for(2))
+            print("one:", *await directory.wait_for(1))
+        print("none:", *await directory.wait_for(0))
+        following.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
