@@ -4,14 +4,16 @@ A service that dies, or is cut off, is gone from the list when its lease ends.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from quorate import AsyncClient
 
 
 @asynccontextmanager
-async def registered(kv: AsyncClient, service: str, address: str) -> AsyncIterator[str]:
+async def registered(
+    kv: AsyncClient, service: str, address: str
+) -> AsyncGenerator[str]:
     """Be found under `service` at `address` while this context is open."""
     async with kv.lease(10) as lease:
         key = f"services/{service}/{lease.id:016x}"
