@@ -442,6 +442,7 @@ class Replica:
             self.seen_leader = raft.leader_id
             self.leader_changes += 1
             self.hints.led_by(raft.leader_id)
+            self.writes.led_by(raft.leader_id, self.now_ms)
         if raft.is_leader and not self.leading:
             self.leader_since_ms = self.now_ms
             self.leader_time_base_ms = self.database.cluster_time_ms

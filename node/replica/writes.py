@@ -30,6 +30,8 @@ from .messages import ForwardReply, ForwardRequest
 from .options import ReplicaOptions
 from .requests import Request, answer, refuse
 
+# What a former leader, which was handed a write, has to say comes within this, or never.
+FORMER_LEADER_MS: Final = 500
 # Why a command that was committed did nothing.
 _REFUSALS: Final = {
     ErrorCode.PRECONDITION_FAILED: "the key is not at the expected revision",
@@ -68,6 +70,8 @@ class Writes:
         self.pending: dict[int, tuple[int, Request]] = {}
         self.forwarded: dict[int, tuple[int, Request]] = {}
         self.forward_counter = 0
+        # Members that were handed writes, and lead no more: until when they may answer.
+        self.former: dict[int, int] = {}
         self.bytes = 0
         self.replies: list[Reply] = []
         self.forwards: list[ForwardRequest] = []
@@ -213,13 +217,26 @@ class Writes:
 
     def link_lost(self, member: int) -> None:
         """What was handed to `member` will not be answered on this link."""
+        self._forwards_lost(member, "the link to the leader broke")
+
+    def _forwards_lost(self, member: int, why: str) -> None:
         gone = [i for i, (to, _) in self.forwarded.items() if to == member]
         for forward_id in gone:
             _, request = self.forwarded.pop(forward_id)
             if rules.lost_forward_is_unknown():
-                self._lost(request, "the link to the leader broke")
+                self._lost(request, why)
             else:
                 self.later.append(request)
+
+    def led_by(self, leader: int, now_ms: int) -> None:
+        """Another member leads: the former one has a moment to answer.
+
+        It may be frozen, with its links alive; who waits for it is better told.
+        """
+        self.former.pop(leader, None)
+        for to, _ in self.forwarded.values():
+            if to != leader:
+                self.former.setdefault(to, now_ms + FORMER_LEADER_MS)
 
     def link_left(self, member: int) -> None:
         """`member` said goodbye after its last answer: the rest it did not take."""
@@ -236,6 +253,9 @@ class Writes:
 
     def expire(self, now_ms: int) -> None:
         """End what has passed its deadline."""
+        for member in [m for m, until_ms in self.former.items() if until_ms <= now_ms]:
+            del self.former[member]
+            self._forwards_lost(member, "another node leads, and this one is silent")
         self.waiting = self._expire_waiting(self.waiting, now_ms)
         self.later = self._expire_waiting(self.later, now_ms)
         for table in (self.pending, self.forwarded):
