@@ -30,7 +30,7 @@ from .messages import ForwardReply, ForwardRequest
 from .options import ReplicaOptions
 from .requests import Request, answer, refuse
 
-# What a former leader, which was handed a write, has to say comes within this, or never.
+# What a former leader has to say of a write comes within this, or never.
 FORMER_LEADER_MS: Final = 500
 # Why a command that was committed did nothing.
 _REFUSALS: Final = {
