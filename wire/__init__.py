@@ -4,6 +4,15 @@ Law: no I/O, no clock, nothing of ours is imported. docs/formats.md sections 1 a
 the grammar of every byte here.
 """
 
+from .caretaker import (
+    REASON_CHARACTERS_MAX,
+    Action,
+    CaretakerStatus,
+    Decide,
+    Decided,
+    Did,
+    SetCaretaker,
+)
 from .commands import (
     Command,
     Compact,
@@ -202,6 +211,7 @@ __all__ = [
     "OPERATIONS_MAX",
     "OPERATORS",
     "READ_BYTES_MAX",
+    "REASON_CHARACTERS_MAX",
     "RECORD_HEAD_BYTES",
     "REFUSED",
     "REPLY_LENGTH_MIN",
@@ -211,14 +221,19 @@ __all__ = [
     "TOKEN_USES_MAX",
     "TTL_MS_MAX",
     "TTL_MS_MIN",
+    "Action",
     "Admit",
     "Announce",
+    "CaretakerStatus",
     "ClientHello",
     "Command",
     "CommandRefused",
     "Compact",
     "Compare",
+    "Decide",
+    "Decided",
     "Delete",
+    "Did",
     "DropToken",
     "Entered",
     "Entry",
@@ -263,6 +278,7 @@ __all__ = [
     "RequestParser",
     "Revoke",
     "ServerHello",
+    "SetCaretaker",
     "Target",
     "TimeToLive",
     "Token",

@@ -19,6 +19,7 @@ from ...wire import (
     Admit,
     Announce,
     Compact,
+    Decide,
     Delete,
     DropToken,
     EnvelopeKind,
@@ -32,6 +33,7 @@ from ...wire import (
     Reassign,
     Record,
     Revoke,
+    SetCaretaker,
     TimeToLive,
     Transaction,
     decode_command,
@@ -214,6 +216,8 @@ class Database:
             case Revoke():
                 return self._revoke(command, before)
             case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
+                return self._change_members(command, entry.index, before.effects)
+            case SetCaretaker() | Decide():
                 return self._change_members(command, entry.index, before.effects)
             case KeepAlive() | TimeToLive() | ListLeases():
                 raise AssertionError("questions are never written to the log")

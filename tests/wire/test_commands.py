@@ -11,6 +11,7 @@ from quorate.wire import (
     Command,
     CommandRefused,
     Compact,
+    Decide,
     Delete,
     DropToken,
     ErrorCode,
@@ -18,6 +19,7 @@ from quorate.wire import (
     MakeToken,
     Put,
     Reassign,
+    SetCaretaker,
     Transaction,
     decode_command,
     encode_compact,
@@ -76,13 +78,15 @@ def encoded(command: Command) -> bytes:
             return encode_transaction(command)
         case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
             return encode_member_command(command)
+        case SetCaretaker() | Decide():
+            return encode_member_command(command)
         case _:
             return encode_lease_command(command)
 
 
 @given(data=st.binary(max_size=40))
 def test_what_decodes_encodes_to_the_same_bytes(data: bytes) -> None:
-    for op in (1, 2, *range(4, 15)):
+    for op in (1, 2, *range(4, 17)):
         candidate = bytes([op]) + data
         try:
             command = decode_command(candidate, DEFAULT_LIMITS)
