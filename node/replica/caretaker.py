@@ -299,7 +299,7 @@ class Caretaker:
         if replica.propose(encode_member_command(found)):
             self._proposed = raft.log.last_index
             self._moving = found.action is Action.MOVE_LEADER
-        return found.reason
+        return ""
 
     def _found(self) -> Decide | str:
         found = decide(self.sight())

@@ -1,0 +1,86 @@
+"""A voter dies for good, and nobody is called: real processes and `kill -9`."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from quorate.client import Client, Members
+
+from .harness import QUORATE, Running, wait_for
+from .test_members import Growing, Writer, growing
+
+pytestmark = pytest.mark.slow
+
+SILENCE_S = 5.0
+
+
+def tended(cluster: Growing) -> Running:
+    """Let a spare join, and a silent voter be replaced soon; the spare."""
+    with Client(cluster.endpoints) as client:
+        client.set_caretaker(silence=SILENCE_S, stable=1.0)
+    return cluster.joins("n4", "spare")
+
+
+def known(cluster: Growing) -> Members:
+    """As the leader knows it."""
+
+    def asked() -> Members | None:
+        with Client(cluster.endpoints) as client:
+            found = client.members()
+        return found if found.leader == found.told_by else None
+
+    return wait_for(asked, "the leader answers")
+
+
+def shown(cluster: Growing, *words: str) -> str:
+    """What the command line shows of it."""
+    command = [*QUORATE, *words, "--endpoints", cluster.endpoints]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def silent_s(cluster: Growing, name: str) -> float:
+    (member,) = (each for each in known(cluster).members if each.name == name)
+    assert member.silent_ms is not None
+    return member.silent_ms / 1000
+
+
+def test_a_dead_leader_is_replaced_by_a_spare_with_the_reason(tmp_path: Path) -> None:
+    with growing(tmp_path / "c", 3) as cluster:
+        with Writer(cluster.endpoints) as writer:
+            spare = tended(cluster)
+            assert cluster.voters() == {"n1", "n2", "n3"}
+            dead = cluster.leader()
+            dead.process.kill()
+            cluster.nodes.remove(dead)
+            writer.endpoints = cluster.endpoints
+            cluster.wait_for_voters(*(node.name for node in cluster.nodes))
+            writer.goes_on()
+            reason = f"caretaker: {dead.name} not heard for 5 s, replaced by n4"
+            assert reason in shown(cluster, "members")
+            assert reason in shown(cluster, "caretaker", "status")
+            assert all(reason in node.log() for node in cluster.nodes)
+            writer.nothing_is_lost(spare)
+            # Its machine is mended: it has what it had, and is a spare now.
+            dead.process.start()
+            dead.process.wait_ready()
+            cluster.nodes.append(dead)
+            wait_for(lambda: dead.status().role == "learner", "it is a spare")
+        cluster.wait_until_equal()
+        writer.nothing_is_lost(dead)
+
+
+def test_a_paused_caretaker_does_nothing_until_it_goes_on(tmp_path: Path) -> None:
+    with growing(tmp_path / "c", 3) as cluster:
+        tended(cluster)
+        assert shown(cluster, "caretaker", "pause") == "the caretaker is paused\n"
+        dead = cluster.followers()[0]
+        dead.process.kill()
+        cluster.nodes.remove(dead)
+        wait_for(
+            lambda: silent_s(cluster, dead.name) > SILENCE_S + 2, "it is long silent"
+        )
+        assert cluster.voters() == {"n1", "n2", "n3"}
+        assert "caretaker: paused\n" in shown(cluster, "members")
+        shown(cluster, "caretaker", "resume")
+        cluster.wait_for_voters(*(node.name for node in cluster.nodes))
