@@ -18,6 +18,7 @@ from quorate.node.api import (
     errors,
     http,
     http_backup,
+    http_caretaker,
     http_compaction,
     http_elections,
     http_leases,
@@ -44,7 +45,10 @@ from quorate.wire.transaction_json import parse_transaction
 from .markdown import ROOT, read, rows, section, spans
 
 METHODS = ("GET", "POST", "DELETE")
-MEMBER_CHANGES = (http_members.PROMOTE, http_members.DEMOTE, http_members.REPLACE)
+MEMBER_CHANGES = (
+    *(http_members.PROMOTE, http_members.DEMOTE),
+    *(http_members.SPARE, http_members.REPLACE),
+)
 
 _TICKED = re.compile(r"`([^`]+)`")
 
@@ -158,6 +162,7 @@ def test_every_route_is_documented_and_exists() -> None:
         http_members.LEADER_PATH: ", ".join(http_members.LEADER_METHODS),
         member: ", ".join(http_members.ONE_METHODS),
         **dict.fromkeys((member + each for each in MEMBER_CHANGES), change),
+        http_caretaker.PATH: ", ".join(http_caretaker.METHODS),
         http_tokens.PATH: ", ".join(http_tokens.METHODS),
         f"{http_tokens.BELOW}{{id}}": ", ".join(http_tokens.ONE_METHODS),
     }
@@ -171,7 +176,7 @@ def test_every_route_that_any_document_shows_exists() -> None:
             plain = route.partition("?")[0]
             known = {*http._OPERATIONS, http_txn.PATH, http_compaction.PATH}
             known |= {f"/v3/{path}" for path in etcd_paths()}
-            known |= {http_leases.PATH, http_watch.PATH}
+            known |= {http_leases.PATH, http_watch.PATH, http_caretaker.PATH}
             known |= {http_members.PATH, http_members.LEADER_PATH, http_tokens.PATH}
             lease = re.fullmatch(r"/v1/leases/[0-9a-f]{16}(/keepalive)?", plain)
             named = ("/v1/kv/", http_locks.BELOW, http_elections.BELOW)
