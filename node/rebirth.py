@@ -2,10 +2,10 @@
 
 Law: synchronous, on a disk that no node uses. The new cluster is another one: it has an
 id, a CA and a first voter of its own, so that no old member is ever taken for one of
-its own. It remembers no member, no token and nothing that its caretaker was told; its
-revision is far above every one that the old one may still have given out, and the
-history before is marked as compacted, so that nobody mistakes a revision of one for one
-of the other (I-81).
+its own. It remembers no member, no token, no session and nothing that its caretaker was
+told; its revision is far above every one that the old one may still have given out, and
+the history before is marked as compacted, so that nobody mistakes a revision of one for
+one of the other (I-81).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -100,6 +100,7 @@ def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
     if table.caretaker is not NOTHING_SAID:
         effects[layout.CARETAKER] = None
         digest -= digest_of(layout.CARETAKER, table.caretaker)
+    database.session_table.forget_all(effects)
     revision = database.revision + REVISIONS_SKIPPED
     meta = msgspec.structs.replace(
         database.meta(),

@@ -21,6 +21,7 @@ from ...storage.errors import CorruptionError
 from ...wire import (
     EnvelopeKind,
     ErrorCode,
+    InSession,
     LeaseQuestion,
     ProtocolError,
     RequestKind,
@@ -196,6 +197,8 @@ class Replica:
             return
         if isinstance(command, LeaseQuestion):
             request.question = command
+        if isinstance(command, InSession):
+            command = command.command
         if isinstance(command, REFUSED) and (no := self.steward.refusal(command)):
             self._refuse(request, *no)
         elif self.no_space and request.question is None:
