@@ -238,7 +238,8 @@ def _ms(seconds: float | None) -> int | None:
         return None
     if not 0 <= seconds < _SECONDS_MAX:
         raise InvalidRequest(f"{seconds} s is no time that can be told")
-    return round(seconds * 1000)
+    # Too little is not nothing, which would be never.
+    return round(seconds * 1000) or math.ceil(seconds * 1000)
 
 
 def _nothing(body: bytes) -> None:

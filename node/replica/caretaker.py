@@ -26,6 +26,8 @@ SETTLE_MS: Final = 5_000
 # The leadership does not move away from a late loop more often: if all are late, it is
 # the machines.
 REST_MS: Final = 300_000
+# How long it waits before it wishes for something else, whatever became of the last.
+AGAIN_MS: Final = 1_000
 _NEVER: Final = -1
 
 
@@ -88,7 +90,8 @@ def decide(sight: Sight) -> Decide | str:
 def _needed(sight: Sight) -> Decide | str:
     current = sight.configuration
     for member, record in sight.members.items():
-        if database_rules.is_a_spare(record.role) and record.successor:
+        replaced = database_rules.is_a_spare(record.role) and record.successor
+        if replaced and current.is_voter(member):
             return _go_on(sight, member, record.successor)
     gone = [voter for voter in current.voters if sight.silent(voter)]
     few = rules.more_are_wanted(len(current.voters), sight.told.voters)
@@ -205,8 +208,9 @@ class Caretaker:
         self.ears: dict[int, _Ear] = {}
         self._term = 0
         self._since = 0
-        # Up to where its own proposals are in the log.
+        # Its last proposal: where that is in the log, and when it was made.
         self._proposed = 0
+        self._proposed_at = 0
         self._moving = False
 
     def late(self, late_ms: int) -> None:
@@ -227,6 +231,7 @@ class Caretaker:
         self._term = self.replica.raft.term
         self._since = self.replica.ticks
         self._proposed = 0
+        self._proposed_at = self._since
         self._moving = False
         self.waits_for = ""
         self.ears.clear()
@@ -296,8 +301,9 @@ class Caretaker:
         found = self._found()
         if isinstance(found, str):
             return found
-        if replica.propose(encode_member_command(found)):
-            self._proposed = raft.log.last_index
+        again = self._passed_ms(self._proposed_at) >= AGAIN_MS
+        if again and replica.propose(encode_member_command(found)):
+            self._proposed, self._proposed_at = raft.log.last_index, replica.ticks
             self._moving = found.action is Action.MOVE_LEADER
         return ""
 

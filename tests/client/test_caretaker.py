@@ -91,6 +91,7 @@ IMPOSSIBLE: list[Callable[[AsyncClient], Coroutine[object, object, None]]] = [
     lambda kv: kv.set_caretaker(stable=0),
     lambda kv: kv.set_caretaker(stable=float("inf")),
     lambda kv: kv.set_caretaker(lag=0.001),
+    lambda kv: kv.set_caretaker(lag=0.0001),
     lambda kv: kv.set_caretaker(lag=11),
 ]
 

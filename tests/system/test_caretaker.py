@@ -1,6 +1,9 @@
 """A voter dies for good, and nobody is called: real processes and `kill -9`."""
 
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from .test_members import Growing, Writer, growing
 pytestmark = pytest.mark.slow
 
 SILENCE_S = 5.0
+LAG_S, HELD_S = 0.1, 0.15
 
 
 def tended(cluster: Growing) -> Running:
@@ -84,3 +88,31 @@ def test_a_paused_caretaker_does_nothing_until_it_goes_on(tmp_path: Path) -> Non
         assert "caretaker: paused\n" in shown(cluster, "members")
         shown(cluster, "caretaker", "resume")
         cluster.wait_for_voters(*(node.name for node in cluster.nodes))
+
+
+def held(node: Running) -> None:
+    """Stop a process for a moment, too short for an election, and let it go on."""
+    os.kill(node.pid, signal.SIGSTOP)
+    since = time.monotonic()
+    try:
+        wait_for(lambda: time.monotonic() - since > HELD_S, "the moment is over")
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
+
+
+def test_a_leader_that_is_held_again_and_again_hands_over(tmp_path: Path) -> None:
+    with growing(tmp_path / "c", 3) as cluster:
+        with Client(cluster.endpoints) as client:
+            client.set_caretaker(lag=LAG_S)
+
+        def moved() -> bool:
+            held(cluster.leader())
+            return bool(known(cluster).caretaker.decisions)
+
+        wait_for(moved, "somebody else leads")
+        (decision,) = known(cluster).caretaker.decisions
+        assert decision.did == "move_leader"
+        left = next(n for n in cluster.nodes if n.status().id == decision.member)
+        wait_for(lambda: left.status().role == "follower", "it follows")
+        assert f"the loop of {left.name} is late, by up to" in decision.reason
+        cluster.wait_until_equal()
