@@ -109,7 +109,10 @@ def _worries(sight: Sight) -> str:
     """Who may have to be replaced soon."""
     after = sight.told.silence_ms / 1000
     lost = [sight.name(m) for m in sight.configuration.voters if m not in sight.heard]
-    return f"{', '.join(lost)} not heard: replaced after {after:g} s" if lost else ""
+    if not lost:
+        return ""
+    provided = "" if sight.healthy_spares() else ", if there is a healthy spare by then"
+    return f"{', '.join(lost)} not heard: replaced after {after:g} s{provided}"
 
 
 def _under_way(sight: Sight) -> str:
@@ -123,7 +126,7 @@ def _under_way(sight: Sight) -> str:
             return f"{name} has to lose its vote first"
         if member not in current.members():
             return f"{name} has to join first"
-        if not votes and record.role is MemberRole.VOTER and not sight.silent(member):
+        if member in sight.caught_up and record.role is MemberRole.VOTER:
             return f"{name} has to vote first"
     return ""
 
@@ -144,6 +147,9 @@ def _replace(sight: Sight, member: int, before: str) -> Decide | str:
 
 def _promote(sight: Sight) -> Decide | str:
     voters, wanted = len(sight.configuration.voters), sight.told.voters
+    for member in sight.configuration.learners:
+        if sight.role(member) is MemberRole.VOTER and not sight.silent(member):
+            return f"{voters} of {wanted} voters, and {sight.name(member)} is to vote"
     spares = sight.healthy_spares()
     if not spares:
         return f"{voters} of {wanted} voters, and {_no_spare(sight)}"

@@ -283,11 +283,16 @@ def test_a_decision_that_comes_to_nothing_is_not_repeated_at_once(
     together.paused.add(together.follower)
     together.run_ms(SILENCE_MS - 500)
     # The leader wishes for it, and no replica does it.
-    monkeypatch.setattr(MemberTable, "_still_right", lambda *_: False)
+    monkeypatch.setattr(MemberTable, "_still_right", _never)
     before = led(together).raft.log.last_index
     together.run_ms(5_500)
     assert configuration(together).voters == (1, 2, 3)
     assert 5 <= led(together).raft.log.last_index - before <= 6
+
+
+def _never(table: MemberTable, command: Decide) -> bool:
+    del table, command
+    return False
 
 
 def test_no_client_decides_for_the_caretaker() -> None:
@@ -326,9 +331,24 @@ def test_five_are_wanted_once_somebody_says_so() -> None:
     assert configuration(together).voters == (1, 2, 3, 4, 5)
 
 
-def test_who_was_let_in_and_never_came_holds_nobody_up_for_ever() -> None:
+def test_a_spare_does_not_vote_in_place_of_somebody_who_is_on_its_way() -> None:
     together = tended()
-    together.cut.add(5)
+    gone = together.follower
+    done(together, SetCaretaker(paused=True))
+    done(together, Reassign(gone, LEAVING, 0))
+    goes_to(together, rest(together, gone), (4,))
+    together.loses = lambda m: m.to == 5 and isinstance(m, AppendEntries)
+    joined(together, 5, VOTER)
+    done(together, SetCaretaker(paused=False))
+    together.run_ms(SILENCE_MS)
+    assert waits_for(together) == "2 of 3 voters, and n5 is to vote"
+    together.heal()
+    goes_to(together, rest(together, gone, 5), (4,))
+
+
+def test_who_was_let_in_and_does_not_come_far_holds_up_no_replacement() -> None:
+    together = tended()
+    together.loses = lambda m: m.to == 5 and isinstance(m, AppendEntries)
     joined(together, 5, VOTER)
     lost = together.follower
     together.paused.add(lost)
