@@ -217,7 +217,9 @@ class Caretaker:
         # Its last proposal: where that is in the log, and when it was made.
         self._proposed = 0
         self._proposed_at = 0
+        # Is it to hand over, as everybody knows? Has it tried that, and leads still?
         self._moving = False
+        self._tried = False
 
     def late(self, late_ms: int) -> None:
         """The shell's loop was late by so much in this turn."""
@@ -238,7 +240,7 @@ class Caretaker:
         self._since = self.replica.ticks
         self._proposed = 0
         self._proposed_at = self._since
-        self._moving = False
+        self._moving = self._tried = False
         self.waits_for = ""
         self.ears.clear()
         self.lateness.forget()
@@ -351,6 +353,9 @@ class Caretaker:
         """Let somebody else lead: this one's loop is late all the time."""
         raft = self.replica.raft
         late = f"the loop of {self._name(raft.id)} is late"
+        if self._tried:
+            self._move()
+            return f"{late}, and nobody has taken over yet"
         if not rules.may_move_again(self._moved_ms(), REST_MS):
             minutes = REST_MS // 60_000
             return f"{late}, but the leader was moved in the last {minutes} minutes"
@@ -366,7 +371,7 @@ class Caretaker:
 
     def _move(self) -> None:
         """Everybody knows that it moves, so that nobody moves it back at once."""
-        self._moving = False
+        self._moving, self._tried = False, True
         self.lateness.forget()
         heir = self._heir()
         if heir:

@@ -1,6 +1,7 @@
 """A voter dies for good, and nobody is called: real processes and `kill -9`."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -60,10 +61,13 @@ def test_a_dead_leader_is_replaced_by_a_spare_with_the_reason(tmp_path: Path) ->
             writer.endpoints = cluster.endpoints
             cluster.wait_for_voters(*(node.name for node in cluster.nodes))
             writer.goes_on()
-            reason = f"caretaker: {dead.name} not heard for 5 s, replaced by n4"
-            assert reason in shown(cluster, "members")
-            assert reason in shown(cluster, "caretaker", "status")
-            assert all(reason in node.log() for node in cluster.nodes)
+            reason = re.compile(
+                f"caretaker: {dead.name} not heard for [0-9]+ s, replaced by n4"
+            )
+            assert reason.search(shown(cluster, "members"))
+            assert reason.search(shown(cluster, "caretaker", "status"))
+            for node in cluster.nodes:
+                wait_for(lambda log=node.log: reason.search(log()), "it is logged")
             writer.nothing_is_lost(spare)
             # Its machine is mended: it has what it had, and is a spare now.
             dead.process.start()

@@ -9,7 +9,7 @@ from quorate.node.database.caretaking import CaretakerRecord
 from quorate.node.database.members import MemberRecord, MemberTable
 from quorate.node.replica import Replica, rules
 from quorate.node.replica.caretaker import REST_MS, SETTLE_MS, Sight, decide
-from quorate.raft import AppendEntries, Configuration
+from quorate.raft import AppendEntries, Configuration, TimeoutNow
 from quorate.wire import (
     Action,
     Decide,
@@ -111,6 +111,21 @@ def test_a_new_leader_counts_anew() -> None:
     together.run_ms(SILENCE_MS - 500)
     assert configuration(together).voters == (1, 2, 3)
     together.run_ms(1_000)
+    goes_to(together, rest(together, lost, 4), (lost,))
+
+
+def test_who_led_before_counts_anew_as_well() -> None:
+    together = tended()
+    was, lost = together.leader, together.follower
+    together.paused.add(lost)
+    (other,) = {1, 2, 3} - {was, lost}
+    for heir in (other, was):
+        before = together.leader
+        led(together).raft.transfer_leadership(heir)
+        together.other_leader(before)
+        together.run_ms(SILENCE_MS - 1_000)
+        assert configuration(together).voters == (1, 2, 3)
+    together.run_ms(1_500)
     goes_to(together, rest(together, lost, 4), (lost,))
 
 
@@ -412,6 +427,20 @@ def test_the_leadership_moves_away_from_a_late_loop_once() -> None:
     expected = f"the loop of n{now} is late, but the leader was moved in the last"
     assert waits_for(together) == f"{expected} {REST_MS // 60_000} minutes"
     done(together, Reassign(together.follower, REPLICA, 0))
+
+
+def test_a_hand_over_that_fails_is_tried_again() -> None:
+    together = tended(spares=())
+    was = together.leader
+    together.loses = lambda message: isinstance(message, TimeoutNow)
+    runs_late(together, 400, 6_100)
+    together.run(30)
+    assert together.leader == was
+    together.heal()
+    runs_late(together, 400, 6_100)
+    together.run(30)
+    assert together.leader != was
+    assert len(reasons(together)) == 1
 
 
 def test_one_long_hold_moves_nothing() -> None:
