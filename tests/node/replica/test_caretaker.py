@@ -123,9 +123,9 @@ def test_who_led_before_counts_anew_as_well() -> None:
         before = together.leader
         led(together).raft.transfer_leadership(heir)
         together.other_leader(before)
-        together.run_ms(SILENCE_MS - 1_000)
+        together.run_ms(SILENCE_MS - 500)
         assert configuration(together).voters == (1, 2, 3)
-    together.run_ms(1_500)
+    together.run_ms(1_000)
     goes_to(together, rest(together, lost, 4), (lost,))
 
 
