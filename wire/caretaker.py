@@ -12,6 +12,12 @@ import msgspec
 
 from .errors import CommandRefused
 
+# What it goes by until somebody says something else.
+WANTED_VOTERS: Final = 3
+SILENCE_MS: Final = 60_000
+STABLE_MS: Final = 10_000
+LAG_MS: Final = 250
+
 VOTERS_MAX: Final = 7
 SILENCE_MS_MIN: Final = 5_000
 STABLE_MS_MIN: Final = 1_000
@@ -76,10 +82,10 @@ class CaretakerStatus(msgspec.Struct, frozen=True):
     """
 
     paused: bool = False
-    voters: int = 3
-    silence_ms: int = 60_000
-    stable_ms: int = 10_000
-    lag_ms: int = 250
+    voters: int = WANTED_VOTERS
+    silence_ms: int = SILENCE_MS
+    stable_ms: int = STABLE_MS
+    lag_ms: int = LAG_MS
     waits_for: str = ""
     decisions: tuple[Decided, ...] = ()
 

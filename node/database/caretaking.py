@@ -8,7 +8,14 @@ from typing import Final
 
 import msgspec
 
-from ...wire import Action, SetCaretaker
+from ...wire import (
+    LAG_MS,
+    SILENCE_MS,
+    STABLE_MS,
+    WANTED_VOTERS,
+    Action,
+    SetCaretaker,
+)
 
 DECISIONS_MAX: Final = 8
 
@@ -27,10 +34,10 @@ class CaretakerRecord(msgspec.Struct, frozen=True, array_like=True):
     """`decisions` are the last, oldest first. See wire/caretaker for the others."""
 
     paused: bool = False
-    voters: int = 3
-    silence_ms: int = 60_000
-    stable_ms: int = 10_000
-    lag_ms: int = 250
+    voters: int = WANTED_VOTERS
+    silence_ms: int = SILENCE_MS
+    stable_ms: int = STABLE_MS
+    lag_ms: int = LAG_MS
     decisions: tuple[Decision, ...] = ()
 
 

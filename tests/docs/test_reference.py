@@ -38,7 +38,7 @@ from quorate.node.api.service import Member, Position, Sink, WatchSink
 from quorate.node.api.status import status_json
 from quorate.node.pid_file import LIFELINE
 from quorate.node.statistics import PeerStatistics, Statistics
-from quorate.wire import KEYS_MAX, transaction_json
+from quorate.wire import KEYS_MAX, CaretakerStatus, transaction_json
 from quorate.wire.errors import ERROR_TRAITS, ErrorCode
 from quorate.wire.transaction_json import parse_transaction
 
@@ -108,6 +108,20 @@ def test_every_key_of_the_configuration_is_documented_with_its_default() -> None
 
 def as_toml(value: object) -> str:
     return "[]" if value == () else config._toml(value)
+
+
+def test_what_the_caretaker_goes_by_is_documented_with_its_defaults() -> None:
+    told = CaretakerStatus()
+    found = {
+        ticked(row[0])[0]: row[1]
+        for row in rows(section(read("docs/membership.md"), "The caretaker"))
+    }
+    assert found == {
+        "--voters": str(told.voters),
+        "--silence": f"`{told.silence_ms // 1000}s`",
+        "--stable": f"`{told.stable_ms // 1000}s`",
+        "--lag": f"`{told.lag_ms}ms`",
+    }
 
 
 def test_every_environment_variable_that_is_named_exists() -> None:

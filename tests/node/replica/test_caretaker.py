@@ -15,13 +15,15 @@ from quorate.wire import (
     Decide,
     ErrorCode,
     MemberRole,
+    Place,
     Reassign,
     SetCaretaker,
+    encode_in_session,
     encode_member_command,
     encode_put,
 )
 
-from .test_steward import asks, cluster, configuration, done, goes_to, joined
+from .test_steward import cluster, configuration, done, goes_to, joined
 from .together import Together
 
 # Whole clusters for many seconds of their time.
@@ -312,8 +314,12 @@ def _never(table: MemberTable, command: Decide) -> bool:
 
 def test_no_client_decides_for_the_caretaker() -> None:
     together = tended()
-    refused = asks(together, Decide(Action.REPLACE, together.follower, 4, "why"))
-    assert together.code(refused) == ErrorCode.INVALID_REQUEST
+    said = encode_member_command(Decide(Action.REPLACE, together.follower, 4, "why"))
+    place = Place(b"s" * 16, since=1, sequence=1, lowest=1)
+    for body in (said, encode_in_session(place, said)):
+        for at in (together.leader, together.follower):
+            refused = together.ask(body, at)
+            assert together.code(refused) == ErrorCode.INVALID_REQUEST
 
 
 # -- too few voters ------------------------------------------------------------------
