@@ -2,7 +2,7 @@
 
 Law: as for all commands about members, one encoding each (wire/members). A decision is
 written to the log with its reason, by the leader alone; it can take a vote away only by
-giving one, so the number of voters never falls by it (docs/decisions/0022).
+giving one, so the number of voters never falls by it (docs/decisions/0023).
 """
 
 from enum import IntEnum

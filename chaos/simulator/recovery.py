@@ -12,6 +12,7 @@ from .checkers.durability import any_quorum_has_everything
 from .faults import Faults
 from .faults.ground import Undo
 from .node import Node
+from .repeaters import Repeater
 from .shape import Shape
 from .tenants import Tenant
 from .watchers import Watcher, all_settled
@@ -39,6 +40,7 @@ class Recovery:
         nodes: list[Node],
         clients: list[Client],
         tenants: list[Tenant],
+        repeaters: list[Repeater],
         watchers: list[Watcher],
         checkers: Checkers,
     ) -> None:
@@ -46,6 +48,7 @@ class Recovery:
         self.nodes = nodes
         self.clients = clients
         self.tenants = tenants
+        self.repeaters = repeaters
         self.watchers = watchers
         self.checkers = checkers
         self.voters = nodes[: shape.voters]
@@ -70,6 +73,8 @@ class Recovery:
             client.nodes = core
         for tenant in self.tenants:
             tenant.nodes = core
+        for repeater in self.repeaters:
+            repeater.nodes = core
         for watcher in self.watchers:
             watcher.nodes = core
             watcher.mend()
@@ -195,6 +200,8 @@ class Recovery:
             client.stopped = True
         for tenant in self.tenants:
             tenant.stopped = True
+        for repeater in self.repeaters:
+            repeater.stopped = True
         self._expect(
             lambda: all(client.current is None for client in self.clients),
             "the last operations end",

@@ -4,7 +4,7 @@ Law: pure, and the leader's alone. It writes wishes to the log, with their reaso
 the steward carries them out: nothing here touches Raft's configuration. It counts in
 ticks, since this leader leads: a new one begins anew. It believes only what answers to
 this leader as its followers do, never gossip (I-66). It takes no vote without giving
-one (docs/decisions/0022).
+one (docs/decisions/0023).
 """
 
 from collections.abc import Collection, Iterator, Mapping

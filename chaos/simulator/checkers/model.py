@@ -6,11 +6,14 @@ Law: no import of the database. What it knows of the bytes is the client's side 
 from typing import TypeAlias
 
 from ....wire import (
+    CloseSession,
     Compact,
     Compare,
     Delete,
     EnvelopeKind,
     Grant,
+    InSession,
+    OpenSession,
     Put,
     Relation,
     Revoke,
@@ -25,12 +28,15 @@ from ....wire import (
 from ....wire.limits import Limits
 from ...histories import Change
 from .lease_model import LeaseModel, Life
+from .session_model import SessionModel
 
 _LIMITS = Limits()
 # Keys that begin so are written in pairs, by transactions alone (workload).
 PAIR = b"p"
 # Keys that begin so hang on leases, or did.
 LEASED = b"q"
+# Keys that begin so are written in sessions, by commands that come more than once.
+REPEATED = b"z"
 # By key: the value, None where it is deleted, and the lease that it hangs on, or 0.
 Writes: TypeAlias = dict[bytes, tuple[bytes | None, int]]
 
@@ -48,6 +54,9 @@ class Model:
         self.newest: dict[bytes, Change] = {}
         self.values: set[bytes] = set()
         self.leases = LeaseModel()
+        self.sessions = SessionModel()
+        # The revision of each value that was written in a session.
+        self.repeated: dict[bytes, int] = {}
 
     def apply(
         self, data: bytes, index: int, now_us: int
@@ -66,7 +75,16 @@ class Model:
                 life.expired = True
                 self._end(life)
             return time_ms, None, ended
+        if envelope.kind == EnvelopeKind.CHECK:
+            return time_ms, None, []
         command = decode_command(envelope.payload, _LIMITS)
+        if isinstance(command, OpenSession | CloseSession):
+            self.sessions.change(command, index)
+            return time_ms, None, []
+        if isinstance(command, InSession):
+            if not self.sessions.takes(command.place):
+                return time_ms, None, []
+            command = command.command
         writes: Writes = {}
         asked: set[bytes] = set()
         match command:
@@ -117,6 +135,9 @@ class Model:
             self.every.append(change)
             if key.startswith(LEASED):
                 self.leases.hang(change, lease)
+            elif key.startswith(REPEATED):
+                if value is not None:
+                    self.repeated[value] = self.revision
             else:
                 (self.pairs if key.startswith(PAIR) else self.changes).append(change)
             self.newest[key] = change
