@@ -44,6 +44,7 @@ COMMANDS = {
     "recover": Lazy("recover", "A new cluster from what is left of a lost one."),
     "members": Lazy("members", "Show the members of the cluster."),
     "member": Lazy("member", "Promote, demote, replace and remove members."),
+    "caretaker": Lazy("caretaker", "See and tell what keeps enough voters."),
     "token": Lazy("token", "Make tokens, by which new members join."),
     "move-leader": Lazy("move_leader", "Let another node lead."),
     "certs": Lazy("certs", "Make and show certificates."),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group("member")
 def command() -> None:
-    """Show, promote, demote, replace and remove members.
+    """Show, promote, demote, spare, replace and remove members.
 
     MEMBER is a name, an id, or the beginning of an id.
     """
@@ -55,6 +55,21 @@ def demote_command(member: str) -> None:
 
     settings = current_settings()
     _say(settings, ask(settings, demote), "replica", "shall be a replica")
+
+
+@command.command("spare")
+@click.argument("member")
+@connection_options()
+def spare_command(member: str) -> None:
+    """Make a spare of a member: a replica that the caretaker lets vote when needed."""
+
+    async def spare(client: "AsyncClient") -> str:
+        found = members.find(await client.members(), member)
+        await client.spare_member(found)
+        return found
+
+    settings = current_settings()
+    _say(settings, ask(settings, spare), "spare", "shall be a spare")
 
 
 @command.command("remove")

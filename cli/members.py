@@ -15,7 +15,7 @@ from .settings import NotThere, ask, connection_options, current_settings
 if TYPE_CHECKING:
     from ..client import Member, Members
 
-_HEAD = ["ID", "NAME", "VOTES", "WANTED", "LEADER", "CONNECTED", "BEHIND"]
+_HEAD = ["ID", "NAME", "VOTES", "WANTED", "LEADER", "CONNECTED", "BEHIND", "SILENT"]
 _ADDRESSES = ["PEER", "CLIENT"]
 
 
@@ -24,8 +24,9 @@ _ADDRESSES = ["PEER", "CLIENT"]
 def command() -> None:
     """Show the members: what they are, what they shall be, and where.
 
-    BEHIND is how many entries of the log a member has yet to get. Below the table
-    stands what the leader waits for, if it does.
+    BEHIND is how many entries of the log a member has yet to get, SILENT for how long
+    the leader has not heard it. Below the table stands what the leader and its
+    caretaker wait for, if they do, and what the caretaker did last.
     """
     settings = current_settings()
     known = ask(settings, lambda client: client.members())
@@ -35,6 +36,8 @@ def command() -> None:
     print_table([*_HEAD, *_ADDRESSES], [_row(known, each) for each in known.members])
     if known.waits_for:
         click.echo(f"waiting: {known.waits_for}")
+    for line in caretaker_lines(known, decisions=1):
+        click.echo(line)
     if known.leader != known.told_by:
         click.echo("the leader was not asked: nobody knows who is behind", err=True)
 
@@ -43,6 +46,7 @@ def _row(known: "Members", member: "Member") -> list[str]:
     behind = "-"
     if known.leader == known.told_by:
         behind = str(max(0, known.commit_index - member.match_index))
+    silent = "-" if member.silent_ms is None else f"{member.silent_ms // 1000}s"
     return [
         member.id,
         member.name or "-",
@@ -51,6 +55,7 @@ def _row(known: "Members", member: "Member") -> list[str]:
         _truth(member.leads),
         _truth(member.connected),
         behind,
+        silent,
         member.peer or "-",
         member.client or "-",
     ]
@@ -58,6 +63,26 @@ def _row(known: "Members", member: "Member") -> list[str]:
 
 def _truth(value: bool) -> str:
     return "yes" if value else "no"
+
+
+def caretaker_lines(known: "Members", decisions: int) -> list[str]:
+    """What the caretaker waits for, and the last of what it did."""
+    caretaker = known.caretaker
+    lines = ["caretaker: paused"] if caretaker.paused else []
+    if caretaker.waits_for:
+        lines.append(f"caretaker: waiting: {caretaker.waits_for}")
+    for each in caretaker.decisions[:decisions]:
+        lines.append(f"caretaker: {each.reason} ({_ago(each.age_ms)} ago)")
+    return lines
+
+
+def _ago(milliseconds: int) -> str:
+    """Roughly, in the unit that says most."""
+    seconds = milliseconds // 1000
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def find(known: "Members", text: str) -> str:

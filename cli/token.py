@@ -32,7 +32,7 @@ def command() -> None:
 @command.command("create")
 @click.option(
     "--role",
-    type=click.Choice(["voter", "replica"]),
+    type=click.Choice(["voter", "replica", "spare"]),
     default="voter",
     help="What new members shall be (default voter).",
 )

@@ -4,7 +4,7 @@ Law: imports wire only, so that a program that talks to a cluster loads nothing 
 a node needs. errors.py tells what a call can end in.
 """
 
-from ..wire import Member, Members, Token
+from ..wire import CaretakerStatus, Decided, Member, Members, Token
 from .asynchronous import AsyncClient
 from .elections import Election, Observation
 from .errors import (
@@ -44,10 +44,12 @@ from .watching import Event, Watch
 
 __all__ = [
     "AsyncClient",
+    "CaretakerStatus",
     "Client",
     "Committed",
     "Compacted",
     "DeadlineExceeded",
+    "Decided",
     "Election",
     "Event",
     "Fenced",

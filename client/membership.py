@@ -13,6 +13,8 @@ from ..wire import (
     SECRET_BYTES,
     TOKEN_TTL_MS_MAX,
     TOKEN_USES_MAX,
+    CaretakerStatus,
+    CommandRefused,
     DropToken,
     JoinRole,
     JoinToken,
@@ -23,6 +25,7 @@ from ..wire import (
     Members,
     Reassign,
     RequestKind,
+    SetCaretaker,
     decode_members,
     decode_write_reply,
     encode_join_token,
@@ -37,7 +40,12 @@ from .errors import InvalidRequest, MemberNotFound, QuorateError
 from .sessions import Writes
 from .values import to_timeout
 
-ROLES: Final = {"voter": MemberRole.VOTER, "replica": MemberRole.REPLICA}
+_SECONDS_MAX: Final = 1e9
+ROLES: Final = {
+    "voter": MemberRole.VOTER,
+    "replica": MemberRole.REPLICA,
+    "spare": MemberRole.SPARE,
+}
 
 
 class MemberCalls:
@@ -98,6 +106,12 @@ class MemberCalls:
             raise InvalidRequest("a member can't take its own place")
         await self._write(Reassign(number, role, heir), timeout)
 
+    async def set_caretaker(self, said: SetCaretaker, timeout: float) -> None:
+        try:
+            await self._write(said, timeout)
+        except CommandRefused as refused:
+            raise InvalidRequest(refused.reason) from None
+
     async def move_leader(self, to: str | None, timeout: float) -> None:
         number = 0 if to is None else await self._number(to, timeout)
         body = encode_move_leader(number)
@@ -135,7 +149,8 @@ class Membership:
     ) -> str:
         """The text by which `uses` new members may join within `ttl` seconds.
 
-        They shall be voters or replicas. Whoever has it can join: it is a secret.
+        They shall be voters, replicas, or spares, which the caretaker makes voters when
+        they are needed. Whoever has it can join: it is a secret.
         """
         patience = self._member_calls.patience(timeout)
         return await self._member_calls.create_token(role, ttl, uses, patience)
@@ -171,6 +186,36 @@ class Membership:
         patience = self._member_calls.patience(timeout)
         await self._member_calls.reassign(old, MemberRole.LEAVING, new, patience)
 
+    async def spare_member(self, member: str, *, timeout: float | None = None) -> None:
+        """`member` shall be a replica, and vote when it is needed; as demote_member."""
+        patience = self._member_calls.patience(timeout)
+        await self._member_calls.reassign(member, MemberRole.SPARE, None, patience)
+
+    async def caretaker(self, *, timeout: float | None = None) -> CaretakerStatus:
+        """What the caretaker was told, did, and, asked of the leader, waits for."""
+        return (await self.members(timeout=timeout)).caretaker
+
+    async def set_caretaker(
+        self,
+        *,
+        paused: bool | None = None,
+        voters: int | None = None,
+        silence: float | None = None,
+        stable: float | None = None,
+        lag: float | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Pause the caretaker, or let it go on; or change what it goes by.
+
+        `voters` are wanted, an odd number up to 7. A voter that is not heard for
+        `silence` seconds is replaced by a spare that has been heard for `stable`
+        seconds without a break. A leader whose loop is late by `lag` seconds, again and
+        again, hands over; 0 is never. What is None stays as it is.
+        """
+        said = SetCaretaker(paused, voters, _ms(silence), _ms(stable), _ms(lag))
+        patience = self._member_calls.patience(timeout)
+        await self._member_calls.set_caretaker(said, patience)
+
     async def move_leader(
         self, to: str | None = None, *, timeout: float | None = None
     ) -> None:
@@ -185,6 +230,16 @@ def named_member(known: Members, name: str) -> Member:
         if name and each.name == name:
             return each
     raise MemberNotFound(f"there is no member {name!r}")
+
+
+def _ms(seconds: float | None) -> int | None:
+    """Milliseconds of something that is checked when it is encoded."""
+    if seconds is None:
+        return None
+    if not 0 <= seconds < _SECONDS_MAX:
+        raise InvalidRequest(f"{seconds} s is no time that can be told")
+    # Too little is not nothing, which would be never.
+    return round(seconds * 1000) or math.ceil(seconds * 1000)
 
 
 def _nothing(body: bytes) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
-from ..wire import JoinRole, Members
+from ..wire import CaretakerStatus, JoinRole, Members
 from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
 from .errors import Unavailable
 from .leases import Lease, LeaseInfo
@@ -396,6 +396,35 @@ class Client:
     ) -> None:
         """As AsyncClient.replace_member."""
         self._thread.run(self._client.replace_member(old, new, timeout=timeout))
+
+    def spare_member(self, member: str, *, timeout: float | None = None) -> None:
+        """As AsyncClient.spare_member."""
+        self._thread.run(self._client.spare_member(member, timeout=timeout))
+
+    def caretaker(self, *, timeout: float | None = None) -> CaretakerStatus:
+        """As AsyncClient.caretaker."""
+        return self._thread.run(self._client.caretaker(timeout=timeout))
+
+    def set_caretaker(
+        self,
+        *,
+        paused: bool | None = None,
+        voters: int | None = None,
+        silence: float | None = None,
+        stable: float | None = None,
+        lag: float | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """As AsyncClient.set_caretaker."""
+        call = self._client.set_caretaker(
+            paused=paused,
+            voters=voters,
+            silence=silence,
+            stable=stable,
+            lag=lag,
+            timeout=timeout,
+        )
+        self._thread.run(call)
 
     def move_leader(
         self, to: str | None = None, *, timeout: float | None = None

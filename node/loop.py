@@ -116,6 +116,7 @@ class ReplicaLoop:
             now if count == TICKS_AT_ONCE_MAX else (self.ticked_s + count * TICK_S)
         )
         self.advance()
+        self.replica.steward.caretaker.late(max(0, int(late * 1000)))
         for _ in range(count):
             self.replica.tick()
             self.ticks += 1

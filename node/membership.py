@@ -12,7 +12,13 @@ from ..wire import (
     DEFAULT_LIMITS,
     OK,
     REFUSED,
+    Action,
+    CaretakerStatus,
+    Decided,
+    Did,
     ErrorCode,
+    JoinRole,
+    MemberRole,
     Members,
     Outcome,
     ProtocolError,
@@ -39,6 +45,18 @@ _WANTED: Final[dict[str, Wanted]] = {
     "voter": "voter",
     "replica": "replica",
     "leaving": "leaving",
+    "spare": "spare",
+}
+_JOINS: Final[dict[MemberRole, JoinRole]] = {
+    MemberRole.VOTER: "voter",
+    MemberRole.REPLICA: "replica",
+    MemberRole.SPARE: "spare",
+}
+_DID: Final[dict[Action, Did]] = {
+    Action.PROMOTE: "promote",
+    Action.REPLACE: "replace",
+    Action.KEEP: "keep",
+    Action.MOVE_LEADER: "move_leader",
 }
 
 
@@ -92,6 +110,7 @@ def _members(node: "Node", body: bytes) -> bytes:
             waits_for=replica.steward.waits_for if replica.leading else "",
             members=tuple(_member(node, each) for each in node.members()),
             tokens=_tokens(node),
+            caretaker=_caretaker(node),
         )
     )
 
@@ -109,17 +128,49 @@ def _member(node: "Node", member: Member) -> Told:
         match_index=raft.log.last_index if ours else member.match_index,
         peer=member.peer_address,
         client=member.client_url,
+        silent_ms=_silent_ms(node, member.member_id),
     )
+
+
+def _silent_ms(node: "Node", member: int) -> int | None:
+    replica = node.replica
+    return replica.steward.caretaker.silent_ms(member) if replica.leading else None
+
+
+def _caretaker(node: "Node") -> CaretakerStatus:
+    replica = node.replica
+    told = replica.database.member_table.caretaker
+    waits_for = replica.steward.caretaker.waits_for if replica.leading else ""
+    now_ms = _cluster_time_ms(node)
+    return CaretakerStatus(
+        *(told.paused, told.voters, told.silence_ms, told.stable_ms, told.lag_ms),
+        waits_for,
+        tuple(
+            Decided(
+                _DID[each.action],
+                shown(each.member),
+                shown(each.successor) if each.successor else "",
+                now_ms - each.at_ms,
+                each.reason,
+            )
+            for each in reversed(told.decisions)
+        ),
+    )
+
+
+def _cluster_time_ms(node: "Node") -> int:
+    """As far as this node knows it."""
+    replica = node.replica
+    return max(replica.database.cluster_time_ms, replica.cluster_time_ms())
 
 
 def _tokens(node: "Node") -> tuple[Token, ...]:
     """Those whose time is not over, as far as this node knows the time."""
-    replica = node.replica
-    now_ms = max(replica.database.cluster_time_ms, replica.cluster_time_ms())
+    replica, now_ms = node.replica, _cluster_time_ms(node)
     return tuple(
         Token(
             shown(number),
-            "voter" if token.role.name == "VOTER" else "replica",
+            _JOINS[token.role],
             token.uses,
             token.until_ms - now_ms,
         )

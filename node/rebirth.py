@@ -2,9 +2,10 @@
 
 Law: synchronous, on a disk that no node uses. The new cluster is another one: it has an
 id, a CA and a first voter of its own, so that no old member is ever taken for one of
-its own. It remembers no member, no token and no session; its revision is far above
-every one that the old one may still have given out, and the history before is marked as
-compacted, so that nobody mistakes a revision of one for one of the other (I-81).
+its own. It remembers no member, no token, no session and nothing that its caretaker was
+told; its revision is far above every one that the old one may still have given out, and
+the history before is marked as compacted, so that nobody mistakes a revision of one for
+one of the other (I-81).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from ..raft import Configuration, Entry, encode_configuration
 from ..storage.engine import Engine
 from ..storage.env import Env
 from .database import Database, layout
-from .database.members import digest_of
+from .database.members import NOTHING_SAID, digest_of
 from .database.meta import encode_meta
 from .stable import Stable, StableOptions
 
@@ -96,6 +97,9 @@ def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
         at = layout.token(number)
         effects[at] = None
         digest -= digest_of(at, token)
+    if table.caretaker is not NOTHING_SAID:
+        effects[layout.CARETAKER] = None
+        digest -= digest_of(layout.CARETAKER, table.caretaker)
     database.session_table.forget_all(effects)
     revision = database.revision + REVISIONS_SKIPPED
     meta = msgspec.structs.replace(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ..wire import Announce, MemberRole, RequestKind, encode_member_command
 from .address import Address, parse_address
 from .api.service import Member
+from .database.caretaking import Decision
 from .database.members import MemberRecord
 from .identity import RemovedMember
 from .inside import Refused, ask
@@ -33,6 +34,9 @@ class Roster:
         self.announcing = False
         self.followed = (None, -1)
         self.dials = node.config.peer.dial
+        # Of the caretaker: the last decisions that were logged, and what it waits for.
+        self.decisions: tuple[Decision, ...] = ()
+        self.waits_for = ""
 
     def start(self) -> None:
         """Link up with whoever is known. Raises RemovedMember."""
@@ -43,6 +47,7 @@ class Roster:
                 f"{node.config.data_dir}: member {node.member_id:016x} was removed from"
                 " the cluster; a new member needs a new folder"
             )
+        self.decisions = table.caretaker.decisions
         for member, place in node.identity.places.items():
             if member not in table.gone:
                 self._connect(member, place.name, place.address)
@@ -53,6 +58,7 @@ class Roster:
         table = self.node.replica.database.member_table
         if self.followed != (table, table.version):
             self._follow()
+        self._log_waiting()
         self.ticks += 1
         if self.ticks % _ANNOUNCE_TICKS == 0 and not self.announcing:
             self._announce()
@@ -67,10 +73,27 @@ class Roster:
         for member, record in table.members.items():
             if record.peer:
                 self._connect(member, record.name, record.peer)
+        self._log_decisions(table.caretaker.decisions)
         for member in node.transport.known():
             if member in table.gone:
                 logger.info("member %016x has left the cluster", member)
                 node.background(node.transport.disconnect(member))
+
+    def _log_decisions(self, decisions: tuple[Decision, ...]) -> None:
+        """What the caretaker has done, on every node, once."""
+        for decision in decisions:
+            if decision not in self.decisions:
+                logger.warning("caretaker: %s", decision.reason)
+        self.decisions = decisions
+
+    def _log_waiting(self) -> None:
+        """What the leader's caretaker waits for, whenever that is something else."""
+        replica = self.node.replica
+        waits_for = replica.steward.caretaker.waits_for if replica.leading else ""
+        if waits_for != self.waits_for:
+            self.waits_for = waits_for
+            if waits_for:
+                logger.info("caretaker: waiting: %s", waits_for)
 
     def _connect(self, member: int, name: str, address: str) -> None:
         if member != self.node.member_id:

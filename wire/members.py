@@ -11,9 +11,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from .caretaker import Decide, SetCaretaker, check_decision, check_settings
 from .errors import CommandRefused
 
-MEMBER_OPS: Final = range(10, 15)
+MEMBER_OPS: Final = range(10, 17)
 NAME_CHARACTERS_MAX: Final = 64
 ADDRESS_CHARACTERS_MAX: Final = 300
 DIGEST_BYTES: Final = 32
@@ -23,11 +24,15 @@ _HEAD_BYTES: Final = 8
 
 
 class MemberRole(IntEnum):
-    """What a member shall be. LEAVING: nothing any more, as soon as that is safe."""
+    """What a member shall be. LEAVING: nothing any more, as soon as that is safe.
+
+    SPARE: a replica, until the caretaker makes it a voter.
+    """
 
     VOTER = 1
     REPLICA = 2
     LEAVING = 3
+    SPARE = 4
 
 
 class MakeToken(
@@ -35,7 +40,7 @@ class MakeToken(
 ):
     """Let whoever knows the secret of `digest` (SHA-256) in: `uses` new members.
 
-    For `ttl_ms` of cluster time; they shall be voters or replicas.
+    For `ttl_ms` of cluster time; they shall be voters, replicas or spares.
     """
 
     token: int
@@ -88,10 +93,16 @@ class Reassign(
     successor: int
 
 
-MemberCommand: TypeAlias = MakeToken | DropToken | Admit | Announce | Reassign
+MemberCommand: TypeAlias = (
+    MakeToken | DropToken | Admit | Announce | Reassign | SetCaretaker | Decide
+)
 
 _TYPES: Final[dict[int, type[MemberCommand]]] = dict(
-    zip(MEMBER_OPS, (MakeToken, DropToken, Admit, Announce, Reassign), strict=True)
+    zip(
+        MEMBER_OPS,
+        (MakeToken, DropToken, Admit, Announce, Reassign, SetCaretaker, Decide),
+        strict=True,
+    )
 )
 _OPS: Final = {kind: op for op, kind in _TYPES.items()}
 
@@ -120,6 +131,9 @@ def decode_member_command(data: bytes) -> MemberCommand:
 
 
 def _check(command: MemberCommand) -> None:
+    if isinstance(command, SetCaretaker):
+        check_settings(command)
+        return
     number = _id_of(command)
     if not 0 < number < 1 << 64:
         raise CommandRefused(f"{number} is not an id")
@@ -138,11 +152,15 @@ def _check(command: MemberCommand) -> None:
         case Reassign(member, _, successor):
             if not 0 <= successor < 1 << 64 or successor == member:
                 raise CommandRefused(f"{successor} is not a successor")
+        case Decide():
+            check_decision(command)
         case DropToken():
             pass
 
 
-def _id_of(command: MemberCommand) -> int:
+def _id_of(
+    command: MakeToken | DropToken | Admit | Announce | Reassign | Decide,
+) -> int:
     if isinstance(command, MakeToken | DropToken):
         return command.token
     return command.member

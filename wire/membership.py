@@ -11,20 +11,22 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 
 from . import ids
+from .caretaker import CaretakerStatus
 from .errors import ProtocolError
 
 _MEMBER: Final = struct.Struct("<Q")
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{ids.PATTERN}$")]
-Wanted: TypeAlias = Literal["voter", "replica", "leaving"]
-JoinRole: TypeAlias = Literal["voter", "replica"]
+Wanted: TypeAlias = Literal["voter", "replica", "leaving", "spare"]
+JoinRole: TypeAlias = Literal["voter", "replica", "spare"]
 
 
 class Member(msgspec.Struct, frozen=True):
     """One member. `wanted` is what it shall be, `votes` what it is now.
 
     `match_index` is how far its log is known to be, 0 where nobody can say; `peer` and
-    `client` are empty where it has not been heard of.
+    `client` are empty where it has not been heard of. `silent_ms` is how long the
+    leader has not heard it, counted since it leads; None where another node tells.
     """
 
     id: Id
@@ -36,10 +38,11 @@ class Member(msgspec.Struct, frozen=True):
     match_index: int
     peer: str
     client: str
+    silent_ms: int | None = None
 
 
 class Token(msgspec.Struct, frozen=True):
-    """By whose secret `uses` more members may join, as voters or as replicas."""
+    """By whose secret `uses` more members may join, and what they shall be."""
 
     id: Id
     role: JoinRole
@@ -62,6 +65,7 @@ class Members(msgspec.Struct, frozen=True):
     waits_for: str
     members: tuple[Member, ...]
     tokens: tuple[Token, ...]
+    caretaker: CaretakerStatus = CaretakerStatus()
 
 
 _encoder: Final = msgspec.json.Encoder()

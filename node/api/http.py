@@ -15,6 +15,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 
 from . import (
     http_backup,
+    http_caretaker,
     http_compaction,
     http_elections,
     http_leases,
@@ -110,6 +111,11 @@ class HttpApi:
             http_members.LEADER_PATH: _Route(
                 "move_leader", http_members.LEADER_METHODS, members.move_leader
             ),
+            http_caretaker.PATH: _Route(
+                "caretaker",
+                http_caretaker.METHODS,
+                http_caretaker.Caretaking(port).handle,
+            ),
             http_tokens.PATH: _Route("tokens", http_tokens.METHODS, tokens.handle_all),
             etcd_gateway.HEALTH: _Route(
                 "health", etcd_gateway.HEALTH_METHODS, self._etcd.health
@@ -134,6 +140,9 @@ class HttpApi:
             ),
             (http_members.BELOW, http_members.DEMOTE): _Route(
                 "demote", changes, members.demote
+            ),
+            (http_members.BELOW, http_members.SPARE): _Route(
+                "spare", changes, members.spare
             ),
             (http_members.BELOW, http_members.REPLACE): _Route(
                 "replace", changes, members.replace

@@ -37,6 +37,7 @@ ONE_METHODS: Final = ("DELETE",)
 PROMOTE: Final = "/promote"
 DEMOTE: Final = "/demote"
 REPLACE: Final = "/replace"
+SPARE: Final = "/spare"
 CHANGE_METHODS: Final = ("POST",)
 LEADER_PATH: Final = "/v1/leader"
 LEADER_METHODS: Final = ("POST",)
@@ -46,6 +47,7 @@ _LIMIT: Final = BodyLimit("document", 1024, ErrorCode.REQUEST_TOO_LARGE)
 _VOTES: Final = (MemberRole.VOTER, "voter")
 _LEARNS: Final = (MemberRole.REPLICA, "replica")
 _LEAVES: Final = (MemberRole.LEAVING, "leaving")
+_SPARES: Final = (MemberRole.SPARE, "spare")
 
 T = TypeVar("T")
 
@@ -102,6 +104,11 @@ class Members:
         """Serve DEMOTE of a member; raises Problem."""
         await refuse_body(request)
         return await self._reassign(request, target, DEMOTE, _LEARNS)
+
+    async def spare(self, request: web.BaseRequest, target: Target) -> web.Response:
+        """Serve SPARE of a member; raises Problem."""
+        await refuse_body(request)
+        return await self._reassign(request, target, SPARE, _SPARES)
 
     async def replace(self, request: web.BaseRequest, target: Target) -> web.Response:
         """Serve REPLACE of a member; raises Problem."""

@@ -49,6 +49,7 @@ _TTL_MS_MIN: Final = 1000
 _ROLES: Final[dict[bytes, tuple[MemberRole, str]]] = {
     b"voter": (MemberRole.VOTER, "voter"),
     b"replica": (MemberRole.REPLICA, "replica"),
+    b"spare": (MemberRole.SPARE, "spare"),
 }
 _MAKE: Final = frozenset(("role", "ttl", "uses", "timeout"))
 _ONLY_TIMEOUT: Final = frozenset(("timeout",))
@@ -105,7 +106,7 @@ class Tokens:
     async def _make(self, parameters: dict[str, bytes]) -> web.Response:
         role, name = _ROLES.get(parameters.get("role", b"voter"), (None, ""))
         if role is None:
-            raise invalid("role has to be voter or replica")
+            raise invalid("role has to be voter, replica or spare")
         ttl = parameters.get("ttl", TTL_DEFAULT)
         ttl_ms = targets.duration_ms("ttl", ttl, _TTL_MS_MIN, TOKEN_TTL_MS_MAX)
         uses = targets.number("uses", parameters.get("uses", b"1"), 1, TOKEN_USES_MAX)

@@ -18,6 +18,7 @@ from ...wire import (
     Announce,
     CloseSession,
     Compact,
+    Decide,
     Delete,
     DropToken,
     Effective,
@@ -35,6 +36,7 @@ from ...wire import (
     Reassign,
     Record,
     Revoke,
+    SetCaretaker,
     TimeToLive,
     Transaction,
     decode_command,
@@ -237,6 +239,8 @@ class Database:
             case Revoke():
                 return self._revoke(command, before)
             case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
+                return self._change_members(command, index, before.effects)
+            case SetCaretaker() | Decide():
                 return self._change_members(command, index, before.effects)
 
     def _write(self, command: Put | Delete, before: Before) -> Applied:

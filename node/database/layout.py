@@ -11,6 +11,7 @@ that compaction tells what may go from the entry alone. See docs/formats.md sect
     t <lease> <key>                       a key that hangs on a lease: nothing
     m <member>                            a member, or one that has left
     n <token>                             a token by which members may join
+    c                                     what the caretaker was told, and did
     p <session>                           a session: its numbers, what they came to
     q <session> <number>                  the body of an answer in a session
 
@@ -29,6 +30,7 @@ LEASE: Final = b"s"
 LEASED: Final = b"t"
 MEMBER: Final = b"m"
 TOKEN: Final = b"n"
+CARETAKER: Final = b"c"
 SESSION: Final = b"p"
 REPLY: Final = b"q"
 

@@ -7,7 +7,7 @@ replica has not heard of yet (I-49).
 """
 
 from hashlib import blake2b
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -15,16 +15,20 @@ from ...raft import Configuration, decode_configuration
 from ...storage.engine import Engine
 from ...storage.errors import CorruptionError
 from ...wire import (
+    Action,
     Admit,
     Announce,
+    Decide,
     DropToken,
     ErrorCode,
     MakeToken,
     MemberCommand,
     MemberRole,
     Reassign,
+    SetCaretaker,
 )
-from . import layout
+from . import layout, rules
+from .caretaking import CaretakerRecord, Decision, done, told
 from .leases import Effects
 
 MEMBERS_MAX: Final = 64
@@ -62,8 +66,19 @@ class Token(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     role: MemberRole
 
 
+Kept: TypeAlias = MemberRecord | Token | CaretakerRecord
+NOTHING_SAID: Final = CaretakerRecord()
+_ROLES: Final = {
+    Action.PROMOTE: MemberRole.VOTER,
+    Action.REPLACE: MemberRole.SPARE,
+    Action.KEEP: MemberRole.VOTER,
+}
+
+
 class MemberTable:
     """All members and tokens of one database, in memory, beside its store.
+
+    `caretaker` is what the caretaker was told, and did.
 
     `version` is another one after each change. `gained` is what the state hash's sum
     gains by what was applied since somebody took it.
@@ -74,6 +89,7 @@ class MemberTable:
         self.members: dict[int, MemberRecord] = {}
         self.gone: dict[int, MemberRecord] = {}
         self.tokens: dict[int, Token] = {}
+        self.caretaker = NOTHING_SAID
         self.version = 0
         self.gained = 0
         if store.damage is None:
@@ -88,9 +104,13 @@ class MemberTable:
             for at, data in self.store.scan(*layout.token_bounds()):
                 token = msgspec.msgpack.decode(data, type=Token)
                 self.tokens[layout.number_of(at)] = token
+            said = self.store.get(layout.CARETAKER)
+            if said is not None:
+                self.caretaker = msgspec.msgpack.decode(said, type=CaretakerRecord)
         except CorruptionError as damage:
             # As everywhere: the replica sees it and heals, or ends.
             self.members, self.gone, self.tokens = {}, {}, {}
+            self.caretaker = NOTHING_SAID
             self.store.condemn(damage)
 
     # -- what the log says ---------------------------------------------------------
@@ -120,6 +140,12 @@ class MemberTable:
             case Reassign():
                 known = decode_configuration(configuration)
                 return self._reassign(command, index, known, effects)
+            case SetCaretaker():
+                self._say(told(self.caretaker, command), effects)
+                return None
+            case Decide():
+                known = decode_configuration(configuration)
+                return self._decide(command, index, now_ms, known, effects)
 
     def configured(self, configuration: bytes, index: int, effects: Effects) -> None:
         """Another configuration was applied: who was leaving may have left."""
@@ -127,6 +153,9 @@ class MemberTable:
         for member, record in list(self.members.items()):
             if record.role is MemberRole.LEAVING:
                 self._let_go(member, index, known, effects)
+            elif known.is_voter(record.successor) and not known.is_voter(member):
+                # Its place is taken.
+                self._set(member, _waiting_for(record, 0), effects)
 
     def _make_token(
         self, command: MakeToken, now_ms: int, effects: Effects
@@ -223,10 +252,13 @@ class MemberTable:
             if not others - {member}:
                 return ErrorCode.LAST_VOTER
         if successor:
+            self._disinherit(successor, known, effects)
             heir = msgspec.structs.replace(
                 self.members[successor], role=MemberRole.VOTER, successor=0
             )
             self._set(successor, heir, effects)
+        if command.role is not MemberRole.VOTER:
+            self._disinherit(member, known, effects)
         changed = msgspec.structs.replace(
             record, role=command.role, successor=successor
         )
@@ -241,17 +273,25 @@ class MemberTable:
         """Once it is in no configuration, it is no member any more."""
         if known.joint or member in known.members():
             return
-        for number, each in list(self.members.items()):
-            if each.successor == member:
-                # Nobody takes its place any more.
-                stays = msgspec.structs.replace(
-                    each, role=MemberRole.VOTER, successor=0
-                )
-                self._set(number, stays, effects)
+        self._disinherit(member, known, effects)
         record = self.members.pop(member)
         left = msgspec.structs.replace(record, role=None, successor=0, since=index)
         self.gained -= digest_of(layout.member(member), record)
         self._remember(member, left, effects)
+
+    def _disinherit(self, member: int, known: Configuration, effects: Effects) -> None:
+        """Whose place it was to take goes on as a voter, if it does not vote yet.
+
+        It never will, or shall take somebody else's: one vote is given for each taken.
+        """
+        if known.is_voter(member):
+            return
+        for number, each in list(self.members.items()):
+            if each.successor == member:
+                stays = msgspec.structs.replace(
+                    each, role=MemberRole.VOTER, successor=0
+                )
+                self._set(number, stays, effects)
 
     def _remember(self, member: int, left: MemberRecord, effects: Effects) -> None:
         if len(self.gone) >= GONE_MAX:
@@ -261,6 +301,61 @@ class MemberTable:
             effects[at] = None
         self.gone[member] = left
         self._store(layout.member(member), left, effects)
+
+    # -- the caretaker -------------------------------------------------------------
+
+    def _decide(
+        self,
+        command: Decide,
+        index: int,
+        now_ms: int,
+        known: Configuration,
+        effects: Effects,
+    ) -> ErrorCode | None:
+        """Do what the caretaker decided, if it is still as it was then."""
+        if not self._still_right(command):
+            return ErrorCode.PRECONDITION_FAILED
+        action, member, successor = command.action, command.member, command.successor
+        if action is not Action.MOVE_LEADER:
+            self._release_heir(member, known, effects)
+            wish = Reassign(member, _ROLES[action], successor)
+            code = self._reassign(wish, index, known, effects)
+            if code is not None:
+                return code
+        made = Decision(action, member, successor, now_ms, command.reason)
+        self._say(done(self.caretaker, made), effects)
+        return None
+
+    def _still_right(self, command: Decide) -> bool:
+        if not rules.caretaker_may_act(self.caretaker.paused):
+            return False
+        record = self.members.get(command.member)
+        role = MemberRole.VOTER if record is None else record.role
+        heir = record.successor if record is not None else 0
+        match command.action:
+            case Action.PROMOTE:
+                return rules.is_a_spare(role) and not heir
+            case Action.REPLACE:
+                voter = role is MemberRole.VOTER or bool(heir)
+                taker = self.members.get(command.successor)
+                return voter and taker is not None and rules.is_a_spare(taker.role)
+            case Action.KEEP:
+                return rules.is_a_spare(role) and bool(heir)
+            case Action.MOVE_LEADER:
+                return True
+
+    def _release_heir(
+        self, member: int, known: Configuration, effects: Effects
+    ) -> None:
+        """Somebody else, or nobody, takes the place that a spare was to take."""
+        record = self.members.get(member)
+        number = 0 if record is None else record.successor
+        heir = self.members.get(number)
+        if record is None or heir is None or known.is_voter(number):
+            return
+        self._set(member, _waiting_for(record, 0), effects)
+        released = msgspec.structs.replace(heir, role=MemberRole.SPARE)
+        self._set(number, released, effects)
 
     # -- what is kept --------------------------------------------------------------
 
@@ -290,7 +385,13 @@ class MemberTable:
             self.tokens[number] = token
             self._store(at, token, effects)
 
-    def _store(self, at: bytes, record: MemberRecord | Token, effects: Effects) -> None:
+    def _say(self, said: CaretakerRecord, effects: Effects) -> None:
+        if self.caretaker is not NOTHING_SAID:
+            self.gained -= digest_of(layout.CARETAKER, self.caretaker)
+        self.caretaker = said
+        self._store(layout.CARETAKER, said, effects)
+
+    def _store(self, at: bytes, record: Kept, effects: Effects) -> None:
         effects[at] = msgspec.msgpack.encode(record)
         self.gained += digest_of(at, record)
         self.version += 1
@@ -301,7 +402,11 @@ class MemberTable:
         return gained
 
 
-def digest_of(at: bytes, record: MemberRecord | Token) -> int:
-    """A 128-bit number of everything that a member or a token is."""
+def _waiting_for(record: MemberRecord, successor: int) -> MemberRecord:
+    return msgspec.structs.replace(record, successor=successor)
+
+
+def digest_of(at: bytes, record: Kept) -> int:
+    """A 128-bit number of everything that a record is."""
     data = at + msgspec.msgpack.encode(record)
     return int.from_bytes(blake2b(data, digest_size=16).digest(), "little")

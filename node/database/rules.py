@@ -3,7 +3,7 @@
 Law: called by name through this module, so that a mutant can replace exactly one.
 """
 
-from ...wire import SESSION_IDLE_MS
+from ...wire import SESSION_IDLE_MS, MemberRole
 
 
 def already_applied(index: int, applied_index: int) -> bool:
@@ -70,3 +70,13 @@ def done_once() -> bool:
 def still_kept(revision: int, compacted: int) -> bool:
     """What was compacted is never answered from: some of it may be there, or not."""
     return revision >= compacted
+
+
+def caretaker_may_act(paused: bool) -> bool:
+    """A caretaker that was paused does nothing, also not what is on its way."""
+    return not paused
+
+
+def is_a_spare(role: MemberRole | None) -> bool:
+    """Only whom somebody meant for it becomes a voter without being asked."""
+    return role is MemberRole.SPARE

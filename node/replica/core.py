@@ -24,7 +24,6 @@ from ...wire import (
     InSession,
     LeaseQuestion,
     ProtocolError,
-    Reassign,
     RequestKind,
     decode_command,
     encode_compact,
@@ -49,7 +48,7 @@ from .options import ReplicaOptions
 from .reads import Reads
 from .requests import Request, answer, refuse
 from .retention import Retention
-from .steward import AT_RISK, Steward
+from .steward import REFUSED, Steward
 from .watching import Watching
 from .writes import Writes
 
@@ -212,8 +211,8 @@ class Replica:
             request.question = command
         if isinstance(command, InSession):
             command = command.command
-        if isinstance(command, Reassign) and self.steward.refuses(command):
-            self._refuse(request, ErrorCode.QUORUM_AT_RISK, AT_RISK)
+        if isinstance(command, REFUSED) and (no := self.steward.refusal(command)):
+            self._refuse(request, *no)
         elif self.no_space and request.question is None:
             self._refuse(request, ErrorCode.NO_SPACE, "the disk is full")
         elif self.stopping and not self.raft.is_leader:

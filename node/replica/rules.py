@@ -132,3 +132,63 @@ def may_be_promoted(replicates: bool, lag: int, lag_max: int) -> bool:
 def quorum_is_heard(alive: int, voters: int) -> bool:
     """I-48: the voters never become a set of whom no majority is there."""
     return 2 * alive > voters
+
+
+def silent_too_long(silent_ms: int, patience_ms: int) -> bool:
+    """Nobody is replaced whom this leader has heard within the whole patience."""
+    return silent_ms >= patience_ms
+
+
+def stable_for_long(steady_ms: int, needed_ms: int) -> bool:
+    """Who comes and goes gets no vote."""
+    return steady_ms >= needed_ms
+
+
+def more_are_wanted(voters: int, wanted: int) -> bool:
+    """Nobody becomes a voter beside as many as are wanted."""
+    return voters < wanted
+
+
+def bears_more_losses(voters: int, spares: int) -> bool:
+    """One voter more helps only an even number; else it takes two."""
+    return voters % 2 == 0 or spares >= 2
+
+
+def others_go_on(heard: int, others: int) -> bool:
+    """I-48: no vote is taken but when a majority of those that stay is heard."""
+    return 2 * heard > others
+
+
+def one_at_a_time(under_way: str) -> bool:
+    """The caretaker wishes for nothing while another wish is on its way."""
+    return not under_way
+
+
+def has_settled(led_ms: int, least_ms: int) -> bool:
+    """Who has just been elected has not heard everybody yet."""
+    return led_ms >= least_ms
+
+
+def leads_for_sure(commit_term: int | None, term: int) -> bool:
+    """I-45: who has committed nothing of its term may know old members."""
+    return commit_term == term
+
+
+def voters_are_settled(joint: bool, index: int, applied_index: int) -> bool:
+    """I-45: no wish on top of a change that may yet be undone."""
+    return not joint and index <= applied_index
+
+
+def loop_is_late(late_ms: int, bound_ms: int) -> bool:
+    """I-75: 0 is never."""
+    return 0 < bound_ms <= late_ms
+
+
+def late_for_long(late_seconds: int, seconds: int) -> bool:
+    """A single hold is no reason to move the leadership."""
+    return late_seconds >= seconds
+
+
+def may_move_again(moved_ms: int | None, rest_ms: int) -> bool:
+    """The leadership is not sent round when all are late."""
+    return moved_ms is None or moved_ms >= rest_ms

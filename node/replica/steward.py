@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...raft import Configuration
 from ...raft.progress import REPLICATE
-from ...wire import MemberRole, Reassign
+from ...wire import Decide, ErrorCode, MemberCommand, MemberRole, Reassign
 from ..database.members import MemberRecord
 from . import rules
+from .caretaker import Caretaker
 
 if TYPE_CHECKING:
     from .core import Replica
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # So many entries behind what is committed counts as caught up: about a turn's worth.
 LAG_ENTRIES_MAX: Final = 64
 AT_RISK: Final = "the voters that are left would have no majority that is heard"
+NOT_ASKED: Final = "the caretaker decides by itself; tell it what is wanted"
+# What is refused, if at all, before it is in any log.
+REFUSED: Final = (Reassign, Decide)
 
 
 class Wish(NamedTuple):
@@ -85,6 +89,7 @@ class Steward:
     def __init__(self, replica: "Replica") -> None:
         self.replica = replica
         self.waits_for = ""
+        self.caretaker = Caretaker(replica)
         self._heard: dict[int, int] = {}
 
     def tick(self) -> None:
@@ -94,10 +99,15 @@ class Steward:
         if not table.members or replica.healing.damage is not None:
             return
         self._listen()
+        self.caretaker.tick()
         index, current = raft.configurations[-1]
         if current.joint or index > replica.database.applied_index:
             return
-        ready = [member for member in current.learners if self._caught_up(member)]
+        ready = [
+            member
+            for member in current.learners
+            if self.caught_up(member) and not self.caretaker.holds(member)
+        ]
         wanted = wish(current, table.members, table.gone, ready)
         self.waits_for = self._reason(current, ready)
         if (wanted.voters, wanted.learners) == (current.voters, current.learners):
@@ -131,7 +141,7 @@ class Steward:
         recently = at is not None and replica.ticks - at <= patience
         return recently or (progress.active and progress.heard)
 
-    def _caught_up(self, member: int) -> bool:
+    def caught_up(self, member: int) -> bool:
         raft = self.replica.raft
         progress = raft.progress.get(member)
         if progress is None or not self.heard(member):
@@ -145,7 +155,15 @@ class Steward:
         alive = sum(self.heard(voter) for voter in after)
         return before == after or rules.quorum_is_heard(alive, len(after))
 
-    def refuses(self, command: Reassign) -> bool:
+    def refusal(self, command: MemberCommand) -> tuple[ErrorCode, str] | None:
+        """Why one of REFUSED, which a client sent, is not taken."""
+        if isinstance(command, Decide):
+            return ErrorCode.INVALID_REQUEST, NOT_ASKED
+        if isinstance(command, Reassign) and self._refuses(command):
+            return ErrorCode.QUORUM_AT_RISK, AT_RISK
+        return None
+
+    def _refuses(self, command: Reassign) -> bool:
         """Would a vote be taken away that the others can't do without?
 
         Asked when somebody wishes for it, so that he is told; asked again when it is
@@ -182,6 +200,8 @@ class Steward:
         behind = [
             members[member].name
             for member in current.learners
-            if _shall_vote(members.get(member)) and member not in ready
+            if _shall_vote(members.get(member))
+            and member not in ready
+            and not self.caretaker.holds(member)
         ]
         return f"{', '.join(behind)} has yet to catch up" if behind else ""

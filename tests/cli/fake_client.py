@@ -275,6 +275,12 @@ class FakeClient:
     async def demote_member(self, member: str) -> None:
         self._call("demote_member", member)
 
+    async def spare_member(self, member: str) -> None:
+        self._call("spare_member", member)
+
+    async def set_caretaker(self, **said: float | None) -> None:
+        self._call("set_caretaker", {k: v for k, v in said.items() if v is not None})
+
     async def remove_member(self, member: str) -> None:
         self._call("remove_member", member)
 

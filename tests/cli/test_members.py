@@ -36,8 +36,8 @@ def known(told_by: str = A1, leader: str | None = A1, waits_for: str = "") -> Me
             Member(
                 A1, "n1", "voter", True, leader == A1, True, 19, "h1:1", "http://c1"
             ),
-            Member(A2, "n2", "voter", False, leader == A2, True, 12, "h2:1", ""),
-            Member(B3, "", "leaving", True, False, False, 0, "", ""),
+            Member(A2, "n2", "voter", False, leader == A2, True, 12, "h2:1", "", 40),
+            Member(B3, "", "leaving", True, False, False, 0, "", "", 73_900),
         ),
         tokens=(Token(E5, "replica", 2, 90_000), Token(E6, "voter", 1, 500)),
     )
@@ -61,11 +61,11 @@ def test_members_are_shown_with_what_they_are_and_shall_be(
     assert cells == [
         [
             *("ID", "NAME", "VOTES", "WANTED", "LEADER", "CONNECTED", "BEHIND"),
-            *("PEER", "CLIENT"),
+            *("SILENT", "PEER", "CLIENT"),
         ],
-        [A1, "n1", "yes", "voter", "yes", "yes", "0", "h1:1", "http://c1"],
-        [A2, "n2", "no", "voter", "no", "yes", "5", "h2:1", "-"],
-        [B3, "-", "yes", "leaving", "no", "no", "17", "-", "-"],
+        [A1, "n1", "yes", "voter", "yes", "yes", "0", "-", "h1:1", "http://c1"],
+        [A2, "n2", "no", "voter", "no", "yes", "5", "0s", "h2:1", "-"],
+        [B3, "-", "yes", "leaving", "no", "no", "17", "73s", "-", "-"],
     ]
     assert lines[-1] == "waiting: n2 has yet to catch up"
     shown = json.loads(run(*words, "-o", "json").output)
@@ -90,6 +90,7 @@ def test_a_member_is_named_by_name_id_or_how_its_id_begins(
     for what, told in (
         ("promote", "shall vote"),
         ("demote", "shall be a replica"),
+        ("spare", "shall be a spare"),
         ("remove", "shall leave"),
     ):
         assert run("member", what, name).output == f"member {A2} {told}\n"

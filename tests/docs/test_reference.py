@@ -18,6 +18,7 @@ from quorate.node.api import (
     errors,
     http,
     http_backup,
+    http_caretaker,
     http_compaction,
     http_elections,
     http_leases,
@@ -37,14 +38,17 @@ from quorate.node.api.service import Member, Position, Sink, WatchSink
 from quorate.node.api.status import status_json
 from quorate.node.pid_file import LIFELINE
 from quorate.node.statistics import PeerStatistics, Statistics
-from quorate.wire import KEYS_MAX, transaction_json
+from quorate.wire import KEYS_MAX, CaretakerStatus, transaction_json
 from quorate.wire.errors import ERROR_TRAITS, ErrorCode
 from quorate.wire.transaction_json import parse_transaction
 
 from .markdown import ROOT, read, rows, section, spans
 
 METHODS = ("GET", "POST", "DELETE")
-MEMBER_CHANGES = (http_members.PROMOTE, http_members.DEMOTE, http_members.REPLACE)
+MEMBER_CHANGES = (
+    *(http_members.PROMOTE, http_members.DEMOTE),
+    *(http_members.SPARE, http_members.REPLACE),
+)
 
 _TICKED = re.compile(r"`([^`]+)`")
 
@@ -106,6 +110,20 @@ def as_toml(value: object) -> str:
     return "[]" if value == () else config._toml(value)
 
 
+def test_what_the_caretaker_goes_by_is_documented_with_its_defaults() -> None:
+    told = CaretakerStatus()
+    found = {
+        ticked(row[0])[0]: row[1]
+        for row in rows(section(read("docs/membership.md"), "The caretaker"))
+    }
+    assert found == {
+        "--voters": str(told.voters),
+        "--silence": f"`{told.silence_ms // 1000}s`",
+        "--stable": f"`{told.stable_ms // 1000}s`",
+        "--lag": f"`{told.lag_ms}ms`",
+    }
+
+
 def test_every_environment_variable_that_is_named_exists() -> None:
     text = read("docs/configuration.md")
     named = {word for span in spans(text) for word in re.findall(r"QUORATE_\w+", span)}
@@ -158,6 +176,7 @@ def test_every_route_is_documented_and_exists() -> None:
         http_members.LEADER_PATH: ", ".join(http_members.LEADER_METHODS),
         member: ", ".join(http_members.ONE_METHODS),
         **dict.fromkeys((member + each for each in MEMBER_CHANGES), change),
+        http_caretaker.PATH: ", ".join(http_caretaker.METHODS),
         http_tokens.PATH: ", ".join(http_tokens.METHODS),
         f"{http_tokens.BELOW}{{id}}": ", ".join(http_tokens.ONE_METHODS),
     }
@@ -171,7 +190,7 @@ def test_every_route_that_any_document_shows_exists() -> None:
             plain = route.partition("?")[0]
             known = {*http._OPERATIONS, http_txn.PATH, http_compaction.PATH}
             known |= {f"/v3/{path}" for path in etcd_paths()}
-            known |= {http_leases.PATH, http_watch.PATH}
+            known |= {http_leases.PATH, http_watch.PATH, http_caretaker.PATH}
             known |= {http_members.PATH, http_members.LEADER_PATH, http_tokens.PATH}
             lease = re.fullmatch(r"/v1/leases/[0-9a-f]{16}(/keepalive)?", plain)
             named = ("/v1/kv/", http_locks.BELOW, http_elections.BELOW)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quorate.node.backup import BackupError, BackupReader, head_of, pieces_of
 from quorate.node.database import Database
+from quorate.node.database.members import NOTHING_SAID
 from quorate.node.rebirth import REVISIONS_SKIPPED, reborn_from, whole_log_of
 from quorate.node.stable import Stable, StableOptions
 from quorate.raft import Configuration, Entry
@@ -18,10 +19,19 @@ from quorate.wire import (
     MakeToken,
     MemberRole,
     Record,
+    SetCaretaker,
     encode_member_command,
 )
 
-from .database.support import CLUSTER, command, grant, new_database, put, sent_by
+from .database.support import (
+    CLUSTER,
+    command,
+    digests_of,
+    grant,
+    new_database,
+    put,
+    sent_by,
+)
 
 NEW, MEMBER = 0xD2, 77
 _names = iter(range(1, 1 << 30))
@@ -44,6 +54,7 @@ def old_state() -> Database:
             put(4, b"b", b"x" * 100_000, lease=5),
             command(5, encode_member_command(said)),
             command(6, encode_member_command(token)),
+            command(7, encode_member_command(SetCaretaker(voters=5))),
         ]
     )
     database.store.flush()
@@ -68,7 +79,7 @@ def test_a_backup_says_what_it_holds() -> None:
     database = old_state()
     head = BackupReader(io.BytesIO(backup_of(database)), "a file").verify()
     assert (head.cluster_id, head.member_id, head.wall_ms) == (CLUSTER, 1, 1_000)
-    assert (head.index, head.revision, head.keys) == (7, 4, 2)
+    assert (head.index, head.revision, head.keys) == (8, 4, 2)
     assert head.state_hash == database.state_hash()
     assert head.size == len(sent_by(database))
 
@@ -115,7 +126,7 @@ def opened(env: MemoryEnv) -> tuple[Stable, Database]:
     found = stable.open(None, 6, new_id)
     assert found.entries == []
     assert found.snapshot.configuration == Configuration((MEMBER,))
-    assert found.hard_state.commit_index == found.snapshot.index == 8
+    assert found.hard_state.commit_index == found.snapshot.index == 9
     return stable, found.database
 
 
@@ -129,8 +140,10 @@ def test_what_is_restored_is_another_cluster_with_the_same_keys() -> None:
     assert database.lease_table.keys_of(5) == [b"b"]
     table = database.member_table
     assert (table.members, table.gone, table.tokens) == ({}, {}, {})
+    assert table.caretaker is NOTHING_SAID
     # It goes on as any other.
-    entry = put(8, b"c", b"3")
+    assert database.digest_sum == digests_of(database)
+    entry = put(9, b"c", b"3")
     database.apply([entry])
     assert database.revision == revision + 1
     stable.close()
@@ -167,9 +180,9 @@ def test_what_is_left_is_copied_with_all_of_its_log() -> None:
     restored(env, WHOLE)
     stable, database = opened(env)
     before = database.store.applied_index
-    log = [Entry(9, 3, 0, b""), msgspec.structs.replace(put(9, b"c", b"3"), term=3)]
+    log = [Entry(10, 3, 0, b""), msgspec.structs.replace(put(10, b"c", b"3"), term=3)]
     copy = whole_log_of(stable, log, "/copy", new_id)
-    assert copy.applied_index == copy.store.applied_index == 10
+    assert copy.applied_index == copy.store.applied_index == 11
     assert copy.get(b"c") is not None
     assert (copy.get(b"a"), copy.keys) == (database.get(b"a"), 3)
     assert stable.engine is not None

@@ -10,6 +10,8 @@ from quorate.node.node import Node
 from quorate.wire import (
     DEFAULT_LIMITS,
     OK,
+    Action,
+    Decide,
     ErrorCode,
     ErrorReply,
     MakeToken,
@@ -18,6 +20,7 @@ from quorate.wire import (
     Outcome,
     Reassign,
     RequestKind,
+    SetCaretaker,
     decode_error,
     decode_members,
     encode_member_command,
@@ -133,6 +136,32 @@ def test_a_node_without_a_leader_answers_as_well() -> None:
     together.cut.add(follower)
     together.run(100)
     assert told(together, follower).leader is None
+
+
+def test_what_the_caretaker_did_and_waits_for_is_told() -> None:
+    together = cluster()
+    leader, lost = together.leader, together.follower
+    done(together, SetCaretaker(voters=5, silence_ms=7_000, lag_ms=0))
+    together.paused.add(lost)
+    together.run_ms(2_000)
+    view = told(together, leader)
+    assert (view.caretaker.voters, view.caretaker.lag_ms) == (5, 0)
+    assert view.caretaker.waits_for == "3 of 5 voters, and no healthy spare"
+    silent = {int(each.id, 16): each.silent_ms for each in view.members}
+    assert silent[leader] == 0
+    assert 1_500 <= (silent[lost] or 0) <= 2_000
+    for number in range(2):
+        made = Decide(Action.MOVE_LEADER, leader, 0, f"why {number}")
+        assert together.replicas[leader].propose(encode_member_command(made))
+        together.run_ms(1_000)
+    # Newest first, on every node; what is waited for the leader knows alone.
+    view = told(together, together.follower)
+    assert [each.reason for each in view.caretaker.decisions] == ["why 1", "why 0"]
+    assert [each.did for each in view.caretaker.decisions] == ["move_leader"] * 2
+    assert view.caretaker.decisions[0].member == id_name(leader)
+    assert view.caretaker.decisions[1].age_ms >= 1_000
+    assert view.caretaker.waits_for == ""
+    assert {each.silent_ms for each in view.members} == {None}
 
 
 def test_a_token_is_told_until_its_time_is_over() -> None:

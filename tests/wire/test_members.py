@@ -5,14 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quorate.wire import (
     DEFAULT_LIMITS,
+    Action,
     Admit,
     Announce,
     CommandRefused,
+    Decide,
     DropToken,
     MakeToken,
     MemberCommand,
     MemberRole,
     Reassign,
+    SetCaretaker,
     decode_command,
     encode_member_command,
 )
@@ -21,7 +24,7 @@ IDS = st.integers(1, 2**64 - 1)
 DIGESTS = st.binary(min_size=32, max_size=32)
 NAMES = st.text("abc-1", min_size=1, max_size=64)
 ADDRESSES = st.text("abc:1", min_size=1, max_size=300)
-JOINING = st.sampled_from([MemberRole.VOTER, MemberRole.REPLICA])
+JOINING = st.sampled_from([MemberRole.VOTER, MemberRole.REPLICA, MemberRole.SPARE])
 COMMANDS: st.SearchStrategy[MemberCommand] = st.one_of(
     st.builds(
         MakeToken, IDS, DIGESTS, st.integers(1, 86_400_000), st.integers(1, 9), JOINING
@@ -30,6 +33,20 @@ COMMANDS: st.SearchStrategy[MemberCommand] = st.one_of(
     st.builds(Admit, IDS, IDS, DIGESTS, NAMES, ADDRESSES, ADDRESSES),
     st.builds(Announce, IDS, NAMES, ADDRESSES, ADDRESSES),
     st.builds(Reassign, st.just(1), st.sampled_from(MemberRole), st.integers(2, 9)),
+    st.builds(
+        SetCaretaker,
+        st.booleans(),
+        st.sampled_from([None, 1, 3, 5, 7]),
+        st.integers(5_000, 90_000),
+        st.none() | st.integers(1_000, 90_000),
+        st.none() | st.just(0) | st.integers(20, 10_000),
+    ),
+    st.builds(Decide, st.just(Action.REPLACE), st.just(1), st.integers(2, 9), NAMES),
+    st.builds(
+        Decide,
+        st.sampled_from([Action.PROMOTE, Action.KEEP, Action.MOVE_LEADER]),
+        *(IDS, st.just(0), NAMES),
+    ),
 )
 
 
@@ -75,6 +92,19 @@ def test_bytes_behind_a_command_are_refused(
         Announce(1, "n", "a:1", "b" * 301),
         Reassign(1, MemberRole.LEAVING, 1),
         Reassign(1, MemberRole.LEAVING, -1),
+        SetCaretaker(),
+        *(SetCaretaker(voters=voters) for voters in (-1, 0, 2, 9)),
+        *(SetCaretaker(silence_ms=time) for time in (0, 4_999, 8 * 86_400_000)),
+        *(SetCaretaker(stable_ms=time) for time in (0, 999, 8 * 86_400_000)),
+        *(SetCaretaker(lag_ms=time) for time in (-1, 19, 10_001)),
+        # Only who gives a vote can take one.
+        Decide(Action.REPLACE, 1, 0, "why"),
+        Decide(Action.REPLACE, 1, 1, "why"),
+        Decide(Action.REPLACE, 1, 2**64, "why"),
+        Decide(Action.REPLACE, 0, 1, "why"),
+        Decide(Action.PROMOTE, 1, 2, "why"),
+        Decide(Action.KEEP, 1, 0, ""),
+        Decide(Action.KEEP, 1, 0, "x" * 301),
     ],
 )
 def test_what_can_not_be_meant_is_refused(command: MemberCommand) -> None:

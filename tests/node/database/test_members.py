@@ -4,22 +4,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quorate.node.database import Database, layout
-from quorate.node.database.members import GONE_MAX, MEMBERS_MAX, digest_of
+from quorate.node.database.caretaking import DECISIONS_MAX, CaretakerRecord
+from quorate.node.database.members import (
+    GONE_MAX,
+    MEMBERS_MAX,
+    NOTHING_SAID,
+    digest_of,
+)
 from quorate.raft import CONFIGURATION, Configuration, Entry, encode_configuration
 from quorate.storage.memory_env import MemoryEnv
 from quorate.wire import (
+    Action,
     Admit,
     Announce,
+    Decide,
     DropToken,
     ErrorCode,
     MakeToken,
     MemberCommand,
     MemberRole,
     Reassign,
+    SetCaretaker,
     encode_member_command,
 )
 
 from .support import (
+    BEGIN,
     command,
     copy_of,
     digests_of,
@@ -38,13 +48,22 @@ COMMANDS: st.SearchStrategy[MemberCommand] = st.one_of(
     st.builds(
         MakeToken,
         *(TOKENS, st.just(b"d" * 32), st.integers(1, 50), st.integers(1, 2)),
-        st.sampled_from([MemberRole.VOTER, MemberRole.REPLICA]),
+        st.sampled_from([MemberRole.VOTER, MemberRole.REPLICA, MemberRole.SPARE]),
     ),
     st.builds(DropToken, TOKENS),
     st.builds(Admit, TOKENS, IDS, KEYS, NAMES, *map(st.just, PLACE)),
     st.builds(Announce, IDS, NAMES, *map(st.just, PLACE)),
     st.builds(Reassign, IDS, st.sampled_from(MemberRole), st.integers(0, 6)).filter(
         lambda command: command.member != command.successor
+    ),
+    st.builds(SetCaretaker, st.booleans(), st.sampled_from([None, 1, 3, 5])),
+    st.builds(Decide, st.just(Action.REPLACE), IDS, IDS, st.just("why")).filter(
+        lambda command: command.member != command.successor
+    ),
+    st.builds(
+        Decide,
+        st.sampled_from([Action.PROMOTE, Action.KEEP, Action.MOVE_LEADER]),
+        *(IDS, st.just(0), st.just("why")),
     ),
 )
 
@@ -68,7 +87,7 @@ def configured(index: int, configuration: Configuration) -> Entry:
 
 def tables_of(database: Database) -> tuple[object, ...]:
     table = database.member_table
-    return table.members, table.gone, table.tokens
+    return table.members, table.gone, table.tokens, table.caretaker
 
 
 def sum_of(database: Database) -> int:
@@ -79,6 +98,8 @@ def sum_of(database: Database) -> int:
         number += digest_of(layout.member(member), record)
     for token, known in table.tokens.items():
         number += digest_of(layout.token(token), known)
+    if table.caretaker is not NOTHING_SAID:
+        number += digest_of(layout.CARETAKER, table.caretaker)
     return number % (1 << 128)
 
 
@@ -148,3 +169,128 @@ def test_of_those_who_left_the_last_are_remembered() -> None:
     assert len(gone) == GONE_MAX
     assert min(gone) == 12
     assert database.digest_sum == sum_of(database)
+
+
+# -- the caretaker -----------------------------------------------------------------
+
+VOTER, REPLICA, LEAVING, SPARE = MemberRole
+THREE = Configuration((1, 2, 3), (), (4, 5))
+
+
+def with_spares() -> Database:
+    """Members 1 to 3 vote, 4 and 5 are spares."""
+    database = new_database()
+    said: list[MemberCommand] = [
+        *(Announce(member, f"n{member}", *PLACE) for member in (1, 2, 3, 4, 5)),
+        *(Reassign(member, SPARE, 0) for member in (4, 5)),
+    ]
+    entries = [configured(1, THREE)]
+    entries += [told(index, each) for index, each in enumerate(said, 2)]
+    assert {result.code for result in database.apply(entries)} == {0}
+    return database
+
+
+def codes(database: Database, *said: MemberCommand | Configuration) -> list[int]:
+    first = database.applied_index + 1 - BEGIN
+    entries = [
+        configured(index, each)
+        if isinstance(each, Configuration)
+        else told(index, each, index)
+        for index, each in enumerate(said, first)
+    ]
+    found = [result.code for result in database.apply(entries)]
+    assert database.digest_sum == sum_of(database)
+    return found
+
+
+def roles(database: Database) -> dict[int, tuple[MemberRole | None, int]]:
+    members = database.member_table.members
+    return {number: (each.role, each.successor) for number, each in members.items()}
+
+
+REFUSED = ErrorCode.PRECONDITION_FAILED
+REPLACE = Decide(Action.REPLACE, 2, 4, "n2 not heard for 61 s, replaced by n4")
+KEEP = Decide(Action.KEEP, 2, 0, "n2 is heard again")
+
+
+def test_a_spare_takes_the_place_of_a_voter_which_becomes_a_spare() -> None:
+    database = with_spares()
+    assert codes(database, REPLACE) == [0]
+    assert roles(database)[2] == (SPARE, 4)
+    assert roles(database)[4] == (VOTER, 0)
+    joint = Configuration((1, 3, 4), (1, 2, 3), (5,), (2, 5))
+    assert codes(database, joint) == [0]
+    assert roles(database)[2] == (SPARE, 4)
+    assert codes(database, Configuration((1, 3, 4), (), (2, 5))) == [0]
+    # Its place is taken: whatever becomes of the successor, that is over.
+    assert roles(database)[2] == (SPARE, 0)
+    assert codes(database, Reassign(4, LEAVING, 0)) == [0]
+    assert codes(database, Configuration((1, 3), (), (2, 5))) == [0]
+    assert roles(database)[2] == (SPARE, 0)
+    (made,) = database.member_table.caretaker.decisions
+    assert (made.action, made.member, made.successor) == (Action.REPLACE, 2, 4)
+    assert made.reason == "n2 not heard for 61 s, replaced by n4"
+
+
+def test_a_decision_is_not_carried_out_once_all_is_different() -> None:
+    database = with_spares()
+    for said in (
+        # Nobody's vote is taken for one who was not meant to vote, or is no member.
+        Decide(Action.REPLACE, 2, 3, "why"),
+        Decide(Action.REPLACE, 2, 6, "why"),
+        Decide(Action.REPLACE, 4, 5, "why"),
+        Decide(Action.PROMOTE, 3, 0, "why"),
+        Decide(Action.PROMOTE, 6, 0, "why"),
+        # Nothing to be undone.
+        Decide(Action.KEEP, 4, 0, "why"),
+        KEEP,
+    ):
+        before = roles(database)
+        assert codes(database, said) == [REFUSED]
+        assert roles(database) == before
+    assert database.member_table.caretaker is NOTHING_SAID
+
+
+def test_what_a_paused_caretaker_had_decided_is_not_done() -> None:
+    database = with_spares()
+    said = (SetCaretaker(paused=True), REPLACE, SetCaretaker(paused=False), REPLACE)
+    assert codes(database, *said) == [0, REFUSED, 0, 0]
+
+
+def test_another_spare_or_nobody_takes_the_place_after_all() -> None:
+    database = with_spares()
+    other = Decide(Action.REPLACE, 2, 5, "why")
+    assert codes(database, REPLACE, other) == [0, 0]
+    expected = {1: (VOTER, 0), 2: (SPARE, 5), 3: (VOTER, 0), 4: (SPARE, 0)}
+    assert roles(database) == {**expected, 5: (VOTER, 0)}
+    assert codes(database, KEEP) == [0]
+    assert roles(database) == {**expected, 2: (VOTER, 0), 5: (SPARE, 0)}
+
+
+def test_who_takes_two_places_gives_one_back() -> None:
+    database = with_spares()
+    assert codes(database, Reassign(2, LEAVING, 4), Reassign(3, LEAVING, 4)) == [0, 0]
+    assert roles(database)[2] == (VOTER, 0)
+    assert roles(database)[3] == (LEAVING, 4)
+
+
+def test_who_shall_not_vote_any_more_takes_nobodys_place() -> None:
+    database = with_spares()
+    assert codes(database, Reassign(2, LEAVING, 4), Reassign(4, REPLICA, 0)) == [0, 0]
+    assert roles(database)[2] == (VOTER, 0)
+
+
+def test_the_caretaker_is_told_some_things_and_keeps_the_others() -> None:
+    database = with_spares()
+    said = (SetCaretaker(voters=5, silence_ms=7000), SetCaretaker(lag_ms=0))
+    assert codes(database, *said) == [0, 0]
+    expected = CaretakerRecord(voters=5, silence_ms=7000, lag_ms=0)
+    assert database.member_table.caretaker == expected
+
+
+def test_the_last_decisions_are_remembered() -> None:
+    database = with_spares()
+    moves = [Decide(Action.MOVE_LEADER, 1, 0, f"why {n}") for n in range(12)]
+    assert set(codes(database, *moves)) == {0}
+    kept = [each.reason for each in database.member_table.caretaker.decisions]
+    assert kept == [f"why {n}" for n in range(12 - DECISIONS_MAX, 12)]

@@ -19,7 +19,7 @@ from quorate.wire import (
 
 from .together import Together
 
-VOTER, REPLICA, LEAVING = MemberRole
+VOTER, REPLICA, LEAVING, SPARE = MemberRole
 TOKEN, HOUR = 9, 3_600_000
 
 
