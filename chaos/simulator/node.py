@@ -31,6 +31,7 @@ from .clock import Clock
 from .engine_work import EngineWork
 from .failpoints import place_of
 from .network import Network
+from .roster import Roster
 from .shape import CLUSTER_ID, RESERVE_BYTES, TICK_MS, Shape
 from .snapshots import Answer, Snapshots
 from .world import MILLISECOND, Action, World
@@ -109,6 +110,10 @@ class Node:
         self.broken: str | None = None
         self.failpoint: tuple[str, str] | None = None
         self.stopping_ticks = 0
+        # Why nobody starts it: it was not let in, it was sent away, its disk is lost.
+        self.kept_out = ""
+        # In worlds where members come and go.
+        self.roster: Roster | None = None
         self.snapshots = Snapshots(self)
         self.work = EngineWork(self)
 
@@ -126,7 +131,7 @@ class Node:
 
     def start(self) -> None:
         """Boot from the disk, as a new process would."""
-        if self.up or not self.wanted or self.broken is not None:
+        if self.up or not self.wanted or self.broken is not None or self.kept_out:
             return
         self.cluster.starts(self)
         self.boots += 1
@@ -158,6 +163,8 @@ class Node:
             f" commit={raft.log.commit_index} doubt={raft.doubt}",
         )
         self.checkers.started(self, opened)
+        if self.roster is not None:
+            self.roster.started()
         self.later(self.world.below(_TICK_US), self._tick)
 
     def _open(self) -> Opened | None:
@@ -214,6 +221,12 @@ class Node:
 
     def _lose_power(self) -> None:
         self.env.crash(self.world.random, tear=self.cluster.may_tear())
+
+    def leave(self, reason: str) -> None:
+        """It is no member any more: the process ends, and starts no more."""
+        self.kept_out = reason
+        self.trace("leaves", reason)
+        self._end("kill", polite=False)
 
     def stop_politely(self) -> None:
         """SIGTERM: hand leadership over, answer who waits, say goodbye, end."""
@@ -320,6 +333,8 @@ class Node:
         self._turn_if_any()
         if self.stopping_ticks and self.up:
             self._go_on_stopping()
+        if self.roster is not None and self.up:
+            self.roster.tick()
         self.later(int(_TICK_US / self.clock.rate), self._tick)
 
     def deliver(self, message: PeerMessage) -> None:

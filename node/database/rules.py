@@ -43,3 +43,8 @@ def still_the_same(since: int, ended: int) -> bool:
 def still_kept(revision: int, compacted: int) -> bool:
     """What was compacted is never answered from: some of it may be there, or not."""
     return revision >= compacted
+
+
+def may_be_let_in(gone: bool) -> bool:
+    """I-49: who has left does not come back under its id."""
+    return not gone

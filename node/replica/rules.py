@@ -127,3 +127,8 @@ def may_be_promoted(replicates: bool, lag: int, lag_max: int) -> bool:
 def quorum_is_heard(alive: int, voters: int) -> bool:
     """I-48: the voters never become a set of whom no majority is there."""
     return 2 * alive > voters
+
+
+def has_lost_its_data(was_here: bool) -> bool:
+    """I-25: a member that was linked up once and asks to be let in again."""
+    return was_here

@@ -6,12 +6,17 @@ Law: no import of the database. What it knows of the bytes is the client's side 
 from typing import TypeAlias
 
 from ....wire import (
+    Admit,
+    Announce,
     Compact,
     Compare,
     Delete,
+    DropToken,
     EnvelopeKind,
     Grant,
+    MakeToken,
     Put,
+    Reassign,
     Relation,
     Revoke,
     Target,
@@ -25,6 +30,7 @@ from ....wire import (
 from ....wire.limits import Limits
 from ...histories import Change
 from .lease_model import LeaseModel, Life
+from .member_model import MemberModel
 
 _LIMITS = Limits()
 # Keys that begin so are written in pairs, by transactions alone (workload).
@@ -48,6 +54,7 @@ class Model:
         self.newest: dict[bytes, Change] = {}
         self.values: set[bytes] = set()
         self.leases = LeaseModel()
+        self.members = MemberModel()
 
     def apply(
         self, data: bytes, index: int, now_us: int
@@ -94,6 +101,8 @@ class Model:
                 life = self.leases.alive.get(lease)
                 if life is not None:
                     self._end(life)
+            case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
+                self.members.apply(command, time_ms)
             case _:
                 raise AssertionError("questions are not written to the log")
         return time_ms, self._write(writes, asked), []
