@@ -74,9 +74,7 @@ def _numbers(text: str) -> frozenset[int]:
 @click.option(
     "--dense", is_flag=True, help="Five nodes, 50 operations a second, all faults."
 )
-@click.option(
-    "--members", is_flag=True, help="In every world members come and go."
-)
+@click.option("--members", is_flag=True, help="In every world members come and go.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 256),
@@ -193,9 +191,7 @@ def _show_coverage(coverage: "Coverage") -> None:
             f" {coverage.configurations} configurations were applied"
         )
     if coverage.halted:
-        click.echo(
-            f"  {coverage.halted} halted: a doubt that a lost disk leaves open"
-        )
+        click.echo(f"  {coverage.halted} halted: a doubt that a lost disk leaves open")
     if coverage.undecided:
         click.echo(f"  {coverage.undecided} keys' histories were too long to search")
     click.echo("  fault                 struck  at work")

@@ -223,8 +223,9 @@ class Membership:
             if standing.role is MemberRole.VOTER:
                 if current.is_voter(member) or self._alive(member):
                     votes.add(member)
-            elif heir and current.is_voter(member) and not current.is_voter(heir):
-                if not self._alive(heir):
+            elif heir and current.is_voter(member):
+                # It stays until its heir votes, which that one may never do.
+                if not (current.is_voter(heir) or self._alive(heir)):
                     votes.add(member)
         learns = {
             member

@@ -267,8 +267,9 @@ class Recovery:
     def _waits_for_the_broken(self) -> bool:
         """Are there too few voters that know their log, and one that is gone for good?
 
-        Broken, or without its disk. An entry in doubt may have been acknowledged by the broken voter, too: nobody
-        can tell any more, so nobody may go on without it (decision 0004).
+        Broken, or without its disk. An entry in doubt may have been acknowledged by the
+        broken voter, too: nobody can tell any more, so nobody may go on without it
+        (decision 0004).
         """
         sure = [n for n in self.voters if n.up and n.raft.doubt is None]
         broken = any(node.broken is not None for node in self.voters)

@@ -73,7 +73,7 @@ class Roster:
     # -- others --------------------------------------------------------------------
 
     def objects_to(self, member: int) -> bool:
-        """May this one not speak here? As node/roster: one that has left, or a stranger.
+        """May this one not speak here? It has left, or is a stranger: see node/roster.
 
         A node that knows no leader may have missed much.
         """

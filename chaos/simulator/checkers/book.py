@@ -82,6 +82,8 @@ class Member:
         # The configurations in its log, by their entries (checkers.members).
         self.configurations: list[tuple[int, Configuration]] = []
         self.read_up_to = (0, 0)  # index, term
+        # What was in force when its turn began.
+        self.before: Configuration | None = None
 
     def holds(self, index: int, term: int | None) -> bool:
         """Does this member count for the entry, as itself or as one in doubt of it?"""
@@ -93,6 +95,7 @@ class Member:
         self.shown = 0
         self.heard, self.asked, self.rounds = {}, {}, {}
         self.configurations, self.read_up_to = [], (0, 0)
+        self.before = None
 
 
 class Book:

@@ -5,10 +5,11 @@ that agree in an index and its term agree in everything before (I-6), so that on
 is new has to be read.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ....raft import CONFIGURATION, Configuration, decode_configuration
-from .book import Book, Member
+from .book import Book, Member, quorum
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
 def in_force(book: Book, node: "Node") -> Configuration:
     """The last one in its log, committed or not."""
     return in_log(book, node)[-1][1]
+
+
+def decides(book: Book, node: "Node", members: Collection[int]) -> bool:
+    """Could these members have decided something in this turn?
+
+    By what was in force when it began. Or by what its steward has written since, before
+    the last of them was heard; but a joint configuration is only left behind all that.
+    """
+    before = book.members[node.member].before
+    if before is None:
+        return quorum(in_force(book, node), members)
+    now = in_force(book, node)
+    return quorum(before, members) or (not before.joint and quorum(now, members))
 
 
 def in_log(book: Book, node: "Node") -> list[tuple[int, Configuration]]:

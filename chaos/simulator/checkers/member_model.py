@@ -116,9 +116,9 @@ class MemberModel:
             standing = Standing(self._role(member), f"{member:016x}")
         if heir and heir not in self.members:
             return
-        if command.role is not MemberRole.VOTER and not heir:
-            if not self._voters() - {member}:
-                return
+        takes = command.role is not MemberRole.VOTER and not heir
+        if takes and not self._voters() - {member}:
+            return
         if heir:
             self.members[heir].role, self.members[heir].successor = MemberRole.VOTER, 0
         standing.role, standing.successor = command.role, heir

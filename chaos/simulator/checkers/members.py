@@ -26,6 +26,7 @@ def turned(book: Book, node: "Node") -> None:
     """All that a turn may show; its log may have new configurations."""
     member = book.members[node.member]
     before = member.configurations[-1] if member.configurations else None
+    member.before = None if before is None else before[1]
     for index, configuration in follow(book, node):
         if before is not None and leads(node) and index > before[0]:
             _changed(book, node, before, (index, configuration))

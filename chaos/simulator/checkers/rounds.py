@@ -7,8 +7,8 @@ only when somebody writes the very key in the very moment.
 from typing import TYPE_CHECKING
 
 from ....raft import ReadIndexReply
-from .book import Book, quorum
-from .configurations import in_force
+from .book import Book
+from .configurations import decides
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -37,13 +37,12 @@ def round_is_answered(book: Book, node: "Node") -> None:
     if confirmed <= member.confirmed_round:
         return
     member.confirmed_round = confirmed
-    configuration = in_force(book, node)
     answered = [
-        voter
-        for voter in configuration.all_voters()
-        if voter == node.member or member.rounds.get(voter, 0) >= confirmed
+        other
+        for other in book.members
+        if other == node.member or member.rounds.get(other, 0) >= confirmed
     ]
-    if not quorum(configuration, answered):
+    if not decides(book, node, answered):
         book.world.fail(
             "I-40",
             f"{node.name} confirms reads by round {confirmed}, answered by {answered}"

@@ -23,7 +23,7 @@ def _of(ground: Ground) -> Membership:
     return ground.membership
 
 
-# -- one wish at a time ----------------------------------------------------------------
+# -- one wish at a time -----------------------------------------------------------
 
 
 def add_voter(ground: Ground, fault: Fault, dice: Random) -> None:
@@ -85,7 +85,7 @@ def move_leader(ground: Ground, fault: Fault, dice: Random) -> None:
         leader.transfer_leadership(heir)
 
 
-# -- several at once -------------------------------------------------------------------
+# -- several at once --------------------------------------------------------------
 
 
 def grow(ground: Ground, fault: Fault, dice: Random) -> None:
@@ -123,7 +123,7 @@ def two_operators(ground: Ground, fault: Fault, dice: Random) -> None:
     operators.reassign(second, dice.choice((_REPLICA, _VOTER)))
 
 
-# -- members that are lost, or gone ------------------------------------------------------
+# -- members that are lost, or gone ----------------------------------------------
 
 
 def wipe(ground: Ground, fault: Fault, dice: Random) -> None:
@@ -159,7 +159,7 @@ def return_removed(ground: Ground, fault: Fault, dice: Random) -> None:
     membership.operators.let_in(node.member, _REPLICA, let_in)
 
 
-# -- past the steward --------------------------------------------------------------------
+# -- past the steward -------------------------------------------------------------
 
 
 def hasty(ground: Ground, fault: Fault, dice: Random) -> None:
@@ -177,7 +177,7 @@ def hasty(ground: Ground, fault: Fault, dice: Random) -> None:
     if fault.strength == 0 and leader.member in others:
         others = [leader.member]
     learners = raft.configuration.learners
-    if others and len(voters) >= 3 and _are_there(ground, voters):
+    if others and len(voters) >= 3 and _are_heard(leader, voters):
         ground.acts(fault.kind)
         out = dice.choice(others)
         rest = [voter for voter in voters if voter != out]
@@ -193,12 +193,12 @@ def _ask_twice(raft: Raft, *wanted: tuple[Sequence[int], Sequence[int]]) -> None
         raft.change_configuration(voters, learners)
 
 
-def _are_there(ground: Ground, voters: Sequence[int]) -> bool:
-    up = [node for node in ground.nodes if node.member in voters and node.up]
-    return len(up) == len(voters)
+def _are_heard(leader: Node, voters: Sequence[int]) -> bool:
+    assert leader.replica is not None
+    return all(leader.replica.steward.heard(voter) for voter in voters)
 
 
-# -- who ---------------------------------------------------------------------------------
+# -- who --------------------------------------------------------------------------
 
 
 def _with(ground: Ground, role: MemberRole) -> list[int]:
