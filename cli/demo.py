@@ -128,7 +128,7 @@ class Demo:
     def let_in(self, nodes: list[LocalNode]) -> None:
         """Have them join, as read replicas. Raises QuorateError, LauncherError."""
         endpoints = [str(node.client) for node in self.living]
-        with Client(endpoints, timeout=JOIN_SECONDS_MAX) as client:
+        with Client(endpoints, timeout=JOIN_SECONDS_MAX, sessions=False) as client:
             token = client.create_token("replica", uses=len(nodes))
         for node in nodes:
             self.processes[node.name].start(self.living[0].peer, token)

@@ -91,6 +91,8 @@ class Settings(msgspec.Struct):
             cafile=self.cacert,
             certfile=self.cert,
             keyfile=self.key_file,
+            # One that writes once would open a session for nothing.
+            sessions=False,
         )
 
     def endpoint_list(self) -> list[str]:

@@ -6,7 +6,7 @@ here is used from one event loop.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -36,7 +36,7 @@ from ..wire import (
     fenced_txn,
     fenced_write,
 )
-from .calls import Calls, error_of
+from .calls import Calls
 from .elections import Election
 from .endpoints import make_tls_context, parse_endpoint, parse_endpoints
 from .errors import InvalidRequest, TooLarge
@@ -51,6 +51,8 @@ from .options import (
 )
 from .paging import Pager, check_served
 from .places import Places
+from .refusals import error_of
+from .sessions import Writes
 from .transactions import Committed, Txn, committed
 from .values import (
     KeyValue,
@@ -81,6 +83,8 @@ class AsyncClient(Membership):
     Calls go to the endpoint that worked last, at first to the one given first, or to
     one at random with `balance`. With `learn`, the addresses that nodes tell of each
     other are tried after the ones given. At most `in_flight_max` calls may be waiting.
+    With `sessions`, a write whose answer was lost is asked again until its deadline,
+    and happens once all the same; the first write opens a session, `close` ends it.
     `jitter` draws from [0, 1) and spreads retries.
     """
 
@@ -95,6 +99,7 @@ class AsyncClient(Membership):
         balance: bool = False,
         learn: bool = True,
         in_flight_max: int = IN_FLIGHT_MAX_DEFAULT,
+        sessions: bool = True,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         if endpoints is None:
@@ -112,11 +117,12 @@ class AsyncClient(Membership):
             in_flight_max=in_flight_max,
             jitter=jitter,
         )
-        self._lease_calls: LeaseCalls = LeaseCalls(self._calls)
+        self._writes: Writes = Writes(self._calls, sessions=sessions)
+        self._lease_calls: LeaseCalls = LeaseCalls(self._writes)
         self._places: Places = Places(
-            self._calls, self._lease_calls, self._leases, self._watches
+            self._writes, self._lease_calls, self._leases, self._watches
         )
-        self._member_calls = MemberCalls(self._calls, self._timeout)
+        self._member_calls = MemberCalls(self._writes, self._timeout)
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -161,8 +167,8 @@ class AsyncClient(Membership):
             command = encode_put(to_key(key), to_bytes(value), expected, number)
         except WireError as error:
             raise TooLarge(str(error)) from None
-        reply = await self._calls.call(
-            RequestKind.WRITE, command, self._patience(timeout), decode_write_reply
+        reply = await self._writes.write(
+            command, self._patience(timeout), decode_write_reply
         )
         return reply.revision
 
@@ -185,8 +191,8 @@ class AsyncClient(Membership):
             delete = Delete(to_key(key), expected)
             return (await self._fenced(delete, fence, timeout)).count > 0
         command = encode_delete(to_key(key), expected)
-        reply = await self._calls.call(
-            RequestKind.WRITE, command, self._patience(timeout), decode_write_reply
+        reply = await self._writes.write(
+            command, self._patience(timeout), decode_write_reply
         )
         return reply.count > 0
 
@@ -239,9 +245,7 @@ class AsyncClient(Membership):
         revision yet. The space comes back little by little.
         """
         command = encode_compact(to_revision("revision", revision))
-        await self._calls.call(
-            RequestKind.WRITE, command, self._patience(timeout), decode_write_reply
-        )
+        await self._write(command, timeout)
 
     async def commit(self, txn: Txn, *, timeout: float | None = None) -> Committed:
         """Do a transaction, all of it at one revision or nothing; what it found.
@@ -267,9 +271,7 @@ class AsyncClient(Membership):
                 raise ProtocolError("a reply to another transaction")
             return found
 
-        return await self._calls.call(
-            RequestKind.WRITE, command, self._patience(timeout), decode
-        )
+        return await self._writes.write(command, self._patience(timeout), decode)
 
     def range(
         self,
@@ -434,6 +436,7 @@ class AsyncClient(Membership):
             await watch.close()
         for lease in list(self._leases):
             await lease.abandon()
+        await self._writes.close()
         await self._calls.close()
 
     async def __aenter__(self) -> Self:
@@ -446,6 +449,11 @@ class AsyncClient(Membership):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def _write(
+        self, command: bytes, timeout: float | None
+    ) -> Coroutine[object, object, WriteReply]:
+        return self._writes.write(command, self._patience(timeout), decode_write_reply)
 
     async def _fenced(
         self, command: Put | Delete, token: str, timeout: float | None
@@ -463,9 +471,7 @@ class AsyncClient(Membership):
                 raise error_of(found)
             return found
 
-        return await self._calls.call(
-            RequestKind.WRITE, data, self._patience(timeout), decode
-        )
+        return await self._writes.write(data, self._patience(timeout), decode)
 
     def _patience(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else to_timeout(timeout)

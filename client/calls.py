@@ -4,7 +4,8 @@ Law: a call is asked again only if that can't do it twice. A read may always be,
 question that travels as a write but changes nothing; a write only while it is certain
 that no node has taken it: there was no connection, its bytes never left, or the node
 said that it was not applied. A write whose bytes may have left and that was not
-answered is Unknown, and never sent again from here.
+answered is Unknown, and sent again only if the cluster carries it out once, however
+often it comes (client/sessions). From then on only the log's own answer settles it.
 """
 
 import asyncio
@@ -28,32 +29,17 @@ from ..wire import (
 from .connection import Connection, Expired, NotSent, RequestFailed
 from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint
 from .errors import (
-    Compacted,
     DeadlineExceeded,
-    Fenced,
-    Forbidden,
-    FutureRevision,
     InvalidRequest,
-    LastVoter,
-    LeaseExists,
-    LeaseNotFound,
-    MemberExists,
-    MemberNotFound,
-    NoSpace,
-    PreconditionFailed,
     QuorateError,
-    QuorumAtRisk,
     ServerFault,
-    TokenRefused,
     TooBusy,
     TooLarge,
-    TooManyMembers,
-    TooStale,
     Unavailable,
     Unknown,
-    Unsupported,
 )
 from .links import ConnectFailed, Link
+from .refusals import AT_REVISION, FINAL, LOGGED, reason_of
 from .siblings import REFRESH_SECONDS, Siblings
 
 T = TypeVar("T")
@@ -66,42 +52,10 @@ IN_FLIGHT_BYTES_MAX: Final = 256 * 1024 * 1024
 MARGIN_SHARE: Final = 0.1
 MARGIN_SECONDS_MAX: Final = 0.2
 
-_FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
-    ErrorCode.INVALID_REQUEST: InvalidRequest,
-    ErrorCode.KEY_TOO_LONG: TooLarge,
-    ErrorCode.VALUE_TOO_LARGE: TooLarge,
-    ErrorCode.REQUEST_TOO_LARGE: TooLarge,
-    ErrorCode.TOO_MANY_KEYS: TooLarge,
-    ErrorCode.LEASE_NOT_FOUND: LeaseNotFound,
-    ErrorCode.LEASE_EXISTS: LeaseExists,
-    ErrorCode.FENCED: Fenced,
-    ErrorCode.MEMBER_NOT_FOUND: MemberNotFound,
-    ErrorCode.MEMBER_EXISTS: MemberExists,
-    ErrorCode.TOO_MANY_MEMBERS: TooManyMembers,
-    ErrorCode.LAST_VOTER: LastVoter,
-    ErrorCode.QUORUM_AT_RISK: QuorumAtRisk,
-    ErrorCode.TOKEN_REFUSED: TokenRefused,
-    ErrorCode.NO_SPACE: NoSpace,
-    ErrorCode.UNSUPPORTED: Unsupported,
-    ErrorCode.FORBIDDEN: Forbidden,
-    ErrorCode.NO_LEADER: Unavailable,
-    ErrorCode.TOO_BUSY: Unavailable,
-    ErrorCode.STOPPING: Unavailable,
-    ErrorCode.DAMAGED: Unavailable,
-    ErrorCode.TOO_STALE: TooStale,
-    ErrorCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-}
-
 # What is not cured within a deadline, though later it may be: better told at once.
 _TOLD_AT_ONCE: Final = (ErrorCode.NO_SPACE, ErrorCode.QUORUM_AT_RISK)
 # The leadership, moved twice, is somewhere else again.
 _WRITES: Final = (RequestKind.WRITE, RequestKind.MOVE_LEADER)
-
-_AT_REVISION: Final[dict[ErrorCode, Callable[[str, int], QuorateError]]] = {
-    ErrorCode.PRECONDITION_FAILED: PreconditionFailed,
-    ErrorCode.COMPACTED: Compacted,
-    ErrorCode.FUTURE_REVISION: FutureRevision,
-}
 
 
 class _TryNext(Exception):
@@ -131,10 +85,11 @@ class _TryNext(Exception):
 class _Call(Generic[T]):
     """What is asked, until when on the loop's clock, and of whom, if not of anybody.
 
-    `write`: it may have been done when there was no answer.
+    `write`: it may have been done when there was no answer; `once`: it may be sent
+    again all the same. `maybe`: a try of it may have been carried out.
     """
 
-    __slots__ = ("body", "deadline", "decode", "kind", "only", "write")
+    __slots__ = ("body", "deadline", "decode", "kind", "maybe", "once", "only", "write")
 
     def __init__(
         self,
@@ -145,9 +100,12 @@ class _Call(Generic[T]):
         only: Link | None,
         *,
         reads: bool = False,
+        once: bool = False,
     ) -> None:
         self.kind: RequestKind = kind
         self.write: bool = kind in _WRITES and not reads
+        self.once: bool = once
+        self.maybe: bool = False
         self.body: bytes = body
         self.deadline: float = deadline
         self.decode: Callable[[bytes], T] = decode
@@ -187,6 +145,11 @@ class Calls:
         """The endpoints in use: those given first, then those learnt from nodes."""
         return [link.endpoint for link in self._links]
 
+    @property
+    def connected(self) -> bool:
+        """Is there a connection to any node?"""
+        return any(link.connection is not None for link in self._links)
+
     def call(
         self,
         kind: RequestKind,
@@ -195,13 +158,15 @@ class Calls:
         decode: Callable[[bytes], T],
         *,
         reads: bool = False,
+        once: bool = False,
     ) -> Coroutine[object, object, T]:
         """The decoded reply of some node, before `timeout` seconds have passed.
 
-        `reads`: it changes nothing, whatever its kind is.
+        `reads`: it changes nothing, whatever its kind is. `once`: the cluster carries
+        it out once, however often it comes.
         """
         # Not a coroutine itself: every frame between caller and reply costs each call.
-        call = _Call(kind, body, _now() + timeout, decode, None, reads=reads)
+        call = _Call(kind, body, _now() + timeout, decode, None, reads=reads, once=once)
         return self._counted(call)
 
     async def call_at(
@@ -290,11 +255,11 @@ class Calls:
                 or _now() + delay >= call.deadline
             ):
                 told = "; ".join(f"{at}: {why}" for at, why in reasons.items())
-                raise last.verdict(told)
+                raise (Unknown if call.maybe else last.verdict)(told)
             if delay:
                 await self._pause(delay)
             if self._closed:
-                raise Unavailable("the client is closed")
+                raise (Unknown if call.maybe else Unavailable)("the client is closed")
             link = self._links[self._at]
             try:
                 return await self._attempt(link, call)
@@ -305,7 +270,7 @@ class Calls:
         """One request to one node; _TryNext when that has certainly done nothing."""
         connection = link.connection or await self._connect(link, call)
         if len(call.body) > connection.body_bytes_max:
-            raise TooLarge(
+            raise (Unknown if call.maybe else TooLarge)(
                 f"a request of {len(call.body)} bytes,"
                 f" over the node's {connection.body_bytes_max}"
             )
@@ -314,8 +279,9 @@ class Calls:
         if patience <= 0:
             raise _TryNext(Unavailable, "no time was left to ask", vague=True)
         deadline = call.deadline
-        if not write and call.only is None and len(self._links) > 1:
-            # A read leaves half of its time for another node, should this one be mute.
+        again = call.once or not write
+        if again and call.only is None and len(self._links) > 1:
+            # It leaves half of its time for another node, should this one be mute.
             patience /= 2
             deadline -= patience
         try:
@@ -323,7 +289,7 @@ class Calls:
                 call.kind, call.body, _node_timeout_ms(patience), deadline
             )
         except RequestFailed as failed:
-            raise self._unanswered(link, failed, write) from None
+            raise self._unanswered(link, failed, call) from None
         try:
             if frame.status == OK:
                 return call.decode(frame.body)
@@ -331,11 +297,11 @@ class Calls:
         except ProtocolError as error:
             connection.close(f"a malformed reply: {error.reason}")
             if write:
-                raise Unknown(f"{link.endpoint}: {error.reason}") from error
+                raise _perhaps(link, error.reason, call) from error
             raise _TryNext(Unavailable, error.reason) from error
         if refused.code == ErrorCode.STOPPING:
             link.retire()
-        raise _refusal(link, refused, write)
+        raise _refusal(link, refused, call)
 
     async def _connect(self, link: Link, call: _Call[T]) -> Connection:
         """The link's connection; other endpoints are left their share of the time."""
@@ -351,12 +317,14 @@ class Calls:
                 vague=failed.too_slow,
             ) from None
 
-    def _unanswered(self, link: Link, failed: RequestFailed, write: bool) -> Exception:
+    def _unanswered(
+        self, link: Link, failed: RequestFailed, call: _Call[T]
+    ) -> Exception:
         if isinstance(failed, NotSent):
             return _TryNext(Unavailable, failed.reason)
-        if write:
+        if call.write:
             self._move_on(link)
-            return Unknown(f"{link.endpoint}: {failed.reason}")
+            return _perhaps(link, failed.reason, call)
         verdict = DeadlineExceeded if isinstance(failed, Expired) else Unavailable
         return _TryNext(verdict, failed.reason)
 
@@ -427,30 +395,30 @@ def _node_timeout_ms(patience: float) -> int:
     return max(1, int((patience - margin) * 1000))
 
 
-def error_of(refused: ErrorReply) -> QuorateError:
-    """What a node's error is for the caller, when nothing else is to be tried."""
-    code, reason = refused.code, _reason_of(refused)
-    if code in _AT_REVISION:
-        return _AT_REVISION[code](reason, refused.revision)
-    return _FINAL.get(code, ServerFault)(reason)
+def _perhaps(link: Link, reason: str, call: _Call[T]) -> Exception:
+    """A write may have been done: it is asked again if that can't do it twice."""
+    if call.once:
+        call.maybe = True
+        return _TryNext(Unknown, reason)
+    return Unknown(f"{link.endpoint}: {reason}")
 
 
-def _reason_of(refused: ErrorReply) -> str:
-    name = refused.code.name.lower()
-    return f"{name}: {refused.message}" if refused.message else name
-
-
-def _refusal(link: Link, refused: ErrorReply, write: bool) -> Exception:
+def _refusal(link: Link, refused: ErrorReply, call: _Call[T]) -> Exception:
     """What a node's error means for the call."""
-    code, reason = refused.code, _reason_of(refused)
+    code, reason, write = refused.code, reason_of(refused), call.write
     if write and refused.outcome != Outcome.NOT_APPLIED:
+        return _perhaps(link, reason, call)
+    if call.maybe and code not in LOGGED:
+        # This try did nothing. What the one before did is not known yet.
+        if refused.retryable:
+            return _TryNext(Unknown, reason, busy=code == ErrorCode.TOO_BUSY)
         return Unknown(f"{link.endpoint}: {reason}")
-    if code in _AT_REVISION:
-        return _AT_REVISION[code](reason, refused.revision)
+    if code in AT_REVISION:
+        return AT_REVISION[code](reason, refused.revision)
     if refused.outcome == Outcome.UNKNOWN:
         # Of a question: that its answer was lost has done nothing.
         return _TryNext(DeadlineExceeded, reason)
-    verdict = _FINAL.get(code, ServerFault)
+    verdict = FINAL.get(code, ServerFault)
     if write and verdict is DeadlineExceeded:
         verdict = Unavailable
     if refused.retryable and code not in _TOLD_AT_ONCE:

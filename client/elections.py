@@ -23,9 +23,9 @@ from ..wire import (
     queue_end,
     queue_prefix,
 )
-from .calls import error_of
 from .errors import Compacted
 from .places import Holding, Places, checked_wait
+from .refusals import error_of
 from .values import KeyValue, to_bytes
 from .watching import Event, Watch
 

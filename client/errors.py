@@ -18,6 +18,7 @@
     │   ├── LastVoter          somebody has to vote, and nobody else does
     │   ├── QuorumAtRisk       the voters that are left would have no majority
     │   ├── TokenRefused       there is no such token, or none can be made
+    │   ├── SessionNotFound    the session is over; the client opens another one
     │   ├── Forbidden          refused by origin or rights
     │   ├── Unsupported        the node knows of it, but does not serve it
     │   ├── TooStale           no node that was asked is as fresh as was asked for
@@ -125,6 +126,10 @@ class QuorumAtRisk(Rejected):
 
 class TokenRefused(Rejected):
     """There is no such token, or there are too many to make another one."""
+
+
+class SessionNotFound(Rejected):
+    """The session of a write is over; writes of a client never end in this."""
 
 
 class Forbidden(Rejected):

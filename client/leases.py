@@ -35,6 +35,7 @@ from ..wire import (
 )
 from .calls import Calls
 from .errors import InvalidRequest, LeaseNotFound, QuorateError
+from .sessions import Writes
 
 # A lease is kept alive so often within its time.
 _TIMES: Final = 3
@@ -75,16 +76,17 @@ class LeaseInfo(msgspec.Struct, frozen=True):
 class LeaseCalls:
     """What can be asked about leases, through the calls of a client."""
 
-    def __init__(self, calls: Calls) -> None:
-        self._calls: Calls = calls
+    def __init__(self, writes: Writes) -> None:
+        self._writes: Writes = writes
+        self._calls: Calls = writes.calls
 
     async def grant(self, lease: int, ttl_ms: int, timeout: float) -> None:
         command = _encode(Grant(lease, ttl_ms))
-        await self._calls.call(RequestKind.WRITE, command, timeout, decode_write_reply)
+        await self._writes.write(command, timeout, decode_write_reply)
 
     async def revoke(self, lease: int, timeout: float) -> None:
         command = _encode(Revoke(lease))
-        await self._calls.call(RequestKind.WRITE, command, timeout, decode_write_reply)
+        await self._writes.write(command, timeout, decode_write_reply)
 
     async def keep_alive(self, lease: int, timeout: float) -> LeaseInfo:
         return await self._ask(KeepAlive(lease), lease, timeout, reads=False)

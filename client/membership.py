@@ -34,6 +34,7 @@ from ..wire import (
 from .calls import Calls
 from .endpoints import parse_endpoint
 from .errors import InvalidRequest, MemberNotFound, QuorateError
+from .sessions import Writes
 from .values import to_timeout
 
 ROLES: Final = {"voter": MemberRole.VOTER, "replica": MemberRole.REPLICA}
@@ -42,8 +43,9 @@ ROLES: Final = {"voter": MemberRole.VOTER, "replica": MemberRole.REPLICA}
 class MemberCalls:
     """What can be asked about members, through the calls of a client."""
 
-    def __init__(self, calls: Calls, timeout: float) -> None:
-        self._calls: Calls = calls
+    def __init__(self, writes: Writes, timeout: float) -> None:
+        self._writes: Writes = writes
+        self._calls: Calls = writes.calls
         self._timeout: float = timeout
 
     def patience(self, timeout: float | None) -> float:
@@ -111,7 +113,7 @@ class MemberCalls:
 
     async def _write(self, command: MemberCommand, timeout: float) -> None:
         body = encode_member_command(command)
-        await self._calls.call(RequestKind.WRITE, body, timeout, decode_write_reply)
+        await self._writes.write(body, timeout, decode_write_reply)
 
 
 class Membership:

@@ -19,6 +19,7 @@ class ClientOptions(TypedDict, total=False):
     balance: bool
     learn: bool
     in_flight_max: int
+    sessions: bool
     jitter: Callable[[], float]
 
 
@@ -60,6 +61,8 @@ def options_from_url(url: str, given: ClientOptions) -> tuple[str, ClientOptions
                 options["balance"] = _choice(text, url)
             case "learn":
                 options["learn"] = _choice(text, url)
+            case "sessions":
+                options["sessions"] = _choice(text, url)
             case "cafile":
                 options["cafile"] = text
             case "certfile":

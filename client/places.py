@@ -17,7 +17,6 @@ from ..wire import (
     Level,
     Queue,
     RangeRequest,
-    RequestKind,
     Transaction,
     TxnReply,
     WatchRequest,
@@ -40,6 +39,7 @@ from .errors import (
 )
 from .leases import Lease, LeaseCalls
 from .paging import Pager
+from .sessions import Writes
 from .watching import Watch
 
 _PAUSE_SECONDS: Final = 0.05
@@ -52,12 +52,13 @@ class Places:
 
     def __init__(
         self,
-        calls: Calls,
+        writes: Writes,
         leases: LeaseCalls,
         kept: set[Lease],
         watches: set[Watch],
     ) -> None:
-        self.calls: Calls = calls
+        self._writes: Writes = writes
+        self.calls: Calls = writes.calls
         self._leases: LeaseCalls = leases
         self._kept: set[Lease] = kept
         self._watches: set[Watch] = watches
@@ -68,8 +69,7 @@ class Places:
 
     async def commit(self, transaction: Transaction, timeout: float) -> TxnReply:
         command = encode_transaction(transaction)
-        kind = RequestKind.WRITE
-        return await self.calls.call(kind, command, timeout, decode_txn_reply)
+        return await self._writes.write(command, timeout, decode_txn_reply)
 
     async def repeat(self, transaction: Transaction, timeout: float) -> TxnReply:
         """As commit, of what may be done twice."""

@@ -153,6 +153,7 @@ class Client:
         balance: bool = False,
         learn: bool = True,
         in_flight_max: int = IN_FLIGHT_MAX_DEFAULT,
+        sessions: bool = True,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._client: AsyncClient = AsyncClient(
@@ -164,6 +165,7 @@ class Client:
             balance=balance,
             learn=learn,
             in_flight_max=in_flight_max,
+            sessions=sessions,
             jitter=jitter,
         )
         self._thread: LoopThread = LoopThread()

@@ -30,10 +30,11 @@ from ..wire import (
     decode_watch_reply,
     encode_watch,
 )
-from .calls import Calls, error_of
+from .calls import Calls
 from .connection import Connection, RequestFailed
 from .errors import QuorateError, Unavailable
 from .links import ConnectFailed, Link
+from .refusals import error_of
 from .values import KeyValue
 
 # What was received and not taken yet; over it the node is not listened to.

@@ -2,9 +2,9 @@
 
 Law: synchronous, on a disk that no node uses. The new cluster is another one: it has an
 id, a CA and a first voter of its own, so that no old member is ever taken for one of
-its own. It remembers no member and no token; its revision is far above every one that
-the old one may still have given out, and the history before is marked as compacted, so
-that nobody mistakes a revision of one for one of the other (I-81).
+its own. It remembers no member, no token and no session; its revision is far above
+every one that the old one may still have given out, and the history before is marked as
+compacted, so that nobody mistakes a revision of one for one of the other (I-81).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -96,6 +96,7 @@ def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
         at = layout.token(number)
         effects[at] = None
         digest -= digest_of(at, token)
+    database.session_table.forget_all(effects)
     revision = database.revision + REVISIONS_SKIPPED
     meta = msgspec.structs.replace(
         database.meta(),

@@ -6,14 +6,35 @@ bytes. Admission is decoding: what decodes within the limits may be proposed.
 """
 
 import struct
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from .errors import CommandRefused, ErrorCode
-from .leases import LEASE_OPS, LeaseCommand, decode_lease_command
+from .leases import (
+    GRANT,
+    LEASE_OPS,
+    REVOKE,
+    Grant,
+    KeepAlive,
+    LeaseCommand,
+    ListLeases,
+    Revoke,
+    TimeToLive,
+    decode_lease_command,
+)
 from .limits import Limits, over_limit
 from .members import MEMBER_OPS, MemberCommand, decode_member_command
+from .sessions import (
+    IN_SESSION,
+    IN_SESSION_HEAD_BYTES,
+    SESSION_OPS,
+    CloseSession,
+    OpenSession,
+    Place,
+    decode_place,
+    decode_session_command,
+)
 from .transactions import TRANSACTION, Transaction, decode_transaction
 
 PUT = 1
@@ -58,7 +79,43 @@ class Compact(msgspec.Struct, frozen=True, gc=False):
     revision: int
 
 
-Command: TypeAlias = Put | Delete | Transaction | Compact | LeaseCommand | MemberCommand
+# What is written to the log and may be said in a session.
+Effective: TypeAlias = (
+    Put | Delete | Transaction | Compact | Grant | Revoke | MemberCommand
+)
+
+
+class InSession(msgspec.Struct, frozen=True, gc=False):
+    """A command that is carried out once, however often it comes."""
+
+    place: Place
+    command: Effective
+
+
+Command: TypeAlias = (
+    Put
+    | Delete
+    | Transaction
+    | Compact
+    | LeaseCommand
+    | MemberCommand
+    | InSession
+    | OpenSession
+    | CloseSession
+)
+
+
+_SAID_IN_SESSIONS: Final = frozenset(
+    (PUT, DELETE, TRANSACTION, COMPACT, GRANT, REVOKE, *MEMBER_OPS)
+)
+_NEVER_IN_SESSIONS: Final = (
+    InSession,
+    OpenSession,
+    CloseSession,
+    KeepAlive,
+    TimeToLive,
+    ListLeases,
+)
 
 
 def encode_put(
@@ -118,6 +175,10 @@ def decode_command(data: bytes, limits: Limits) -> Command:
         return decode_lease_command(data)
     if op in MEMBER_OPS:
         return decode_member_command(data)
+    if op == IN_SESSION:
+        return _decode_in_session(data, limits)
+    if op in SESSION_OPS:
+        return decode_session_command(data)
     if op != PUT and op != DELETE:
         raise CommandRefused(f"unknown command {op}")
     if flags > _EXPECTED and (op == DELETE or flags > _EXPECTED | _LEASED):
@@ -147,6 +208,17 @@ def decode_command(data: bytes, limits: Limits) -> Command:
             return Put(data[start:split], data[split:], expected, lease)
         return Put(data[start:split], data[split:], expected)
     return Delete(data[start:], expected)
+
+
+def _decode_in_session(data: bytes, limits: Limits) -> InSession:
+    place = decode_place(data)
+    inner = data[IN_SESSION_HEAD_BYTES:]
+    # Looked at before it is decoded: sessions in sessions would have no end.
+    if not inner or inner[0] not in _SAID_IN_SESSIONS:
+        raise CommandRefused("what stands in a session is no write")
+    command = decode_command(inner, limits)
+    assert not isinstance(command, _NEVER_IN_SESSIONS), command
+    return InSession(place, command)
 
 
 def _decode_compact(data: bytes) -> Compact:

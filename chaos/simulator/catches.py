@@ -69,4 +69,8 @@ CATCHES: Final[dict[str, int]] = {
     "new-leader-shortens-leases": 1,
     "keep-alive-renews-nothing": 1,
     "ending-lease-kept-alive": 14,
+    "done-again": 1,
+    "sessions-not-read-back": 1,
+    "next-session-takes-it": 1,
+    "finished-number-done-again": 1,
 }

@@ -225,8 +225,8 @@ class Membership:
                     votes.add(member)
             elif heir and current.is_voter(member):
                 # It stays until its heir votes, which that one may never do.
-                if not (current.is_voter(heir) or self._alive(heir)):
-                    votes.add(member)
+                waits = not (current.is_voter(heir) or self._alive(heir))
+                votes |= {member} if waits else set()
         learns = {
             member
             for member, standing in model.members.items()

@@ -14,6 +14,7 @@ from ...raft import rules as raft_rules
 from ...storage import rules as storage_rules
 from .mutant import Mutant, always, never
 from .run import run_seed
+from .session_mutants import SESSION_MUTANTS
 from .watch_mutants import LEASE_MUTANTS, WATCH_MUTANTS
 from .world import Violation
 
@@ -420,6 +421,7 @@ MUTANTS = {
         ),
         *WATCH_MUTANTS,
         *LEASE_MUTANTS,
+        *SESSION_MUTANTS,
     )
 }
 

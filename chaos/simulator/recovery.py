@@ -13,6 +13,7 @@ from .faults import Faults
 from .faults.ground import Undo
 from .membership import Membership
 from .node import Node
+from .repeaters import Repeater
 from .shape import Shape
 from .tenants import Tenant
 from .watchers import Watcher, all_settled
@@ -40,6 +41,7 @@ class Recovery:
         nodes: list[Node],
         clients: list[Client],
         tenants: list[Tenant],
+        repeaters: list[Repeater],
         watchers: list[Watcher],
         checkers: Checkers,
         membership: Membership | None,
@@ -49,6 +51,7 @@ class Recovery:
         self.nodes = nodes
         self.clients = clients
         self.tenants = tenants
+        self.repeaters = repeaters
         self.watchers = watchers
         self.checkers = checkers
         self.left_out: list[Undo] = []
@@ -93,6 +96,8 @@ class Recovery:
             client.nodes = core
         for tenant in self.tenants:
             tenant.nodes = core
+        for repeater in self.repeaters:
+            repeater.nodes = core
         for watcher in self.watchers:
             watcher.nodes = core
             watcher.mend()
@@ -223,6 +228,8 @@ class Recovery:
             client.stopped = True
         for tenant in self.tenants:
             tenant.stopped = True
+        for repeater in self.repeaters:
+            repeater.stopped = True
         self._expect(
             lambda: all(client.current is None for client in self.clients),
             "the last operations end",

@@ -21,6 +21,7 @@ from .membership import Membership, members_change
 from .network import Network
 from .node import Answer, Node
 from .recovery import Halted, Recovery
+from .repeaters import Repeater
 from .shape import Shape
 from .tenants import Tenant
 from .watchers import Watcher
@@ -110,6 +111,10 @@ class Cluster:
             Tenant(self.world, number, self.nodes, shape, self.checkers.book)
             for number in range(1, shape.tenants + 1)
         ]
+        self.repeaters = [
+            Repeater(self.world, number, self.nodes, shape, self.checkers.book)
+            for number in range(1, shape.repeaters + 1)
+        ]
         self.watchers = [
             Watcher(self.world, number, self.nodes, shape, self.checkers.book.model)
             for number in range(1, shape.watchers + 1)
@@ -187,6 +192,8 @@ class Cluster:
             client.went_down(node)
         for tenant in self.tenants:
             tenant.went_down(node)
+        for repeater in self.repeaters:
+            repeater.went_down(node)
         for watcher in self.watchers:
             watcher.went_down(node)
 
@@ -239,6 +246,8 @@ class Cluster:
             client.start()
         for tenant in self.tenants:
             tenant.start()
+        for repeater in self.repeaters:
+            repeater.start()
         for watcher in self.watchers:
             watcher.start()
 
@@ -246,8 +255,8 @@ class Cluster:
         """What brings this world to its end."""
         return Recovery(
             *(self.world, self.shape, self.nodes),
-            *(self.clients, self.tenants, self.watchers, self.checkers),
-            self.membership,
+            *(self.clients, self.tenants, self.repeaters, self.watchers),
+            *(self.checkers, self.membership),
         )
 
     def _hurt(self) -> None:
@@ -295,8 +304,11 @@ class Cluster:
             nodes=len(self.nodes),
             operations=history
             + sum(len(c.weak) + c.others for c in self.clients)
-            + sum(tenant.requests for tenant in self.tenants),
-            acknowledged=self.completed + sum(t.completed for t in self.tenants),
+            + sum(tenant.requests for tenant in self.tenants)
+            + sum(repeater.requests for repeater in self.repeaters),
+            acknowledged=self.completed
+            + sum(tenant.completed for tenant in self.tenants)
+            + sum(repeater.completed for repeater in self.repeaters),
             simulated_us=world.now_us,
             events=world.events,
             kinds=[kind for plan in self.plans for kind in plan.kinds],

@@ -4,6 +4,7 @@ Law: drawn once, from the world's dice, and the same for all nodes of a world. O
 are drawn wide on purpose: small limits reach the edges that real ones rarely see.
 """
 
+from random import Random
 from typing import Final
 
 from ...node.replica import ReplicaOptions
@@ -68,6 +69,10 @@ class Shape:
         self.clients = 19 if dense else dice.randint(4, 10)
         self.tenants = 1 if dense else dice.randint(1, 3)
         self.watchers = 3 if dense else dice.randint(2, 5)
+        # Of a third of the worlds; dice of their own, so that the others stay as they
+        # were when the seeds of tests and mutants were found.
+        own = Random(f"repeaters {world.seed}")
+        self.repeaters = 1 if dense else own.choice([0, 0, 0, 0, 1, 2])
         self.pause_us = (210 if dense else dice.choice([150, 300, 500])) * MILLISECOND
 
     @property

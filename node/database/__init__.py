@@ -1,6 +1,7 @@
 """The replicated state machine. See core for its law, layout for where things are."""
 
-from .core import FIRST_REVISION, Applied, Database, begin
+from .applied import Applied
+from .core import FIRST_REVISION, Database, begin
 from .meta import Meta, decode_meta, encode_meta
 
 __all__ = [

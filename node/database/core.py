@@ -11,23 +11,25 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 from zlib import crc32
 
-import msgspec
-
 from ...storage.engine import Droppable, Engine, Incoming
 from ...wire import (
     FORMAT_LIMITS,
     Admit,
     Announce,
+    CloseSession,
     Compact,
     Delete,
     DropToken,
+    Effective,
     EnvelopeKind,
     ErrorCode,
     Grant,
+    InSession,
     KeepAlive,
     ListLeases,
     MakeToken,
     MemberCommand,
+    OpenSession,
     Put,
     Reassign,
     Record,
@@ -37,9 +39,11 @@ from ...wire import (
     decode_command,
     decode_envelope,
     decode_expiry,
+    encode_session_opened,
     encode_txn_reply,
 )
 from . import layout, rules
+from .applied import Applied
 from .before import Before
 from .feed import Change
 from .history import record_at, records_at
@@ -47,6 +51,7 @@ from .leases import Effects, LeaseTable
 from .members import MemberTable
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
 from .records import as_record, decode_record, lease_of, mod_revision_of, put_over
+from .sessions import SessionTable
 from .transactions import Changes, Refused, at_revision, choose
 
 KIND_NOOP = 0
@@ -69,19 +74,6 @@ class LogEntry(Protocol):
     def kind(self) -> int: ...
     @property
     def data(self) -> bytes: ...
-
-
-class Applied(msgspec.Struct, frozen=True, gc=False):
-    """What one entry did. `code` 0 is done; else nothing changed.
-
-    `revision` is the store's after a write, the key's own when a precondition failed.
-    `reply` is the whole answer of a transaction.
-    """
-
-    code: int
-    revision: int
-    count: int
-    reply: bytes = b""
 
 
 NOTHING = Applied(0, 0, 0)
@@ -122,9 +114,12 @@ class Database:
         self.cluster_time_ms = meta.cluster_time_ms
         self.keys = meta.keys
         self.chain = meta.chain
-        self.digest_sum = int.from_bytes(meta.digest_sum, "little")
         self.lease_table = LeaseTable(self.store)
         self.member_table = MemberTable(self.store)
+        self.session_table = SessionTable(self.store)
+        # Sessions are summed by step, not by entry: the chain knows nothing of theirs.
+        total = int.from_bytes(meta.digest_sum, "little")
+        self.digest_sum = (total - self.session_table.digest_sum) % _MODULUS
 
     def meta(self) -> Meta:
         """The state at `applied_index`."""
@@ -139,8 +134,12 @@ class Database:
             self.cluster_time_ms,
             self.keys,
             self.chain,
-            self.digest_sum.to_bytes(16, "little"),
+            self._total().to_bytes(16, "little"),
         )
+
+    def _total(self) -> int:
+        """The sum of the digests of all that there is."""
+        return (self.digest_sum + self.session_table.digest_sum) % _MODULUS
 
     def install(self, incoming: Incoming) -> None:
         """Be the state that was received and checked.
@@ -152,7 +151,7 @@ class Database:
 
     def state_hash(self) -> str:
         """Equal on all replicas at the same applied index, 40 hex digits."""
-        return f"{self.chain:08x}{self.digest_sum:032x}"
+        return f"{self.chain:08x}{self._total():032x}"
 
     # -- writing -------------------------------------------------------------------
 
@@ -192,6 +191,7 @@ class Database:
             self.applied_term = entry.term
         self.chain = chain
         if self.applied_index > self.store.last_index:
+            self.session_table.written(effects)
             self.store.write(effects, self.applied_index, encode_meta(self.meta()))
             self.lease_table.written()
         return results
@@ -203,6 +203,17 @@ class Database:
             return self._expire(decode_expiry(envelope.payload), before)
         command = decode_command(envelope.payload, FORMAT_LIMITS)
         match command:
+            case InSession():
+                return self._in_session(command, entry.index, before)
+            case OpenSession() | CloseSession():
+                return self._change_sessions(command, entry.index, before.effects)
+            case KeepAlive() | TimeToLive() | ListLeases():
+                raise AssertionError("questions are never written to the log")
+            case _:
+                return self._carry_out(command, entry.index, before)
+
+    def _carry_out(self, command: Effective, index: int, before: Before) -> Applied:
+        match command:
             case Put() | Delete():
                 return self._write(command, before)
             case Transaction():
@@ -210,13 +221,11 @@ class Database:
             case Compact():
                 return self._compact(command)
             case Grant():
-                return self._grant(command, entry.index, before.effects)
+                return self._grant(command, index, before.effects)
             case Revoke():
                 return self._revoke(command, before)
             case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
-                return self._change_members(command, entry.index, before.effects)
-            case KeepAlive() | TimeToLive() | ListLeases():
-                raise AssertionError("questions are never written to the log")
+                return self._change_members(command, index, before.effects)
 
     def _write(self, command: Put | Delete, before: Before) -> Applied:
         old, effects = before.get(command.key), before.effects
@@ -340,6 +349,30 @@ class Database:
         lost = self.lease_table.end(lease, before.effects)
         self.digest_sum = (self.digest_sum - lost) % _MODULUS
         return changes.deletes
+
+    # -- sessions ----------------------------------------------------------------------
+
+    def _in_session(self, said: InSession, index: int, before: Before) -> Applied:
+        """Carry a command out, unless that was done: then its answer, once more."""
+        table, effects = self.session_table, before.effects
+        answered = table.answered(said.place, self.cluster_time_ms, effects)
+        if answered is not None:
+            return answered
+        result = self._carry_out(said.command, index, before)
+        table.done(said.place, result, effects)
+        return result
+
+    def _change_sessions(
+        self, command: OpenSession | CloseSession, index: int, effects: Effects
+    ) -> Applied:
+        table, revision = self.session_table, self.revision
+        if isinstance(command, CloseSession):
+            table.close(command.session, command.since, effects)
+            return Applied(0, revision, 0)
+        since = table.open(command.session, index, self.cluster_time_ms, effects)
+        if since is None:
+            return Applied(ErrorCode.TOO_BUSY, revision, 0)
+        return Applied(0, revision, 0, encode_session_opened(revision, since))
 
     # -- members -----------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ that compaction tells what may go from the entry alone. See docs/formats.md sect
     t <lease> <key>                       a key that hangs on a lease: nothing
     m <member>                            a member, or one that has left
     n <token>                             a token by which members may join
+    p <session>                           a session: its numbers, what they came to
+    q <session> <number>                  the body of an answer in a session
 
 Numbers in here are big-endian, for their order.
 """
@@ -27,6 +29,8 @@ LEASE: Final = b"s"
 LEASED: Final = b"t"
 MEMBER: Final = b"m"
 TOKEN: Final = b"n"
+SESSION: Final = b"p"
+REPLY: Final = b"q"
 
 DELETED: Final = b"\0"
 PUT: Final = b"\1"
@@ -130,6 +134,23 @@ def token(number: int) -> bytes:
 
 def token_bounds() -> tuple[bytes, bytes]:
     return TOKEN, _TOKEN_END
+
+
+def session(number: bytes) -> bytes:
+    """The place of the session with this id, which has 16 bytes."""
+    return SESSION + number
+
+
+def session_bounds() -> tuple[bytes, bytes]:
+    return SESSION, REPLY
+
+
+def session_of(at: bytes) -> bytes:
+    return at[1:]
+
+
+def session_reply(number: bytes, sequence: int) -> bytes:
+    return REPLY + number + _REVISION.pack(sequence)
 
 
 def number_of(at: bytes) -> int:

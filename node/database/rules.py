@@ -3,6 +3,8 @@
 Law: called by name through this module, so that a mutant can replace exactly one.
 """
 
+from ...wire import SESSION_IDLE_MS
+
 
 def already_applied(index: int, applied_index: int) -> bool:
     """I-32: what is in the state already is not applied again."""
@@ -38,6 +40,31 @@ def reads_leases_back() -> bool:
 def still_the_same(since: int, ended: int) -> bool:
     """I-63: only the lease whose time was over ends, not a later one of its id."""
     return since == ended
+
+
+def reads_sessions_back() -> bool:
+    """I-55: a store that is opened or installed has its sessions in it."""
+    return True
+
+
+def same_session(since: int, meant: int) -> bool:
+    """I-55: what was meant for a session is not for a later one of its id."""
+    return since == meant
+
+
+def session_is_over(active_ms: int, now_ms: int) -> bool:
+    """I-55: one that was silent so long is gone, for every replica at once."""
+    return now_ms - active_ms > SESSION_IDLE_MS
+
+
+def number_is_finished(sequence: int, lowest: int) -> bool:
+    """I-55: of what its client has finished nothing is remembered, so nothing done."""
+    return sequence < lowest
+
+
+def done_once() -> bool:
+    """I-55: a number that was answered is answered again, and not done again."""
+    return True
 
 
 def still_kept(revision: int, compacted: int) -> bool:

@@ -21,6 +21,7 @@ from ...storage.errors import CorruptionError
 from ...wire import (
     EnvelopeKind,
     ErrorCode,
+    InSession,
     LeaseQuestion,
     ProtocolError,
     Reassign,
@@ -197,6 +198,8 @@ class Replica:
             return
         if isinstance(command, LeaseQuestion):
             request.question = command
+        if isinstance(command, InSession):
+            command = command.command
         if isinstance(command, Reassign) and self.steward.refuses(command):
             self._refuse(request, ErrorCode.QUORUM_AT_RISK, AT_RISK)
         elif self.no_space and request.question is None:

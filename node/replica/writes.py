@@ -13,6 +13,7 @@ from ...wire import (
     KEYS_MAX,
     OK,
     READ_BYTES_MAX,
+    SESSIONS_MAX,
     EnvelopeKind,
     ErrorCode,
     Outcome,
@@ -44,6 +45,9 @@ _REFUSALS: Final = {
     ErrorCode.MEMBER_EXISTS: "another member has this id or name",
     ErrorCode.TOO_MANY_MEMBERS: f"the cluster has {MEMBERS_MAX} members already",
     ErrorCode.LAST_VOTER: "it is the last voter",
+    ErrorCode.SESSION_NOT_FOUND: "the session is over, or done with this number",
+    ErrorCode.TOO_BUSY: f"there are {SESSIONS_MAX} sessions already",
+    ErrorCode.UNKNOWN_OUTCOME: "it was done once, and its answer was too large to keep",
     ErrorCode.TOKEN_REFUSED: (
         "there is no such token: it is wrong, over, or used up; or there are too many"
     ),

@@ -5,18 +5,23 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from ssl import SSLContext
-from typing import cast
+from typing import Unpack, cast
 
 import msgspec
+from quorate.client import AsyncClient, Client
+from quorate.client.options import ClientOptions
 from quorate.wire import (
     CLIENT_HELLO_BYTES,
     DEFAULT_LIMITS,
     OK,
     REFUSED,
+    CloseSession,
+    Command,
     Compact,
     Delete,
     ErrorCode,
     Grant,
+    InSession,
     KeepAlive,
     LeaseAnswer,
     LeaseCommand,
@@ -24,6 +29,7 @@ from quorate.wire import (
     ListLeases,
     MemberCommand,
     Members,
+    OpenSession,
     Outcome,
     Put,
     ReadHeader,
@@ -46,6 +52,7 @@ from quorate.wire import (
     encode_range_reply,
     encode_reply,
     encode_server_hello,
+    encode_session_opened,
     encode_write_reply,
     error_reply,
     parse_client_hello,
@@ -127,6 +134,27 @@ class Session(asyncio.Protocol):
         self.transport.write(encode_reply(frame.kind, at, REFUSED, body))
 
 
+class Told:
+    """An answer, kept to be given more than once."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[Session, RequestFrame], None] = mute
+
+    def reply(self, frame: RequestFrame, body: bytes) -> None:
+        self.tell = lambda session, frame: session.reply(frame, body)
+
+    def refuse(
+        self,
+        frame: RequestFrame,
+        code: ErrorCode,
+        outcome: Outcome = Outcome.NOT_APPLIED,
+        revision: int = 0,
+    ) -> None:
+        self.tell = lambda session, frame: session.refuse(
+            frame, code, outcome, revision
+        )
+
+
 Answer = Callable[[Session, RequestFrame], None]
 
 
@@ -153,6 +181,9 @@ class FakeNode:
         # What is told about members, and what was asked of them, in order.
         self.members: Members | None = None
         self.wished: list[MemberCommand | int] = []
+        # Sessions that are open, and what each of their commands was told.
+        self.opened: dict[bytes, int] = {}
+        self.told: dict[tuple[bytes, int], Told] = {}
         self.port = 0
         self._server: asyncio.Server | None = None
         self._condition = asyncio.Event()
@@ -210,6 +241,43 @@ class FakeNode:
 
     def write(self, session: Session, frame: RequestFrame) -> None:
         command = decode_command(frame.body, DEFAULT_LIMITS)
+        if isinstance(command, OpenSession | CloseSession | InSession):
+            self.in_session(session, frame, command)
+        else:
+            self.carry_out(session, frame, command)
+
+    def in_session(
+        self,
+        session: Session,
+        frame: RequestFrame,
+        command: OpenSession | CloseSession | InSession,
+    ) -> None:
+        """As a cluster does: what was answered is answered again."""
+        match command:
+            case OpenSession(number):
+                since = self.opened.setdefault(number, 100 + len(self.opened))
+                session.reply(frame, encode_session_opened(self.revision, since))
+            case CloseSession(number):
+                self.opened.pop(number, None)
+                session.reply(frame, encode_write_reply(self.revision, 0))
+            case InSession(place):
+                if self.opened.get(place.session) != place.since:
+                    session.refuse(frame, ErrorCode.SESSION_NOT_FOUND)
+                    return
+                self.once(frame, command).tell(session, frame)
+
+    def once(self, frame: RequestFrame, command: InSession) -> "Told":
+        """Carry a command out, if it is new; what it is told."""
+        at = (command.place.session, command.place.sequence)
+        told = self.told.get(at)
+        if told is None:
+            self.told[at] = told = Told()
+            self.carry_out(cast(Session, told), frame, command.command)
+        return told
+
+    def carry_out(
+        self, session: Session, frame: RequestFrame, command: Command
+    ) -> None:
         if isinstance(command, MemberCommand):
             self.wished.append(command)
             session.reply(frame, encode_write_reply(self.revision, 0))
@@ -326,6 +394,18 @@ class FakeNode:
         header = ReadHeader(self.revision, 0, request.level)
         body = encode_range_reply(header, page, len(found) > size)
         session.reply(frame, body)
+
+
+def plain(endpoints: str, **options: Unpack[ClientOptions]) -> AsyncClient:
+    """A client without sessions: it says what it is asked to, and nothing else."""
+    options["sessions"] = False
+    return AsyncClient(endpoints, **options)
+
+
+def plain_sync(endpoints: str, **options: Unpack[ClientOptions]) -> Client:
+    """The same, synchronous."""
+    options["sessions"] = False
+    return Client(endpoints, **options)
 
 
 @asynccontextmanager

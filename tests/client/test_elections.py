@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 from quorate.client import (
     AsyncClient,
-    Client,
     Election,
     Fenced,
     Held,
@@ -17,7 +16,7 @@ from quorate.client import (
 from quorate.client.synchronous_locks import SyncElection, SyncObservation
 from quorate.wire import ErrorCode
 
-from .fake_node import running
+from .fake_node import plain, plain_sync, running
 from .locking_node import LockingNode
 from .test_synchronous import NodeThread
 
@@ -33,7 +32,7 @@ async def node() -> AsyncIterator[LockingNode]:
 @pytest.fixture
 async def kv(node: LockingNode) -> AsyncIterator[AsyncClient]:
     """A client of it."""
-    async with AsyncClient(node.endpoint) as client:
+    async with plain(node.endpoint) as client:
         yield client
 
 
@@ -134,7 +133,7 @@ async def test_who_observes_goes_on_with_who_leads_when_it_came_too_late(
 
 
 async def test_observing_ends_with_its_client(node: LockingNode) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         observation = kv.election("e").observe()
         assert await said(observation) is None
         waiting = asyncio.ensure_future(anext(observation, "the end"))
@@ -159,7 +158,7 @@ def test_an_election_is_an_ordinary_context_of_the_synchronous_client() -> None:
     thread = NodeThread(LockingNode())
     thread.start()
     try:
-        with Client(thread.node.endpoint) as kv:
+        with plain_sync(thread.node.endpoint) as kv:
             with kv.election("e", ttl=60) as election:
                 assert election.name == b"e"
                 election.campaign("me", wait=5)

@@ -2,7 +2,6 @@
 
 import pytest
 from quorate.client import (
-    AsyncClient,
     Client,
     Compacted,
     FutureRevision,
@@ -12,12 +11,12 @@ from quorate.client import (
 )
 from quorate.wire import DEFAULT_LIMITS, ErrorCode, Outcome, RequestFrame, decode_range
 
-from .fake_node import FakeNode, Session, hanging_up, refusing, running
+from .fake_node import FakeNode, Session, hanging_up, plain, refusing, running
 
 
 async def test_a_key_is_read_as_it_was_at_each_revision() -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         first = await kv.put("k", "1")
         second = await kv.put("k", "2")
         await kv.delete("k")
@@ -32,7 +31,7 @@ async def test_a_key_is_read_as_it_was_at_each_revision() -> None:
 async def test_a_range_is_read_as_it_was_whatever_its_pages_are() -> None:
     node = FakeNode()
     node.page_records = 1
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         for key in "abc":
             await kv.put(key, "old")
         at = node.revision
@@ -47,7 +46,7 @@ async def test_a_range_is_read_as_it_was_whatever_its_pages_are() -> None:
 async def test_a_range_is_of_one_revision_while_others_write() -> None:
     node = FakeNode()
     node.page_records = 1
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         for key in "abc":
             await kv.put(key, "old")
         seen: list[tuple[bytes, bytes]] = []
@@ -60,7 +59,7 @@ async def test_a_range_is_of_one_revision_while_others_write() -> None:
 
 async def test_a_revision_that_can_not_be_read_names_the_nearest_that_can() -> None:
     node, other = FakeNode(), FakeNode()
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         for text in "123":
             await kv.put("k", text)
         await kv.compact(3)
@@ -82,7 +81,7 @@ async def test_a_revision_that_can_not_be_read_names_the_nearest_that_can() -> N
 async def test_a_range_that_is_compacted_between_its_pages_says_so() -> None:
     node = FakeNode()
     node.page_records = 1
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         for key in "abc":
             await kv.put(key, "")
         found = kv.range()
@@ -95,7 +94,7 @@ async def test_a_range_that_is_compacted_between_its_pages_says_so() -> None:
 
 async def test_a_compaction_is_refused_when_it_is_early_or_late() -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         for text in "123":
             await kv.put("k", text)
         with pytest.raises(FutureRevision) as early:
@@ -119,16 +118,16 @@ async def test_a_compaction_is_refused_when_it_is_early_or_late() -> None:
 async def test_a_compaction_is_a_write_and_never_sent_twice() -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = hanging_up
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         with pytest.raises(Unknown):
             await kv.compact(1)
         assert other.requests == []
     node.answer = refusing(ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN)
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         with pytest.raises(Unknown):
             await kv.compact(1)
     node.answer = refusing(ErrorCode.STOPPING)
-    async with running(node) as endpoints, AsyncClient(endpoints, timeout=0.2) as kv:
+    async with running(node) as endpoints, plain(endpoints, timeout=0.2) as kv:
         with pytest.raises(Unavailable):
             await kv.compact(1)
 
@@ -143,7 +142,7 @@ async def test_a_read_of_the_past_keeps_its_level() -> None:
         asked.append((request.level, request.min_revision, request.revision))
         node.serve(session, frame)
 
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         for key in "abc":
             await kv.put(key, "")
         node.answer = note

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 from quorate.client import (
-    AsyncClient,
-    Client,
     DeadlineExceeded,
     InvalidRequest,
     Lease,
@@ -35,7 +33,17 @@ from quorate.wire import (
     encode_lease_answer,
 )
 
-from .fake_node import Answer, FakeNode, Session, hanging_up, mute, refusing, running
+from .fake_node import (
+    Answer,
+    FakeNode,
+    Session,
+    hanging_up,
+    mute,
+    plain,
+    plain_sync,
+    refusing,
+    running,
+)
 from .test_synchronous import NodeThread, client_threads
 
 
@@ -64,7 +72,7 @@ def only_first(answer: Answer, node: FakeNode) -> Answer:
 async def test_a_context_grants_a_lease_and_revokes_it_with_its_keys(
     node: FakeNode,
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         async with kv.lease(60) as lease:
             assert node.leases == {lease.id: 60_000}
             assert 0 < lease.id < 2**63
@@ -89,7 +97,7 @@ async def test_a_context_grants_a_lease_and_revokes_it_with_its_keys(
 
 @pytest.mark.slow
 async def test_a_lease_is_kept_alive_while_its_context_is_open(node: FakeNode) -> None:
-    async with AsyncClient(node.endpoint) as kv, kv.lease(1.5) as lease:
+    async with plain(node.endpoint) as kv, kv.lease(1.5) as lease:
         await node.wait_for(lambda: node.asked.count(KeepAlive(lease.id)) == 2)
         assert not lease.lost.is_set()
         node.end(lease.id)
@@ -98,7 +106,7 @@ async def test_a_lease_is_kept_alive_while_its_context_is_open(node: FakeNode) -
 
 
 async def test_each_call_about_a_lease_is_asked_as_it_was_meant(node: FakeNode) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         for number in (5, 2**64 - 1):
             await kv.lease(30, lease=number).grant()
         assert await kv.leases() == [5, 2**64 - 1]
@@ -116,7 +124,7 @@ async def test_each_call_about_a_lease_is_asked_as_it_was_meant(node: FakeNode) 
 
 
 async def test_a_lease_that_is_not_there_is_not_found(node: FakeNode) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         for call in (
             kv.keep_alive(5),
             kv.lease_info(5),
@@ -133,7 +141,7 @@ async def test_a_lease_that_is_not_there_is_not_found(node: FakeNode) -> None:
 
 
 async def test_an_id_is_given_once(node: FakeNode) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         first = await kv.lease(30, lease=5).grant()
         with pytest.raises(LeaseExists):
             await kv.lease(30, lease=5).grant()
@@ -146,7 +154,7 @@ async def test_an_id_is_given_once(node: FakeNode) -> None:
 
 async def test_a_grant_that_failed_may_be_tried_again(node: FakeNode) -> None:
     node.answer = only_first(refusing(ErrorCode.NO_SPACE), node)
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         lease = kv.lease(30)
         with pytest.raises(Exception, match="no_space"):
             await lease.grant()
@@ -160,7 +168,7 @@ async def test_a_grant_that_failed_may_be_tried_again(node: FakeNode) -> None:
 async def test_an_id_that_can_not_be_is_refused_before_it_is_sent(
     node: FakeNode, number: int
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         with pytest.raises(InvalidRequest, match="lease"):
             kv.lease(30, lease=number)
         with pytest.raises(InvalidRequest, match="lease"):
@@ -179,7 +187,7 @@ async def test_an_id_that_can_not_be_is_refused_before_it_is_sent(
 
 
 async def test_no_lease_has_the_id_0(node: FakeNode) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         for call in (kv.keep_alive(0), kv.lease_info(0), kv.revoke(0)):
             with pytest.raises(InvalidRequest, match="lease"):
                 await call
@@ -194,7 +202,7 @@ async def test_no_lease_has_the_id_0(node: FakeNode) -> None:
 async def test_a_time_that_can_not_be_is_refused_before_it_is_sent(
     node: FakeNode, ttl: float
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         with pytest.raises(InvalidRequest, match="ttl"):
             kv.lease(ttl)
     assert node.requests == []
@@ -210,7 +218,7 @@ class Told(Exception):
 async def test_an_error_inside_is_not_replaced_by_one_of_the_end(
     node: FakeNode, answer: Answer
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
 
         async def fail() -> None:
             async with kv.lease(60, timeout=0.2):
@@ -223,7 +231,7 @@ async def test_an_error_inside_is_not_replaced_by_one_of_the_end(
 
 
 async def test_an_end_that_fails_is_told_when_nothing_else_is(node: FakeNode) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         lease = kv.lease(60)
         with pytest.raises(Unknown):
             async with lease:
@@ -235,7 +243,7 @@ async def test_an_end_that_fails_is_told_when_nothing_else_is(node: FakeNode) ->
 async def test_a_lease_that_has_gone_meanwhile_is_no_error_at_the_end(
     node: FakeNode,
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         async with kv.lease(60) as lease:
             node.end(lease.id)
         assert lease.lost.is_set()
@@ -244,7 +252,7 @@ async def test_a_lease_that_has_gone_meanwhile_is_no_error_at_the_end(
 async def test_who_is_cancelled_inside_revokes_and_stays_cancelled(
     node: FakeNode,
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         inside = asyncio.Event()
 
         async def hold() -> None:
@@ -264,7 +272,7 @@ async def test_who_is_cancelled_inside_revokes_and_stays_cancelled(
 async def test_who_is_cancelled_while_it_is_revoked_leaves_nothing_behind(
     node: FakeNode,
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         lease = await kv.lease(60).grant()
         node.answer = mute
         count = len(node.requests)
@@ -281,7 +289,7 @@ async def test_who_is_cancelled_while_it_is_granted_keeps_nothing_alive(
     node: FakeNode,
 ) -> None:
     node.answer = mute
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         lease = kv.lease(60)
         task = asyncio.create_task(lease.grant())
         await node.wait_for(lambda: bool(node.requests))
@@ -294,7 +302,7 @@ async def test_who_is_cancelled_while_it_is_granted_keeps_nothing_alive(
 async def test_an_abandoned_lease_is_there_until_its_time_is_over(
     node: FakeNode,
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         lease = await kv.lease(60).grant()
         assert len(keepers()) == 1
         await lease.abandon()
@@ -307,7 +315,7 @@ async def test_closing_the_client_leaves_no_task_and_the_leases_to_themselves(
     node: FakeNode,
 ) -> None:
     before = other_tasks()
-    kv = AsyncClient(node.endpoint)
+    kv = plain(node.endpoint)
     leases = [await kv.lease(60).grant() for _ in range(3)]
     assert len(keepers()) == 3
     await leases[0].revoke()
@@ -337,9 +345,9 @@ async def test_a_question_is_asked_of_another_node(answer: Answer) -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = answer
     other.leases[5] = 30_000
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         assert await kv.leases() == [5]
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         assert (await kv.lease_info(5)).ttl == 30
     assert len(node.requests) == 2
 
@@ -348,7 +356,7 @@ async def test_a_question_whose_answer_was_lost_is_asked_again(node: FakeNode) -
     node.leases[5] = 30_000
     lost = refusing(ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN)
     node.answer = only_first(lost, node)
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         assert (await kv.lease_info(5)).ttl == 30
         node.answer = lost
         with pytest.raises(DeadlineExceeded):
@@ -364,7 +372,7 @@ async def test_what_does_something_is_unknown_and_never_sent_twice(
     for name in ("grant", "revoke", "keep_alive"):
         node, other = FakeNode(), FakeNode()
         node.answer = answer
-        async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+        async with running(node, other) as endpoints, plain(endpoints) as kv:
             with pytest.raises(Unknown):
                 await {
                     "grant": lambda kv=kv: kv.lease(30).grant(),
@@ -380,7 +388,7 @@ async def test_an_answer_about_another_lease_is_not_believed(node: FakeNode) -> 
         session.reply(frame, encode_lease_answer(LeaseAnswer(1, 6, 30_000, 30_000)))
 
     node.answer = other
-    async with AsyncClient(node.endpoint, timeout=0.2) as kv:
+    async with plain(node.endpoint, timeout=0.2) as kv:
         with pytest.raises(Unknown, match="another lease"):
             await kv.keep_alive(5)
         with pytest.raises(Unavailable, match="another lease"):
@@ -406,7 +414,7 @@ def test_the_synchronous_client_has_leases_too() -> None:
     thread.start()
     node = thread.node
     try:
-        with Client(node.endpoint) as kv:
+        with plain_sync(node.endpoint) as kv:
             with kv.lease(60) as lease:
                 assert (lease.ttl, lease.lost) == (60.0, False)
                 assert 0 < lease.left <= 60

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 from quorate.client import (
     AsyncClient,
-    Client,
     Fenced,
     Held,
     InvalidRequest,
@@ -20,7 +19,7 @@ from quorate.client import (
 from quorate.client.synchronous_locks import SyncLock
 from quorate.wire import ErrorCode, Grant, Outcome, RequestFrame, RequestKind
 
-from .fake_node import Answer, Session, refusing, running
+from .fake_node import Answer, Session, plain, plain_sync, refusing, running
 from .locking_node import LockingNode
 from .test_leases import other_tasks
 from .test_synchronous import NodeThread
@@ -37,14 +36,14 @@ async def node() -> AsyncIterator[LockingNode]:
 @pytest.fixture
 async def kv(node: LockingNode) -> AsyncIterator[AsyncClient]:
     """One client of it."""
-    async with AsyncClient(node.endpoint) as client:
+    async with plain(node.endpoint) as client:
         yield client
 
 
 @pytest.fixture
 async def other(node: LockingNode) -> AsyncIterator[AsyncClient]:
     """Another one."""
-    async with AsyncClient(node.endpoint) as client:
+    async with plain(node.endpoint) as client:
         yield client
 
 
@@ -185,7 +184,7 @@ async def test_a_wait_that_is_cancelled_leaves_nothing(
 
 
 async def test_a_client_that_is_closed_ends_its_waits(node: LockingNode) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         lock = await kv.lock("job", ttl=60).acquire()
         waiting = asyncio.create_task(kv.lock("job", ttl=60).acquire())
         await node.watch()
@@ -351,7 +350,7 @@ def test_a_lock_is_an_ordinary_context_of_the_synchronous_client() -> None:
     thread = NodeThread(LockingNode())
     thread.start()
     try:
-        with Client(thread.node.endpoint) as kv:
+        with plain_sync(thread.node.endpoint) as kv:
             with kv.lock("job", ttl=60) as lock:
                 assert not lock.lost
                 assert lock.name == b"job"

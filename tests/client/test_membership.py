@@ -30,7 +30,7 @@ from quorate.wire import (
     token_digest,
 )
 
-from .fake_node import FakeNode, Session, hanging_up, mute, refusing, running
+from .fake_node import FakeNode, Session, hanging_up, mute, plain, refusing, running
 
 A1, B2 = "00000000000000a1", "00000000000000b2"
 
@@ -77,7 +77,7 @@ async def node() -> AsyncIterator[FakeNode]:
 async def test_the_leader_is_asked_for_the_members(node: FakeNode) -> None:
     follower = FakeNode()
     follower.members = view(B2, A1, f"http://{node.endpoint}")
-    async with running(follower), AsyncClient(follower.endpoint) as kv:
+    async with running(follower), plain(follower.endpoint) as kv:
         assert (await kv.members()).told_by == A1
     assert (len(follower.requests), len(node.requests)) == (1, 1)
 
@@ -88,7 +88,7 @@ async def test_what_another_node_sees_is_told_when_the_leader_is_not_reached(
 ) -> None:
     follower = FakeNode()
     follower.members = view(B2, A1, url)
-    async with running(follower), AsyncClient(follower.endpoint) as kv:
+    async with running(follower), plain(follower.endpoint) as kv:
         assert await kv.members() == follower.members
         follower.members = view(B2, None, url)
         assert (await kv.members()).leader is None
@@ -97,7 +97,7 @@ async def test_what_another_node_sees_is_told_when_the_leader_is_not_reached(
 async def test_a_token_has_a_secret_of_which_the_cluster_learns_the_digest(
     node: FakeNode,
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         text = await kv.create_token("replica", ttl=90, uses=3)
         other = await kv.create_token()
         made = decode_join_token(text)
@@ -122,7 +122,7 @@ async def test_a_token_has_a_secret_of_which_the_cluster_learns_the_digest(
 async def test_a_member_is_named_by_name_or_id(
     node: FakeNode, one: str, two: str
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         await kv.promote_member(one)
         await kv.demote_member(two)
         await kv.remove_member(one)
@@ -140,7 +140,7 @@ async def test_a_member_is_named_by_name_or_id(
 
 
 async def test_a_name_that_nobody_has_is_not_sent(node: FakeNode) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         for call in (kv.promote_member, kv.demote_member, kv.remove_member):
             with pytest.raises(MemberNotFound, match="'n9'"):
                 await call("n9")
@@ -173,7 +173,7 @@ IMPOSSIBLE: list[Callable[[AsyncClient], Coroutine[object, object, object]]] = [
 async def test_what_can_not_be_meant_is_not_sent(
     node: FakeNode, call: Callable[[AsyncClient], Coroutine[object, object, object]]
 ) -> None:
-    async with AsyncClient(node.endpoint) as kv:
+    async with plain(node.endpoint) as kv:
         with pytest.raises(InvalidRequest):
             await call(kv)
     assert node.wished == []
@@ -188,7 +188,7 @@ async def test_what_the_voters_can_not_do_without_is_told_at_once(
 ) -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = refusing(code)
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         with pytest.raises(error):
             await kv.remove_member(A1)
         with pytest.raises(error):
@@ -199,7 +199,7 @@ async def test_what_the_voters_can_not_do_without_is_told_at_once(
 async def test_a_node_that_does_not_lead_sends_the_call_on_to_the_next_one() -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = refusing(ErrorCode.NO_LEADER)
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         await kv.move_leader(B2)
     assert other.wished == [0xB2]
 
@@ -208,7 +208,7 @@ async def test_moving_the_leadership_is_never_asked_twice() -> None:
     for answer in (hanging_up, refusing(ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN)):
         node, other = FakeNode(), FakeNode()
         node.answer = answer
-        async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+        async with running(node, other) as endpoints, plain(endpoints) as kv:
             with pytest.raises(Unknown):
                 await kv.move_leader(A1)
         assert (len(node.requests), other.requests) == (1, [])
@@ -219,7 +219,7 @@ async def test_a_malformed_list_of_members_is_not_believed(node: FakeNode) -> No
         session.reply(frame, b"{}")
 
     node.answer = garbage
-    async with AsyncClient(node.endpoint, timeout=0.2) as kv:
+    async with plain(node.endpoint, timeout=0.2) as kv:
         with pytest.raises(Unavailable, match="malformed list of members"):
             await kv.members()
 
@@ -230,6 +230,6 @@ async def test_a_mute_leader_leaves_time_for_what_the_others_see(
     node.answer = mute
     follower = FakeNode()
     follower.members = view(B2, A1, f"http://{node.endpoint}")
-    async with running(follower), AsyncClient(follower.endpoint, timeout=0.2) as kv:
+    async with running(follower), plain(follower.endpoint, timeout=0.2) as kv:
         assert (await kv.members()).told_by == B2
     assert [frame.kind for frame in node.requests] == [RequestKind.MEMBERS]

@@ -48,6 +48,7 @@ from .fake_node import (
     hanging_up,
     hello_bytes,
     mute,
+    plain,
     refusing,
     running,
 )
@@ -69,7 +70,7 @@ each_write = pytest.mark.parametrize("write", [put, delete])
 @each_write
 async def test_a_write_that_was_answered_is_done(write: Write) -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         await write(kv, 5.0)
         assert len(node.requests) == 1
 
@@ -80,7 +81,7 @@ async def test_a_write_whose_connection_broke_is_unknown_and_not_sent_again(
 ) -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = hanging_up
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         with pytest.raises(Unknown, match="connection was lost") as caught:
             await write(kv, 5.0)
         assert caught.value.outcome == "unknown"
@@ -100,7 +101,7 @@ async def test_a_write_whose_reply_was_cut_off_is_unknown(write: Write) -> None:
 
     node = FakeNode()
     node.answer = cut_off
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         with pytest.raises(Unknown):
             await write(kv, 5.0)
         assert len(node.requests) == 1
@@ -117,7 +118,7 @@ async def test_a_write_that_is_never_answered_is_unknown_at_its_deadline(
     write: Write,
 ) -> None:
     node, other = FakeNode(), FakeNode()
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         await connected(kv, node)
         node.answer = mute
         with pytest.raises(Unknown, match="no answer before the deadline"):
@@ -137,7 +138,7 @@ MALFORMED = {
 async def test_a_write_with_a_malformed_reply_is_unknown(name: str) -> None:
     node = FakeNode()
     node.answer = lambda session, frame: session.transport.write(MALFORMED[name])
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         with pytest.raises(Unknown):
             await kv.put("k", "v")
         assert len(node.requests) == 1
@@ -161,7 +162,7 @@ async def test_a_write_that_the_node_does_not_deny_is_unknown_and_not_sent_again
 ) -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = refusing(code, outcome)
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         with pytest.raises(Unknown, match=code.name.lower()):
             await kv.put("k", "v")
         assert (len(node.requests), len(other.requests)) == (1, 0)
@@ -198,7 +199,7 @@ async def test_a_refused_write_did_not_happen_and_is_not_asked_again(
 ) -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = refusing(code, Outcome.NOT_APPLIED, 42)
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         with pytest.raises(error, match=f"told so: {code.name.lower()}") as caught:
             await kv.put("k", "v")
         assert isinstance(caught.value, Rejected)
@@ -222,6 +223,8 @@ RETRIED_CODES = [code for code, _ in RETRIED]
 
 def test_every_error_code_is_either_final_retried_or_unknown() -> None:
     named = [code for code, _, _ in FINAL] + RETRIED_CODES
+    # Never the end of a call: tests/client/test_sessions.py.
+    named.append(ErrorCode.SESSION_NOT_FOUND)
     assert sorted([*named, ErrorCode.UNKNOWN_OUTCOME]) == list(ErrorCode)
 
 
@@ -231,7 +234,7 @@ async def test_a_write_that_was_not_applied_is_asked_of_the_next_node(
 ) -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = refusing(code)
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         assert await kv.put("k", "v") == 2
         assert await kv.put("k", "w") == 3
         # The node that worked last is preferred.
@@ -243,7 +246,7 @@ async def test_a_write_that_no_node_takes_did_not_happen_at_the_deadline(
     code: ErrorCode, error: type[QuorateError]
 ) -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         await connected(kv, node)
         node.answer = refusing(code)
         with pytest.raises(error, match=node.endpoint) as caught:
@@ -257,7 +260,7 @@ async def test_a_write_that_nobody_can_be_asked_for_is_unavailable() -> None:
     node = FakeNode()
     async with running(node) as endpoints:
         pass
-    async with AsyncClient(endpoints, timeout=0.05) as kv:
+    async with plain(endpoints, timeout=0.05) as kv:
         with pytest.raises(Unavailable, match=node.endpoint) as caught:
             await kv.put("k", "v")
         assert caught.value.outcome == "not_applied"
@@ -268,7 +271,7 @@ async def test_a_refused_connection_is_answered_by_the_next_node() -> None:
     node, other = FakeNode(), FakeNode()
     async with running(node, other) as endpoints:
         await node.stop()
-        async with AsyncClient(endpoints) as kv:
+        async with plain(endpoints) as kv:
             assert await kv.put("k", "v") == 2
 
 
@@ -282,7 +285,7 @@ async def test_a_node_that_comes_back_before_the_deadline_is_found() -> None:
             tried.set()
             return 0.0
 
-        async with AsyncClient(endpoints, jitter=jitter) as kv:
+        async with plain(endpoints, jitter=jitter) as kv:
             tried.clear()
             writing = asyncio.create_task(kv.put("k", "v"))
             await tried.wait()
@@ -342,7 +345,7 @@ async def test_a_write_to_a_node_without_a_hello_never_leaves(
 ) -> None:
     node = FakeNode()
     misbehave(node)
-    async with running(node) as endpoint, AsyncClient(endpoint) as kv:
+    async with running(node) as endpoint, plain(endpoint) as kv:
         with pytest.raises(Unavailable):
             await kv.put("k", "v", timeout=0.05)
         # Asked once, without a race against the deadline: the reason is told.
@@ -362,7 +365,7 @@ async def test_a_node_without_a_hello_is_passed_over(
     patience = 0.4 if misbehave is silent_hello else 5.0
     async with (
         running(node, other) as endpoints,
-        AsyncClient(endpoints, timeout=patience) as kv,
+        plain(endpoints, timeout=patience) as kv,
     ):
         assert await kv.put("k", "v") == 2, reason
         assert (len(node.requests), len(other.requests)) == (0, 1)
@@ -374,7 +377,7 @@ async def test_a_wrong_protocol_is_told_without_waiting_for_the_deadline() -> No
     async with (
         running(node) as endpoints,
         asyncio.timeout(5),
-        AsyncClient(endpoints, timeout=600) as kv,
+        plain(endpoints, timeout=600) as kv,
     ):
         with pytest.raises(Unavailable, match="no quorate node answers there"):
             await kv.put("k", "v")
@@ -391,14 +394,14 @@ async def test_a_hello_that_comes_in_pieces_is_understood() -> None:
             asyncio.get_running_loop().call_soon(dribble, session)
 
     node.on_connect = dribble
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         assert await kv.put("k", "v") == 2
 
 
 async def test_a_node_of_another_cluster_is_not_asked() -> None:
     node, stranger = FakeNode(), FakeNode()
     stranger.hello = hello_bytes(cluster_id=0xC2)
-    async with running(node, stranger) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, stranger) as endpoints, plain(endpoints) as kv:
         await kv.put("k", "v")
         await node.stop()
         with pytest.raises(Unavailable, match="belongs to cluster"):
@@ -414,7 +417,7 @@ async def test_an_error_for_the_whole_connection_makes_its_writes_unknown() -> N
 
     node = FakeNode()
     node.answer = end
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         with pytest.raises(Unknown, match="the node ended the connection: told so"):
             await kv.put("k", "v")
 
@@ -427,14 +430,14 @@ async def test_replies_before_garbage_still_count() -> None:
 
     node = FakeNode()
     node.answer = good_then_garbage
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         assert await kv.put("k", "v") == 9
 
 
 async def test_a_request_over_the_nodes_limit_never_leaves() -> None:
     node = FakeNode()
     node.hello = hello_bytes(request_bytes_max=100)
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         fits = 100 + 52 - 8 - 1
         await kv.put("k", b"v" * fits)
         with pytest.raises(TooLarge, match="over the node's 152"):
@@ -449,7 +452,7 @@ async def test_too_many_calls_in_flight_are_refused_at_once() -> None:
     node.answer = mute
     async with (
         running(node) as endpoints,
-        AsyncClient(endpoints, in_flight_max=2) as kv,
+        plain(endpoints, in_flight_max=2) as kv,
     ):
         held = [asyncio.create_task(kv.put("k", "v")) for _ in range(2)]
         await node.wait_for(lambda: len(node.requests) == 2)
@@ -466,7 +469,7 @@ async def test_closing_ends_calls_in_flight_as_unknown() -> None:
     node = FakeNode()
     node.answer = mute
     async with running(node) as endpoints:
-        kv = AsyncClient(endpoints)
+        kv = plain(endpoints)
         writing = asyncio.create_task(kv.put("k", "v"))
         reading = asyncio.create_task(kv.get("k"))
         await node.wait_for(lambda: len(node.requests) == 2)
@@ -486,7 +489,7 @@ async def test_closing_ends_calls_that_wait_for_a_connection_or_a_pause() -> Non
     node = FakeNode()
     silent_hello(node)
     async with running(node) as endpoints:
-        kv = AsyncClient(endpoints, timeout=600)
+        kv = plain(endpoints, timeout=600)
         writing = asyncio.create_task(kv.put("k", "v"))
         await node.wait_for(lambda: bool(node.sessions))
         await kv.close()
@@ -499,7 +502,7 @@ async def test_closing_ends_calls_that_wait_for_a_connection_or_a_pause() -> Non
             return 0.999
 
         await node.stop()
-        kv = AsyncClient(endpoints, timeout=600, jitter=jitter)
+        kv = plain(endpoints, timeout=600, jitter=jitter)
         pausing.clear()
         writing = asyncio.create_task(kv.put("k", "v"))
         await pausing.wait()
@@ -512,7 +515,7 @@ async def test_closing_ends_calls_that_wait_for_a_connection_or_a_pause() -> Non
 async def test_a_cancelled_call_does_not_disturb_the_others() -> None:
     node = FakeNode()
     node.answer = mute
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         given_up = asyncio.create_task(kv.put("a", "v"))
         kept = asyncio.create_task(kv.put("b", "v"))
         await node.wait_for(lambda: len(node.requests) == 2)
@@ -527,7 +530,7 @@ async def test_a_cancelled_call_does_not_disturb_the_others() -> None:
 async def test_a_call_that_is_cancelled_while_connecting_spoils_nothing() -> None:
     node = FakeNode()
     silent_hello(node)
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         given_up = asyncio.create_task(kv.put("a", "v"))
         await node.wait_for(lambda: bool(node.sessions) and node.chunks == 1)
         kept = asyncio.create_task(kv.put("b", "v"))
@@ -541,7 +544,7 @@ async def test_a_call_that_is_cancelled_while_connecting_spoils_nothing() -> Non
 
 async def test_the_node_is_told_a_little_less_than_the_deadline() -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         await kv.put("k", "v", timeout=10)
         await kv.put("k", "v", timeout=0.5)
         told = [frame.timeout_ms for frame in node.requests]
@@ -551,7 +554,7 @@ async def test_the_node_is_told_a_little_less_than_the_deadline() -> None:
 
 async def test_a_read_that_is_never_answered_exceeds_its_deadline() -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         await connected(kv, node)
         node.answer = mute
         with pytest.raises(DeadlineExceeded) as caught:
@@ -565,7 +568,7 @@ async def test_a_read_asks_another_node_when_the_first_is_mute() -> None:
     node.answer = mute
     async with (
         running(node, other) as endpoints,
-        AsyncClient(endpoints, timeout=0.4) as kv,
+        plain(endpoints, timeout=0.4) as kv,
     ):
         assert await kv.get("k") is None
         assert (len(node.requests), len(other.requests)) == (1, 1)
@@ -574,7 +577,7 @@ async def test_a_read_asks_another_node_when_the_first_is_mute() -> None:
 async def test_a_read_whose_connection_broke_is_asked_again() -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = hanging_up
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         assert await kv.get("k") is None
         assert (len(node.requests), len(other.requests)) == (1, 1)
 
@@ -582,14 +585,14 @@ async def test_a_read_whose_connection_broke_is_asked_again() -> None:
 async def test_a_read_with_a_malformed_reply_is_asked_of_the_next_node() -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = lambda session, frame: session.reply(frame, b"short")
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         assert await kv.get("k") is None
         assert (len(node.requests), len(other.requests)) == (1, 1)
 
 
 async def test_a_read_that_stays_too_stale_says_so_at_its_deadline() -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         await connected(kv, node)
         node.answer = refusing(ErrorCode.TOO_STALE, Outcome.NONE)
         with pytest.raises(TooStale):
@@ -599,6 +602,6 @@ async def test_a_read_that_stays_too_stale_says_so_at_its_deadline() -> None:
 async def test_a_stopping_node_is_left_and_its_connection_closed() -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = refusing(ErrorCode.STOPPING)
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         await kv.put("k", "v")
         await node.wait_for(lambda: not node.sessions[0].open)

@@ -30,12 +30,12 @@ from quorate.wire import (
     encode_range_reply,
 )
 
-from .fake_node import FakeNode, Session, hello_bytes, running
+from .fake_node import FakeNode, Session, hello_bytes, plain, running
 
 
 async def test_a_key_lives_from_its_put_to_its_delete() -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         assert await kv.get("greeting") is None
         assert await kv.put("greeting", b"hello") == 2
         assert await kv.put(b"greeting", "héllo") == 3
@@ -50,7 +50,7 @@ async def test_a_key_lives_from_its_put_to_its_delete() -> None:
 
 async def test_a_write_can_expect_a_revision_or_absence() -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         first = await kv.put("k", "1", if_absent=True)
         with pytest.raises(PreconditionFailed) as failed:
             await kv.put("k", "2", if_absent=True)
@@ -65,7 +65,7 @@ async def test_a_write_can_expect_a_revision_or_absence() -> None:
 
 async def test_a_read_says_its_level_staleness_and_revision() -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         await kv.get("k")
         await kv.get("k", level="bounded", max_staleness=1.2345)
         await kv.get("k", level="local", min_revision=1)
@@ -98,7 +98,7 @@ async def test_a_read_that_was_served_weaker_than_asked_is_not_believed(
 
     node, honest = FakeNode(), FakeNode()
     node.answer = lie
-    async with running(node, honest) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, honest) as endpoints, plain(endpoints) as kv:
         assert await kv.get("k", min_revision=1) is None
         assert (len(node.requests), len(honest.requests)) == (1, 1)
 
@@ -110,7 +110,7 @@ async def test_a_range_gives_every_key_once_whatever_the_pages_are(
     node = FakeNode()
     node.page_records = page_records
     keys = [b"a", b"a\x00", b"a\x00\x00", b"ab", b"b", b"\xff", b"\xff\xff"]
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         for key in keys:
             await kv.put(key, key)
         assert [one.key async for one in kv.range()] == keys
@@ -130,7 +130,7 @@ async def test_a_range_gives_every_key_once_whatever_the_pages_are(
 async def test_all_pages_are_of_the_revision_of_the_first() -> None:
     node = FakeNode()
     node.page_records = 1
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         for key in "abc":
             await kv.put(key, "")
         node.requests.clear()
@@ -160,7 +160,7 @@ def page(*keys: bytes, more: bool = False) -> bytes:
 async def test_a_page_that_was_not_asked_for_is_not_believed(body: bytes) -> None:
     node, honest = FakeNode(), FakeNode()
     node.answer = lambda session, frame: session.reply(frame, body)
-    async with running(node, honest) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, honest) as endpoints, plain(endpoints) as kv:
         assert [one async for one in kv.range("b", limit=3)] == []
         assert (len(node.requests), len(honest.requests)) == (1, 1)
 
@@ -170,7 +170,7 @@ async def test_a_range_that_loses_its_node_goes_on_at_the_next() -> None:
     for one in (node, other):
         one.page_records = 1
         one.keys = {key: Record(key, b"", 1, 1, 1, 0) for key in (b"a", b"b", b"c")}
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         got: list[bytes] = []
         async for one in kv.range():
             got.append(one.key)
@@ -181,7 +181,7 @@ async def test_a_range_that_loses_its_node_goes_on_at_the_next() -> None:
 async def test_status_is_what_the_node_says() -> None:
     node, other = FakeNode(), FakeNode()
     other.answer = lambda session, frame: session.reply(frame, b'{"name": "other"}')
-    async with running(node, other) as endpoints, AsyncClient(node.endpoint) as kv:
+    async with running(node, other) as endpoints, plain(node.endpoint) as kv:
         assert await kv.status() == {"name": "fake"}
         assert await kv.status(node.endpoint) == {"name": "fake"}
         assert await kv.status(other.endpoint) == {"name": "other"}
@@ -194,7 +194,7 @@ async def test_status_of_a_node_that_is_down_is_unavailable_at_once() -> None:
     node, down = FakeNode(), FakeNode()
     async with running(node, down) as endpoints:
         await down.stop()
-        async with AsyncClient(endpoints, timeout=600) as kv, asyncio.timeout(5):
+        async with plain(endpoints, timeout=600) as kv, asyncio.timeout(5):
             with pytest.raises(Unavailable, match=down.endpoint):
                 await kv.status(down.endpoint)
             assert node.requests == []
@@ -204,7 +204,7 @@ async def test_status_of_a_node_that_is_down_is_unavailable_at_once() -> None:
 async def test_a_status_that_is_no_object_is_not_believed(body: bytes) -> None:
     node, other = FakeNode(), FakeNode()
     node.answer = lambda session, frame: session.reply(frame, body)
-    async with running(node, other) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node, other) as endpoints, plain(endpoints) as kv:
         if body == b'{"a": 1} ':
             assert await kv.status() == {"a": 1}
         else:
@@ -216,7 +216,7 @@ async def test_a_client_learns_where_the_other_nodes_are() -> None:
     async with running(node, other) as endpoints:
         first, second = endpoints.split(",")
         node.hello = hello_bytes(endpoints=(first, "nonsense", second, "h:0"))
-        async with AsyncClient(first) as kv:
+        async with plain(first) as kv:
             await kv.put("k", "v")
             assert kv.endpoints == [first, second]
             await node.stop()
@@ -240,7 +240,7 @@ async def test_a_client_that_stays_connected_hears_of_nodes_that_came_later(
                 node.serve(session, frame)
 
         node.answer = answer
-        async with AsyncClient(first) as kv:
+        async with plain(first) as kv:
             await kv.put("k", "v")
             asked = len(node.requests)
             await node.wait_for(lambda: len(node.requests) > asked)
@@ -267,7 +267,7 @@ async def test_a_client_that_does_not_learn_keeps_to_what_it_was_given() -> None
     node.hello = hello_bytes(endpoints=("127.0.0.1:1",))
     async with (
         running(node) as endpoints,
-        AsyncClient(endpoints, learn=False) as kv,
+        plain(endpoints, learn=False) as kv,
     ):
         await kv.put("k", "v")
         assert kv.endpoints == [endpoints]
@@ -277,19 +277,19 @@ async def test_a_balanced_client_starts_at_the_endpoint_that_chance_names() -> N
     nodes = FakeNode(), FakeNode(), FakeNode()
     async with running(*nodes) as endpoints:
         for chance in (0.0, 0.34, 0.99):
-            async with AsyncClient(
+            async with plain(
                 endpoints, balance=True, jitter=lambda chance=chance: chance
             ) as kv:
                 await kv.put("k", "v")
         assert [len(node.requests) for node in nodes] == [1, 1, 1]
-        async with AsyncClient(endpoints, jitter=lambda: 0.99) as kv:
+        async with plain(endpoints, jitter=lambda: 0.99) as kv:
             await kv.put("k", "v")
         assert [len(node.requests) for node in nodes] == [2, 1, 1]
 
 
 async def test_a_thousand_puts_at_once_share_a_connection_and_few_writes() -> None:
     node = FakeNode()
-    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(node) as endpoints, plain(endpoints) as kv:
         puts = [kv.put(f"k{number}", str(number)) for number in range(1000)]
         revisions = await asyncio.gather(*puts)
         assert revisions == list(range(2, 1002))
@@ -341,7 +341,7 @@ async def test_what_can_not_be_asked_is_refused_before_anything_is_sent() -> Non
 def test_the_client_also_runs_on_the_faster_event_loop() -> None:
     async def main() -> None:
         node = FakeNode()
-        async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+        async with running(node) as endpoints, plain(endpoints) as kv:
             puts = [kv.put(f"k{number}", b"v" * 10_000) for number in range(100)]
             assert await asyncio.gather(*puts) == list(range(2, 102))
             assert len([one async for one in kv.range()]) == 100

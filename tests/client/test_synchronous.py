@@ -17,7 +17,7 @@ from quorate.client import (
     Unknown,
 )
 
-from .fake_node import FakeNode, mute, running
+from .fake_node import FakeNode, mute, plain_sync, running
 
 
 class NodeThread:
@@ -77,7 +77,7 @@ def test_the_twins_have_the_same_methods_with_the_same_arguments() -> None:
 
 
 def test_a_client_does_what_its_twin_does(node: NodeThread) -> None:
-    with Client(node.node.endpoint) as kv:
+    with plain_sync(node.node.endpoint) as kv:
         assert kv.get("k") is None
         first = kv.put("k", "v", if_absent=True)
         entry = kv.get("k", level="bounded", max_staleness=1, min_revision=first)
@@ -94,7 +94,7 @@ def test_a_client_does_what_its_twin_does(node: NodeThread) -> None:
 
 def test_a_range_is_an_ordinary_iterator(node: NodeThread) -> None:
     node.node.page_records = 3
-    with Client(node.node.endpoint) as kv:
+    with plain_sync(node.node.endpoint) as kv:
         for number in range(8):
             kv.put(f"k{number}", str(number))
         iterator = kv.range("k")
@@ -106,7 +106,7 @@ def test_a_range_is_an_ordinary_iterator(node: NodeThread) -> None:
 
 
 def test_many_threads_share_one_client_and_one_connection(node: NodeThread) -> None:
-    with Client(node.node.endpoint) as kv, ThreadPoolExecutor(8) as pool:
+    with plain_sync(node.node.endpoint) as kv, ThreadPoolExecutor(8) as pool:
 
         def work(worker: int) -> list[int]:
             return [kv.put(f"{worker}/{number}", "v") for number in range(25)]
@@ -121,7 +121,7 @@ def test_many_threads_share_one_client_and_one_connection(node: NodeThread) -> N
 
 def test_closing_ends_the_thread_and_every_call(node: NodeThread) -> None:
     node.node.answer = mute
-    kv = Client(node.node.endpoint, timeout=600)
+    kv = plain_sync(node.node.endpoint, timeout=600)
     assert len(client_threads()) == 1
     with ThreadPoolExecutor(2) as pool:
         writing = pool.submit(kv.put, "k", "v")
@@ -142,7 +142,7 @@ def test_closing_ends_the_thread_and_every_call(node: NodeThread) -> None:
 
 
 def test_closing_from_many_threads_at_once_is_closing_once(node: NodeThread) -> None:
-    kv = Client(node.node.endpoint)
+    kv = plain_sync(node.node.endpoint)
     kv.put("k", "v")
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(kv.close) for _ in range(4)]:

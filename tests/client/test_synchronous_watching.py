@@ -4,8 +4,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from quorate.client import Client, Event, InvalidRequest
+from quorate.client import Event, InvalidRequest
 
+from .fake_node import plain_sync
 from .test_synchronous import NodeThread, client_threads
 from .watching_node import WatchingNode
 
@@ -28,7 +29,7 @@ def test_a_watch_is_an_ordinary_iterator(
     thread: tuple[NodeThread, WatchingNode],
 ) -> None:
     of_node, node = thread
-    with Client(node.endpoint) as kv:
+    with plain_sync(node.endpoint) as kv:
         with kv.watch("k", revision=2) as watch:
             for revision in (2, 3):
                 tell(of_node, node, revision)
@@ -45,7 +46,7 @@ def test_another_thread_may_close_the_watch_or_the_client(
 ) -> None:
     of_node, node = thread
     for what in ("watch", "client"):
-        kv = Client(node.endpoint)
+        kv = plain_sync(node.endpoint)
         watch = kv.watch().begin()
         taken: list[Event] = []
         taker = threading.Thread(target=taken.extend, args=(watch,))

@@ -16,7 +16,7 @@ from quorate.client import (
 )
 from quorate.wire import ErrorCode, WatchRequest
 
-from .fake_node import running
+from .fake_node import plain, running
 from .watching_node import WatchingNode, put_bodies
 
 MIB = 1 << 20
@@ -37,7 +37,7 @@ async def node() -> AsyncIterator[WatchingNode]:
 
 @pytest.fixture
 async def kv(node: WatchingNode) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(node.endpoint, learn=False, timeout=10) as client:
+    async with plain(node.endpoint, learn=False, timeout=10) as client:
         yield client
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a task was left behind"
     await node.wait_for(lambda: not any(one.open for one in node.sessions))
@@ -176,7 +176,7 @@ async def test_it_goes_on_at_another_node(code: ErrorCode) -> None:
     nodes = [WatchingNode(), WatchingNode()]
     async with (
         running(*nodes) as endpoints,
-        AsyncClient(endpoints) as kv,
+        plain(endpoints) as kv,
         kv.watch(revision=2) as watch,
     ):
         first, second = nodes if nodes[0].watches else reversed(nodes)
@@ -192,7 +192,7 @@ async def test_it_goes_on_at_another_node(code: ErrorCode) -> None:
 async def test_a_node_that_refuses_it_is_left_for_another() -> None:
     nodes = [WatchingNode(), WatchingNode()]
     nodes[0].refusal = nodes[1].refusal = ErrorCode.NO_LEADER
-    async with running(*nodes) as endpoints, AsyncClient(endpoints) as kv:
+    async with running(*nodes) as endpoints, plain(endpoints) as kv:
         watch = kv.watch()
         begins = asyncio.create_task(watch.begin())
         for node in nodes:
@@ -392,7 +392,7 @@ async def test_closing_the_client_closes_its_watches(
     node: WatchingNode,
 ) -> None:
     before = asyncio.all_tasks()
-    kv = AsyncClient(node.endpoint, learn=False)
+    kv = plain(node.endpoint, learn=False)
     watches = [await kv.watch().begin() for _ in range(3)]
     waiting = asyncio.create_task(anext(watches[0]))
     await asyncio.sleep(0)
@@ -409,7 +409,7 @@ async def test_closing_the_client_closes_its_watches(
 async def test_it_can_be_closed_at_any_moment(node: WatchingNode) -> None:
     """Also while it connects, while it hangs up, and between two nodes."""
     before = asyncio.all_tasks()
-    kv = AsyncClient(node.endpoint, learn=False)
+    kv = plain(node.endpoint, learn=False)
     for rounds in range(40):
         watch = kv.watch()
         begins = asyncio.create_task(watch.begin())

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from quorate.wire import (
     DEFAULT_LIMITS,
     ClientHello,
+    CloseSession,
     Compact,
     Compare,
     Delete,
@@ -18,12 +19,15 @@ from quorate.wire import (
     GetReply,
     GetRequest,
     Grant,
+    InSession,
     KeepAlive,
     LeaseAnswer,
     LeaseList,
     Level,
     ListLeases,
+    OpenSession,
     Outcome,
+    Place,
     Put,
     RangeReply,
     RangeRequest,
@@ -32,6 +36,7 @@ from quorate.wire import (
     Relation,
     Revoke,
     ServerHello,
+    SessionOpened,
     Target,
     TimeToLive,
     Transaction,
@@ -53,6 +58,7 @@ from quorate.wire import (
     decode_lease_list,
     decode_range,
     decode_range_reply,
+    decode_session_opened,
     decode_txn_reply,
     decode_write_reply,
     encode_client_hello,
@@ -63,6 +69,7 @@ from quorate.wire import (
     encode_expiry,
     encode_get,
     encode_get_reply,
+    encode_in_session,
     encode_lease_answer,
     encode_lease_command,
     encode_lease_list,
@@ -70,6 +77,8 @@ from quorate.wire import (
     encode_range,
     encode_range_reply,
     encode_server_hello,
+    encode_session_command,
+    encode_session_opened,
     encode_transaction,
     encode_txn_reply,
     encode_write_reply,
@@ -158,6 +167,11 @@ _GOLDEN_OPERATIONS = _hex(
     "06 00 0000 08000000    00000000 00 000000"
     "07 00 0000 15000000"
     "  03 00 0000 09000000 0100 0000 03 00 0100 00000000 6b"
+)
+_place = Place(bytes(range(1, 17)), 258, 259, 257)
+_GOLDEN_PLACE = _hex(
+    "14 00 0200 00000000 0102030405060708090a0b0c0d0e0f10"
+    "0201000000000000 0301000000000000"
 )
 _transaction = Transaction(_compares, _operations, (TxnDelete(b"k"),))
 _GOLDEN_TRANSACTION = (
@@ -297,6 +311,35 @@ MESSAGES = [
         ListLeases(),
         encode_lease_command(ListLeases()),
         _command,
+    ),
+    Message(
+        "in a session",
+        _GOLDEN_PLACE + _hex("02 00 0100 00000000 6b"),
+        InSession(_place, Delete(b"k")),
+        encode_in_session(_place, encode_delete(b"k")),
+        _command,
+    ),
+    Message(
+        "open a session",
+        _hex("15 00 0000 00000000 0102030405060708090a0b0c0d0e0f10"),
+        OpenSession(_place.session),
+        encode_session_command(OpenSession(_place.session)),
+        _command,
+    ),
+    Message(
+        "close a session",
+        _hex("16 00 0000 00000000 0102030405060708090a0b0c0d0e0f10")
+        + _hex("0201000000000000"),
+        CloseSession(_place.session, 258),
+        encode_session_command(CloseSession(_place.session, 258)),
+        _command,
+    ),
+    Message(
+        "session's opening",
+        _hex("0201000000000000 0301000000000000"),
+        SessionOpened(258, 259),
+        encode_session_opened(258, 259),
+        decode_session_opened,
     ),
     Message(
         "expiry",

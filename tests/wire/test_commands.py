@@ -8,23 +8,28 @@ from quorate.wire import (
     FORMAT_LIMITS,
     Admit,
     Announce,
+    CloseSession,
     Command,
     CommandRefused,
     Compact,
     Delete,
     DropToken,
     ErrorCode,
+    InSession,
     Limits,
     MakeToken,
+    OpenSession,
     Put,
     Reassign,
     Transaction,
     decode_command,
     encode_compact,
     encode_delete,
+    encode_in_session,
     encode_lease_command,
     encode_member_command,
     encode_put,
+    encode_session_command,
     encode_transaction,
 )
 
@@ -76,13 +81,17 @@ def encoded(command: Command) -> bytes:
             return encode_transaction(command)
         case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
             return encode_member_command(command)
+        case InSession(place, inside):
+            return encode_in_session(place, encoded(inside))
+        case OpenSession() | CloseSession():
+            return encode_session_command(command)
         case _:
             return encode_lease_command(command)
 
 
 @given(data=st.binary(max_size=40))
 def test_what_decodes_encodes_to_the_same_bytes(data: bytes) -> None:
-    for op in (1, 2, *range(4, 15)):
+    for op in (1, 2, *range(4, 15), *range(20, 23)):
         candidate = bytes([op]) + data
         try:
             command = decode_command(candidate, DEFAULT_LIMITS)

@@ -122,7 +122,7 @@ class Book:
         self.agreed: list[tuple[int, bytes]] = []
         # The term in which the first one applied it.
         self.agreed_in: list[int] = []
-        self.hashes: dict[int, tuple[int, int]] = {}
+        self.hashes: dict[int, str] = {}
         self.entries: dict[tuple[int, int], tuple[int, bytes]] = {}
         self.committed = 1
         self.model = Model()

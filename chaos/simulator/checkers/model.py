@@ -8,13 +8,16 @@ from typing import TypeAlias
 from ....wire import (
     Admit,
     Announce,
+    CloseSession,
     Compact,
     Compare,
     Delete,
     DropToken,
     EnvelopeKind,
     Grant,
+    InSession,
     MakeToken,
+    OpenSession,
     Put,
     Reassign,
     Relation,
@@ -31,12 +34,15 @@ from ....wire.limits import Limits
 from ...histories import Change
 from .lease_model import LeaseModel, Life
 from .member_model import MemberModel
+from .session_model import SessionModel
 
 _LIMITS = Limits()
 # Keys that begin so are written in pairs, by transactions alone (workload).
 PAIR = b"p"
 # Keys that begin so hang on leases, or did.
 LEASED = b"q"
+# Keys that begin so are written in sessions, by commands that come more than once.
+REPEATED = b"z"
 # By key: the value, None where it is deleted, and the lease that it hangs on, or 0.
 Writes: TypeAlias = dict[bytes, tuple[bytes | None, int]]
 
@@ -55,6 +61,9 @@ class Model:
         self.values: set[bytes] = set()
         self.leases = LeaseModel()
         self.members = MemberModel()
+        self.sessions = SessionModel()
+        # The revision of each value that was written in a session.
+        self.repeated: dict[bytes, int] = {}
 
     def apply(
         self, data: bytes, index: int, now_us: int
@@ -74,6 +83,13 @@ class Model:
                 self._end(life)
             return time_ms, None, ended
         command = decode_command(envelope.payload, _LIMITS)
+        if isinstance(command, OpenSession | CloseSession):
+            self.sessions.change(command, index)
+            return time_ms, None, []
+        if isinstance(command, InSession):
+            if not self.sessions.takes(command.place):
+                return time_ms, None, []
+            command = command.command
         writes: Writes = {}
         asked: set[bytes] = set()
         match command:
@@ -126,6 +142,9 @@ class Model:
             self.every.append(change)
             if key.startswith(LEASED):
                 self.leases.hang(change, lease)
+            elif key.startswith(REPEATED):
+                if value is not None:
+                    self.repeated[value] = self.revision
             else:
                 (self.pairs if key.startswith(PAIR) else self.changes).append(change)
             self.newest[key] = change

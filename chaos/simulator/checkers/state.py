@@ -105,7 +105,7 @@ def equal_states(book: Book, node: "Node") -> None:
     """I-38: equal state at equal index; I-35: equal revisions."""
     assert node.replica is not None
     database = node.replica.database
-    index, digest = database.applied_index, (database.chain, database.digest_sum)
+    index, digest = database.applied_index, database.state_hash()
     if book.hashes.setdefault(index, digest) != digest:
         book.world.fail("I-38", f"{node.name} differs at index {index}")
     if index == book.agreed_index:

@@ -1,0 +1,263 @@
+"""Clients with sessions, which send what they ask for again and again.
+
+Law: a repeater sends copies of a command through any nodes, at any time, also after it
+was answered, after it was finished, and after its session was closed and opened again.
+Every answer to one command has to be the same, and has to be what the log made of it.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from ...node.replica import Request
+from ...wire import (
+    DEFAULT_LIMITS,
+    OK,
+    CloseSession,
+    ErrorCode,
+    OpenSession,
+    Outcome,
+    Place,
+    RequestKind,
+    Transaction,
+    TxnGet,
+    TxnPut,
+    decode_error,
+    decode_session_opened,
+    decode_txn_reply,
+    decode_write_reply,
+    encode_delete,
+    encode_in_session,
+    encode_put,
+    encode_session_command,
+    encode_transaction,
+)
+from .checkers.book import Book
+from .checkers.model import REPEATED
+from .node import Node
+from .shape import Shape
+from .world import MILLISECOND, SECOND, World
+
+_KEYS: Final = 3
+_UNFINISHED_MAX: Final = 5
+_OLD_MAX: Final = 12
+_TIMEOUT_US: Final = 3 * SECOND
+_SOON_US: Final = 400 * MILLISECOND
+# Of what is done next: a copy, or the end of the session; else something new.
+_COPIES: Final = 0.5
+_ENDS: Final = 0.03
+
+What: TypeAlias = Literal["put", "condition", "delete", "pair", "open", "close"]
+
+
+class Said(msgspec.Struct):
+    """A command, where it belongs, and what it was answered first."""
+
+    what: What
+    place: Place
+    body: bytes
+    value: bytes
+    finished: bool = False
+    answer: tuple[int, int] | None = None
+
+
+class Repeater:
+    """One client with one session at a time."""
+
+    def __init__(
+        self, world: World, number: int, nodes: list[Node], shape: Shape, book: Book
+    ) -> None:
+        self.world = world
+        self.name = f"r{number}"
+        self.nodes = nodes
+        self.book = book
+        self.pause_us = shape.pause_us
+        self.stopped = False
+        self.requests = 0
+        self.completed = 0
+        self.again = 0
+        self.asked: dict[int, tuple[Node, Said]] = {}
+        # One id for all its sessions: only the index of their opening tells them apart.
+        self.session = b"session " + number.to_bytes(8, "big")
+        self.since = 0
+        # The last one that was closed was open since then.
+        self.over = 0
+        self.closing = False
+        self.sequence = 0
+        self.unfinished: dict[int, Said] = {}
+        self.old: list[Said] = []
+        self.revision = 0
+
+    def start(self) -> None:
+        self.world.at(self.world.below(self.pause_us + 1), self._next)
+
+    def _next(self) -> None:
+        if self.stopped:
+            return
+        world = self.world
+        world.at(self.pause_us // 3 + world.below(self.pause_us), self._next)
+        if not self.since or self.closing:
+            self._send(self._session_command())
+        elif world.chance(_ENDS):
+            self.closing = True
+        elif world.chance(_COPIES) and (self.unfinished or self.old):
+            self._send(world.random.choice([*self.unfinished.values(), *self.old]))
+        elif len(self.unfinished) < _UNFINISHED_MAX:
+            self._send_copies(self._new())
+        else:
+            self._finish(world.random.choice(list(self.unfinished.values())))
+
+    def _session_command(self) -> Said:
+        place = Place(self.session, self.since, 0, 0)
+        if self.closing:
+            body = encode_session_command(CloseSession(self.session, self.since))
+            return Said("close", place, body, b"")
+        body = encode_session_command(OpenSession(self.session))
+        return Said("open", place, body, b"")
+
+    # -- what it says ------------------------------------------------------------------
+
+    def _new(self) -> Said:
+        world = self.world
+        self.sequence += 1
+        lowest = min(self.unfinished, default=self.sequence)
+        place = Place(self.session, self.since, self.sequence, lowest)
+        value = b"%s-%d-%d" % (self.name.encode(), self.since, self.sequence)
+        key = REPEATED + b"%d" % world.below(_KEYS)
+        what: What = world.random.choice(("put", "put", "condition", "delete", "pair"))
+        said = Said(what, place, b"", value)
+        said.body = encode_in_session(place, self._command(what, key, value))
+        self.unfinished[self.sequence] = said
+        return said
+
+    def _command(self, what: What, key: bytes, value: bytes) -> bytes:
+        match what:
+            case "condition":
+                return encode_put(key, value, self.revision)
+            case "delete":
+                return encode_delete(key)
+            case "pair":
+                both = TxnPut(key, value), TxnGet(key)
+                return encode_transaction(Transaction((), both, ()))
+            case _:
+                return encode_put(key, value)
+
+    def _send_copies(self, said: Said) -> None:
+        """One now, and perhaps more of them soon, through other nodes."""
+        self._send(said)
+        for _ in range(self.world.below(3)):
+            self.world.at(self.world.below(_SOON_US), self._send, said)
+
+    def _send(self, said: Said) -> None:
+        up = [node for node in self.nodes if node.up]
+        if self.stopped or not up:
+            return
+        node = self.world.random.choice(up)
+        self.requests += 1
+        self.asked[self.requests] = node, said
+        timeout_ms = _TIMEOUT_US // MILLISECOND
+        write = RequestKind.WRITE
+        node.submit(Request(self, self.requests, write, said.body, timeout_ms))
+
+    def _finish(self, said: Said) -> None:
+        """Call it done, whatever it came to; copies of it may still come."""
+        said.finished = True
+        del self.unfinished[said.place.sequence]
+        self.old.append(said)
+        del self.old[:-_OLD_MAX]
+
+    # -- what it is told ---------------------------------------------------------------
+
+    def went_down(self, node: Node) -> None:
+        """Nobody knows what became of what it was asked."""
+        self.asked = {n: a for n, a in self.asked.items() if a[0] is not node}
+
+    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
+        del kind
+        found = self.asked.pop(request_id, None)
+        if found is None:
+            return
+        _, said = found
+        if status == OK:
+            self.completed += 1
+            self._answered(said, body)
+        else:
+            error = decode_error(body, DEFAULT_LIMITS)
+            if error.outcome == Outcome.NOT_APPLIED:
+                self._refused(said, error.code, error.revision)
+        ending = "ok" if status == OK else "refused"
+        self.world.trace(self.name, ending, f"{said.what} {said.place.sequence}")
+
+    def _answered(self, said: Said, body: bytes) -> None:
+        match said.what:
+            case "open":
+                self._opened(decode_session_opened(body).since)
+            case "close":
+                self._closed(said)
+            case "pair":
+                self._same(said, (0, decode_txn_reply(body).revision))
+            case _:
+                self._same(said, (0, decode_write_reply(body).revision))
+
+    def _opened(self, since: int) -> None:
+        # An answer may come late, when that session is over.
+        if self.since or since <= self.over:
+            return
+        self.since, self.sequence, self.closing = since, 0, False
+        self.unfinished = {}
+
+    def _closed(self, said: Said) -> None:
+        if said.place.since != self.since:
+            return
+        self.old += self.unfinished.values()
+        del self.old[:-_OLD_MAX]
+        self.over, self.since = self.since, 0
+        self.unfinished, self.closing = {}, False
+
+    def _refused(self, said: Said, code: int, revision: int) -> None:
+        if code == ErrorCode.PRECONDITION_FAILED:
+            self.revision = revision
+            self._same(said, (code, revision))
+        elif code == ErrorCode.SESSION_NOT_FOUND and self._is_waited_for(said):
+            self.world.fail(
+                "I-55",
+                f"{self.name} is told that its session is over at {said.place.sequence}"
+                f" since {said.place.since}, and it is not",
+            )
+
+    def _is_waited_for(self, said: Said) -> bool:
+        open_yet = said.place.since == self.since and not self.closing
+        return open_yet and not said.finished
+
+    def _same(self, said: Said, answer: tuple[int, int]) -> None:
+        """One command, one answer, and that of the log."""
+        if said.answer is None:
+            said.answer = answer
+            self._is_the_logs(said, answer)
+        else:
+            self.again += 1
+        if said.answer != answer:
+            self.world.fail(
+                "I-55",
+                f"{self.name} is told {answer} of {said.place.sequence},"
+                f" which was {said.answer}",
+            )
+        if said.place.sequence in self.unfinished and self._is_waited_for(said):
+            self._finish_some(said)
+
+    def _finish_some(self, said: Said) -> None:
+        if self.world.chance(0.5):
+            self._finish(said)
+
+    def _is_the_logs(self, said: Said, answer: tuple[int, int]) -> None:
+        code, revision = answer
+        if code or said.what == "delete":
+            return
+        self.revision = revision
+        made = self.book.model.repeated.get(said.value)
+        if made != revision:
+            self.world.fail(
+                "I-55",
+                f"{self.name} is told revision {revision} of {said.value!r}, which"
+                f" the log wrote at {made}",
+            )
