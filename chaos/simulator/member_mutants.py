@@ -1,6 +1,6 @@
-"""Safety rules about members, broken on purpose; see mutants. All in worlds that change.
+"""Safety rules about members, broken on purpose; see mutants.
 
-Law: as mutants: one named predicate each.
+Law: as mutants: one named predicate each. They are looked for where members change.
 """
 
 from typing import Final

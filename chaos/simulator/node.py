@@ -6,7 +6,7 @@ turn that could have no effect is left out: that is where the speed comes from.
 """
 
 import errno
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ...node.replica import (
     Effects,
@@ -33,7 +33,8 @@ from .failpoints import place_of
 from .network import Network
 from .roster import Roster
 from .shape import CLUSTER_ID, RESERVE_BYTES, TICK_MS, Shape
-from .snapshots import Answer, Snapshots
+from .snapshots import Snapshots
+from .surroundings import Cluster
 from .world import MILLISECOND, Action, World
 
 if TYPE_CHECKING:
@@ -45,28 +46,6 @@ _RETRY_US = 100 * MILLISECOND
 _ASKS = (RequestPreVote, RequestVote)
 # A peer that stops politely is given up after so many ticks.
 _HAND_OVER_TICKS = 15
-
-
-class Cluster(Protocol):
-    """What a node needs of the world around it."""
-
-    def went_down(self, node: "Node", polite: bool) -> None:
-        """Peers and clients see their connections end."""
-        ...
-
-    def may_tear(self) -> bool:
-        """Does a power loss tear what was being written?"""
-        ...
-
-    def starts(self, node: "Node") -> None:
-        """A new process begins."""
-        ...
-
-    def deliver_snapshot(
-        self, message: InstallSnapshot, data: bytes, answer: "Answer"
-    ) -> None:
-        """A transfer has arrived; the receiver answers whether it has it."""
-        ...
 
 
 class Node:

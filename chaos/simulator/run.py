@@ -19,10 +19,11 @@ from .checkers.watches import check_watches
 from .faults import KINDS, MEMBER_KINDS, MEMBERS, Fault, Faults, Ground, Plan
 from .membership import Membership, members_change
 from .network import Network
-from .node import Answer, Node
+from .node import Node
 from .recovery import Halted, Recovery
 from .repeaters import Repeater
 from .shape import Shape
+from .snapshots import Answer
 from .tenants import Tenant
 from .watchers import Watcher
 from .workload import Client
