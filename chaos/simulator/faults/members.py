@@ -12,10 +12,13 @@ from ....raft import Raft
 from ....wire import ErrorCode, MemberRole
 from ..membership import VOTERS_MAX, Membership
 from ..node import Node
+from ..world import MILLISECOND
 from .ground import Ground
 from .plan import LEADER, Fault
 
 _VOTER, _REPLICA, _LEAVING = MemberRole
+# So many milliseconds a hasty operator waits for the next leader.
+_LOOKS = 2000
 
 
 def _of(ground: Ground) -> Membership:
@@ -166,17 +169,36 @@ def hasty(ground: Ground, fault: Fault, dice: Random) -> None:
     """The leader's Raft is asked for changes, one right after the other.
 
     No shell does that: its own rules have to hold without the steward's patience. What
-    is changed is not what the log wishes for, so the steward changes it back.
+    is changed is not what the log wishes for, so the steward changes it back. With
+    strength 1 it is the next leader, in the moment in which it is elected.
     """
     leader = ground.acting_leader(dice)
     if leader is None or leader.paused:
         return
+    if fault.strength != 1:
+        _hurry(ground, fault, leader, dice)
+        return
+    term = leader.raft.term
+    leader.transfer_leadership(dice.choice(ground.voters))
+
+    def look(tries: int) -> None:
+        new = [n for n in ground.nodes if n.up and n.raft.is_leader]
+        new = [n for n in new if n.raft.term > term and not n.paused]
+        if new:
+            _hurry(ground, fault, new[0], dice)
+        elif tries:
+            ground.later(MILLISECOND, look, tries - 1)
+
+    look(_LOOKS)
+
+
+def _hurry(ground: Ground, fault: Fault, leader: Node, dice: Random) -> None:
+    """First a leader goes itself, if it may."""
     raft = leader.raft
-    voters = raft.configuration.voters
+    voters, learners = raft.configuration.voters, raft.configuration.learners
     others = [v for v in voters if v not in _of(ground).kept]
     if fault.strength == 0 and leader.member in others:
         others = [leader.member]
-    learners = raft.configuration.learners
     if others and len(voters) >= 3 and _are_heard(leader, voters):
         ground.acts(fault.kind)
         out = dice.choice(others)
