@@ -19,6 +19,7 @@ from .plan import LEADER, Fault
 _VOTER, _REPLICA, _LEAVING = MemberRole
 # So many milliseconds a hasty operator waits for the next leader.
 _LOOKS = 2000
+_KNOWN = 0.5
 
 
 def _of(ground: Ground) -> Membership:
@@ -132,8 +133,13 @@ def two_operators(ground: Ground, fault: Fault, dice: Random) -> None:
 def wipe(ground: Ground, fault: Fault, dice: Random) -> None:
     """A disk is lost. Under its old id it does not come back; another one comes."""
     membership = _of(ground)
+    nodes = [n for n in ground.nodes if n.up and membership.may_be_lost(n)]
+    # Only those who were let in could ask for it once more with the key that they had.
+    known = [n for n in nodes if n.member not in membership.first.members()]
     node = ground.choose(fault, dice)[0]
-    if not node.up or not membership.may_be_lost(node):
+    if known and dice.random() < _KNOWN:
+        node = dice.choice(known)
+    if node not in nodes:
         return
 
     def lost() -> None:
