@@ -46,6 +46,7 @@ def gather(node: "Node") -> Statistics:
         snapshots_sent=node.snapshots.sent,
         snapshots_installed=replica.snapshots_installed,
         healed=replica.healing.healed,
+        compared_index=replica.comparing.equal_index,
         scrub_passes=node.scrubber.passes,
         scrubbed_bytes=node.scrubber.read_bytes,
         disk_free_bytes=node.loop.free_bytes,

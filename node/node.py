@@ -388,7 +388,7 @@ class Node:
         """Nobody listens where a broken link led: its process is gone."""
         if member in self.broken and member not in self.polite and not self.stopping:
             self.loop.advance()
-            self.replica.peer_refused(member)
+            self.replica.hints.refused(member)
             self.loop.plan_turn()
 
     def stranger(self, where: str, reason: str) -> None:

@@ -33,7 +33,7 @@ from ..raft import (
     encode_configuration,
 )
 from ..storage.journal_format import decode_entries, encode_entries
-from .replica import ForwardReply, ForwardRequest, PeerMessage, StateRequest
+from .replica import ForwardReply, ForwardRequest, PeerMessage, StateHash, StateRequest
 
 FRAME_BYTES_MAX: Final = 64 << 20
 GOODBYE_KIND: Final = 30
@@ -64,6 +64,7 @@ _FIXED: Final[dict[type[Any], tuple[int, struct.Struct]]] = {
     ReadIndexReply: (12, struct.Struct("<QQQQQ")),
     RequestEntries: (13, struct.Struct("<QQQQQQ")),
     StateRequest: (22, struct.Struct("<QQQ")),
+    StateHash: (23, struct.Struct("<QQQQQQ")),
 }
 _FIXED_BY_KIND = {kind: (cls, layout) for cls, (kind, layout) in _FIXED.items()}
 _APPEND = struct.Struct("<QQQQQQI")

@@ -49,6 +49,7 @@ class Statistics(msgspec.Struct, kw_only=True):
     snapshots_sent: int = 0
     snapshots_installed: int = 0
     healed: int = 0
+    compared_index: int = 0
     scrub_passes: int = 0
     scrubbed_bytes: int = 0
     disk_free_bytes: int = 0

@@ -22,6 +22,7 @@ _unpack_from = _HEAD.unpack_from
 # Plain numbers: an enum's member costs more than the rest.
 _CLIENT_COMMAND = 1
 _EXPIRY = 2
+_CHECK = 3
 
 
 class EnvelopeKind(IntEnum):
@@ -29,6 +30,7 @@ class EnvelopeKind(IntEnum):
 
     CLIENT_COMMAND = _CLIENT_COMMAND
     EXPIRY = _EXPIRY
+    CHECK = _CHECK
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -46,7 +48,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
 def encode_envelope_head(kind: int, cluster_time_ms: int, wall_time_ms: int) -> bytes:
     """The 24 bytes that go before the payload."""
-    assert kind in (_CLIENT_COMMAND, _EXPIRY), kind
+    assert _CLIENT_COMMAND <= kind <= _CHECK, kind
     return _pack(FORMAT, kind, 0, STORE, cluster_time_ms, wall_time_ms)
 
 
@@ -57,7 +59,7 @@ def decode_envelope(data: bytes) -> Envelope:
     form, kind, flags, store, cluster_time_ms, wall_time_ms = _unpack_from(data)
     if form != FORMAT:
         raise ProtocolError(f"unknown envelope format {form}")
-    if kind != _CLIENT_COMMAND and kind != _EXPIRY:
+    if not _CLIENT_COMMAND <= kind <= _CHECK:
         raise ProtocolError(f"unknown envelope kind {kind}")
     if flags:
         raise ProtocolError(f"unknown flags {flags:#x} in an envelope")

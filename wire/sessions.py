@@ -31,6 +31,8 @@ _IN_SESSION: Final = struct.Struct("<BBHI16sQQ")
 _CLOSE: Final = struct.Struct("<BBHI16sQ")
 _OPENED: Final = struct.Struct("<QQ")
 IN_SESSION_HEAD_BYTES: Final = _IN_SESSION.size
+_NOBODY: Final = bytes(SESSION_ID_BYTES)
+_unpack_from = _IN_SESSION.unpack_from
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -79,12 +81,13 @@ def encode_in_session(place: Place, command: bytes) -> bytes:
 
 def decode_place(data: bytes) -> Place:
     """Where the command that begins at IN_SESSION_HEAD_BYTES of `data` belongs."""
-    if len(data) < _IN_SESSION.size:
+    if len(data) < IN_SESSION_HEAD_BYTES:
         raise CommandRefused(f"a command in a session of {len(data)} bytes is cut off")
-    _, zero, unfinished, zeros, session, since, sequence = _IN_SESSION.unpack_from(data)
+    _, zero, unfinished, zeros, session, since, sequence = _unpack_from(data)
     if zero or zeros:
         raise CommandRefused("a reserved field of a command in a session is not zero")
-    _check(session, since, sequence)
+    if session == _NOBODY or not since or not sequence:
+        _check(session, since, sequence)
     if unfinished >= SESSION_WINDOW or unfinished >= sequence:
         raise CommandRefused(f"{unfinished} numbers of a session are unfinished")
     return Place(session, since, sequence, sequence - unfinished)

@@ -367,7 +367,7 @@ class Node:
         self.replica.forwarding_ended(member, polite=polite)
         if refused and not polite:
             self.checkers.hinted(self, member)
-            self.replica.peer_refused(member)
+            self.replica.hints.refused(member)
         self.plan_turn()
 
     def transfer_leadership(self, member: int) -> None:

@@ -118,6 +118,11 @@ _GAUGES: Final = (
         "Longest sync of the journal.",
     ),
     (
+        "quorate_storage_compared_index",
+        "compared_index",
+        "Up to there the state was found equal to that of a majority.",
+    ),
+    (
         "quorate_storage_checkpoint_index",
         "checkpoint_index",
         "Index of the last checkpoint.",

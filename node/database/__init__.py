@@ -1,6 +1,6 @@
 """The replicated state machine. See core for its law, layout for where things are."""
 
-from .applied import Applied
+from .applied import Applied, StateAt
 from .core import FIRST_REVISION, Database, begin
 from .meta import Meta, decode_meta, encode_meta
 
@@ -9,6 +9,7 @@ __all__ = [
     "Applied",
     "Database",
     "Meta",
+    "StateAt",
     "begin",
     "decode_meta",
     "encode_meta",

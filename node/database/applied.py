@@ -1,9 +1,11 @@
-"""What applying an entry came to.
+"""What applying an entry came to, and what the state is then.
 
-Law: a value, the same on every replica: it is a function of state and entry.
+Law: values, the same on every replica: they are functions of state and entry.
 """
 
 import msgspec
+
+_LOW = (1 << 64) - 1
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
@@ -17,3 +19,15 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     revision: int
     count: int
     reply: bytes = b""
+
+
+class StateAt(msgspec.Struct, frozen=True, gc=False):
+    """The state's hash at the entry of `index`; `total` has 128 bits."""
+
+    index: int
+    chain: int
+    total: int
+
+    def halves(self) -> tuple[int, int]:
+        """The higher and the lower half of `total`."""
+        return self.total >> 64, self.total & _LOW

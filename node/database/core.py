@@ -30,6 +30,7 @@ from ...wire import (
     MakeToken,
     MemberCommand,
     OpenSession,
+    ProtocolError,
     Put,
     Reassign,
     Record,
@@ -43,7 +44,7 @@ from ...wire import (
     encode_txn_reply,
 )
 from . import layout, rules
-from .applied import Applied
+from .applied import Applied, StateAt
 from .before import Before
 from .feed import Change
 from .history import record_at, records_at
@@ -77,6 +78,8 @@ class LogEntry(Protocol):
 
 
 NOTHING = Applied(0, 0, 0)
+# Of an entry at which replicas compare their states (node/replica/comparing).
+_CHECKED = Applied(0, 0, 0)
 
 
 class Database:
@@ -91,6 +94,8 @@ class Database:
         self.cluster_id = cluster_id
         self.puts = 0
         self.deletes = 0
+        # The state at entries that asked for it, until somebody takes it.
+        self.checked: list[StateAt] = []
         # What was changed since somebody took it; kept only while anybody watches.
         self.watched = False
         self.changes: list[Change] = []
@@ -187,6 +192,9 @@ class Database:
                 ),
                 chain,
             )
+            if result is _CHECKED:
+                self.session_table.written(effects)
+                self.checked.append(StateAt(entry.index, chain, self._total()))
             self.applied_index = entry.index
             self.applied_term = entry.term
         self.chain = chain
@@ -201,6 +209,10 @@ class Database:
         self.cluster_time_ms = max(self.cluster_time_ms, envelope.cluster_time_ms)
         if envelope.kind == EnvelopeKind.EXPIRY:
             return self._expire(decode_expiry(envelope.payload), before)
+        if envelope.kind == EnvelopeKind.CHECK:
+            if envelope.payload:
+                raise ProtocolError("an entry to compare states at has a payload")
+            return _CHECKED
         command = decode_command(envelope.payload, FORMAT_LIMITS)
         match command:
             case InSession():

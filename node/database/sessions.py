@@ -7,9 +7,8 @@ enters the store once a step, whole; answers with a body have a place of their o
 """
 
 import struct
-from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import crc32
 
 import msgspec
@@ -30,28 +29,25 @@ from .leases import Effects
 _HEAD: Final = struct.Struct("<QQQI")
 _KEPT: Final = struct.Struct("<QHQIII")
 _MODULUS: Final = 1 << 128
+_pack: Final = _KEPT.pack
+_NOT_FOUND: Final = Applied(ErrorCode.SESSION_NOT_FOUND, 0, 0)
 # In place of the length of an answer that there was no room for.
 _LOST: Final = (1 << 32) - 1
 
 
-class Kept(NamedTuple):
-    """What was answered; `size` bytes of it, with this checksum, stand elsewhere."""
-
-    code: int
-    revision: int
-    keys: int
-    size: int
-    checksum: int
-
-
 class Session(msgspec.Struct):
-    """Numbers below `lowest` are finished; `since` is the index that opened it."""
+    """Numbers below `lowest` are finished; `since` is the index that opened it.
+
+    `kept` has what was answered to each number, as it is stored; `bodies` the sizes of
+    those that stand elsewhere.
+    """
 
     since: int
     active_ms: int
     lowest: int
-    kept: dict[int, Kept]
-    kept_bytes: int = 0
+    kept: dict[int, bytes]
+    bodies: dict[int, int]
+    bodies_bytes: int = 0
     digest: int = 0
 
 
@@ -94,7 +90,7 @@ class SessionTable:
         if session is None:
             if not self._has_room(now_ms, effects):
                 return None
-            session = Session(index, now_ms, 1, {})
+            session = Session(index, now_ms, 1, {}, {})
         self._touch(number, session, now_ms)
         return session.since
 
@@ -106,45 +102,52 @@ class SessionTable:
 
     def answered(self, place: Place, now_ms: int, effects: Effects) -> Applied | None:
         """The answer that there is without doing anything; None: do it."""
-        session = self.sessions.get(place.session)
+        number, sequence = place.session, place.sequence
+        session = self.sessions.get(number)
         if session is None or not rules.same_session(session.since, place.since):
-            return Applied(ErrorCode.SESSION_NOT_FOUND, 0, 0)
+            return _NOT_FOUND
         if rules.session_is_over(session.active_ms, now_ms):
-            self._end(place.session, session, effects)
-            return Applied(ErrorCode.SESSION_NOT_FOUND, 0, 0)
-        if rules.number_is_finished(place.sequence, session.lowest):
-            return Applied(ErrorCode.SESSION_NOT_FOUND, 0, 0)
-        self._touch(place.session, session, now_ms)
-        self._finish(place.session, session, place.lowest, effects)
-        kept = session.kept.get(place.sequence)
+            self._end(number, session, effects)
+            return _NOT_FOUND
+        if rules.number_is_finished(sequence, session.lowest):
+            return _NOT_FOUND
+        if number not in self._changed or session.active_ms != now_ms:
+            self._touch(number, session, now_ms)
+        if place.lowest > session.lowest:
+            self._finish(number, session, place.lowest, effects)
+        kept = session.kept.get(sequence)
         if kept is None or not rules.done_once():
             return None
         return self._again(place, kept, effects)
 
     def done(self, place: Place, result: Applied, effects: Effects) -> None:
         """Keep what a command was answered."""
-        session = self.sessions[place.session]
-        size, checksum = len(result.reply), 0
-        if size and session.kept_bytes + size > SESSION_REPLY_BYTES_MAX:
-            size = _LOST
-        elif size:
-            effects[layout.session_reply(place.session, place.sequence)] = result.reply
-            session.kept_bytes += size
-            checksum = crc32(result.reply)
-        session.kept[place.sequence] = Kept(
-            result.code, result.revision, result.count, size, checksum
+        session, reply = self.sessions[place.session], result.reply
+        size = checksum = 0
+        if reply:
+            size, checksum = len(reply), crc32(reply)
+            if session.bodies_bytes + size > SESSION_REPLY_BYTES_MAX:
+                size = _LOST
+            else:
+                at = layout.session_reply(place.session, place.sequence)
+                effects[at] = reply
+                session.bodies[place.sequence] = size
+                session.bodies_bytes += size
+        session.kept[place.sequence] = _pack(
+            place.sequence, result.code, result.revision, result.count, size, checksum
         )
 
-    def _again(self, place: Place, kept: Kept, effects: Effects) -> Applied:
-        if kept.size == _LOST:
-            return Applied(ErrorCode.UNKNOWN_OUTCOME, kept.revision, 0)
+    def _again(self, place: Place, kept: bytes, effects: Effects) -> Applied:
+        _, code, revision, count, size, _ = _KEPT.unpack(kept)
+        if size == _LOST:
+            return Applied(ErrorCode.UNKNOWN_OUTCOME, revision, 0)
         body = b""
-        if kept.size:
+        if size:
             at = layout.session_reply(place.session, place.sequence)
             found = effects[at] if at in effects else self.store.get(at)
             assert found is not None, "what is kept is there"
             body = found
-        return Applied(kept.code, kept.revision, kept.keys, body)
+        return Applied(code, revision, count, body)
 
     # -- what is remembered ------------------------------------------------------------
 
@@ -178,22 +181,22 @@ class SessionTable:
         self, number: bytes, session: Session, lowest: int, effects: Effects
     ) -> None:
         """Let go of the answers below `lowest`."""
-        if lowest <= session.lowest:
-            return
-        kept: Iterator[int] = iter(range(session.lowest, lowest))
-        if lowest - session.lowest > len(session.kept):
-            kept = iter([each for each in session.kept if each < lowest])
-        for sequence in kept:
-            self._let_go(number, session, sequence, effects)
+        kept = session.kept
+        if lowest - session.lowest > len(kept):
+            session.kept = {n: told for n, told in kept.items() if n >= lowest}
+        else:
+            for sequence in range(session.lowest, lowest):
+                kept.pop(sequence, None)
         session.lowest = lowest
+        if session.bodies:
+            for sequence in [n for n in session.bodies if n < lowest]:
+                self._let_go(number, session, sequence, effects)
 
     def _let_go(
         self, number: bytes, session: Session, sequence: int, effects: Effects
     ) -> None:
-        gone = session.kept.pop(sequence, None)
-        if gone is not None and gone.size not in (0, _LOST):
-            effects[layout.session_reply(number, sequence)] = None
-            session.kept_bytes -= gone.size
+        session.bodies_bytes -= session.bodies.pop(sequence)
+        effects[layout.session_reply(number, sequence)] = None
 
     def _end_idle(self, now_ms: int, effects: Effects) -> None:
         while self.sessions:
@@ -213,7 +216,7 @@ class SessionTable:
         return True
 
     def _end(self, number: bytes, session: Session, effects: Effects) -> None:
-        for sequence in list(session.kept):
+        for sequence in list(session.bodies):
             self._let_go(number, session, sequence, effects)
         effects[layout.session(number)] = None
         self.digest_sum = (self.digest_sum - session.digest) % _MODULUS
@@ -221,22 +224,24 @@ class SessionTable:
 
 
 def _encoded(session: Session) -> bytes:
-    head = _HEAD.pack(
-        session.since, session.active_ms, session.lowest, len(session.kept)
-    )
-    return head + b"".join(
-        [_KEPT.pack(sequence, *kept) for sequence, kept in session.kept.items()]
-    )
+    kept = session.kept
+    head = _HEAD.pack(session.since, session.active_ms, session.lowest, len(kept))
+    return head + b"".join(kept.values())
 
 
 def _decoded(number: bytes, data: bytes) -> Session:
     since, active_ms, lowest, count = _HEAD.unpack_from(data)
     assert len(data) == _HEAD.size + count * _KEPT.size
-    rows = _KEPT.iter_unpack(data[_HEAD.size :])
-    kept = {sequence: Kept(*rest) for sequence, *rest in rows}
-    stored = sum(each.size for each in kept.values() if each.size != _LOST)
-    digest = _digest(number, data)
-    return Session(since, active_ms, lowest, kept, stored, digest)
+    kept: dict[int, bytes] = {}
+    bodies: dict[int, int] = {}
+    for at in range(_HEAD.size, len(data), _KEPT.size):
+        told = data[at : at + _KEPT.size]
+        sequence, *_, size, _ = _KEPT.unpack(told)
+        kept[sequence] = told
+        if size not in (0, _LOST):
+            bodies[sequence] = size
+    stored, digest = sum(bodies.values()), _digest(number, data)
+    return Session(since, active_ms, lowest, kept, bodies, stored, digest)
 
 
 def _digest(number: bytes, data: bytes) -> int:

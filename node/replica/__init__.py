@@ -2,7 +2,7 @@
 
 from .core import Replica
 from .effects import Effects, Reply, Sink
-from .messages import ForwardReply, ForwardRequest, PeerMessage, StateRequest
+from .messages import ForwardReply, ForwardRequest, PeerMessage, StateHash, StateRequest
 from .options import ReplicaOptions
 from .requests import Request
 
@@ -16,5 +16,6 @@ __all__ = [
     "Reply",
     "Request",
     "Sink",
+    "StateHash",
     "StateRequest",
 ]

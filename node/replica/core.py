@@ -32,11 +32,19 @@ from ...wire import (
 )
 from ..database import Database
 from . import rules
+from .comparing import Comparing
 from .effects import Effects, Reply, batch_of
 from .forwarder import Forwarder
 from .healing import Healing
+from .hints import Hints
 from .lease_keeper import LeaseKeeper
-from .messages import ForwardReply, ForwardRequest, PeerMessage, StateRequest
+from .messages import (
+    ForwardReply,
+    ForwardRequest,
+    PeerMessage,
+    StateHash,
+    StateRequest,
+)
 from .options import ReplicaOptions
 from .reads import Reads
 from .requests import Request, answer, refuse
@@ -78,8 +86,6 @@ class Replica:
         self.leading = False
         self.leader_since_ms = 0
         self.leader_time_base_ms = 0
-        self.campaign_at_ms: int | None = None
-        self.lost_leader = 0
         # What the log may end behind: the engine has it durably.
         self.checkpoint_index = raft.snapshot.index
         self.checkpoints = 0
@@ -87,6 +93,8 @@ class Replica:
         self.frozen_index = raft.snapshot.index
         self.unfrozen_bytes = 0
         self.replies: list[Reply] = []
+        # Of healing and comparing, to peers.
+        self.messages: list[PeerMessage] = []
         self.forward_replies: list[ForwardReply] = []
         self.forwarders: dict[int, Forwarder] = {}
         self.elections = 0
@@ -98,7 +106,9 @@ class Replica:
         self.reads.keeper = self.lease_keeper
         self.retention = Retention(options.history_revisions, options.history_ms)
         self.steward = Steward(self)
+        self.hints = Hints(self)
         self.healing = Healing(self)
+        self.comparing = Comparing(self)
         if damage is not None:
             self.healing.found(damage)
 
@@ -127,10 +137,10 @@ class Replica:
             if self.leading:
                 self._compact_history()
                 self.steward.tick()
+                self.comparing.tick()
         if self.healing.damage is not None:
             self.healing.tick()
-        if self.campaign_at_ms is not None and self.now_ms >= self.campaign_at_ms:
-            self._campaign_early()
+        self.hints.tick()
 
     def _compact_history(self) -> None:
         database = self.database
@@ -155,6 +165,8 @@ class Replica:
             self.writes.forward_reply(message)
         elif isinstance(message, StateRequest):
             self.healing.asked(message)
+        elif isinstance(message, StateHash):
+            self.comparing.heard(message)
         else:
             if isinstance(message, AppendEntries):
                 # What can't be applied is not taken, lest it fill the memory.
@@ -230,40 +242,6 @@ class Replica:
             self.writes.link_left(member)
         else:
             self.writes.link_lost(member)
-
-    def peer_refused(self, member: int) -> None:
-        """`member`'s link broke without a goodbye and can't be made again.
-
-        If it led, this voter waits by its rank and then asks for votes: the others,
-        whose links broke as well, will grant them.
-        """
-        raft = self.raft
-        if member != raft.leader_id or raft.is_leader or self.campaign_at_ms:
-            return
-        raft.leader_unreachable(member)
-        voters = [v for v in raft.configuration.all_voters() if v != member]
-        if raft.id in voters:
-            options = self.options
-            rank = voters.index(raft.id)
-            self.lost_leader = member
-            self.campaign_at_ms = (
-                self.now_ms
-                + rank * options.hint_rank_ms
-                + self.jitter(options.hint_jitter_ms + 1)
-            )
-
-    def _campaign_early(self) -> None:
-        raft = self.raft
-        followed = raft.leader_id not in (0, self.lost_leader) or raft.hears_leader()
-        if followed or raft.barred:
-            self.campaign_at_ms = None
-            return
-        raft.campaign("the link to the leader broke")
-        # The others may not have noticed yet: a lost pre-vote is asked again soon.
-        options = self.options
-        self.campaign_at_ms = (
-            self.now_ms + options.hint_retry_ms + self.jitter(options.hint_retry_ms)
-        )
 
     def install(self, message: InstallSnapshot, incoming: Incoming) -> bool:
         """A leader's state has arrived and was checked; it is not durable yet.
@@ -390,9 +368,9 @@ class Replica:
         if self.forward_replies:
             effects.messages += self.forward_replies
             self.forward_replies = []
-        if self.healing.messages:
-            effects.messages += self.healing.messages
-            self.healing.messages = []
+        if self.messages:
+            effects.messages += self.messages
+            self.messages = []
         if log.can_apply():
             effects.again = self._may_apply()
         if self.watching.open:
@@ -410,7 +388,7 @@ class Replica:
             or (writes.waiting and self.raft.leader_id)
             or (reads.waiting and reads.can_send())
             or self.database.store.applied_index > self.checkpoint_index
-            or self.healing.messages
+            or self.messages
             or self.watching.due()
             or self.raft.has_work(
                 can_persist, log.commit_index > log.applied_index and self._may_apply()
@@ -444,6 +422,9 @@ class Replica:
             results = self.database.apply(ready.committed)
             self.unfrozen_bytes += sum([len(e.data) for e in ready.committed])
             self.writes.applied(ready.committed, results)
+            if self.database.checked:
+                states, self.database.checked = self.database.checked, []
+                self.comparing.applied(states)
         for read_id, index in ready.reads:
             self.reads.confirm(read_id, index)
         for read_id in ready.failed_reads:
@@ -460,8 +441,7 @@ class Replica:
         if raft.leader_id and raft.leader_id != self.seen_leader:
             self.seen_leader = raft.leader_id
             self.leader_changes += 1
-            if raft.leader_id != self.lost_leader:
-                self.campaign_at_ms = None
+            self.hints.led_by(raft.leader_id)
         if raft.is_leader and not self.leading:
             self.leader_since_ms = self.now_ms
             self.leader_time_base_ms = self.database.cluster_time_ms

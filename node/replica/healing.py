@@ -14,7 +14,7 @@ from ...raft import InstallSnapshot
 from ...storage.errors import CorruptionError
 from ...wire import ErrorCode
 from . import rules
-from .messages import PeerMessage, StateRequest
+from .messages import StateRequest
 
 if TYPE_CHECKING:
     from .core import Replica
@@ -35,12 +35,14 @@ class Healing:
         self.until_index = 0
         self.ticks = 0
         self.healed = 0
-        self.messages: list[PeerMessage] = []
         # Peers to which a state is on its way from here.
         self.sending: set[int] = set()
 
-    def found(self, damage: CorruptionError) -> None:
-        """Damage was met. Raises it again when there is nobody to heal from."""
+    def found(self, damage: CorruptionError, *, lasting: bool = False) -> None:
+        """Damage was met. Raises it again when there is nobody to heal from.
+
+        `lasting`: its files do not show it, and it must not be forgotten by a restart.
+        """
         replica = self.replica
         raft = replica.raft
         if self.damage is not None:
@@ -50,7 +52,7 @@ class Healing:
         self.damage = damage
         self.until_index = max(self.until_index, raft.log.applied_index)
         self.ticks = _ASK_TICKS
-        replica.database.store.condemn(damage)
+        replica.database.store.condemn(damage, lasting=lasting)
         raft.barred = True
         replica.reads.barred = "the data of this node is damaged; it is being replaced"
         replica.reads.refuse_all(ErrorCode.DAMAGED, replica.reads.barred)
@@ -61,7 +63,7 @@ class Healing:
         raft = self.replica.raft
         if self.ticks >= _ASK_TICKS and raft.leader_id not in (0, raft.id):
             self.ticks = 0
-            self.messages.append(
+            self.replica.messages.append(
                 StateRequest(raft.id, raft.leader_id, raft.log.base_index)
             )
 
@@ -75,7 +77,7 @@ class Healing:
             return
         self.sending.add(message.sender)
         mark = raft.snapshot
-        self.messages.append(
+        self.replica.messages.append(
             InstallSnapshot(
                 *(raft.id, message.sender, raft.term),
                 *(mark.index, mark.term, mark.configuration),

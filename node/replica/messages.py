@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from ...raft import Message
+from ..database import StateAt
 
 
 class ForwardRequest(msgspec.Struct, frozen=True, gc=False):
@@ -45,4 +46,23 @@ class StateRequest(msgspec.Struct, frozen=True, gc=False):
     index: int
 
 
-PeerMessage: TypeAlias = Message | ForwardRequest | ForwardReply | StateRequest
+class StateHash(msgspec.Struct, frozen=True, gc=False):
+    """My state's hash at the entry of `index`: its chain, and the halves of its sum.
+
+    May be lost or repeated; the next one comes soon.
+    """
+
+    sender: int
+    to: int
+    index: int
+    chain: int
+    high: int
+    low: int
+
+    def state(self) -> StateAt:
+        return StateAt(self.index, self.chain, self.high << 64 | self.low)
+
+
+PeerMessage: TypeAlias = (
+    Message | ForwardRequest | ForwardReply | StateRequest | StateHash
+)

@@ -119,6 +119,11 @@ def cluster_time_ms(base_ms: int, elapsed_ms: int, wall_ms: int) -> int:
     return base_ms + elapsed_ms
 
 
+def is_another_state(own: object, agreed: object) -> bool:
+    """I-38: a replica whose state is not that of the majority is damaged."""
+    return own != agreed
+
+
 def may_be_promoted(replicates: bool, lag: int, lag_max: int) -> bool:
     """I-48: only a learner that has caught up becomes a voter."""
     return replicates and lag <= lag_max

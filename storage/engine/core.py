@@ -16,8 +16,9 @@ import msgspec
 from .. import rules
 from ..env import Env, parent_of
 from ..errors import CorruptionError, WriteStalled
+from . import condemned
 from .blob import VALUE_BYTES_MAX, Blob
-from .edit import edited, make_durable, remove
+from .edit import copy_by_links, edited, make_durable, remove
 from .jobs import InlineJobs, JobDropped, Jobs, Steps
 from .manifest import (
     BlobMeta,
@@ -74,6 +75,7 @@ class Engine:
             self._manifest = load_or_begin(env, directory)
             self.damage: CorruptionError | None = None
             try:
+                condemned.check(env, directory)
                 self._version = open_version(
                     env, directory, self._manifest.runs, self._manifest.blobs
                 )
@@ -397,11 +399,14 @@ class Engine:
 
     # -- copies and care ---------------------------------------------------------------
 
-    def condemn(self, damage: CorruptionError) -> None:
+    def condemn(self, damage: CorruptionError, *, lasting: bool = False) -> None:
         """Nothing of this store is to be answered from any more, only `damage` raised.
 
-        Until `install` brings another one. Its files stay as they are.
+        Until `install` brings another one; its files stay as they are. `lasting`: also
+        when it is opened again. Raises `OSError` when that can't be written down.
         """
+        if lasting:
+            condemned.mark(self._env, self.directory, damage)
         with suppress(CorruptionError):
             self._stop_jobs()
         self.damage = damage
@@ -439,6 +444,7 @@ class Engine:
         arrived = incoming.hand_over(self.directory)
         obsolete = self._adopt(manifest, self._durably(manifest, arrived)())
         self.damage = None
+        condemned.unmark(self._env, self.directory)
         self._memtable = Memtable(self.applied_index, self.meta)
         remove(self._env, obsolete)
         incoming.close()
@@ -449,14 +455,8 @@ class Engine:
         It holds everything up to `applied_index` (`flush` first for everything). The
         directory must not exist; its parent must.
         """
-        env = self._env
-        if env.exists(directory):
-            raise FileExistsError(f"{directory} is there already")
-        env.make_directory(directory)
-        for file in self._version.files():
-            env.link(file.path, f"{directory}/{file.meta.name}")
-        save_manifest(env, directory, self._manifest)
-        env.sync_directory(parent_of(directory))
+        files = [(file.path, file.meta.name) for file in self._version.files()]
+        copy_by_links(self._env, self._manifest, files, directory)
         return self._manifest
 
     def verify(self) -> Iterator[int]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..env import Env
+from ..env import Env, parent_of
 from ..errors import is_no_space
 from .manifest import BlobMeta, Manifest, TableMeta, load_manifest, save_manifest
 from .version import Version, open_version
@@ -29,6 +29,25 @@ def edited(
     live = manifest.referenced_bytes()
     blobs = [blob for blob in (*current.blobs, *made) if live[blob.file_id]]
     return msgspec.structs.replace(manifest, blobs=tuple(blobs))
+
+
+def copy_by_links(
+    env: Env,
+    manifest: Manifest,
+    files: Sequence[tuple[str, str]],
+    directory: str,
+) -> None:
+    """A store in `directory`, durable when this returns; `files` are paths and names.
+
+    Raises `OSError`, `FileExistsError` when there is something.
+    """
+    if env.exists(directory):
+        raise FileExistsError(f"{directory} is there already")
+    env.make_directory(directory)
+    for path, name in files:
+        env.link(path, f"{directory}/{name}")
+    save_manifest(env, directory, manifest)
+    env.sync_directory(parent_of(directory))
 
 
 def make_durable(

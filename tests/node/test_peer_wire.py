@@ -12,7 +12,13 @@ from quorate.node.peer_wire import (
     PeerProtocolError,
     decode_message,
 )
-from quorate.node.replica import ForwardReply, ForwardRequest, PeerMessage, StateRequest
+from quorate.node.replica import (
+    ForwardReply,
+    ForwardRequest,
+    PeerMessage,
+    StateHash,
+    StateRequest,
+)
 from quorate.raft import (
     AppendEntries,
     AppendEntriesReply,
@@ -53,6 +59,7 @@ MESSAGES: list[PeerMessage | Goodbye] = [
     EntriesReply(1, 2, 3, 1, 10, 4, 7, 3, ENTRIES),
     ForwardRequest(1, 2, 3, 4, b"command"),
     StateRequest(1, 2, 3),
+    StateHash(1, 2, 3, 4, 2**64 - 1, 6),
     ForwardReply(1, 2, 3, 1, b"answer"),
     Goodbye(),
 ]

@@ -82,6 +82,8 @@ class Model:
                 life.expired = True
                 self._end(life)
             return time_ms, None, ended
+        if envelope.kind == EnvelopeKind.CHECK:
+            return time_ms, None, []
         command = decode_command(envelope.payload, _LIMITS)
         if isinstance(command, OpenSession | CloseSession):
             self.sessions.change(command, index)

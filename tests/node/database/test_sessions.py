@@ -377,8 +377,7 @@ class SessionsMachine(RuleBasedStateMachine):
         wanted = [
             layout.session_reply(number, sequence)
             for number, session in table.sessions.items()
-            for sequence, kept in session.kept.items()
-            if kept.size
+            for sequence in session.bodies
         ]
         assert stored == sorted(wanted)
 

@@ -1,0 +1,259 @@
+"""States are compared all the time: what differs is found, fenced and replaced (I-38).
+
+A byte that flips in memory between the decoding of an entry and its writing is the
+story: checksums see nothing of it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from quorate.node.database import Applied
+from quorate.node.database.core import LogEntry
+from quorate.node.replica import PeerMessage, Replica, StateHash
+from quorate.node.replica.comparing import PERIOD_MS
+from quorate.raft import Entry, InstallSnapshot
+from quorate.storage.engine import Engine
+from quorate.storage.errors import CorruptionError
+from quorate.wire import (
+    DEFAULT_LIMITS,
+    ErrorCode,
+    GetRequest,
+    Level,
+    OpenSession,
+    Place,
+    RequestKind,
+    decode_error,
+    decode_get_reply,
+    encode_get,
+    encode_in_session,
+    encode_put,
+    encode_session_command,
+)
+
+from .together import TICK_MS, Together
+
+FOUND_MS = 2000
+KEY = b"key"
+
+
+class Compared(Together):
+    """Replicas together, whose snapshots arrive, or not."""
+
+    def __init__(self, members: int = 3) -> None:
+        self.transfers = True
+        super().__init__(members)
+
+    def deliver(self, message: PeerMessage) -> None:
+        if not isinstance(message, InstallSnapshot):
+            super().deliver(message)
+            return
+        sender, receiver = self.replicas[message.sender], self.replicas[message.to]
+        if not self.transfers or message.to in self.cut:
+            sender.snapshot_finished(message.to, False)
+            return
+        incoming = receiver.database.store.receive("a test")
+        for piece in sender.database.store.pin().pieces():
+            incoming.feed(piece)
+        for _ in incoming.check():
+            pass
+        assert receiver.install(message, incoming)
+        sender.snapshot_finished(message.to, True)
+
+    def tick(self) -> None:
+        super().tick()
+        for replica in self.replicas.values():
+            while replica.database.store.work(64 << 10):
+                pass
+
+    def write(self, value: bytes) -> None:
+        self.done(encode_put(KEY, value))
+
+    def flip_at(self, *members: int) -> None:
+        """The last byte of the next entry is another one where these apply it."""
+        for number, member in enumerate(members):
+            flip(self.replicas[member], 1 << number)
+
+    def damaged(self) -> list[int]:
+        return [m for m, r in self.replicas.items() if r.healing.damage is not None]
+
+    def values(self) -> set[bytes]:
+        found = [r.database.get(KEY) for r in self.replicas.values()]
+        return {record.value for record in found if record is not None}
+
+    def read(self, member: int) -> bytes | ErrorCode:
+        """What this member answers from its own state."""
+        self.request_id += 1
+        body = encode_get(GetRequest(Level.LOCAL, 0, 0, KEY))
+        self._ask_to_read(member, body)
+        _, status, reply = self.caller.replies[self.request_id]
+        if status:
+            return decode_error(reply, DEFAULT_LIMITS).code
+        record = decode_get_reply(reply).record
+        return b"" if record is None else record.value
+
+    def _ask_to_read(self, member: int, body: bytes) -> None:
+        from quorate.node.replica import Request
+
+        deadline = self.now_ms + 1000
+        kind = RequestKind.GET
+        request = Request(self.caller, self.request_id, kind, body, deadline)
+        self.replicas[member].submit(request)
+        self.settle()
+
+
+def flip(replica: Replica, bit: int) -> None:
+    """Once: what is applied next is not quite what the log says."""
+    apply = replica.database.apply
+
+    def flipped(entries: Sequence[LogEntry]) -> list[Applied]:
+        replica.database.apply = apply  # type: ignore[method-assign]
+        first, *rest = entries
+        data = first.data[:-1] + bytes([first.data[-1] ^ bit])
+        return apply([Entry(first.index, first.term, first.kind, data), *rest])
+
+    replica.database.apply = flipped  # type: ignore[method-assign]
+
+
+def test_states_that_are_equal_are_found_to_be_so() -> None:
+    together = Compared()
+    together.write(b"x")
+    together.run_ms(PERIOD_MS + 100)
+    equal = {r.comparing.equal_index for r in together.replicas.values()}
+    assert len(equal) == 1
+    assert equal.pop() > 0
+
+
+def test_nothing_is_written_where_nothing_happens() -> None:
+    together = Compared()
+    together.write(b"x")
+    together.run_ms(3 * PERIOD_MS)
+    last = together.replicas[1].raft.log.last_index
+    together.run_ms(10 * PERIOD_MS)
+    assert together.replicas[1].raft.log.last_index == last
+
+
+@pytest.mark.parametrize("leads", [False, True])
+def test_a_replica_whose_state_differs_is_found_fenced_and_healed(
+    leads: bool,
+) -> None:
+    together = Compared()
+    together.write(b"first")
+    together.run_ms(PERIOD_MS)
+    spoilt = together.leader if leads else together.follower
+    together.transfers = False
+    together.flip_at(spoilt)
+    together.write(b"value")
+    began = together.now_ms
+    together.wait_for(lambda: together.damaged() == [spoilt])
+    assert together.now_ms - began <= FOUND_MS
+    assert together.read(spoilt) == ErrorCode.DAMAGED
+    # Nothing that it has is believed any more, by whoever opens it either.
+    together.other_leader(spoilt) if leads else None
+    together.write(b"later")
+    assert together.read(spoilt) == ErrorCode.DAMAGED
+    together.transfers = True
+    together.wait_for(lambda: not together.damaged())
+    together.wait_for(lambda: together.read(spoilt) == b"later")
+    together.run_ms(2 * PERIOD_MS)
+    assert not together.damaged()
+    assert len({r.database.state_hash() for r in together.replicas.values()}) == 1
+
+
+@pytest.mark.parametrize("payload", ["put", "in a session", "opening"])
+def test_whatever_is_flipped_is_found(payload: str) -> None:
+    together = Compared()
+    number = b"0123456789abcdef"
+    if payload == "in a session":
+        together.done(encode_session_command(OpenSession(number)))
+    together.run_ms(PERIOD_MS)
+    spoilt = together.follower
+    table = together.replicas[together.leader].database.session_table
+    command = {
+        "put": lambda: encode_put(b"other", b"1234"),
+        "in a session": lambda: encode_in_session(
+            Place(number, table.sessions[number].since, 1, 1), encode_put(b"k", b"v")
+        ),
+        "opening": lambda: encode_session_command(OpenSession(number)),
+    }[payload]()
+    together.flip_at(spoilt)
+    together.done(command)
+    together.wait_for(lambda: together.damaged() == [spoilt])
+
+
+def test_where_no_state_has_a_majority_all_refuse() -> None:
+    together = Compared()
+    together.write(b"first")
+    together.run_ms(PERIOD_MS)
+    one, other = [m for m in together.replicas if m != together.leader]
+    together.flip_at(one, other)
+    together.write(b"value")
+    together.wait_for(lambda: together.damaged() == [1, 2, 3])
+    assert {together.read(m) for m in together.replicas} == {ErrorCode.DAMAGED}
+
+
+def test_two_replicas_that_differ_both_refuse() -> None:
+    together = Compared(2)
+    together.write(b"first")
+    together.run_ms(PERIOD_MS)
+    together.flip_at(together.follower)
+    together.write(b"value")
+    together.wait_for(lambda: together.damaged() == [1, 2])
+
+
+def test_one_who_was_away_is_compared_when_he_comes_back() -> None:
+    together = Compared()
+    together.write(b"first")
+    together.run_ms(PERIOD_MS)
+    away = together.follower
+    together.cut.add(away)
+    together.write(b"value")
+    together.run_ms(3 * PERIOD_MS)
+    together.flip_at(away)
+    together.heal()
+    together.wait_for(lambda: together.damaged() == [away])
+
+
+def test_what_strangers_tell_counts_for_nothing_and_costs_nothing() -> None:
+    together = Compared()
+    together.write(b"x")
+    together.run_ms(PERIOD_MS)
+    replica = together.replicas[1]
+    for index in range(1, 500):
+        for sender in (2, 9, 10):
+            replica.step(StateHash(sender, 1, index, 7, 7, 7))
+    together.run_ms(2 * PERIOD_MS)
+    assert not together.damaged()
+
+
+def test_a_store_that_differs_is_not_believed_by_its_next_process() -> None:
+    together = Compared()
+    together.write(b"first")
+    together.run_ms(PERIOD_MS)
+    spoilt = together.follower
+    together.transfers = False
+    together.flip_at(spoilt)
+    together.write(b"value")
+    together.wait_for(lambda: together.damaged() == [spoilt])
+    store = together.replicas[spoilt].database.store
+    env = store._env  # pyright: ignore[reportPrivateUsage]
+    store.close()
+    ids: Callable[[], bytes] = iter([bytes([n]) * 16 for n in range(200, 250)]).__next__
+    with pytest.raises(CorruptionError, match="not the one of a majority"):
+        Engine(env, "/engine", ids)
+    again = Engine(env, "/engine", ids, even_damaged=True)
+    assert again.damage is not None
+    healthy = together.replicas[together.leader].database.store
+    healthy.flush()
+    incoming = again.receive("a test")
+    for piece in healthy.pin().pieces():
+        incoming.feed(piece)
+    for _ in incoming.check():
+        pass
+    again.install(incoming)
+    again.close()
+    Engine(env, "/engine", ids).close()
+
+
+def test_a_period_is_a_matter_of_ticks() -> None:
+    assert PERIOD_MS % TICK_MS == 0
+    assert 2 * PERIOD_MS <= FOUND_MS
