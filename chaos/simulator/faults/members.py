@@ -199,13 +199,16 @@ def hasty(ground: Ground, fault: Fault, dice: Random) -> None:
 
 
 def _hurry(ground: Ground, fault: Fault, leader: Node, dice: Random) -> None:
-    """First a leader goes itself, if it may."""
+    """A leader goes itself, or another voter; or a learner goes and comes again."""
     raft = leader.raft
     voters, learners = raft.configuration.voters, raft.configuration.learners
     others = [v for v in voters if v not in _of(ground).kept]
     if fault.strength == 0 and leader.member in others:
         others = [leader.member]
-    if others and len(voters) >= 3 and _are_heard(leader, voters):
+    if learners and fault.strength == 2:
+        ground.acts(fault.kind)
+        _ask_twice(raft, (voters, learners[1:]), (voters, learners))
+    elif others and len(voters) >= 3 and _are_heard(leader, voters):
         ground.acts(fault.kind)
         out = dice.choice(others)
         rest = [voter for voter in voters if voter != out]
