@@ -156,6 +156,11 @@ def own_last(last: tuple[int, int], doubt: tuple[int, int] | None) -> tuple[int,
     return last if doubt is None else max(last, doubt)
 
 
+def may_be_counted_absent(own_members: int, asker_s_members: int) -> bool:
+    """I-23: an absent copy counts among the voters that could have held it alone."""
+    return own_members == asker_s_members
+
+
 def accepts_snapshot(snapshot_index: int, commit_index: int) -> bool:
     """I-52: never install what is older than the own commit."""
     return snapshot_index > commit_index
