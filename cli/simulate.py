@@ -74,6 +74,7 @@ def _numbers(text: str) -> frozenset[int]:
 @click.option(
     "--dense", is_flag=True, help="Five nodes, 50 operations a second, all faults."
 )
+@click.option("--members", is_flag=True, help="In every world members come and go.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 256),
@@ -93,6 +94,7 @@ def command(
     exhaustive: str | None,
     world: str | None,
     dense: bool,
+    members: bool,
     jobs: int,
     quiet: bool,
 ) -> None:
@@ -107,7 +109,9 @@ def command(
 
     if mutant is not None and mutant not in MUTANTS:
         raise click.BadParameter(f"no such mutant: {mutant} ({', '.join(MUTANTS)})")
-    options = RunOptions(dense=dense, keep_trace=replay is not None)
+    options = RunOptions(
+        dense=dense, members=members or None, keep_trace=replay is not None
+    )
     with nullcontext() if mutant is None else planted(mutant):
         if replay is not None:
             _replay(replay, options, None if faults is None else _numbers(faults))
@@ -148,9 +152,8 @@ def _run(seeds: range, options: "RunOptions", jobs: int, quiet: bool) -> None:
 def _show_outcome(outcome: "Outcome", options: "RunOptions", quiet: bool) -> None:
     seed, result = outcome.seed, outcome.result
     if result is None:
-        dense = " --dense" if options.dense else ""
         click.echo(f"seed {seed}: {outcome.detail}")
-        click.echo(f"  see it again: quorate simulate --replay {seed}{dense}")
+        click.echo(f"  see it again: quorate simulate --replay {seed}{_flags(options)}")
         return
     if not result.enough:
         click.echo(f"seed {seed}: void: only {result.acknowledged} operations")
@@ -162,6 +165,11 @@ def _show_outcome(outcome: "Outcome", options: "RunOptions", quiet: bool) -> Non
             f" {result.simulated_us / 1e6:.1f} s, log {result.agreed},"
             f" trace {result.trace}"
         )
+
+
+def _flags(options: "RunOptions") -> str:
+    """What makes these worlds others than the seeds alone would."""
+    return " --dense" * options.dense + " --members" * bool(options.members)
 
 
 def _show_coverage(coverage: "Coverage") -> None:
@@ -177,15 +185,20 @@ def _show_coverage(coverage: "Coverage") -> None:
         f" {coverage.heals} healed states,"
         f" {coverage.broken} broken disks, {coverage.events} events"
     )
-    if coverage.halted:
+    if coverage.configurations:
         click.echo(
-            f"  {coverage.halted} halted: a doubt that a broken disk leaves open"
+            f"  {coverage.changing} worlds with changes of members:"
+            f" {coverage.configurations} configurations were applied"
         )
+    if coverage.halted:
+        click.echo(f"  {coverage.halted} halted: a doubt that a lost disk leaves open")
     if coverage.undecided:
         click.echo(f"  {coverage.undecided} keys' histories were too long to search")
     click.echo("  fault                 struck  at work")
     for kind, count in sorted(coverage.fired.items()):
         click.echo(f"  {kind:<20} {count:>7}  {coverage.overlapped[kind]:>7}")
+    for answer, count in sorted(coverage.answers.items()):
+        click.echo(f"  {answer:<34} {count:>9}")
     for name, count in sorted(coverage.failpoints.items()):
         click.echo(f"  died at {name:<26} {count:>7}")
 
@@ -228,12 +241,11 @@ def _shrink(seed: int, options: "RunOptions", mutant: str | None) -> None:
         f"{len(found.faults)} of {found.before} faults are enough, after {found.runs}"
         f" runs: {found.outcome.detail}"
     )
-    dense = " --dense" if options.dense else ""
     planted = "" if mutant is None else f" --mutant {mutant}"
     numbers = ",".join(map(str, found.faults)) or "''"
     click.echo(
         f"see it again: quorate simulate --replay {seed} --faults {numbers}"
-        f"{dense}{planted}"
+        f"{_flags(options)}{planted}"
     )
 
 

@@ -22,6 +22,7 @@ from ..wire import (
 from .inside import Refused, ask, catch_up
 from .join_wire import JoinReply, JoinRequest, decode_join_request
 from .peer_hello import HelloError
+from .replica import rules
 
 if TYPE_CHECKING:
     from .node import Node
@@ -108,8 +109,8 @@ class Admission:
         table = node.replica.database.member_table
         known = table.members.get(request.member_id)
         if known is not None and known.key == key:
-            if request.member_id in node.pairs.pairs:
-                # I-25: what it has promised since is gone with its data.
+            if rules.has_lost_its_data(request.member_id in node.pairs.pairs):
+                # What it has promised since is gone with its data.
                 raise HelloError(
                     "this member has been here before and has lost its data;"
                     " a new member needs a new folder"

@@ -62,7 +62,7 @@ _FIXED: Final[dict[type[Any], tuple[int, struct.Struct]]] = {
     TimeoutNow: (10, struct.Struct("<QQQ")),
     ReadIndex: (11, struct.Struct("<QQQQ")),
     ReadIndexReply: (12, struct.Struct("<QQQQQ")),
-    RequestEntries: (13, struct.Struct("<QQQQQQ")),
+    RequestEntries: (13, struct.Struct("<QQQQQQQ")),
     StateRequest: (22, struct.Struct("<QQQ")),
     StateHash: (23, struct.Struct("<QQQQQQ")),
 }

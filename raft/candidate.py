@@ -82,7 +82,7 @@ def _may_be_voter(raft: "Raft") -> bool:
     for index, configuration in reversed(raft.configurations):
         if configuration.is_voter(raft.id):
             return True
-        if index <= raft.log.commit_index:
+        if not rules.may_be_undone(index, raft.log.commit_index):
             return False
     return False
 

@@ -455,7 +455,7 @@ class Raft:
     def truncate_log(self, index: int) -> None:
         """Drop `index` and after it, and the configurations in there (I-46)."""
         self.log.truncate_from(index)
-        while self.configurations[-1][0] >= index:
+        while rules.goes_with_its_entry(self.configurations[-1][0], index):
             del self.configurations[-1]
         assert self.configurations
 

@@ -9,13 +9,15 @@ what is now damaged, and must not count this node again. The entry is discarded 
 when no quorum can hold it now or ever come to: nobody has it, and copies that may have
 been durable (at most f of those in doubt) + voters that have not answered from the
 floor on < majority. Whoever answers from the floor on takes no entry of an older leader
-any more. An entry appended under a newer term, or the entry itself, ends the doubt too.
-See docs/decisions/0004.
+any more. What is damaged may have changed the voters: who knows others than the asker
+says nothing, unless it holds the entry. An entry appended under a newer term, or the
+entry itself, ends the doubt too. See docs/decisions/0004.
 """
 
 from typing import TYPE_CHECKING
 
-from . import quorum
+from . import quorum, rules
+from .configuration import digest_of
 from .messages import ABSENT, DOUBTED, HELD, EntriesReply, RequestEntries
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def tick(raft: "Raft") -> None:
                     raft.doubt_next or raft.log.commit_index + 1,
                     last_index,
                     last_term,
+                    digest_of(raft.configuration),
                 )
             )
     _judge(raft)
@@ -71,6 +74,10 @@ def on_request_entries(raft: "Raft", message: RequestEntries) -> None:
     if held or message.last_index <= log.base_index:
         # Compacted: it is in this replica's checkpoint, or something newer is.
         state = HELD
+    elif not rules.may_be_counted_absent(
+        digest_of(raft.configuration), message.configuration
+    ):
+        return  # those who may hold it are others than the asker knows
     elif raft.doubt is not None and raft.doubt >= asked:
         state = DOUBTED
     else:

@@ -150,7 +150,10 @@ def on_install_snapshot(raft: "Raft", message: InstallSnapshot) -> None:
         raft.commit_to(message.index)
         _acknowledge(raft, message.index)
         return
-    mark = SnapshotMark(message.index, message.snapshot_term, message.configuration)
+    configuration = rules.configuration_of_state(
+        raft.configuration, message.configuration
+    )
+    mark = SnapshotMark(message.index, message.snapshot_term, configuration)
     log.restore(mark.index, mark.term)
     raft.configurations = [(mark.index, mark.configuration)]
     raft.snapshot = mark

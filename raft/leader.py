@@ -408,6 +408,6 @@ def after_apply(raft: "Raft") -> None:
         return
     if configuration.joint:
         _append_configuration(raft, encode_configuration(leave(configuration)))
-    elif not configuration.is_voter(raft.id):
+    elif rules.removed_leader_resigns(configuration.is_voter(raft.id)):
         # I-50: it led the change that removed it, without counting itself.
         raft.become_follower(raft.term, 0, "removed from the voters")

@@ -160,7 +160,8 @@ class RequestEntries(msgspec.Struct, frozen=True, gc=False):
     """A doubtful node asks for exactly the entry that its disk no longer shows.
 
     No leader is needed and no term is compared: `term` is the sender's, for logs only.
-    `next_index` is the first entry that it lacks.
+    `next_index` is the first entry that it lacks; `configuration` is the digest of the
+    members that it knows: the damaged batch may have changed them.
     """
 
     sender: int
@@ -169,6 +170,7 @@ class RequestEntries(msgspec.Struct, frozen=True, gc=False):
     next_index: int
     last_index: int
     last_term: int
+    configuration: int
 
 
 HELD = 1

@@ -14,6 +14,14 @@ def majority(count: int) -> int:
     return count // 2 + 1
 
 
+def _groups(configuration: Configuration) -> tuple[tuple[int, ...], ...]:
+    """The sets of voters of whom a majority each is needed."""
+    voters = rules.counting_voters(configuration.voters, configuration.learners)
+    if not configuration.outgoing:
+        return (voters,)
+    return rules.deciding_groups(voters, configuration.outgoing, configuration.learners)
+
+
 def _agreed_by(voters: tuple[int, ...], values: Mapping[int, int]) -> int:
     """The highest number that a majority of `voters` has reached."""
     reached = sorted((values.get(voter, 0) for voter in voters), reverse=True)
@@ -26,11 +34,7 @@ def agreed(configuration: Configuration, values: Mapping[int, int]) -> int:
     `values` maps a voter to its match index (commits) or acknowledged round (reads);
     a missing voter has 0.
     """
-    voters = rules.counting_voters(configuration.voters, configuration.learners)
-    result = _agreed_by(voters, values)
-    if configuration.outgoing:
-        result = min(result, _agreed_by(configuration.outgoing, values))
-    return result
+    return min([_agreed_by(voters, values) for voters in _groups(configuration)])
 
 
 def _tally(voters: tuple[int, ...], votes: Mapping[int, bool]) -> bool | None:
@@ -45,10 +49,7 @@ def _tally(voters: tuple[int, ...], votes: Mapping[int, bool]) -> bool | None:
 
 def won(configuration: Configuration, votes: Mapping[int, bool]) -> bool | None:
     """True: a majority (both while joint) granted; False: it can't; None: open."""
-    voters = rules.counting_voters(configuration.voters, configuration.learners)
-    results = [_tally(voters, votes)]
-    if configuration.outgoing:
-        results.append(_tally(configuration.outgoing, votes))
+    results = [_tally(voters, votes) for voters in _groups(configuration)]
     if False in results:
         return False
     return None if None in results else True

@@ -5,6 +5,8 @@ that a mutant can replace exactly one of them (chaos/simulator/mutants). Numbers
 those of the invariants in docs/testing.md.
 """
 
+from .configuration import Configuration
+
 
 def grants_vote(
     own_last: tuple[int, int], candidate_last: tuple[int, int], vote: int, sender: int
@@ -113,6 +115,37 @@ def may_change_configuration(
     return pending_index <= applied_index and commit_term == term
 
 
+def deciding_groups(
+    voters: tuple[int, ...], outgoing: tuple[int, ...], learners: tuple[int, ...]
+) -> tuple[tuple[int, ...], ...]:
+    """4.3: while joint, a majority of the old and one of the new voters is needed."""
+    del learners
+    return voters, outgoing
+
+
+def goes_with_its_entry(at_index: int, dropped_from: int) -> bool:
+    """I-46: a configuration is rolled back when its entry is dropped."""
+    return at_index >= dropped_from
+
+
+def configuration_of_state(
+    own: Configuration, received: Configuration
+) -> Configuration:
+    """I-46, I-51: a state comes with the configuration in force where it ends."""
+    del own
+    return received
+
+
+def may_be_undone(at_index: int, commit_index: int) -> bool:
+    """4.2.2: a configuration that is committed is in force for good."""
+    return at_index > commit_index
+
+
+def removed_leader_resigns(voter: bool) -> bool:
+    """I-50: who has committed its own removal leads no more."""
+    return not voter
+
+
 def may_campaign(voter: bool, doubtful: bool) -> bool:
     """I-23, I-47: learners and nodes that doubt their log never campaign."""
     return voter and not doubtful
@@ -121,6 +154,11 @@ def may_campaign(voter: bool, doubtful: bool) -> bool:
 def own_last(last: tuple[int, int], doubt: tuple[int, int] | None) -> tuple[int, int]:
     """I-23: a doubtful node compares logs as if it held the entry in doubt."""
     return last if doubt is None else max(last, doubt)
+
+
+def may_be_counted_absent(own_members: int, asker_s_members: int) -> bool:
+    """I-23: an absent copy counts among the voters that could have held it alone."""
+    return own_members == asker_s_members
 
 
 def accepts_snapshot(snapshot_index: int, commit_index: int) -> bool:

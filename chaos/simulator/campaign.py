@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from .failpoints import FAILPOINTS
-from .faults import KINDS
+from .faults import KINDS, MEMBER_KINDS
 from .run import Result, RunOptions, run_seed
 from .world import Violation
 
@@ -109,6 +109,9 @@ class Coverage:
         self.halted = 0
         self.undecided = 0
         self.told = 0
+        self.changing = 0
+        self.configurations = 0
+        self.answers: Counter[str] = Counter()
         self.events = 0
         self.fired: Counter[str] = Counter()
         self.overlapped: Counter[str] = Counter()
@@ -132,6 +135,9 @@ class Coverage:
         self.halted += result.halted
         self.undecided += result.undecided
         self.told += result.told
+        self.changing += result.changing
+        self.configurations += result.configurations
+        self.answers.update(result.answers)
         self.events += result.events
         self.fired.update(result.fired)
         self.overlapped.update(result.overlapped)
@@ -140,13 +146,14 @@ class Coverage:
     def missing(self) -> list[str]:
         """What a run of this size should have reached, and did not."""
         missing: list[str] = []
+        kinds = [*KINDS, *MEMBER_KINDS]
         if self.seeds >= VOID_SEEDS_MIN:
             missing += [
-                f"{kind} never struck" for kind in KINDS if not self.fired[kind]
+                f"{kind} never struck" for kind in kinds if not self.fired[kind]
             ]
             missing += [
                 f"{kind} never struck an operation in flight"
-                for kind in KINDS
+                for kind in kinds
                 if self.fired[kind] and not self.overlapped[kind]
             ]
         if self.seeds >= VOID_FAILPOINT_SEEDS_MIN:

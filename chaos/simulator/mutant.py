@@ -10,13 +10,17 @@ import msgspec
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """`replacement` stands for `predicate` of `module`; `breaks` says what is lost."""
+    """`replacement` stands for `predicate` of `module`; `breaks` says what is lost.
+
+    `members`: it is looked for where members come and go; all others where they don't.
+    """
 
     name: str
     module: ModuleType
     predicate: str
     replacement: Callable[..., object]
     breaks: str
+    members: bool = False
 
 
 def always(*_: object) -> bool:

@@ -12,8 +12,9 @@ from ...node.database import rules as database_rules
 from ...node.replica import rules as replica_rules
 from ...raft import rules as raft_rules
 from ...storage import rules as storage_rules
+from .member_mutants import MEMBER_MUTANTS
 from .mutant import Mutant, always, never
-from .run import run_seed
+from .run import RunOptions, run_seed
 from .session_mutants import SESSION_MUTANTS
 from .watch_mutants import LEASE_MUTANTS, WATCH_MUTANTS
 from .world import Violation
@@ -422,6 +423,7 @@ MUTANTS = {
         *WATCH_MUTANTS,
         *LEASE_MUTANTS,
         *SESSION_MUTANTS,
+        *MEMBER_MUTANTS,
     )
 }
 
@@ -443,18 +445,19 @@ def hunt(name: str, seeds: range) -> Catch | None:
 
     A seed that fails with every rule in force notices nothing.
     """
+    options = RunOptions(members=MUTANTS[name].members)
     for tried, seed in enumerate(seeds, start=1):
         with planted(name):
-            what = _failure(seed)
-        if what is not None and _failure(seed) is None:
+            what = _failure(seed, options)
+        if what is not None and _failure(seed, options) is None:
             return Catch(seed, tried, what)
     return None
 
 
-def _failure(seed: int) -> str | None:
+def _failure(seed: int, options: RunOptions) -> str | None:
     """How a seed fails: a checker objects, a core asserts, a disk can't be read."""
     try:
-        run_seed(seed)
+        run_seed(seed, options)
     except Violation as violation:
         return f"{violation.invariant}: {violation.detail}"
     except Exception as error:  # noqa: BLE001

@@ -6,7 +6,7 @@ turn that could have no effect is left out: that is where the speed comes from.
 """
 
 import errno
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ...node.replica import (
     Effects,
@@ -31,8 +31,10 @@ from .clock import Clock
 from .engine_work import EngineWork
 from .failpoints import place_of
 from .network import Network
+from .roster import Roster
 from .shape import CLUSTER_ID, RESERVE_BYTES, TICK_MS, Shape
-from .snapshots import Answer, Snapshots
+from .snapshots import Snapshots
+from .surroundings import Cluster
 from .world import MILLISECOND, Action, World
 
 if TYPE_CHECKING:
@@ -44,28 +46,6 @@ _RETRY_US = 100 * MILLISECOND
 _ASKS = (RequestPreVote, RequestVote)
 # A peer that stops politely is given up after so many ticks.
 _HAND_OVER_TICKS = 15
-
-
-class Cluster(Protocol):
-    """What a node needs of the world around it."""
-
-    def went_down(self, node: "Node", polite: bool) -> None:
-        """Peers and clients see their connections end."""
-        ...
-
-    def may_tear(self) -> bool:
-        """Does a power loss tear what was being written?"""
-        ...
-
-    def starts(self, node: "Node") -> None:
-        """A new process begins."""
-        ...
-
-    def deliver_snapshot(
-        self, message: InstallSnapshot, data: bytes, answer: "Answer"
-    ) -> None:
-        """A transfer has arrived; the receiver answers whether it has it."""
-        ...
 
 
 class Node:
@@ -109,6 +89,10 @@ class Node:
         self.broken: str | None = None
         self.failpoint: tuple[str, str] | None = None
         self.stopping_ticks = 0
+        # Why nobody starts it: it was not let in, it was sent away, its disk is lost.
+        self.kept_out = ""
+        # In worlds where members come and go.
+        self.roster: Roster | None = None
         self.snapshots = Snapshots(self)
         self.work = EngineWork(self)
 
@@ -126,7 +110,7 @@ class Node:
 
     def start(self) -> None:
         """Boot from the disk, as a new process would."""
-        if self.up or not self.wanted or self.broken is not None:
+        if self.up or not self.wanted or self.broken is not None or self.kept_out:
             return
         self.cluster.starts(self)
         self.boots += 1
@@ -158,6 +142,8 @@ class Node:
             f" commit={raft.log.commit_index} doubt={raft.doubt}",
         )
         self.checkers.started(self, opened)
+        if self.roster is not None:
+            self.roster.started()
         self.later(self.world.below(_TICK_US), self._tick)
 
     def _open(self) -> Opened | None:
@@ -214,6 +200,12 @@ class Node:
 
     def _lose_power(self) -> None:
         self.env.crash(self.world.random, tear=self.cluster.may_tear())
+
+    def leave(self, reason: str) -> None:
+        """It is no member any more: the process ends, and starts no more."""
+        self.kept_out = reason
+        self.trace("leaves", reason)
+        self._end("kill", polite=False)
 
     def stop_politely(self) -> None:
         """SIGTERM: hand leadership over, answer who waits, say goodbye, end."""
@@ -320,6 +312,8 @@ class Node:
         self._turn_if_any()
         if self.stopping_ticks and self.up:
             self._go_on_stopping()
+        if self.roster is not None and self.up:
+            self.roster.tick()
         self.later(int(_TICK_US / self.clock.rate), self._tick)
 
     def deliver(self, message: PeerMessage) -> None:

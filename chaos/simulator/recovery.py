@@ -11,6 +11,7 @@ from .checkers import Checkers
 from .checkers.durability import any_quorum_has_everything
 from .faults import Faults
 from .faults.ground import Undo
+from .membership import Membership
 from .node import Node
 from .repeaters import Repeater
 from .shape import Shape
@@ -43,18 +44,38 @@ class Recovery:
         repeaters: list[Repeater],
         watchers: list[Watcher],
         checkers: Checkers,
+        membership: Membership | None,
     ) -> None:
         self.world = world
+        self.membership = membership
         self.nodes = nodes
         self.clients = clients
         self.tenants = tenants
         self.repeaters = repeaters
         self.watchers = watchers
         self.checkers = checkers
-        self.voters = nodes[: shape.voters]
-        self.majority = shape.voters // 2 + 1
         self.left_out: list[Undo] = []
         self.bound_us = _TIMEOUTS * shape.election_timeout_us + _SLACK_US
+
+    @property
+    def voters(self) -> list[Node]:
+        """The nodes of those who vote, as far as anybody has applied it."""
+        voters = self.checkers.book.voters
+        return [node for node in self.nodes if node.member in voters]
+
+    @property
+    def majority(self) -> int:
+        return len(self.checkers.book.voters) // 2 + 1
+
+    @property
+    def whole(self) -> list[Node]:
+        """Members whose process can run."""
+        membership = self.membership
+        return [
+            node
+            for node in self.nodes
+            if node.broken is None and (membership is None or membership.present(node))
+        ]
 
     # -- phases ----------------------------------------------------------------------
 
@@ -63,6 +84,8 @@ class Recovery:
         faults.end_all()
         self._mend(self.nodes)
         self.world.run_until(self.world.now_us + _SETTLE_US)
+        if self.membership is not None:
+            self._settle_members(self.membership)
         core = self._choose_core()
         names = " ".join(node.name for node in core)
         self.world.trace("world", "heals", f"a quorum: {names}")
@@ -96,7 +119,7 @@ class Recovery:
         for undo in self.left_out:
             undo()
         self._mend(self.nodes)
-        whole = [node for node in self.nodes if node.broken is None]
+        whole = self.whole
         self._expect(lambda: self._converged(whole), "all", whole)
         for watcher in self.watchers:
             watcher.nodes = whole
@@ -104,7 +127,7 @@ class Recovery:
 
     def survive_power_loss(self) -> None:
         """Whatever was acknowledged is read after everybody lost power at once."""
-        whole = [node for node in self.nodes if node.broken is None]
+        whole = self.whole
         for node in self.nodes:
             node.stop("power")
         self.world.trace("world", "power", "lost by all")
@@ -155,11 +178,16 @@ class Recovery:
                 node.stop("kill")
             node.start()
 
+    def _settle_members(self, membership: Membership) -> None:
+        """Operators ask for nothing more; what they wished for becomes so."""
+        membership.operators.active = False
+        self._expect(membership.as_wished, "members are as wished", self.whole)
+
     def _choose_core(self) -> list[Node]:
         """A quorum of voters that know their own log; all, when there is none."""
         sure = [n for n in self.voters if n.up and n.raft.doubt is None]
         if len(sure) < self.majority:
-            return [n for n in self.nodes if n.up]
+            return [n for n in self.whole if n.up]
         core = self.world.random.sample(sure, self.majority)
         if not _can_go_on(core):
             # Seed 975: the log of one with damaged tables began behind where the others
@@ -246,11 +274,14 @@ class Recovery:
     def _waits_for_the_broken(self) -> bool:
         """Are there too few voters that know their log, and one that is gone for good?
 
-        An entry in doubt may have been acknowledged by the broken voter, too: nobody
-        can tell any more, so nobody may go on without it (decision 0004).
+        Broken, or without its disk. An entry in doubt may have been acknowledged by the
+        broken voter, too: nobody can tell any more, so nobody may go on without it
+        (decision 0004).
         """
         sure = [n for n in self.voters if n.up and n.raft.doubt is None]
         broken = any(node.broken is not None for node in self.voters)
+        if self.membership is not None:
+            broken = broken or bool(self.membership.lost_voters())
         return broken and len(sure) < self.majority
 
 

@@ -16,12 +16,14 @@ from ..histories import check_linearizable, check_replay
 from .checkers import Checkers
 from .checkers.reads import check_pairs, check_weak_reads
 from .checkers.watches import check_watches
-from .faults import KINDS, Fault, Faults, Ground, Plan
+from .faults import KINDS, MEMBER_KINDS, MEMBERS, Fault, Faults, Ground, Plan
+from .membership import Membership, members_change
 from .network import Network
-from .node import Answer, Node
+from .node import Node
 from .recovery import Halted, Recovery
 from .repeaters import Repeater
 from .shape import Shape
+from .snapshots import Answer
 from .tenants import Tenant
 from .watchers import Watcher
 from .workload import Client
@@ -34,10 +36,14 @@ _SEGMENTS_MAX = 13
 
 
 class RunOptions(msgspec.Struct, frozen=True):
-    """`dense`: the shape and all faults of the speed figure. `only`: these faults."""
+    """`dense`: the shape and all faults of the speed figure. `only`: these faults.
+
+    `members`: do members come and go? None: the seed draws it.
+    """
 
     dense: bool = False
     only: frozenset[int] | None = None
+    members: bool | None = None
     keep_trace: bool = False
 
 
@@ -67,6 +73,10 @@ class Result(msgspec.Struct):
     halted: bool
     undecided: int
     told: int
+    # Do members come and go? Configurations applied; what operators were answered.
+    changing: bool
+    configurations: int
+    answers: Counter[str]
 
     @property
     def enough(self) -> bool:
@@ -80,12 +90,15 @@ class Cluster:
     def __init__(self, seed: int, options: RunOptions = DEFAULT_OPTIONS) -> None:
         self.world = World(seed, options.keep_trace)
         shape = self.shape = Shape(self.world, options.dense)
-        self.voters = tuple(range(1, shape.voters + 1))
+        voters = tuple(range(1, shape.voters + 1))
         learners = tuple(range(shape.voters + 1, shape.voters + shape.learners + 1))
-        bootstrap = Configuration(self.voters, (), learners)
+        bootstrap = Configuration(voters, (), learners)
         members = bootstrap.members()
         self.network = Network(self.world, members, self._deliver)
-        self.checkers = Checkers(self.world, bootstrap, shape)
+        changes = not options.dense and members_change(seed)
+        if options.members is not None:
+            changes = options.members
+        self.checkers = Checkers(self.world, bootstrap, shape, changes)
         self.nodes = [
             Node(self.world, m, bootstrap, shape, self.network, self.checkers, self)
             for m in members
@@ -107,21 +120,40 @@ class Cluster:
             Watcher(self.world, number, self.nodes, shape, self.checkers.book.model)
             for number in range(1, shape.watchers + 1)
         ]
-        self.ground = Ground(
-            self.world, self.nodes, self.voters, self.network, self.checkers
-        )
+        self.ground = Ground(self.world, self.nodes, self.network, self.checkers)
         self.plan = Plan(seed, KINDS, everything=options.dense, only=options.only)
         self.faults = Faults(self.ground, self._in_flight)
+        self.membership: Membership | None = None
+        self.plans = [self.plan]
         self.undecided = 0
         self.halted = False
         # (member, peer): the peer has not seen yet that a process of the member ended.
         self.hidden: set[tuple[int, int]] = set()
         self.world.trace("world", "seed", f"{seed}: {shape.describe()}")
+        if changes:
+            self._let_members_change(seed, options)
+
+    def _let_members_change(self, seed: int, options: RunOptions) -> None:
+        self.membership = self.ground.membership = Membership(self, seed)
+        self.plans.append(Plan(seed, MEMBER_KINDS, only=options.only, menu=MEMBERS))
+        self.world.trace("world", "members", self.membership.describe())
 
     # -- what nodes ask of the world ---------------------------------------------------
 
     def _deliver(self, member: int, message: PeerMessage) -> None:
-        self.by_member[member].deliver(message)
+        node = self.by_member[member]
+        if node.roster is None or not self._turned_away(node, message.sender):
+            node.deliver(message)
+
+    def _turned_away(self, node: Node, sender: int) -> bool:
+        """Does the node know better than to listen? Who has left is told so."""
+        roster, other = node.roster, self.by_member[sender]
+        if roster is None or not node.up or not roster.objects_to(sender):
+            return False
+        told = roster.gone(sender) and self.network.connected(node.member, sender)
+        if told and other.up and other.roster is not None:
+            other.later(0, other.roster.was_told)
+        return True
 
     def deliver_snapshot(
         self, message: InstallSnapshot, data: bytes, answer: Answer
@@ -171,8 +203,10 @@ class Cluster:
 
         A doubt that only it could settle would halt the world (decision 0004).
         """
-        broken = [node.member for node in self.nodes if node.broken is not None]
-        return not any(member in self.voters for member in broken)
+        lost = [node.member for node in self.nodes if node.broken is not None]
+        if self.membership is not None:
+            lost += self.membership.lost_voters()
+        return not any(member in self.ground.voters for member in lost)
 
     def starts(self, node: Node) -> None:
         """What its last process had still under way is nobody's any more."""
@@ -223,7 +257,7 @@ class Cluster:
         return Recovery(
             *(self.world, self.shape, self.nodes),
             *(self.clients, self.tenants, self.repeaters, self.watchers),
-            self.checkers,
+            *(self.checkers, self.membership),
         )
 
     def _hurt(self) -> None:
@@ -231,12 +265,14 @@ class Cluster:
         world = self.world
         for _ in range(_SEGMENTS_MAX):
             end_us = world.now_us + HURT_US
-            self.faults.schedule(self.plan.segment(world.now_us, end_us))
+            for plan in self.plans:
+                self.faults.schedule(plan.segment(world.now_us, end_us))
             enough = None if world.now_us == 0 else self._enough
             world.run_until(end_us, enough)
             if self._enough():
                 break
-            self.plan.mean_us *= 2
+            for plan in self.plans:
+                plan.mean_us *= 2
 
     def _enough(self) -> bool:
         return self.completed >= _OPERATIONS_WANTED
@@ -276,7 +312,7 @@ class Cluster:
             + sum(repeater.completed for repeater in self.repeaters),
             simulated_us=world.now_us,
             events=world.events,
-            kinds=self.plan.kinds,
+            kinds=[kind for plan in self.plans for kind in plan.kinds],
             fired=self.faults.fired,
             overlapped=self.faults.overlapped,
             failpoints=self.checkers.failpoints,
@@ -290,6 +326,11 @@ class Cluster:
             halted=self.halted,
             undecided=self.undecided,
             told=sum(watcher.events for watcher in self.watchers),
+            changing=self.membership is not None,
+            configurations=len(self.checkers.book.configurations) - 1,
+            answers=Counter()
+            if self.membership is None
+            else self.membership.operators.answers,
         )
 
 

@@ -184,7 +184,7 @@ class MemberTable:
         token = self.tokens.get(command.token)
         if token is None or token.until_ms <= now_ms:
             return ErrorCode.TOKEN_REFUSED
-        if member in self.gone or self._taken(name, member):
+        if not rules.may_be_let_in(member in self.gone) or self._taken(name, member):
             return ErrorCode.MEMBER_EXISTS
         if len(self.members) >= MEMBERS_MAX:
             return ErrorCode.TOO_MANY_MEMBERS

@@ -80,3 +80,8 @@ def caretaker_may_act(paused: bool) -> bool:
 def is_a_spare(role: MemberRole | None) -> bool:
     """Only whom somebody meant for it becomes a voter without being asked."""
     return role is MemberRole.SPARE
+
+
+def may_be_let_in(gone: bool) -> bool:
+    """I-49: who has left does not come back under its id."""
+    return not gone

@@ -192,3 +192,8 @@ def late_for_long(late_seconds: int, seconds: int) -> bool:
 def may_move_again(moved_ms: int | None, rest_ms: int) -> bool:
     """The leadership is not sent round when all are late."""
     return moved_ms is None or moved_ms >= rest_ms
+
+
+def has_lost_its_data(was_here: bool) -> bool:
+    """I-25: a member that was linked up once and asks to be let in again."""
+    return was_here

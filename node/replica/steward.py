@@ -112,13 +112,26 @@ class Steward:
         self.waits_for = self._reason(current, ready)
         if (wanted.voters, wanted.learners) == (current.voters, current.learners):
             return
-        if not wanted.voters or not self.safe(current.voters, wanted.voters):
-            self.waits_for = "no majority of the new voters is heard"
-        elif raft.id not in wanted.voters:
+        voters = self._next_voters(current.voters, wanted.voters)
+        if raft.id not in voters:
             # Whoever leads next makes the change: nobody waits for an election.
-            self._hand_over(wanted.voters)
-        else:
-            raft.change_configuration(wanted.voters, wanted.learners)
+            self._hand_over(voters)
+            return
+        learners = {*wanted.voters, *wanted.learners}.difference(voters)
+        raft.change_configuration(voters, sorted(learners))
+
+    def _next_voters(
+        self, current: tuple[int, ...], wanted: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """Those of the next step; where it has to wait, others go on learning."""
+        own = self.replica.raft.id
+        if wanted and own not in wanted and not self.heir(wanted):
+            # None of them could take over yet: they vote beside this one first.
+            wanted = tuple(sorted({*wanted, own}))
+        if wanted and self.safe(current, wanted):
+            return wanted
+        self.waits_for = "no majority of the new voters is heard"
+        return current
 
     def _listen(self) -> None:
         replica = self.replica

@@ -505,7 +505,7 @@ def test_what_tests_mention_is_not_called_missing() -> None:
 def test_the_faults_of_the_simulator_are_documented() -> None:
     table = rows(section(read("docs/testing.md"), "The simulator"))
     named = {name for row in table if len(row) == 2 for name in ticked(row[0])}
-    assert named == set(faults.KINDS)
+    assert named == {*faults.KINDS, *faults.MEMBER_KINDS}
 
 
 def test_the_faults_of_the_harness_are_documented() -> None:

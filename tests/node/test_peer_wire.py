@@ -55,7 +55,7 @@ MESSAGES: list[PeerMessage | Goodbye] = [
     TimeoutNow(1, 2, 3),
     ReadIndex(1, 2, 3, 4),
     ReadIndexReply(1, 2, 3, 4, 5),
-    RequestEntries(1, 2, 3, 4, 5, 6),
+    RequestEntries(1, 2, 3, 4, 5, 6, 7),
     EntriesReply(1, 2, 3, 1, 10, 4, 7, 3, ENTRIES),
     ForwardRequest(1, 2, 3, 4, b"command"),
     StateRequest(1, 2, 3),

@@ -18,11 +18,13 @@ from quorate.raft import (
     RequestVoteReply,
     Role,
 )
+from quorate.raft.configuration import digest_of
 from quorate.raft.messages import ABSENT, DOUBTED, HELD
 
 from .alone import (
     FIVE,
     START,
+    THREE,
     alone,
     answer,
     append,
@@ -272,9 +274,12 @@ def test_a_node_in_doubt_is_repaired_when_all_others_have_compacted(
 
 # -- what is told to a node in doubt -------------------------------------------------
 
+MEMBERS = digest_of(THREE)
+OTHERS = digest_of(FIVE)
+
 
 def _ask(raft: Raft, last_index: int, last_term: int) -> EntriesReply:
-    request = RequestEntries(3, raft.id, 1, 1, last_index, last_term)
+    request = RequestEntries(3, raft.id, 1, 1, last_index, last_term, MEMBERS)
     return answer(raft, request, EntriesReply)
 
 
@@ -310,9 +315,19 @@ def test_a_peer_that_is_still_writing_it_does_not_call_it_absent() -> None:
     """It is neither held nor absent; an answer would be wrong either way."""
     raft = alone(1, 1)
     raft.step(append((1, 1), command(2, 1), term=1, sender=3, to=1))
-    raft.step(RequestEntries(3, 1, 1, 1, 2, 1))
+    raft.step(RequestEntries(3, 1, 1, 1, 2, 1, MEMBERS))
     replies = [m for m in speak(raft) if isinstance(m, EntriesReply)]
     assert all(reply.state != ABSENT for reply in replies)
+
+
+def test_who_knows_other_voters_does_not_call_it_absent() -> None:
+    """What is damaged may have changed them; whoever holds it says so all the same."""
+    raft = alone(1, 1)
+    raft.step(RequestEntries(3, 1, 1, 1, 2, 1, OTHERS))
+    assert not [m for m in speak(raft) if isinstance(m, EntriesReply)]
+    raft.step(RequestEntries(3, 1, 1, 1, 1, 1, OTHERS))
+    replies = [m for m in speak(raft) if isinstance(m, EntriesReply)]
+    assert [reply.state for reply in replies] == [HELD]
 
 
 # -- when it is discarded ------------------------------------------------------------

@@ -33,7 +33,7 @@ A change of the worlds makes other worlds of them; then they are seeds like any 
 """
 
 import pytest
-from quorate.chaos.simulator.run import run_seed
+from quorate.chaos.simulator.run import RunOptions, run_seed
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ from quorate.chaos.simulator.run import run_seed
     [975, 2134, 3445, 4741, 5514, 5630, 5696, 5927, 6024, 6555, 6681, 7680, 8475, 9453],
 )
 def test_a_seed_that_failed_passes(seed: int) -> None:
-    assert run_seed(seed).acknowledged >= 300
+    assert run_seed(seed, RunOptions(members=False)).acknowledged >= 300

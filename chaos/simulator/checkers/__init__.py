@@ -30,8 +30,8 @@ from ....storage.errors import CorruptionError
 from ....storage.journal import Batch
 from ..shape import Shape
 from ..world import World
-from . import durability, election, limits, rounds, state
-from .book import Book, Disk
+from . import configurations, durability, election, limits, members, rounds, state
+from .book import Book, Disk, Member
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -48,8 +48,10 @@ _SELDOM_TURNS = 64
 class Checkers:
     """All invariants over one world."""
 
-    def __init__(self, world: World, bootstrap: Configuration, shape: Shape) -> None:
-        self.book = Book(world, bootstrap, shape)
+    def __init__(
+        self, world: World, bootstrap: Configuration, shape: Shape, changes: bool
+    ) -> None:
+        self.book = Book(world, bootstrap, shape, changes)
         self.snapshots = 0
         self.flushes = 0
         self.compactions = 0
@@ -78,6 +80,12 @@ class Checkers:
         member.applied = mark.index
         member.commit = node.raft.log.commit_index
         state.equal_states(book, node)
+        if book.changes:
+            configurations.follow(book, node)
+
+    def joined(self, member: int) -> None:
+        """There is one more, with an empty disk."""
+        self.book.members[member] = Member(member)
 
     def refused(self, node: "Node", error: CorruptionError) -> None:
         durability.refuses_only_damage(self.book, node, str(error))
@@ -128,6 +136,8 @@ class Checkers:
 
     def turned(self, node: "Node", effects: Effects) -> None:
         book, member, raft = self.book, self.book.members[node.member], node.raft
+        if book.changes:
+            members.turned(book, node)
         for event in effects.events:
             election.learners_stay_learners(book, node, event.role)
             election.doubters_wait(book, node, event.role)
@@ -168,9 +178,11 @@ class Checkers:
         assert node.replica is not None
         election.one_leader_a_term(book, node, term)
         election.has_everything_committed(book, node, term)
+        election.is_elected_by_a_quorum(book, node, term)
         book.led_since.setdefault(term, book.world.now_us)
         member.leads_since = node.raft.log.commit_index
-        member.heard = dict.fromkeys(book.voters, node.replica.ticks)
+        voters = configurations.in_force(book, node).all_voters()
+        member.heard = dict.fromkeys(voters, node.replica.ticks)
         member.rounds, member.confirmed_round = {}, 0
 
     def _applied(self, node: "Node") -> None:
@@ -251,6 +263,8 @@ class Checkers:
         member.disk.terms = []
         member.commit = max(member.commit, message.index)
         state.equal_states(self.book, node)
+        if self.book.changes:
+            members.state_has_its_configuration(self.book, node, message)
 
     # -- at the end ------------------------------------------------------------------
 

@@ -4,10 +4,10 @@ Law: plain values, filled by `Checkers` from what it is shown, never from the co
 opinion of themselves. A disk is remembered as the batches that were synced to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ....node.stable import BOOTSTRAP_TERM
-from ....raft import Configuration, Entry
+from ....raft import Configuration, Entry, decode_configuration
 from ....storage.journal import Batch
 from ....storage.journal_format import EntryLike
 from ..shape import Shape
@@ -79,6 +79,11 @@ class Member:
         # As a leader: the last round that each peer answered, and that confirmed reads.
         self.rounds: dict[int, int] = {}
         self.confirmed_round = 0
+        # The configurations in its log, by their entries (checkers.members).
+        self.configurations: list[tuple[int, Configuration]] = []
+        self.read_up_to = (0, 0)  # index, term
+        # What was in force when its turn began.
+        self.before: Configuration | None = None
 
     def holds(self, index: int, term: int | None) -> bool:
         """Does this member count for the entry, as itself or as one in doubt of it?"""
@@ -89,16 +94,26 @@ class Member:
         self.leads_since = self.heard_leader = None
         self.shown = 0
         self.heard, self.asked, self.rounds = {}, {}, {}
+        self.configurations, self.read_up_to = [], (0, 0)
+        self.before = None
 
 
 class Book:
     """Everything that checkers look things up in."""
 
-    def __init__(self, world: World, bootstrap: Configuration, shape: Shape) -> None:
+    def __init__(
+        self, world: World, bootstrap: Configuration, shape: Shape, changes: bool
+    ) -> None:
         self.world = world
         self.shape = shape
-        self.voters = bootstrap.voters
+        # Do members come and go? Elsewhere everything about them stays as it began.
+        self.changes = changes
         self.members = {m: Member(m) for m in bootstrap.members()}
+        # The configurations that were applied somewhere, by their indexes.
+        self.configurations = [(1, bootstrap)]
+        self.voters = bootstrap.voters
+        # All that were ever in anybody's log: index, term.
+        self.seen: dict[tuple[int, int], Configuration] = {}
         self.leaders: dict[int, int] = {}
         # When the leader of a term began to lead.
         self.led_since: dict[int, int] = {}
@@ -111,9 +126,18 @@ class Book:
         self.entries: dict[tuple[int, int], tuple[int, bytes]] = {}
         self.committed = 1
         self.model = Model()
+        self.model.members.begin(bootstrap)
 
-    def majority(self, members: Sequence[int]) -> bool:
-        return 2 * len(members) > len(self.voters)
+    @property
+    def configuration(self) -> Configuration:
+        """The last one that anybody applied."""
+        return self.configurations[-1][1]
+
+    def configured(self, entry: Entry) -> None:
+        """Somebody is the first to apply another configuration."""
+        configuration = decode_configuration(entry.data)
+        self.configurations.append((entry.index, configuration))
+        self.voters = configuration.all_voters()
 
     def agreed_term(self, index: int) -> int:
         return self.agreed[index - 2][0] if index > 1 else BOOTSTRAP_TERM
@@ -127,3 +151,13 @@ class Book:
 def same(entry: Entry) -> tuple[int, bytes]:
     """What makes two committed entries the same."""
     return entry.term, entry.data
+
+
+def quorum(configuration: Configuration, members: Collection[int]) -> bool:
+    """Are `members` a majority of the voters, of the old ones, too, while joint?"""
+    groups = (configuration.voters, configuration.outgoing)
+    return all(
+        2 * sum(voter in members for voter in voters) > len(voters)
+        for voters in groups
+        if voters
+    )

@@ -11,6 +11,7 @@ from ....node.stable import Opened
 from ....raft import AppendEntriesReply
 from ....storage.journal import Batch
 from .book import Book, Member
+from .configurations import decides
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -45,8 +46,8 @@ def append_is_durable(book: Book, node: "Node", message: AppendEntriesReply) -> 
 def committed_is_durable(book: Book, node: "Node", index: int) -> None:
     """I-16, I-3: when anybody calls an index committed, a quorum's disks have it."""
     term = node.raft.log.term(index)
-    holders = [v for v in book.voters if book.members[v].holds(index, term)]
-    if not book.majority(holders):
+    holders = [v for v, each in book.members.items() if each.holds(index, term)]
+    if not decides(book, node, holders):
         book.world.fail(
             "I-16",
             f"{node.name} calls index {index} committed; only {holders} have it on"

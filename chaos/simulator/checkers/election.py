@@ -13,7 +13,8 @@ from ....raft import (
     RequestVoteReply,
     Role,
 )
-from .book import Book
+from .book import Book, quorum
+from .configurations import in_force, in_log
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -70,9 +71,33 @@ def has_everything_committed(book: Book, node: "Node", term: int) -> None:
 
 
 def learners_stay_learners(book: Book, node: "Node", role: str) -> None:
-    """I-47: whoever is no voter never campaigns."""
-    if role != "follower" and node.member not in book.voters:
-        book.world.fail("I-47", f"{node.name}, a learner, becomes {role}")
+    """I-47, I-49: whoever is no voter, or no member any more, never campaigns.
+
+    Whom an entry removes that is not committed may still have to (4.2.2).
+    """
+    if role == "follower" or (book.changes and node.raft.role is Role.FOLLOWER):
+        return  # what removed it may have come behind
+    commit = node.raft.log.commit_index
+    for index, configuration in reversed(in_log(book, node)):
+        if configuration.is_voter(node.member):
+            return
+        if index <= commit:
+            break
+    book.world.fail("I-47", f"{node.name}, no voter, becomes {role}")
+
+
+def is_elected_by_a_quorum(book: Book, node: "Node", term: int) -> None:
+    """I-1, I-47: of the voters that its own log names, nobody else counts."""
+    configuration = in_force(book, node)
+    votes = [
+        voter
+        for voter in configuration.all_voters()
+        if voter == node.member or book.votes.get((voter, term)) == node.member
+    ]
+    if not quorum(configuration, votes):
+        book.world.fail(
+            "I-1", f"{node.name} leads term {term} by the votes of {votes} alone"
+        )
 
 
 def doubters_wait(book: Book, node: "Node", role: str) -> None:
@@ -113,11 +138,14 @@ def leads_with_a_quorum(book: Book, node: "Node") -> None:
     assert node.replica is not None
     ticks = node.replica.ticks
     heard = book.members[node.member].heard
-    silent = sorted(
-        0 if voter == node.member else ticks - heard.get(voter, 0)
-        for voter in book.voters
-    )
-    longest = silent[len(book.voters) // 2]
+    configuration = in_force(book, node)
+    longest = 0
+    for voters in (configuration.voters, configuration.outgoing):
+        silent = sorted(
+            0 if voter == node.member else ticks - heard.get(voter, 0)
+            for voter in voters
+        )
+        longest = max(longest, silent[len(voters) // 2] if voters else 0)
     # Two checks apart: heard just after one, found silent by the next but one.
     if longest > 2 * book.shape.raft["election_timeout_ticks"] + 1:
         book.world.fail(

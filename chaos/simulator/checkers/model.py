@@ -6,15 +6,20 @@ Law: no import of the database. What it knows of the bytes is the client's side 
 from typing import TypeAlias
 
 from ....wire import (
+    Admit,
+    Announce,
     CloseSession,
     Compact,
     Compare,
     Delete,
+    DropToken,
     EnvelopeKind,
     Grant,
     InSession,
+    MakeToken,
     OpenSession,
     Put,
+    Reassign,
     Relation,
     Revoke,
     Target,
@@ -28,6 +33,7 @@ from ....wire import (
 from ....wire.limits import Limits
 from ...histories import Change
 from .lease_model import LeaseModel, Life
+from .member_model import MemberModel
 from .session_model import SessionModel
 
 _LIMITS = Limits()
@@ -54,6 +60,7 @@ class Model:
         self.newest: dict[bytes, Change] = {}
         self.values: set[bytes] = set()
         self.leases = LeaseModel()
+        self.members = MemberModel()
         self.sessions = SessionModel()
         # The revision of each value that was written in a session.
         self.repeated: dict[bytes, int] = {}
@@ -112,6 +119,8 @@ class Model:
                 life = self.leases.alive.get(lease)
                 if life is not None:
                     self._end(life)
+            case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
+                self.members.apply(command, time_ms)
             case _:
                 raise AssertionError("questions are not written to the log")
         return time_ms, self._write(writes, asked), []

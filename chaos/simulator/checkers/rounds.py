@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ....raft import ReadIndexReply
 from .book import Book
+from .configurations import decides
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -37,11 +38,11 @@ def round_is_answered(book: Book, node: "Node") -> None:
         return
     member.confirmed_round = confirmed
     answered = [
-        voter
-        for voter in book.voters
-        if voter == node.member or member.rounds.get(voter, 0) >= confirmed
+        other
+        for other in book.members
+        if other == node.member or member.rounds.get(other, 0) >= confirmed
     ]
-    if not book.majority(answered):
+    if not decides(book, node, answered):
         book.world.fail(
             "I-40",
             f"{node.name} confirms reads by round {confirmed}, answered by {answered}"

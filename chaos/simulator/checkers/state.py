@@ -5,9 +5,9 @@ Law: one function an invariant, by its number in docs/testing.md.
 
 from typing import TYPE_CHECKING
 
-from ....raft import COMMAND, Entry
+from ....raft import COMMAND, CONFIGURATION, Entry
 from ....storage.journal import Batch
-from . import leases
+from . import leases, members
 from .book import Book, same
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ def one_sequence(book: Book, node: "Node", entry: Entry) -> None:
         book.world.fail("I-31", f"{node.name} skipped to index {entry.index}")
     book.agreed.append(same(entry))
     book.agreed_in.append(node.raft.term)
+    if entry.kind == CONFIGURATION:
+        book.configured(entry)
+        book.model.members.configured(book.configuration)
     if entry.kind != COMMAND:
         return
     now_us = book.world.now_us
@@ -107,6 +110,8 @@ def equal_states(book: Book, node: "Node") -> None:
         book.world.fail("I-38", f"{node.name} differs at index {index}")
     if index == book.agreed_index:
         leases.equal_leases(book, node)
+        if book.changes:
+            members.equal_members(book, node)
         found = database.revision, database.compacted
         wanted = book.model.revision, book.model.compacted
         if found != wanted:

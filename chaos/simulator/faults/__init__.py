@@ -11,11 +11,22 @@ from random import Random
 
 import msgspec
 
-from . import clocks, disk, leadership, network, process
+from . import clocks, disk, leadership, members, network, process
 from .ground import Ground, Undo
-from .plan import ALL, FEW, LEADER, MAJORITY, MANY, MINORITY, ONE, Fault, Plan
+from .plan import (
+    ALL,
+    FEW,
+    LEADER,
+    MAJORITY,
+    MANY,
+    MEMBERS,
+    MINORITY,
+    ONE,
+    Fault,
+    Plan,
+)
 
-__all__ = ["KINDS", "Fault", "Faults", "Ground", "Plan"]
+__all__ = ["KINDS", "MEMBERS", "MEMBER_KINDS", "Fault", "Faults", "Ground", "Plan"]
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -66,7 +77,26 @@ _TABLE: dict[str, _Kind] = {
     "wall_strobe": _Kind(clocks.wall_strobe, MANY),
     "drift": _Kind(clocks.drift, MANY),
 }
+_MEMBER_TABLE: dict[str, _Kind] = {
+    "add_voter": _Kind(members.add_voter, (ONE,)),
+    "add_replica": _Kind(members.add_replica, (ONE,)),
+    "promote": _Kind(members.promote, (ONE,)),
+    "demote": _Kind(members.demote, (ONE, LEADER)),
+    "remove": _Kind(members.remove, (ONE, LEADER)),
+    "replace": _Kind(members.replace, (ONE, LEADER)),
+    "move_leader": _Kind(members.move_leader, (LEADER,)),
+    "grow": _Kind(members.grow, (MINORITY,)),
+    "shrink": _Kind(members.shrink, (MINORITY,)),
+    "two_operators": _Kind(members.two_operators, (ONE, LEADER)),
+    "wipe": _Kind(members.wipe, (ONE, LEADER)),
+    "return_removed": _Kind(members.return_removed, (ONE,)),
+    "hasty": _Kind(members.hasty, (LEADER,)),
+}
 KINDS: dict[str, tuple[str, ...]] = {name: k.targets for name, k in _TABLE.items()}
+# Only in worlds whose members change; an operator does them.
+MEMBER_KINDS: dict[str, tuple[str, ...]] = {
+    name: k.targets for name, k in _MEMBER_TABLE.items()
+}
 
 
 class Faults:
@@ -79,6 +109,7 @@ class Faults:
         self.overlapped: Counter[str] = Counter()
         self.lasting: dict[int, Undo] = {}
         self.struck: list[Fault] = []
+        ground.acts = self._count
 
     def schedule(self, faults: list[Fault]) -> None:
         now_us = self.ground.world.now_us
@@ -90,13 +121,21 @@ class Faults:
             return
         world = self.ground.world
         self.struck.append(fault)
-        self.fired[fault.kind] += 1
-        self.overlapped[fault.kind] += self.in_flight()
         world.trace("fault", "begins", fault.describe())
-        undo = _TABLE[fault.kind].strike(self.ground, fault, Random(fault.salt))
+        kind = _TABLE.get(fault.kind)
+        if kind is None:
+            # They count themselves, once there is something to be done.
+            kind = _MEMBER_TABLE[fault.kind]
+        else:
+            self._count(fault.kind)
+        undo = kind.strike(self.ground, fault, Random(fault.salt))
         if undo is not None:
             self.lasting[fault.number] = undo
             world.at(fault.duration_us, self._end, fault)
+
+    def _count(self, kind: str) -> None:
+        self.fired[kind] += 1
+        self.overlapped[kind] += self.in_flight()
 
     def _end(self, fault: Fault) -> None:
         undo = self.lasting.pop(fault.number, None)

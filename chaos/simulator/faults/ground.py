@@ -3,13 +3,18 @@
 Law: targets are looked for at the moment of the fault, by its own dice.
 """
 
+from collections.abc import Callable
 from random import Random
+from typing import TYPE_CHECKING
 
 from ..checkers import Checkers
 from ..network import Network
 from ..node import Node
 from ..world import Action, World
 from .plan import Fault
+
+if TYPE_CHECKING:
+    from ..membership import Membership
 
 Undo = Action
 
@@ -25,23 +30,30 @@ class Ground:
         self,
         world: World,
         nodes: list[Node],
-        voters: tuple[int, ...],
         network: Network,
         checkers: Checkers,
     ) -> None:
         self.world = world
         self.nodes = nodes
-        self.voters = voters
         self.network = network
         self.checkers = checkers
         self.active = True
+        # Where members change: who they are, and who counts what was done.
+        self.membership: Membership | None = None
+        self.acts: Callable[[str], None] = lambda kind: None
         # What a fault of several steps must not leave behind when it is cut short.
         self.at_end: list[Undo] = []
         # Batches that were damaged already: member, path, begin, end.
         self.wounds: list[tuple[int, str, int, int]] = []
+        voters = self.voters
         minority = (len(voters) - 1) // 2
         hit = world.random.sample(voters, minority)
         self.victims = [n for n in nodes if n.member in hit or n.member not in voters]
+
+    @property
+    def voters(self) -> tuple[int, ...]:
+        """Who votes, as far as anybody has applied it."""
+        return self.checkers.book.voters
 
     def leader(self, dice: Random) -> Node:
         """Who leads, or says so; anybody when nobody does."""

@@ -42,6 +42,26 @@ class Fault(msgspec.Struct, frozen=True):
         )
 
 
+class Menu(msgspec.Struct, frozen=True):
+    """Where a plan's faults come from, and how many kinds and how often.
+
+    `name` is that of its dice, `first` the number that its faults are counted from;
+    `least` and `most` are shares of the menu.
+    """
+
+    name: str
+    first: int
+    calm: float
+    least: float
+    most: float
+    means_ms: tuple[int, ...]
+
+
+FAULTS: Final = Menu("faults", 0, _CALM, 0.0, 0.5, (200, 500, 1500))
+# They have numbers and dice of their own, so that worlds without them stay as they are.
+MEMBERS: Final = Menu("members", 100_000, 0.0, 0.3, 1.0, (400, 1000, 2500))
+
+
 class Plan:
     """Which kinds a seed has, and what it does with them, segment by segment.
 
@@ -56,18 +76,20 @@ class Plan:
         *,
         everything: bool = False,
         only: frozenset[int] | None = None,
+        menu: Menu = FAULTS,
     ) -> None:
-        self.dice = Random(f"faults of seed {seed}")
+        self.dice = Random(f"{menu.name} of seed {seed}")
         self.targets = kinds
         self.only = only
         names = list(kinds)
-        calm = self.dice.random() < _CALM
-        count = 0 if calm else self.dice.randint(1, len(names) // 2)
+        calm = self.dice.random() < menu.calm
+        least, most = int(menu.least * len(names)), int(menu.most * len(names))
+        count = 0 if calm else self.dice.randint(max(1, least), most)
         self.kinds = names if everything else sorted(self.dice.sample(names, count))
-        self.mean_us = self.dice.choice([200, 500, 1500]) * MILLISECOND
+        self.mean_us = self.dice.choice(menu.means_ms) * MILLISECOND
         if everything:
             self.mean_us = 500 * MILLISECOND
-        self.count = 0
+        self.count = menu.first
 
     def segment(self, start_us: int, end_us: int) -> list[Fault]:
         """The faults between two times; call it for each segment once, in order."""
