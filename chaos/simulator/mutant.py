@@ -10,13 +10,17 @@ import msgspec
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """`replacement` stands for `predicate` of `module`; `breaks` says what is lost."""
+    """`replacement` stands for `predicate` of `module`; `breaks` says what is lost.
+
+    `world` is the one that has to notice; None: clusters under seeds.
+    """
 
     name: str
     module: ModuleType
     predicate: str
     replacement: Callable[..., object]
     breaks: str
+    world: Callable[[int], str] | None = None
 
 
 def always(*_: object) -> bool:

@@ -3,7 +3,7 @@
 Law: a mutant replaces one named predicate in one rules module and nothing else.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import msgspec
@@ -12,6 +12,7 @@ from ...node.database import rules as database_rules
 from ...node.replica import rules as replica_rules
 from ...raft import rules as raft_rules
 from ...storage import rules as storage_rules
+from .gossip import GOSSIP_MUTANTS
 from .mutant import Mutant, always, never
 from .run import run_seed
 from .watch_mutants import LEASE_MUTANTS, WATCH_MUTANTS
@@ -420,6 +421,7 @@ MUTANTS = {
         ),
         *WATCH_MUTANTS,
         *LEASE_MUTANTS,
+        *GOSSIP_MUTANTS,
     )
 }
 
@@ -441,18 +443,19 @@ def hunt(name: str, seeds: range) -> Catch | None:
 
     A seed that fails with every rule in force notices nothing.
     """
+    world = MUTANTS[name].world or run_seed
     for tried, seed in enumerate(seeds, start=1):
         with planted(name):
-            what = _failure(seed)
-        if what is not None and _failure(seed) is None:
+            what = _failure(world, seed)
+        if what is not None and _failure(world, seed) is None:
             return Catch(seed, tried, what)
     return None
 
 
-def _failure(seed: int) -> str | None:
+def _failure(world: Callable[[int], object], seed: int) -> str | None:
     """How a seed fails: a checker objects, a core asserts, a disk can't be read."""
     try:
-        run_seed(seed)
+        world(seed)
     except Violation as violation:
         return f"{violation.invariant}: {violation.detail}"
     except Exception as error:  # noqa: BLE001

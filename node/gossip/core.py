@@ -79,7 +79,7 @@ class Gossip:
         self.news_at = 1 + draw(NEWS_INTERVAL_TICKS)
         self.sync_at = 1 + draw(SYNC_INTERVAL_TICKS)
         self.knock_at = 1 + draw(PROBE_INTERVAL_TICKS)
-        self.news.add(self.own)
+        self.news.add(self.own, self.now)
 
     # -- what is known -------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Gossip:
             held.vitals,
         )
         if self.table.hear(claim, False, self.now):
-            self.news.add(claim)
+            self.news.add(claim, self.now)
 
     # -- probes --------------------------------------------------------------------
 
@@ -240,7 +240,9 @@ class Gossip:
     def _claims(self, to: int) -> tuple[Claim, ...]:
         """What goes with every message: our own word, and what `to` ought to hear."""
         opinion = self.table.opinion(to, self.id)
-        picked = self.news.pick(len(self.table.live) + 1) if self.news else ()
+        picked: list[Claim] = []
+        if self.news:
+            picked = self.news.pick(len(self.table.live) + 1, self.now)
         if opinion is None:
             return (self.own, *picked) if picked else (self.own,)
         return (self.own, opinion, *(each for each in picked if each.member != to))
@@ -311,10 +313,14 @@ class Gossip:
 
     def _hear(self, claim: Claim, own_word: bool) -> None:
         if self.table.hear(claim, own_word, self.now):
-            self.news.add(claim)
+            self.news.add(claim, self.now)
 
     def _from_table(self, claim: Claim) -> Claim:
-        """A death that somebody's table tells of is asked about before it is held."""
+        """A death that somebody's table tells of is asked about before it is held.
+
+        The dead member stands for its own accuser then: however many tables say so,
+        that is one accusation, and nobody's of today.
+        """
         known = self.table.records.get(claim.member)
         state = rules.table_says(claim.state)
         if state is claim.state or known is None or not known.claim.live:
@@ -323,7 +329,7 @@ class Gossip:
             claim.member,
             claim.incarnation,
             state,
-            claim.accuser,
+            claim.member,
             claim.peer,
             claim.client,
             claim.version,
@@ -350,7 +356,7 @@ class Gossip:
             self.health.strained()
             self.incarnation = claim.incarnation + 1
             self.own = self._own_claim()
-            self.news.add(self.own)
+            self.news.add(self.own, self.now)
 
     def _acknowledged(self, sender: int, ack: Ack, out: list[Outgoing]) -> None:
         probe = self.probe

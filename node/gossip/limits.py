@@ -26,8 +26,11 @@ CONFIRMATIONS: Final = 2
 # News go to three members each 200 ms, and with every message that is sent anyhow.
 NEWS_INTERVAL_TICKS: Final = 2
 NEWS_MEMBERS: Final = 3
-NEWS_CLAIMS_MAX: Final = 6
+# When a partition heals there are some about everybody at once.
+NEWS_CLAIMS_MAX: Final = 32
 RETRANSMIT_MULT: Final = 4
+# What a member that was alone for longer held of others is old when it is back.
+NEWS_TICKS: Final = 100
 
 # Whole tables are exchanged with a live member, and with one that should be there.
 SYNC_INTERVAL_TICKS: Final = 100

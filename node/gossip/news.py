@@ -5,15 +5,16 @@ was told often enough is forgotten (I-76).
 """
 
 from . import rules
-from .limits import NEWS_CLAIMS_MAX, transmissions_max
+from .limits import NEWS_CLAIMS_MAX, NEWS_TICKS, transmissions_max
 from .messages import Claim, State
 
 
 class _Item:
-    __slots__ = ("claim", "times")
+    __slots__ = ("claim", "since", "times")
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, since: int) -> None:
         self.claim = claim
+        self.since = since
         self.times = 0
 
 
@@ -26,33 +27,28 @@ class NewsQueue:
     def __bool__(self) -> bool:
         return bool(self.items)
 
-    def add(self, claim: Claim) -> None:
+    def add(self, claim: Claim, now: int) -> None:
         """Instead of all that it makes old."""
         if self.items:
             self.items = [i for i in self.items if not _replaces(claim, i.claim)]
-        self.items.append(_Item(claim))
+        self.items.append(_Item(claim, now))
 
     def forget(self, member: int) -> None:
         self.items = [item for item in self.items if item.claim.member != member]
 
-    def pick(self, live: int) -> list[Claim]:
+    def pick(self, live: int, now: int) -> list[Claim]:
         """What the next message takes with it."""
+        times_max = transmissions_max(live)
+        self.items = [
+            item
+            for item in self.items
+            if rules.worth_telling(item.times, times_max, now - item.since, NEWS_TICKS)
+        ]
         chosen = self.items
-        if not chosen:
-            return []
         if len(chosen) > NEWS_CLAIMS_MAX:
             chosen = sorted(chosen, key=_times)[:NEWS_CLAIMS_MAX]
-        times_max = transmissions_max(live)
-        over = False
         for item in chosen:
             item.times += 1
-            over = over or not rules.worth_telling(item.times, times_max)
-        if over:
-            self.items = [
-                item
-                for item in self.items
-                if rules.worth_telling(item.times, times_max)
-            ]
         return [item.claim for item in chosen]
 
 

@@ -63,9 +63,9 @@ def table_says(state: State) -> State:
     return State.SUSPECT if state is State.DEAD else state
 
 
-def worth_telling(times: int, times_max: int) -> bool:
-    """I-76: news that everybody must have by now are news no longer."""
-    return times < times_max
+def worth_telling(times: int, times_max: int, age: int, age_max: int) -> bool:
+    """I-76: news that everybody must have by now are no news, nor those of long ago."""
+    return times < times_max and age < age_max
 
 
 def knocks_at(state: State | None) -> bool:

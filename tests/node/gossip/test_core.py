@@ -262,6 +262,17 @@ def test_news_are_told_so_often_and_no_more() -> None:
     assert not one.news
 
 
+def test_what_a_member_held_of_others_while_it_was_alone_is_no_news() -> None:
+    """Else it would come back with the news that all others are dead."""
+    one = met(1, 2, 3)
+    ticks(one, 2000)
+    assert one.table.live == []
+    one.receive(2, news(2, claim(2, BOOT + 1)))
+    said = [m for _, m in ticks(one, 20) if isinstance(m, Ping | News)]
+    assert said
+    assert not [each for message in said for each in said_of(message, 3)]
+
+
 def test_each_independent_accuser_is_passed_on_and_a_refutation_ends_it() -> None:
     one = met(1, 2, 3, 4, 5)
     one.receive(3, suspect(2, 3))
@@ -293,6 +304,15 @@ def test_a_death_in_a_table_is_asked_about_and_one_in_the_news_is_not() -> None:
         one = met(1, 2, 3)
         one.receive(2, message)
         assert one.state_of(3) is state
+
+
+def test_however_many_tables_tell_of_a_death_that_is_one_accuser() -> None:
+    one = met(1, 2, 3, 4, 5)
+    for teller in (2, 4, 5):
+        one.receive(teller, Sync(CLUSTER, teller, True, (dead(claim(3), teller),)))
+    suspicion = one.table.records[3].suspicion
+    assert suspicion is not None
+    assert suspicion.confirmations == 0
 
 
 def test_whoever_is_dead_and_can_be_reached_is_knocked_at() -> None:
