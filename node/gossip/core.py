@@ -285,7 +285,11 @@ class Gossip:
             raise GossipError("gossip in another member's name")
         out: list[Outgoing] = []
         whole = isinstance(message, Sync)
+        records = self.table.records
         for claim in message.claims:
+            known = records.get(claim.member)
+            if known is not None and known.claim is claim:
+                continue
             if claim.member == self.id:
                 self._hear_of_ourselves(claim)
             elif claim.member == sender:

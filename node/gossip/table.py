@@ -88,8 +88,6 @@ class Table:
         if known is None:
             return self._first_heard(claim, own_word, now)
         held = known.claim
-        if claim is held:
-            return False
         rank = (claim.incarnation, claim.state)
         if rules.outranks(rank, (held.incarnation, held.state)):
             return self._outranked(known, claim, own_word, now)
@@ -132,7 +130,8 @@ class Table:
             self.counts.conflicts += 1
             return False
         if claim.vitals.beat > held.vitals.beat:
-            known.claim = _with_newest_vitals(held, claim)
+            same = claim.state is held.state
+            known.claim = claim if same else _with_newest_vitals(held, claim)
         accuses = claim.state is State.SUSPECT and known.suspicion is not None
         return accuses and self.confirms(known, claim.accuser)
 

@@ -24,7 +24,7 @@ from ..world import SECOND, Violation
 
 CLUSTER: Final = 0xC0FFEE
 TICK_US: Final = SECOND // TICKS_PER_SECOND
-REPORT_TICKS: Final = 10
+REPORT_TICKS: Final = 100
 # One of so many messages is late, by up to two ticks.
 LATE: Final = 8
 LATE_TICKS: Final = 2
