@@ -76,7 +76,7 @@ CATCHES: Final[dict[str, int]] = {
     "old-news-outrank": 1,
     "the-forgotten-rise": 1,
     "deaths-in-tables-believed": 1,
-    "accusers-counted-twice": 1,
+    "accusers-counted-twice": 2,
     "pauses-held-against-others": 1,
     "live-member-moved-by-hearsay": 1,
     "the-dead-are-never-asked": 1,

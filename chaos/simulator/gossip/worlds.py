@@ -14,7 +14,7 @@ from ....node.gossip.limits import (
     TICKS_PER_SECOND,
     TOMBSTONE_TICKS,
 )
-from .checks import Accusations, Checks
+from .checks import RECOVERY_TICKS, Accusations, Checks
 from .pauses import Pauses
 from .world import CLUSTER, GossipWorld, Member
 
@@ -304,7 +304,7 @@ def _lie(world: GossipWorld, liar: Member, victim: Member) -> Message:
     about = world.random.choice(others)
     truth = about.gossip.own
     kind = world.random.randrange(4)
-    if world.now - about.troubled_at < CONVERGENCE_S * _SECOND:
+    if world.now - about.troubled_at < RECOVERY_TICKS:
         # Who is held dead may be said to be anywhere: that is how the dead come back.
         kind = 3
     if kind == 0:
