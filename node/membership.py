@@ -99,6 +99,7 @@ def _members(node: "Node", body: bytes) -> bytes:
 def _member(node: "Node", member: Member) -> Told:
     raft = node.replica.raft
     ours = member.member_id == node.member_id
+    heard = node.gossiping.heard_of(member.member_id)
     return Told(
         id=shown(member.member_id),
         name=member.name,
@@ -109,6 +110,10 @@ def _member(node: "Node", member: Member) -> Told:
         match_index=raft.log.last_index if ours else member.match_index,
         peer=member.peer_address,
         client=member.client_url,
+        health=heard.health,
+        version=heard.version,
+        applied_index=heard.applied_index,
+        lag_ms=heard.lag_ms,
     )
 
 

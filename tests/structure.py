@@ -88,8 +88,14 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 # Gossip, and who may read it. LAW: nothing that decides who votes, who leads or what is
 # written is among them (design: peers), nor may it get there through one of them.
-GOSSIP = ("node.gossip",)
-GOSSIP_READERS = ("node.gossip", "chaos.simulator.gossip")
+GOSSIP = ("node.gossip", "node.gossiping")
+GOSSIP_READERS = (
+    *("node.gossip", "chaos.simulator.gossip"),
+    # Its shell; who starts that and hands it its stream; who shows what it heard.
+    *("node.gossiping", "node.node", "node.membership", "node.figures"),
+)
+# How the shell and its node are reached without an import: `node.gossiping`.
+_GOSSIP_NAMES = frozenset({"gossiping", "gossip", "heard_of"})
 # Handlers that may catch everything, and why.
 CATCH_ALL: Mapping[str, str] = MappingProxyType(
     {"node.journal_thread": "all that is raised in the thread goes to the loop"}
@@ -430,6 +436,10 @@ def heard_gossip(modules: list[Module]) -> Generator[str]:
                 continue
             if not any(_within(module.name, place) for place in GOSSIP_READERS):
                 yield f"{module.path}:{each.line}: {module.name} hears gossip"
+        if not any(_within(module.name, place) for place in GOSSIP_READERS):
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.Attribute) and node.attr in _GOSSIP_NAMES:
+                    yield f"{module.path}:{node.lineno}: {module.name} hears gossip"
 
 
 Rule = Callable[[list[Module]], Generator[str]]

@@ -148,6 +148,10 @@ BROKEN = {
         "if TYPE_CHECKING:\n    from .gossip import core",
         "node/gossip/core.py": "",
     },
+    "the roster asks the node's gossip": {
+        "node/roster.py": "def f(node: object) -> object:\n"
+        "    return node.gossiping.gossip",
+    },
     "gossip hears the log": {
         "node/gossip/core.py": "from ...raft import b",
         "raft/b.py": "",

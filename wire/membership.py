@@ -17,6 +17,7 @@ _MEMBER: Final = struct.Struct("<Q")
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{ids.PATTERN}$")]
 Wanted: TypeAlias = Literal["voter", "replica", "leaving"]
+Health: TypeAlias = Literal["alive", "suspect", "dead", "left", "unknown"]
 JoinRole: TypeAlias = Literal["voter", "replica"]
 
 
@@ -24,7 +25,9 @@ class Member(msgspec.Struct, frozen=True):
     """One member. `wanted` is what it shall be, `votes` what it is now.
 
     `match_index` is how far its log is known to be, 0 where nobody can say; `peer` and
-    `client` are empty where it has not been heard of.
+    `client` are empty where it has not been heard of. The rest is hearsay, by gossip:
+    its health, and what it said last of its version, its applied index and by how much
+    its event loop was late.
     """
 
     id: Id
@@ -36,6 +39,10 @@ class Member(msgspec.Struct, frozen=True):
     match_index: int
     peer: str
     client: str
+    health: Health = "unknown"
+    version: str = ""
+    applied_index: int = 0
+    lag_ms: int = 0
 
 
 class Token(msgspec.Struct, frozen=True):
