@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..client import Member, Members
 
 _HEAD = ["ID", "NAME", "VOTES", "WANTED", "LEADER", "CONNECTED", "BEHIND", "SILENT"]
+_HEARD = ["HEALTH", "APPLIED", "LAG", "VERSION"]
 _ADDRESSES = ["PEER", "CLIENT"]
 
 
@@ -25,15 +26,17 @@ def command() -> None:
     """Show the members: what they are, what they shall be, and where.
 
     BEHIND is how many entries of the log a member has yet to get, SILENT for how long
-    the leader has not heard it. Below the table stands what the leader and its
-    caretaker wait for, if they do, and what the caretaker did last.
+    the leader has not heard it. HEALTH, APPLIED, LAG (of its event loop, in
+    milliseconds) and VERSION are hearsay. Below the table stands what the leader and
+    its caretaker wait for, if they do, and what the caretaker did last.
     """
     settings = current_settings()
     known = ask(settings, lambda client: client.members())
     if settings.output == "json":
         print_json(msgspec.to_builtins(known))
         return
-    print_table([*_HEAD, *_ADDRESSES], [_row(known, each) for each in known.members])
+    head = [*_HEAD, *_HEARD, *_ADDRESSES]
+    print_table(head, [_row(known, each) for each in known.members])
     if known.waits_for:
         click.echo(f"waiting: {known.waits_for}")
     for line in caretaker_lines(known, decisions=1):
@@ -56,9 +59,17 @@ def _row(known: "Members", member: "Member") -> list[str]:
         _truth(member.connected),
         behind,
         silent,
+        *_heard(member),
         member.peer or "-",
         member.client or "-",
     ]
+
+
+def _heard(member: "Member") -> list[str]:
+    if not member.version:
+        return [member.health, "-", "-", "-"]
+    lag = f"{member.lag_ms} ms"
+    return [member.health, str(member.applied_index), lag, member.version]
 
 
 def _truth(value: bool) -> str:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _VOID: Final = 3
 _FRESH: Final = "1..100"
+# Written down, so that --help need not load the simulator.
+_WORLDS: Final = (
+    *("one-good-copy", "no-good-copy", "gossip-pauses", "gossip-deaths"),
+    *("gossip-partitions", "gossip-moved", "gossip-lies"),
+)
 
 
 class Void(Failure):
@@ -68,7 +73,7 @@ def _numbers(text: str) -> frozenset[int]:
 )
 @click.option(
     "--world",
-    type=click.Choice(["one-good-copy", "no-good-copy"]),
+    type=click.Choice(_WORLDS),
     help="With --seeds: a world with a name.",
 )
 @click.option(

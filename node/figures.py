@@ -16,6 +16,7 @@ def gather(node: "Node") -> Statistics:
     replica, raft = node.replica, node.replica.raft
     database, journal = replica.database, node.stable.journal
     leader = raft.leader_id
+    gossip = node.gossiping.gossip
     leader_url = node.roster.place_of(leader)[2] or None
     return Statistics(
         name=node.config.name,
@@ -60,6 +61,14 @@ def gather(node: "Node") -> Statistics:
         requests_failed=node.loop.requests_failed,
         connections=node.listener.connections,
         refused_peers=node.refused_peers,
+        gossip_probes=gossip.counts.probes,
+        gossip_probes_failed=gossip.counts.probes_failed,
+        gossip_suspicions=gossip.counts.suspicions,
+        gossip_deaths=gossip.counts.deaths,
+        gossip_refutations=gossip.counts.refutations,
+        gossip_conflicts=gossip.counts.conflicts + gossip.counts.absurd,
+        gossip_refused=node.gossiping.refused,
+        gossip_strain=gossip.health.strain,
         loop_lag_seconds_max=node.loop.lag_seconds_max,
         uptime_seconds=time.monotonic() - node.started_s,
         peers=[_peer(node, member) for member in raft.configuration.members()],

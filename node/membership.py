@@ -118,6 +118,7 @@ def _members(node: "Node", body: bytes) -> bytes:
 def _member(node: "Node", member: Member) -> Told:
     raft = node.replica.raft
     ours = member.member_id == node.member_id
+    heard = node.gossiping.heard_of(member.member_id)
     return Told(
         id=shown(member.member_id),
         name=member.name,
@@ -129,6 +130,10 @@ def _member(node: "Node", member: Member) -> Told:
         peer=member.peer_address,
         client=member.client_url,
         silent_ms=_silent_ms(node, member.member_id),
+        health=heard.health,
+        version=heard.version,
+        applied_index=heard.applied_index,
+        lag_ms=heard.lag_ms,
     )
 
 

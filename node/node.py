@@ -27,6 +27,7 @@ from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
 from .backups import Backups
 from .config import NodeConfig
 from .figures import gather
+from .gossiping import Gossiping
 from .identity import LOCK_FILE, Identity, open_identity
 from .loop import ReplicaLoop
 from .membership import TOLD, tell
@@ -154,6 +155,7 @@ class Node:
             self.random.random,
         )
         self.roster = Roster(self)
+        self.gossiping = Gossiping(self)
         self.admission = Admission(self)
         self.backups = Backups(self)
         self.snapshots = Snapshots(self)
@@ -163,7 +165,7 @@ class Node:
             self._send,
             self.fail,
             config.limits.journal_reserve_bytes,
-            self.roster.tick,
+            self._ticked,
         )
         await self.transport.listen(config.peer_listen)
         self.roster.start()
@@ -171,6 +173,7 @@ class Node:
             self, config.client_listen.host, config.client_listen.port, self._api()
         )
         self.loop.start()
+        self.gossiping.start()
         self.scrubber = Scrubber(
             self.replica.database.store,
             self.executor,
@@ -188,6 +191,10 @@ class Node:
             config.client_url,
             config.peer_listen,
         )
+
+    def _ticked(self) -> None:
+        self.roster.tick()
+        self.gossiping.tick()
 
     def _api(self) -> ApiOptions:
         config = self.config
@@ -215,6 +222,7 @@ class Node:
             self.loop.turn()
         replies, answers = self.replica.end()
         if not failed:
+            self.gossiping.leave()
             self.transport.send(list(answers))
             self.transport.say_goodbye()
         for reply in replies:
@@ -375,7 +383,7 @@ class Node:
         self.polite.discard(member)
 
     def link_down(self, member: int, stream: Stream, polite: bool) -> None:
-        if self.loop.stopped:
+        if self.loop.stopped or stream is Stream.GOSSIP:
             return
         if stream is Stream.FORWARD:
             self.replica.forwarding_ended(member, polite)
@@ -428,6 +436,9 @@ class Node:
 
     def snapshot_stream(self, member: int, session: Session) -> None:
         self.snapshots.take(member, session)
+
+    def gossip_stream(self, member: int, session: Session) -> None:
+        self.gossiping.accept(member, session)
 
 
 def _bootstrap(identity: Identity) -> Configuration:

@@ -6,8 +6,8 @@ cluster, member, addressee and boot pair are all checked here, and none is guess
     hello = stream u8 | magic[3] | version_min u8 | version_max u8 | length u16 | body
     reply = status u8 | magic[3] | version u8 | zero u8 | length u16 | body
 
-`magic` is "QPR". `stream`: 1 raft, 2 forwarded requests, 3 snapshot, 4 gossip (later),
-5 a new member asks to join: nobody needs a certificate for that alone (join_wire).
+`magic` is "QPR". `stream`: 1 raft, 2 forwarded requests, 3 snapshot, 4 gossip, 5 a new
+member asks to join: nobody needs a certificate for that alone (join_wire).
 `status`: 0 welcome, 1 refused (body: the reason as text), 2 refused, since the cluster
 has removed this member. Other bodies are a msgpack array of Introduction's fields.
 """
@@ -35,6 +35,7 @@ class Stream(IntEnum):
     RAFT = 1
     FORWARD = 2
     SNAPSHOT = 3
+    GOSSIP = 4
     JOIN = 5
 
 

@@ -71,6 +71,7 @@ class Host(Protocol):
     def link_refused(self, member: int) -> None: ...
     def stranger(self, where: str, reason: str) -> None: ...
     def snapshot_stream(self, member: int, session: "Session") -> None: ...
+    def gossip_stream(self, member: int, session: "Session") -> None: ...
 
 
 class Session(asyncio.Protocol):
@@ -252,6 +253,10 @@ class Session(asyncio.Protocol):
         if self.stream is Stream.SNAPSHOT:
             if not self.dialled:
                 self.host.snapshot_stream(self.member, self)
+        elif self.stream is Stream.GOSSIP:
+            self.on_data = self._nothing
+            if not self.dialled:
+                self.host.gossip_stream(self.member, self)
         else:
             self.parser = FrameParser()
             self.on_data = self._frames
@@ -273,6 +278,15 @@ class Session(asyncio.Protocol):
                     self.host.received(self.member, message)
         except PeerProtocolError as error:
             self._turn_away(str(error))
+
+    def _nothing(self, data: bytes) -> None:
+        """Who is dialled for gossip answers by the stream that it has dialled."""
+        del data
+        self._turn_away("it speaks where it should listen")
+
+    def refuse(self, reason: str) -> None:
+        """What it said makes no sense, or is not for us."""
+        self._turn_away(reason)
 
     def _too_slow(self) -> None:
         self._turn_away("no hello in time")
@@ -302,6 +316,11 @@ class Session(asyncio.Protocol):
         self.sent_bytes += len(data)
         transport.write(data)
         return True
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What was written and has not left."""
+        return self.transport.get_write_buffer_size() if self.transport else 0
 
     def close(self) -> None:
         if self.transport is not None:

@@ -3,10 +3,13 @@
 Law: a shell. It carries messages and tells what happened to links; it decides nothing
 about the cluster.
 
-Each node dials each peer twice, for Raft's messages and for forwarded requests (so that
-large requests do not hold heartbeats back); a snapshot gets a connection of its own.
-Raft's messages flow from the dialler to the dialled; forwarded requests are answered on
-the connection that they came by.
+Each node dials each peer three times, for Raft's messages, for forwarded requests (so
+that large requests do not hold heartbeats back) and for gossip; a snapshot gets a
+connection of its own. Raft's messages and gossip flow from the dialler to the dialled;
+forwarded requests are answered on the connection that they came by.
+
+Where the log says that a member is, it is dialled; where gossip says so, once that has
+failed. Whether that is true its certificate says.
 """
 
 import asyncio
@@ -29,6 +32,7 @@ RETRY_MAX_S: Final = 0.5
 HANDSHAKES_MAX: Final = 64
 BACKLOG: Final = 128
 ACCEPT_RETRY_S: Final = 0.1
+LINKED: Final = (Stream.RAFT, Stream.FORWARD, Stream.GOSSIP)
 
 logger = logging.getLogger("quorate.peer")
 
@@ -48,6 +52,10 @@ class Link:
         self.host = host
         self.member = member
         self.address = address
+        # Dialled first: it led there the last time, or should.
+        self.where = address
+        # By hearsay, and dialled when nothing else leads there.
+        self.heard: Address | None = None
         self.stream = stream
         self.context = context
         self.jitter = jitter
@@ -69,39 +77,54 @@ class Link:
     def write(self, data: bytes) -> bool:
         return self.session is not None and self.session.write(data)
 
+    def move(self, address: Address) -> None:
+        """What is connected stays so; the next dial goes there."""
+        self.address = self.where = address
+        self.hurry()
+
     def hurry(self) -> None:
         """Dial now, not after the pause: the peer has just been seen, or lost."""
         self.urgent.set()
 
     async def _run(self) -> None:
-        delay = RETRY_MIN_S
+        delay, tries = RETRY_MIN_S, 0
         while True:
             self.urgent.clear()
-            session = await self._dial()
+            places = self._places()
+            place = places[tries % len(places)]
+            session = await self._dial(place)
             if session is not None:
-                delay = RETRY_MIN_S
+                delay, tries = RETRY_MIN_S, 0
+                self.where = place
                 self.session = session
-                self.host.link_up(self.member)
+                if self.stream is not Stream.GOSSIP:
+                    self.host.link_up(self.member)
                 # Shielded: whoever ends this task still waits for the connection's end.
                 await asyncio.shield(session.closed)
                 self.session = None
                 self.sent_bytes += session.sent_bytes
                 self.host.link_down(self.member, self.stream, session.polite)
                 continue
+            tries += 1
             pause = delay * (0.5 + self.jitter())
             try:
                 await asyncio.wait_for(self.urgent.wait(), pause)
             except TimeoutError:
                 delay = min(delay * 2, RETRY_MAX_S)
 
-    async def _dial(self) -> Session | None:
+    def _places(self) -> list[Address]:
+        """Where it may be, the likeliest first."""
+        places = [self.where, self.address, self.heard]
+        return list(dict.fromkeys(place for place in places if place is not None))
+
+    async def _dial(self, place: Address) -> Session | None:
         try:
-            return await _dial(
-                self.host, self.member, self.address, self.stream, self.context
-            )
+            return await _dial(self.host, self.member, place, self.stream, self.context)
         except ConnectionRefusedError:
             self.failures += 1
-            self.host.link_refused(self.member)
+            # Nobody at a place that gossip names says nothing about the member.
+            if place == self.where and self.stream is not Stream.GOSSIP:
+                self.host.link_refused(self.member)
         except (OSError, HelloError, TimeoutError) as error:
             self.failures += 1
             logger.debug("link to %016x: %s", self.member, error)
@@ -231,23 +254,28 @@ class Transport:
             del self.answers[member]
         if session.stream is Stream.RAFT:
             self.host.link_down(member, Stream.RAFT, session.polite)
-            for stream in (Stream.RAFT, Stream.FORWARD):
+            for stream in LINKED:
                 link = self.links.get((member, stream))
                 if link is not None:
                     link.hurry()
 
     def connect(self, member: int, address: Address) -> None:
         """Keep links to `member` up from now on, where it is reached now."""
-        for stream in (Stream.RAFT, Stream.FORWARD):
+        for stream in LINKED:
             link = self.links.get((member, stream))
             if link is None:
                 self.links[member, stream] = Link(
                     self.host, member, address, stream, self.client_context, self.jitter
                 )
             elif link.address != address:
-                # What is connected stays so; the next dial goes there.
-                link.address = address
-                link.hurry()
+                link.move(address)
+
+    def hint(self, member: int, address: Address) -> None:
+        """Somebody says that `member` is there: worth a try when it is not found."""
+        for stream in LINKED:
+            link = self.links.get((member, stream))
+            if link is not None:
+                link.heard = address
 
     def known(self) -> list[int]:
         """The members that links are kept up to."""
@@ -255,7 +283,7 @@ class Transport:
 
     async def disconnect(self, member: int) -> None:
         """`member` has left: no link, and no connection of its own, stays."""
-        for stream in (Stream.RAFT, Stream.FORWARD):
+        for stream in LINKED:
             link = self.links.pop((member, stream), None)
             if link is not None:
                 await link.close()
@@ -272,7 +300,7 @@ class Transport:
 
         Raises HelloError, OSError, TimeoutError.
         """
-        address = self.links[member, Stream.RAFT].address
+        address = self.links[member, Stream.RAFT].where
         answer, who = await exchange(address, self.client_context, body)
         if who is None or who.member_id != member:
             raise HelloError(f"{address} is another member")
@@ -285,7 +313,7 @@ class Transport:
             return None
         try:
             return await _dial(
-                self.host, member, link.address, Stream.SNAPSHOT, self.client_context
+                self.host, member, link.where, Stream.SNAPSHOT, self.client_context
             )
         except (OSError, HelloError, TimeoutError) as error:
             logger.warning("no connection for a snapshot: %s", error)
@@ -341,7 +369,8 @@ class Transport:
     def say_goodbye(self) -> None:
         data = self.encoder.encode(Goodbye())
         for link in self.links.values():
-            link.write(data)
+            if link.stream is not Stream.GOSSIP:
+                link.write(data)
         # Those who forward to us learn that what is unanswered was not taken.
         for session in self.accepted:
             if session.stream is Stream.FORWARD:

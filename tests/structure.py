@@ -28,6 +28,8 @@ BORDERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "node": frozenset({"raft", "storage", "wire", "node"}),
         "node.replica": frozenset({"raft", "storage", "wire", "node.database"}),
         "node.database": frozenset({"raft", "storage", "wire"}),
+        # A hint and no more: it knows nothing, and what decides does not know it.
+        "node.gossip": frozenset(),
         "chaos": frozenset({"client", "wire", "node.launcher", "chaos.histories"}),
         # Checkers of plain values: they know nothing of ours.
         "chaos.histories": frozenset(),
@@ -36,7 +38,7 @@ BORDERS: Mapping[str, frozenset[str]] = MappingProxyType(
         "chaos.simulator": frozenset(
             {
                 *("raft", "storage", "wire", "node.replica", "node.database"),
-                "chaos.histories",
+                *("node.gossip", "chaos.histories"),
                 # The disk side of a replica: no loop, no clock, through the env alone.
                 *("node.stable", "node.rules"),
             }
@@ -49,7 +51,7 @@ BORDERS: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 # What decides is pure: these can't tell the time, throw dice, or see the world.
-CORES = ("raft", "wire", "node.replica", "node.database")
+CORES = ("raft", "wire", "node.replica", "node.database", "node.gossip")
 IMPURE = frozenset(
     {
         *("asyncio", "concurrent", "datetime", "logging", "multiprocessing", "os"),
@@ -84,6 +86,16 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
+# Gossip, and who may read it. LAW: nothing that decides who votes, who leads or what is
+# written is among them (design: peers), nor may it get there through one of them.
+GOSSIP = ("node.gossip", "node.gossiping")
+GOSSIP_READERS = (
+    *("node.gossip", "chaos.simulator.gossip"),
+    # Its shell; who starts that and hands it its stream; who shows what it heard.
+    *("node.gossiping", "node.node", "node.membership", "node.figures"),
+)
+# How the shell and its node are reached without an import: `node.gossiping`.
+_GOSSIP_NAMES = frozenset({"gossiping", "gossip", "heard_of"})
 # Handlers that may catch everything, and why.
 CATCH_ALL: Mapping[str, str] = MappingProxyType(
     {"node.journal_thread": "all that is raised in the thread goes to the loop"}
@@ -414,6 +426,22 @@ def swallowed_errors(modules: list[Module]) -> Generator[str]:
                 yield f"{module.path}:{node.lineno}: catches everything"
 
 
+def heard_gossip(modules: list[Module]) -> Generator[str]:
+    """I-66: gossip is read by who shows it or dials by it, and by nobody else."""
+    names = [module.name for module in modules]
+    for module in modules:
+        for each in imports_of(module, names):
+            told = any(_within(each.name, place) for place in GOSSIP)
+            if not each.ours or not told:
+                continue
+            if not any(_within(module.name, place) for place in GOSSIP_READERS):
+                yield f"{module.path}:{each.line}: {module.name} hears gossip"
+        if not any(_within(module.name, place) for place in GOSSIP_READERS):
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.Attribute) and node.attr in _GOSSIP_NAMES:
+                    yield f"{module.path}:{node.lineno}: {module.name} hears gossip"
+
+
 Rule = Callable[[list[Module]], Generator[str]]
 RULES: tuple[Rule, ...] = (
     crossed_borders,
@@ -424,4 +452,5 @@ RULES: tuple[Rule, ...] = (
     missing_docstrings,
     long_files,
     swallowed_errors,
+    heard_gossip,
 )

@@ -10,6 +10,8 @@ import pytest
 from structure import (
     CATCH_ALL,
     CORES,
+    GOSSIP,
+    GOSSIP_READERS,
     LIBRARIES,
     RULES,
     STORAGE_DOORS,
@@ -39,6 +41,18 @@ def test_every_exception_and_place_that_the_rules_name_exists(
     names = {module.name for module in tree}
     places = {place for each in LIBRARIES.values() for place in each if place}
     assert {*CATCH_ALL, *CORES, *STORAGE_DOORS, *places} <= names
+
+
+def test_nothing_that_decides_can_hear_gossip(tree: list[Module]) -> None:
+    """I-66: not raft, not the replica with its steward, not the database, not the loop.
+
+    The rule heard_gossip holds the tree to this table; here stands what may never be
+    put into it.
+    """
+    deciding = ("raft", "storage", "wire", "node.replica", "node.database", "node.loop")
+    for reader in GOSSIP_READERS:
+        assert not reader.startswith(deciding), reader
+    assert {*GOSSIP} <= {module.name for module in tree}
 
 
 def violations(folder: Path, files: dict[str, str]) -> list[str]:
@@ -124,6 +138,23 @@ BROKEN = {
     },
     "another error instead": {
         "node/a.py": "try:\n    pass\nexcept BaseException:\n    raise OSError"
+    },
+    "the steward hears gossip": {
+        "node/replica/steward.py": "from ..gossip import core",
+        "node/gossip/core.py": "",
+    },
+    "the loop hears gossip, for a type alone": {
+        "node/loop.py": "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from .gossip import core",
+        "node/gossip/core.py": "",
+    },
+    "the roster asks the node's gossip": {
+        "node/roster.py": "def f(node: object) -> object:\n"
+        "    return node.gossiping.gossip",
+    },
+    "gossip hears the log": {
+        "node/gossip/core.py": "from ...raft import b",
+        "raft/b.py": "",
     },
     "a long file": {"cli/a.py": "x = 1\n" * 500},
 }

@@ -18,6 +18,7 @@ _MEMBER: Final = struct.Struct("<Q")
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{ids.PATTERN}$")]
 Wanted: TypeAlias = Literal["voter", "replica", "leaving", "spare"]
+Health: TypeAlias = Literal["alive", "suspect", "dead", "left", "unknown"]
 JoinRole: TypeAlias = Literal["voter", "replica", "spare"]
 
 
@@ -26,7 +27,9 @@ class Member(msgspec.Struct, frozen=True):
 
     `match_index` is how far its log is known to be, 0 where nobody can say; `peer` and
     `client` are empty where it has not been heard of. `silent_ms` is how long the
-    leader has not heard it, counted since it leads; None where another node tells.
+    leader has not heard it, counted since it leads; None where another node tells. The
+    rest is hearsay, by gossip: its health, and what it said last of its version, its
+    applied index and by how much its event loop was late.
     """
 
     id: Id
@@ -39,6 +42,10 @@ class Member(msgspec.Struct, frozen=True):
     peer: str
     client: str
     silent_ms: int | None = None
+    health: Health = "unknown"
+    version: str = ""
+    applied_index: int = 0
+    lag_ms: int = 0
 
 
 class Token(msgspec.Struct, frozen=True):

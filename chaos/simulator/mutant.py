@@ -13,6 +13,7 @@ class Mutant(msgspec.Struct, frozen=True):
     """`replacement` stands for `predicate` of `module`; `breaks` says what is lost.
 
     `members`: it is looked for where members come and go; all others where they don't.
+    `world` is the one that has to notice; None: clusters under seeds.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Mutant(msgspec.Struct, frozen=True):
     replacement: Callable[..., object]
     breaks: str
     members: bool = False
+    world: Callable[[int], str] | None = None
 
 
 def always(*_: object) -> bool:

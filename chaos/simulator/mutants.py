@@ -3,8 +3,9 @@
 Law: a mutant replaces one named predicate in one rules module and nothing else.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 
 import msgspec
 
@@ -12,6 +13,7 @@ from ...node.database import rules as database_rules
 from ...node.replica import rules as replica_rules
 from ...raft import rules as raft_rules
 from ...storage import rules as storage_rules
+from .gossip import GOSSIP_MUTANTS
 from .member_mutants import MEMBER_MUTANTS
 from .mutant import Mutant, always, never
 from .run import RunOptions, run_seed
@@ -424,6 +426,7 @@ MUTANTS = {
         *LEASE_MUTANTS,
         *SESSION_MUTANTS,
         *MEMBER_MUTANTS,
+        *GOSSIP_MUTANTS,
     )
 }
 
@@ -445,19 +448,21 @@ def hunt(name: str, seeds: range) -> Catch | None:
 
     A seed that fails with every rule in force notices nothing.
     """
-    options = RunOptions(members=MUTANTS[name].members)
+    mutant = MUTANTS[name]
+    options = RunOptions(members=mutant.members)
+    world = mutant.world or partial(run_seed, options=options)
     for tried, seed in enumerate(seeds, start=1):
         with planted(name):
-            what = _failure(seed, options)
-        if what is not None and _failure(seed, options) is None:
+            what = _failure(world, seed)
+        if what is not None and _failure(world, seed) is None:
             return Catch(seed, tried, what)
     return None
 
 
-def _failure(seed: int, options: RunOptions) -> str | None:
+def _failure(world: Callable[[int], object], seed: int) -> str | None:
     """How a seed fails: a checker objects, a core asserts, a disk can't be read."""
     try:
-        run_seed(seed, options)
+        world(seed)
     except Violation as violation:
         return f"{violation.invariant}: {violation.detail}"
     except Exception as error:  # noqa: BLE001

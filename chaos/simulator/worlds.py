@@ -11,6 +11,7 @@ from typing import Final
 
 from ...storage.journal_format import HEAD_BYTES, decode_head
 from .faults.disk import batches_of, segments_of
+from .gossip import GOSSIP_WORLDS
 from .node import Node
 from .recovery import Recovery
 from .run import Cluster, RunOptions
@@ -68,6 +69,7 @@ def no_good_copy(seed: int) -> str:
 WORLDS: Final[dict[str, Callable[[int], str]]] = {
     "one-good-copy": one_good_copy,
     "no-good-copy": no_good_copy,
+    **GOSSIP_WORLDS,
 }
 
 

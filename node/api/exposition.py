@@ -94,6 +94,38 @@ _COUNTERS: Final = (
         "refused_peers",
         "Strangers turned away at the peer port.",
     ),
+    ("quorate_gossip_probes", "gossip_probes", "Members asked whether they are there."),
+    (
+        "quorate_gossip_probes_failed",
+        "gossip_probes_failed",
+        "Probes that nobody answered, neither directly nor over others.",
+    ),
+    (
+        "quorate_gossip_suspicions",
+        "gossip_suspicions",
+        "Suspicions raised by this node.",
+    ),
+    (
+        "quorate_gossip_deaths",
+        "gossip_deaths",
+        "Members declared dead by this node.",
+    ),
+    (
+        "quorate_gossip_refutations",
+        "gossip_refutations",
+        "Accusations of this node that it has refuted.",
+    ),
+    (
+        "quorate_gossip_conflicts",
+        "gossip_conflicts",
+        "Claims that were not believed: another address of a live member, or an"
+        " incarnation that can't be.",
+    ),
+    (
+        "quorate_gossip_refused",
+        "gossip_refused",
+        "Connections ended for garbage or another cluster's gossip.",
+    ),
 )
 
 _GAUGES: Final = (
@@ -139,6 +171,11 @@ _GAUGES: Final = (
         "Oldest revision that can be read, 0 when all can.",
     ),
     ("quorate_database_keys", "keys", "Keys in the store."),
+    (
+        "quorate_gossip_strain",
+        "gossip_strain",
+        "How far this node distrusts its own judgement, 0 to 8.",
+    ),
     (
         "quorate_process_loop_lag_max_seconds",
         "loop_lag_seconds_max",

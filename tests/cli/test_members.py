@@ -34,7 +34,8 @@ def known(told_by: str = A1, leader: str | None = A1, waits_for: str = "") -> Me
         waits_for=waits_for,
         members=(
             Member(
-                A1, "n1", "voter", True, leader == A1, True, 19, "h1:1", "http://c1"
+                *(A1, "n1", "voter", True, leader == A1, True, 19, "h1:1", "http://c1"),
+                *(None, "suspect", "0.1", 15, 12),
             ),
             Member(A2, "n2", "voter", False, leader == A2, True, 12, "h2:1", "", 40),
             Member(B3, "", "leaving", True, False, False, 0, "", "", 73_900),
@@ -58,14 +59,17 @@ def test_members_are_shown_with_what_they_are_and_shall_be(
     cells = [
         [c.strip() for c in line.split("|")[1:-1]] for line in lines if "|" in line
     ]
+    ours, theirs = ["yes", "voter", "yes", "yes"], ["no", "voter", "no", "yes"]
+    gone = ["yes", "leaving", "no", "no"]
+    heard, nothing = ["suspect", "15", "12 ms", "0.1"], ["unknown", "-", "-", "-"]
     assert cells == [
         [
             *("ID", "NAME", "VOTES", "WANTED", "LEADER", "CONNECTED", "BEHIND"),
-            *("SILENT", "PEER", "CLIENT"),
+            *("SILENT", "HEALTH", "APPLIED", "LAG", "VERSION", "PEER", "CLIENT"),
         ],
-        [A1, "n1", "yes", "voter", "yes", "yes", "0", "-", "h1:1", "http://c1"],
-        [A2, "n2", "no", "voter", "no", "yes", "5", "0s", "h2:1", "-"],
-        [B3, "-", "yes", "leaving", "no", "no", "17", "73s", "-", "-"],
+        [A1, "n1", *ours, "0", "-", *heard, "h1:1", "http://c1"],
+        [A2, "n2", *theirs, "5", "0s", *nothing, "h2:1", "-"],
+        [B3, "-", *gone, "17", "73s", *nothing, "-", "-"],
     ]
     assert lines[-1] == "waiting: n2 has yet to catch up"
     shown = json.loads(run(*words, "-o", "json").output)

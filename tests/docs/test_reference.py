@@ -36,6 +36,7 @@ from quorate.node.api.exposition import Exposition
 from quorate.node.api.options import ApiOptions
 from quorate.node.api.service import Member, Position, Sink, WatchSink
 from quorate.node.api.status import status_json
+from quorate.node.gossip import codec
 from quorate.node.pid_file import LIFELINE
 from quorate.node.statistics import PeerStatistics, Statistics
 from quorate.wire import KEYS_MAX, CaretakerStatus, transaction_json
@@ -402,6 +403,22 @@ def test_the_layouts_of_fixed_peer_messages_are_those_of_the_code() -> None:
         "Goodbye": peer_wire.GOODBYE_KIND,
     }
     assert {fields[0]: kind for kind, fields in documented.items()} == variable
+
+
+def test_the_kinds_and_layouts_of_gossip_are_those_of_the_code() -> None:
+    text = section(read("docs/formats.md"), "6. The peer protocol")
+    table = {int(row[0]): row[1] for row in rows(text) if len(row) == 4}
+    assert table == {kind: cls.__name__ for cls, kind in codec.KINDS.items()}
+    letters = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
+    for name, layout in (("message", codec._HEAD), ("claim", codec._CLAIM)):
+        start = text.index(f"{name} = " if name == "message" else f"{name}   = ")
+        words = text[
+            start : text.index("\n    text" if name == "claim" else "claim*", start)
+        ]
+        found = "".join(letters[word] for word in re.findall(r" (u\d+)", words))
+        assert layout.format == "<" + found
+    assert f"at most {codec.CLAIMS_MAX} claims" in text
+    assert f"at most {codec.TEXT_BYTES_MAX} bytes" in text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 from quorate.node.api.service import Member as Known
+from quorate.node.gossiping import Heard
 from quorate.node.membership import tell
 from quorate.node.node import Node
 from quorate.wire import (
@@ -34,6 +35,11 @@ from .replica.together import Together
 
 def place_of(member: int) -> tuple[str, str, str]:
     return f"n{member}", f"n{member}:7500", f"http://n{member}:7400"
+
+
+def heard_of(member: int) -> Heard:
+    del member
+    return Heard("suspect", "1.2", 9, 30)
 
 
 class Loop:
@@ -75,6 +81,7 @@ def node_of(together: Together, member: int) -> Node:
         loop=Loop(),
         members=members,
         roster=SimpleNamespace(place_of=place_of),
+        gossiping=SimpleNamespace(heard_of=heard_of),
     )
     return cast(Node, node)
 
@@ -279,3 +286,12 @@ def test_a_removed_member_is_listed_until_it_is_gone() -> None:
     assert id_name(gone) not in [
         each.id for each in told(together, together.leader).members
     ]
+
+
+def test_what_gossip_heard_is_shown_and_changes_nothing_else() -> None:
+    together = cluster(3)
+    for member in told(together, together.leader).members:
+        heard = (member.health, member.version, member.applied_index, member.lag_ms)
+        assert heard == ("suspect", "1.2", 9, 30)
+        assert member.votes
+        assert member.wanted == "voter"

@@ -16,7 +16,8 @@ from ..world import MILLISECOND
 from .ground import Ground
 from .plan import LEADER, Fault
 
-_VOTER, _REPLICA, _LEAVING = MemberRole
+_VOTER, _REPLICA = MemberRole.VOTER, MemberRole.REPLICA
+_LEAVING = MemberRole.LEAVING
 # So many milliseconds a hasty operator waits for the next leader.
 _LOOKS = 2000
 _KNOWN = 0.5

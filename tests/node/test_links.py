@@ -1,0 +1,169 @@
+"""Where a link dials: the log's word, then gossip's, and first where it was found."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+from quorate.node import transport
+from quorate.node.address import Address, parse_address
+from quorate.node.peer_hello import HelloError, Stream
+from quorate.node.peer_session import Host, Session
+from quorate.node.transport import Link
+
+LOG, HEARD = parse_address("10.0.0.1:1"), parse_address("10.0.0.2:2")
+
+
+class Ended:
+    """A session that is over when the test says so."""
+
+    def __init__(self) -> None:
+        self.member = 2
+        self.polite = False
+        self.sent_bytes = 0
+        self.closed = asyncio.get_running_loop().create_future()
+
+    def close(self) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+class Net:
+    """Who listens where; and what the node is told."""
+
+    def __init__(self) -> None:
+        self.listening: dict[Address, Exception | None] = {}
+        self.dialled: list[Address] = []
+        self.refusals = 0
+        self.ups = 0
+        self.sessions: list[Ended] = []
+        self.changed = asyncio.Event()
+
+    async def dial(
+        self,
+        host: Host,
+        member: int,
+        address: Address,
+        stream: Stream,
+        context: ssl.SSLContext,
+    ) -> Session:
+        self.dialled.append(address)
+        self.changed.set()
+        await asyncio.sleep(0)
+        error = self.listening.get(address, ConnectionRefusedError())
+        if error is not None:
+            raise error
+        session = Ended()
+        self.sessions.append(session)
+        return cast(Session, session)
+
+    def link_up(self, member: int) -> None:
+        self.ups += 1
+
+    def link_down(self, member: int, stream: Stream, polite: bool) -> None: ...
+
+    def link_refused(self, member: int) -> None:
+        self.refusals += 1
+
+    async def until_dialled(self, count: int) -> list[Address]:
+        async with asyncio.timeout(30):
+            while len(self.dialled) < count:
+                self.changed.clear()
+                await self.changed.wait()
+        return self.dialled[:count]
+
+    async def until_up(self, count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(self.sessions) < count:
+                self.changed.clear()
+                await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def linked(
+    net: Net, monkeypatch: pytest.MonkeyPatch, stream: Stream = Stream.RAFT
+) -> AsyncGenerator[Link]:
+    monkeypatch.setattr(transport, "_dial", net.dial)
+    monkeypatch.setattr(transport, "RETRY_MIN_S", 0.0)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    link = Link(cast(Host, net), 2, LOG, stream, context, lambda: 0.0)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+async def test_gossips_word_is_dialled_when_the_logs_has_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    async with linked(net, monkeypatch) as link:
+        link.heard = HEARD
+        assert await net.until_dialled(4) == [LOG, HEARD, LOG, HEARD]
+
+
+async def test_the_logs_address_is_enough_where_it_leads_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    net.listening = {LOG: None, HEARD: None}
+    async with linked(net, monkeypatch) as link:
+        link.heard = HEARD
+        await net.until_up(1)
+        assert net.dialled == [LOG]
+
+
+async def test_a_member_that_was_found_by_hearsay_is_looked_for_there_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    net.listening = {HEARD: None}
+    async with linked(net, monkeypatch) as link:
+        link.heard = HEARD
+        await net.until_up(1)
+        net.sessions[0].close()
+        await net.until_up(2)
+        assert net.dialled == [LOG, HEARD, HEARD]
+
+
+async def test_what_the_log_says_anew_comes_first_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    net.listening = {HEARD: None}
+    new = parse_address("10.0.0.3:3")
+    async with linked(net, monkeypatch) as link:
+        link.heard = HEARD
+        await net.until_up(1)
+        link.move(new)
+        net.sessions[0].close()
+        await net.until_up(2)
+        assert net.dialled == [LOG, HEARD, new, HEARD]
+
+
+async def test_nobody_at_a_place_that_gossip_names_is_no_hint_for_elections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """I-66: else a lie could make a leader look dead."""
+    net = Net()
+    net.listening = {LOG: HelloError("busy")}
+    async with linked(net, monkeypatch) as link:
+        link.heard = HEARD
+        await net.until_dialled(6)
+        assert net.refusals == 0
+        net.listening = {}
+        await net.until_dialled(10)
+        assert net.refusals > 0
+
+
+async def test_the_stream_of_gossip_is_no_hint_for_elections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    async with linked(net, monkeypatch, Stream.GOSSIP):
+        await net.until_dialled(4)
+        net.listening = {LOG: None}
+        await net.until_up(1)
+        assert (net.refusals, net.ups) == (0, 0)
