@@ -18,7 +18,7 @@ from quorate.wire import MemberRole, Reassign
 
 from ..node.replica.test_steward import cluster, done, goes_to, joined
 
-VOTER, REPLICA, LEAVING = MemberRole
+VOTER, REPLICA, LEAVING, _ = MemberRole
 
 
 def test_a_new_voter_comes_although_the_only_one_has_lost_its_heir() -> None:
