@@ -29,7 +29,8 @@ def test_a_new_voter_comes_although_the_only_one_has_lost_its_heir() -> None:
     done(together, Reassign(1, LEAVING, 2))
     joined(together, 3, VOTER)
     done(together, Reassign(2, REPLICA, 0))
-    goes_to(together, (3,), (2,))
+    # Whose heir it was to be goes on as a voter (decision 0023).
+    goes_to(together, (1, 3), (2,))
 
 
 def test_all_voters_go_and_a_replica_takes_over() -> None:
