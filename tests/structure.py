@@ -79,6 +79,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "msgpack": (),
         "msgspec": ("",),
         "prometheus_client": ("node.api.exposition",),
+        # It is imported by pytest alone, when somebody's tests run.
+        "pytest": ("chaos.pytest_plugin",),
         "uvloop": (
             *("node.process", "chaos.load.clock"),
             # What it relays must not be late because it was relayed.

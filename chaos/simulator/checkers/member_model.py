@@ -46,6 +46,8 @@ class MemberModel:
         for member, standing in list(self.members.items()):
             if standing.role is MemberRole.LEAVING:
                 self._leave(member)
+            elif self._taken_over(member, standing.successor):
+                standing.successor = 0
 
     def apply(
         self,
@@ -120,7 +122,10 @@ class MemberModel:
         if takes and not self._voters() - {member}:
             return
         if heir:
+            self._disinherit(heir)
             self.members[heir].role, self.members[heir].successor = MemberRole.VOTER, 0
+        if command.role is not MemberRole.VOTER:
+            self._disinherit(member)
         standing.role, standing.successor = command.role, heir
         self.members[member] = standing
         if command.role is MemberRole.LEAVING:
@@ -140,8 +145,19 @@ class MemberModel:
         assert self.in_force is not None
         if self.in_force.joint or member in self.in_force.members():
             return
+        self._disinherit(member)
         del self.members[member]
         self.gone.add(member)
+
+    def _taken_over(self, member: int, heir: int) -> bool:
+        assert self.in_force is not None
+        return self.in_force.is_voter(heir) and not self.in_force.is_voter(member)
+
+    def _disinherit(self, member: int) -> None:
+        """It does not vote, and will not: whose place it was to take keeps it."""
+        assert self.in_force is not None
+        if self.in_force.is_voter(member):
+            return
         for standing in self.members.values():
             if standing.successor == member:
                 standing.role, standing.successor = MemberRole.VOTER, 0
