@@ -82,7 +82,7 @@ CATCHES: Final[dict[str, int]] = {
     "configuration-outlives-its-entry": 33,
     "state-without-its-configuration": 1,
     "removed-voter-campaigns": 6,
-    "removed-leader-stays": 26,
+    "removed-leader-stays": 24,
     "promoted-too-early": 1,
     "voters-that-nobody-hears": 32,
     "amnesia": 26,
