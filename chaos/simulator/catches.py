@@ -85,4 +85,18 @@ CATCHES: Final[dict[str, int]] = {
     "live-member-moved-by-hearsay": 1,
     "the-dead-are-never-asked": 1,
     "news-told-for-ever": 1,
+    # With `--members`: tried first in worlds whose operators do what it takes.
+    "change-before-own-commit": 1,
+    "change-while-another-is-pending": 1,
+    "joint-counts-new-alone": 1,
+    "joint-counts-old-alone": 1,
+    "joint-counts-learners": 1,
+    "configuration-outlives-its-entry": 33,
+    "state-without-its-configuration": 1,
+    "removed-voter-campaigns": 6,
+    "removed-leader-stays": 24,
+    "promoted-too-early": 1,
+    "voters-that-nobody-hears": 32,
+    "amnesia": 26,
+    "gone-comes-back": 1,
 }

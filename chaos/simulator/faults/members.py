@@ -204,7 +204,7 @@ def _hurry(ground: Ground, fault: Fault, leader: Node, dice: Random) -> None:
     raft = leader.raft
     voters, learners = raft.configuration.voters, raft.configuration.learners
     others = [v for v in voters if v not in _of(ground).kept]
-    if fault.strength == 0 and leader.member in others:
+    if fault.strength < 2 and leader.member in others:
         others = [leader.member]
     if learners and fault.strength == 2:
         ground.acts(fault.kind)

@@ -7,7 +7,7 @@ from quorate.chaos.simulator.checkers import members
 from quorate.chaos.simulator.checkers.book import Book, quorum
 from quorate.chaos.simulator.faults import MEMBER_KINDS, Fault
 from quorate.chaos.simulator.membership import LOST
-from quorate.chaos.simulator.mutants import MUTANTS
+from quorate.chaos.simulator.mutants import MUTANTS, planted
 from quorate.chaos.simulator.run import Cluster, RunOptions
 from quorate.chaos.simulator.shape import Shape
 from quorate.chaos.simulator.world import MILLISECOND, SECOND, Violation, World
@@ -84,6 +84,15 @@ def test_a_wish_that_is_cut_short_leaves_nobody_locked_out(kind: str) -> None:
     before = [node.kept_out for node in cluster.nodes]
     cluster.faults.end_all()
     assert all("being lost" not in node.kept_out for node in cluster.nodes), before
+
+
+@pytest.mark.slow
+def test_a_leader_that_was_removed_and_stays_is_noticed() -> None:
+    cluster = world(13)
+    now_us = cluster.world.now_us
+    cluster.faults.schedule([Fault(1, now_us, "hasty", "leader", 0, SECOND, 7)])
+    with planted("removed-leader-stays"), pytest.raises(Violation, match="I-50"):
+        cluster.world.run_until(now_us + SECOND)
 
 
 # -- checkers ----------------------------------------------------------------------
