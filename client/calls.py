@@ -49,6 +49,7 @@ from .errors import (
     TooLarge,
     TooManyMembers,
     TooStale,
+    Unauthenticated,
     Unavailable,
     Unknown,
     Unsupported,
@@ -84,6 +85,7 @@ _FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
     ErrorCode.NO_SPACE: NoSpace,
     ErrorCode.UNSUPPORTED: Unsupported,
     ErrorCode.FORBIDDEN: Forbidden,
+    ErrorCode.UNAUTHENTICATED: Unauthenticated,
     ErrorCode.NO_LEADER: Unavailable,
     ErrorCode.TOO_BUSY: Unavailable,
     ErrorCode.STOPPING: Unavailable,
@@ -166,7 +168,9 @@ class Calls:
         learn: bool,
         in_flight_max: int,
         jitter: Callable[[], float],
+        token: bytes = b"",
     ) -> None:
+        self._token: bytes = token
         self._tls: ssl.SSLContext | None = tls
         self._learn: bool = learn
         self._jitter: Callable[[], float] = jitter
@@ -345,7 +349,7 @@ class Calls:
             return await link.connect(patience / shares)
         except ConnectFailed as failed:
             raise _TryNext(
-                Unavailable,
+                Unauthenticated if failed.refused else Unavailable,
                 failed.reason,
                 hopeless=failed.hopeless,
                 vague=failed.too_slow,
@@ -385,7 +389,7 @@ class Calls:
             self._at = (self._at + 1) % len(self._links)
 
     def _link(self, endpoint: Endpoint) -> Link:
-        return Link(endpoint, self._tls, self._accept)
+        return Link(endpoint, self._tls, self._accept, self._token)
 
     def _accept(self, hello: ServerHello) -> str | None:
         """Take a node of the one cluster that was first met, and learn its siblings."""

@@ -19,6 +19,7 @@
     │   ├── QuorumAtRisk       the voters that are left would have no majority
     │   ├── TokenRefused       there is no such token, or none can be made
     │   ├── Forbidden          refused by origin or rights
+    │   ├── Unauthenticated    the node wants a token, and ours, or none, will not do
     │   ├── Unsupported        the node knows of it, but does not serve it
     │   ├── TooStale           no node that was asked is as fresh as was asked for
     │   ├── NoSpace            the disk is full; refused before it was proposed
@@ -129,6 +130,10 @@ class TokenRefused(Rejected):
 
 class Forbidden(Rejected):
     """Refused by origin or rights."""
+
+
+class Unauthenticated(Rejected):
+    """The node wants a token, and the one that it was shown, or none, will not do."""
 
 
 class Unsupported(Rejected):

@@ -45,6 +45,7 @@ class ErrorCode(IntEnum):
     LAST_VOTER = 26
     QUORUM_AT_RISK = 27
     TOKEN_REFUSED = 28
+    UNAUTHENTICATED = 29
 
 
 class Outcome(IntEnum):
@@ -91,6 +92,7 @@ ERROR_TRAITS: Final[dict[ErrorCode, Traits]] = {
     ErrorCode.LAST_VOTER: Traits(409, False),
     ErrorCode.QUORUM_AT_RISK: Traits(409, True),
     ErrorCode.TOKEN_REFUSED: Traits(403, False),
+    ErrorCode.UNAUTHENTICATED: Traits(401, False),
 }
 
 

@@ -26,6 +26,7 @@ from . import (
     targets,
 )
 from .connections import ClientPort
+from .door import ASKING, check
 from .errors import Problem, invalid
 from .etcd import errors as etcd_errors
 from .etcd import gateway as etcd_gateway
@@ -33,8 +34,9 @@ from .exposition import CONTENT_TYPE, Exposition
 from .http_body import refuse_body
 from .http_connection import name_server, problem_response
 from .http_keys import METHODS, Keys
-from .http_requests import one_header
+from .http_requests import bearer, one_header
 from .origins import OriginRule
+from .rights import NOBODY, NODE, Action
 from .status import status_json
 from .targets import KEYS_PREFIX, Target
 from .timings import OK
@@ -58,6 +60,8 @@ _OPERATIONS: Final = {
     "/readyz": "readyz",
     "/metrics": "metrics",
 }
+# What probes and clients look at before they have a token: the same for everybody.
+OPEN: Final = etcd_gateway.OPEN | {"/livez", "/readyz", "/health", "/version"}
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 
@@ -148,6 +152,8 @@ class HttpApi:
         started = self._port.loop.time()
         call = _Call()
         result = OK
+        # Until it is known who asks.
+        ASKING.set(NOBODY)
         try:
             response = await self._route(request, call)
         except Problem as problem:
@@ -181,6 +187,7 @@ class HttpApi:
         etcd_path = etcd_gateway.path_of(target)
         call.etcd = etcd_path is not None
         self._check_origin(request, target)
+        self._enter(request, target)
         if etcd_path is not None:
             call.operation = self._etcd.operation(etcd_path)
             if call.operation != "unknown":
@@ -203,6 +210,15 @@ class HttpApi:
         targets.parse_query(target.query, _NO_PARAMETERS)
         await refuse_body(request)
         return self._answer(operation)
+
+    def _enter(self, request: web.BaseRequest, target: Target) -> None:
+        """Find out in whose name it is asked, before anything more is read."""
+        if target.path in OPEN:
+            ASKING.set(NODE)
+            return
+        token = bearer(one_header(request, "Authorization"))
+        ASKING.set(self._port.service.principal(token))
+        check(Action.ENTER)
 
     def _route_below(self, request: web.BaseRequest, target: Target) -> _Route | None:
         """The route of what has its name in the path."""

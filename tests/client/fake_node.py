@@ -9,7 +9,6 @@ from typing import cast
 
 import msgspec
 from quorate.wire import (
-    CLIENT_HELLO_BYTES,
     DEFAULT_LIMITS,
     OK,
     REFUSED,
@@ -58,6 +57,7 @@ def hello_bytes(
     cluster_id: int = CLUSTER_ID,
     request_bytes_max: int = DEFAULT_LIMITS.request_bytes_max,
     endpoints: tuple[str, ...] = (),
+    refused: str = "",
 ) -> bytes:
     return encode_server_hello(
         ServerHello(
@@ -68,6 +68,7 @@ def hello_bytes(
             server="fake",
             request_bytes_max=request_bytes_max,
             endpoints=endpoints,
+            refused=refused,
         )
     )
 
@@ -80,6 +81,7 @@ class Session(asyncio.Protocol):
         self.parser = RequestParser(Limits())
         self.greeting = b""
         self.greeted = False
+        self.token = b""
         self.open = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -97,9 +99,11 @@ class Session(asyncio.Protocol):
         self.node.chunks += 1
         if not self.greeted:
             self.greeting += data
-            if parse_client_hello(self.greeting) is None:
+            hello = parse_client_hello(self.greeting)
+            if hello is None:
                 return
-            data = self.greeting[CLIENT_HELLO_BYTES:]
+            self.token = hello.token
+            data = self.greeting[hello.length :]
             self.greeted = True
             self.transport.write(self.node.hello)
             self.node.changed()
