@@ -8,6 +8,7 @@ private.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
@@ -59,9 +60,14 @@ _OPERATIONS: Final = {
     "/livez": "livez",
     "/readyz": "readyz",
     "/metrics": "metrics",
+    "/v1/openapi.json": "openapi",
 }
 # What probes and clients look at before they have a token: the same for everybody.
-OPEN: Final = etcd_gateway.OPEN | {"/livez", "/readyz", "/health", "/version"}
+OPEN: Final = etcd_gateway.OPEN | {
+    *("/livez", "/readyz", "/health", "/version", "/v1/openapi.json")
+}
+# The description of all of /v1; a file, since it is made for readers.
+OPENAPI: Final = Path(__file__).with_name("openapi.json")
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 
@@ -91,6 +97,7 @@ class HttpApi:
         self._origins: OriginRule = origins
         self._exposition: Exposition = exposition
         self._keys: Keys = Keys(port)
+        self._description: bytes = OPENAPI.read_bytes()
         self._etcd: etcd_gateway.Gateway = etcd_gateway.Gateway(port)
         transactions = http_txn.Transactions(port)
         compactions = http_compaction.Compactions(port)
@@ -246,6 +253,8 @@ class HttpApi:
                 return _json(status_json(self._port.service.statistics()))
             case "version":
                 return _json(ETCD_VERSION)
+            case "openapi":
+                return _json(self._description)
             case "livez":
                 return _text(b"ok\n", "text/plain; charset=utf-8")
             case "readyz":

@@ -106,6 +106,7 @@ SAMPLES: tuple[Sample, ...] = (
     Sample("/v1/tokens/{id}", "DELETE", f"/v1/tokens/{MEMBER}"),
     Sample("/v1/leader", "POST", "/v1/leader"),
     *_both("/v1/status", "/v1/status"),
+    *_both("/v1/openapi.json", "/v1/openapi.json"),
     *_both("/livez", "/livez"),
     *_both("/readyz", "/readyz"),
     *_both("/metrics", "/metrics"),
