@@ -61,6 +61,8 @@ SAMPLES: tuple[Sample, ...] = (
     Sample("/v1/kv/{key}", "PUT", "/v1/kv/a", b"value"),
     Sample("/v1/kv/{key}", "DELETE", "/v1/kv/a"),
     *_both("/v1/kv/", "/v1/kv/?prefix=a"),
+    Sample("/v1/kv/", "PUT", "/v1/kv/?key64=YQ", b"value"),
+    Sample("/v1/kv/", "DELETE", "/v1/kv/?key64=YQ"),
     Sample("/v1/txn", "POST", "/v1/txn", b'{"then": [{"get": {"key": "a"}}]}'),
     *_both("/v1/leases", "/v1/leases"),
     Sample("/v1/leases", "POST", "/v1/leases?ttl=30s"),
