@@ -67,7 +67,7 @@ def _save(settings: Settings, descriptor: int) -> None:
     for endpoint in settings.endpoint_list():
         try:
             address = parse_address(endpoint)
-            _save_from(address, settings.timeout, descriptor)
+            _save_from(address, settings, descriptor)
         except (OSError, ValueError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and os.fstat(descriptor).st_size:
                 os.ftruncate(descriptor, 0)
@@ -77,12 +77,14 @@ def _save(settings: Settings, descriptor: int) -> None:
     raise NobodyToAsk("; ".join(reasons))
 
 
-def _save_from(address: Address, timeout: float, descriptor: int) -> None:
+def _save_from(address: Address, settings: Settings, descriptor: int) -> None:
+    timeout, token = settings.timeout, settings.token()
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     connection = http.client.HTTPConnection(
         address.host, address.port, timeout=timeout + _STALL_SECONDS
     )
     with closing(connection):
-        connection.request("GET", f"/v1/backup?timeout={timeout:g}s")
+        connection.request("GET", f"/v1/backup?timeout={timeout:g}s", headers=headers)
         response = connection.getresponse()
         if response.status != 200:
             raise OSError(response.read(4096).decode(errors="replace"))

@@ -241,6 +241,7 @@ async def _workers(
         cafile=settings.cacert,
         certfile=settings.cert,
         keyfile=settings.key_file,
+        token=settings.token(),
     )
     workers: list[ChildWorker] = []
     for process in range(options.processes):

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 DEFAULT_ENDPOINTS = "127.0.0.1:7400"
 TIMEOUT_SECONDS_MAX = 600.0
 
+# A token itself, for whoever can't keep it in a file.
+TOKEN_VARIABLE = "QUORATE_TOKEN"
+_TOKEN_FILE_BYTES_MAX = 65_536
+
 NOT_FOUND = 3
 UNAVAILABLE = 5
 
@@ -78,6 +82,7 @@ class Settings(msgspec.Struct):
     cacert: str | None = None
     cert: str | None = None
     key_file: str | None = None
+    token_file: str | None = None
     output: str = "simple"
     timeout: float = 5.0
 
@@ -93,7 +98,23 @@ class Settings(msgspec.Struct):
             keyfile=self.key_file,
             # One that writes once would open a session for nothing.
             sessions=False,
+            token=self.token(),
         )
+
+    def token(self) -> str | None:
+        """What the client port may want to see; the environment's comes last."""
+        if self.token_file is None:
+            return os.environ.get(TOKEN_VARIABLE) or None
+        try:
+            # A node's own file will do as well.
+            with open(self.token_file, encoding="ascii") as file:
+                lines = file.read(_TOKEN_FILE_BYTES_MAX).split()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not ASCII"
+            raise click.UsageError(f"{self.token_file}: {reason}") from None
+        if not lines:
+            raise click.UsageError(f"{self.token_file}: holds no token")
+        return lines[0]
 
     def endpoint_list(self) -> list[str]:
         """The endpoints one by one, as they were written."""
@@ -118,7 +139,8 @@ def connection_options(*, from_environment: bool = False) -> Callable[[F], F]:
 
     def option(*names: str, **attributes: object) -> Callable[[F], F]:
         # The last spelling is the long one that also names the variable.
-        variable = f"QUORATE_{names[-1].removeprefix('--').upper()}"
+        name = names[-1].removeprefix("--").replace("-", "_")
+        variable = f"QUORATE_{name.upper()}"
         return click.option(
             *names,
             expose_value=False,
@@ -137,6 +159,11 @@ def connection_options(*, from_environment: bool = False) -> Callable[[F], F]:
         option("--cacert", metavar="FILE", help="The CA that signs nodes."),
         option("--cert", metavar="FILE", help="Our certificate, for mutual TLS."),
         option("key_file", "--key", metavar="FILE", help="The certificate's key."),
+        option(
+            "--token-file",
+            metavar="FILE",
+            help="A token for nodes that want one (else QUORATE_TOKEN).",
+        ),
         option(
             "-o",
             "-w",

@@ -59,6 +59,7 @@ from .values import (
     ReadLevel,
     to_bounds,
     to_bytes,
+    to_client_token,
     to_expected,
     to_fence,
     to_key,
@@ -78,7 +79,8 @@ class AsyncClient(Membership):
 
     `endpoints` is a list or a comma-separated string of `host:port`; by default
     QUORATE_ENDPOINTS, else 127.0.0.1:7400. `timeout` is each call's deadline in
-    seconds. With any of `cafile`, `certfile` and `keyfile`, TLS is spoken.
+    seconds. With any of `cafile`, `certfile` and `keyfile`, TLS is spoken. `token` is
+    for nodes whose client port wants one.
 
     Calls go to the endpoint that worked last, at first to the one given first, or to
     one at random with `balance`. With `learn`, the addresses that nodes tell of each
@@ -96,6 +98,7 @@ class AsyncClient(Membership):
         cafile: str | None = None,
         certfile: str | None = None,
         keyfile: str | None = None,
+        token: str | None = None,
         balance: bool = False,
         learn: bool = True,
         in_flight_max: int = IN_FLIGHT_MAX_DEFAULT,
@@ -116,6 +119,7 @@ class AsyncClient(Membership):
             learn=learn,
             in_flight_max=in_flight_max,
             jitter=jitter,
+            token=to_client_token(token),
         )
         self._writes: Writes = Writes(self._calls, sessions=sessions)
         self._lease_calls: LeaseCalls = LeaseCalls(self._writes)
@@ -126,7 +130,7 @@ class AsyncClient(Membership):
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
-        """A client from QUORATE_ENDPOINTS and QUORATE_CACERT, _CERT and _KEY."""
+        """From QUORATE_ENDPOINTS, QUORATE_CACERT, _CERT, _KEY and QUORATE_TOKEN."""
         return cls(**options_from_env(options))
 
     @classmethod

@@ -35,6 +35,7 @@ from .errors import (
     ServerFault,
     TooBusy,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     Unknown,
 )
@@ -126,7 +127,9 @@ class Calls:
         learn: bool,
         in_flight_max: int,
         jitter: Callable[[], float],
+        token: bytes = b"",
     ) -> None:
+        self._token: bytes = token
         self._tls: ssl.SSLContext | None = tls
         self._learn: bool = learn
         self._jitter: Callable[[], float] = jitter
@@ -314,7 +317,7 @@ class Calls:
             return await link.connect(patience / shares)
         except ConnectFailed as failed:
             raise _TryNext(
-                Unavailable,
+                Unauthenticated if failed.refused else Unavailable,
                 failed.reason,
                 hopeless=failed.hopeless,
                 vague=failed.too_slow,
@@ -356,7 +359,7 @@ class Calls:
             self._at = (self._at + 1) % len(self._links)
 
     def _link(self, endpoint: Endpoint) -> Link:
-        return Link(endpoint, self._tls, self._accept)
+        return Link(endpoint, self._tls, self._accept, self._token)
 
     def _accept(self, hello: ServerHello) -> str | None:
         """Take a node of the one cluster that was first met, and learn its siblings."""

@@ -15,6 +15,7 @@ from ..wire import (
     FRAME_SLACK_BYTES,
     REFUSED,
     REQUEST_LENGTH_MIN,
+    ClientHello,
     Limits,
     ProtocolError,
     ReplyFrame,
@@ -88,8 +89,9 @@ class Connection(asyncio.Protocol):
     It retires by itself when the node has fallen silent under a request.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, token: bytes = b"") -> None:
         self._loop: asyncio.AbstractEventLoop = loop
+        self._token: bytes = token
         self._transport: asyncio.Transport | None = None
         self.hello: asyncio.Future[ServerHello] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -286,7 +288,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._reason = _EOF_BEFORE_HELLO
         self._transport.set_write_buffer_limits(high=BUFFER_BYTES_MAX)
-        self._transport.write(encode_client_hello())
+        self._transport.write(encode_client_hello(ClientHello(token=self._token)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:

@@ -20,6 +20,7 @@
     │   ├── TokenRefused       there is no such token, or none can be made
     │   ├── SessionNotFound    the session is over; the client opens another one
     │   ├── Forbidden          refused by origin or rights
+    │   ├── Unauthenticated    the node wants a token, and ours, or none, will not do
     │   ├── Unsupported        the node knows of it, but does not serve it
     │   ├── TooStale           no node that was asked is as fresh as was asked for
     │   ├── NoSpace            the disk is full; refused before it was proposed
@@ -134,6 +135,10 @@ class SessionNotFound(Rejected):
 
 class Forbidden(Rejected):
     """Refused by origin or rights."""
+
+
+class Unauthenticated(Rejected):
+    """The node wants a token, and the one that it was shown, or none, will not do."""
 
 
 class Unsupported(Rejected):

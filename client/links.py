@@ -23,16 +23,22 @@ class ConnectFailed(Exception):
     """There is no connection.
 
     `hopeless` when there would be none on trying again, `too_slow` when there is none
-    only yet.
+    only yet, `refused` when the node does not let us in.
     """
 
     def __init__(
-        self, reason: str, *, hopeless: bool = False, too_slow: bool = False
+        self,
+        reason: str,
+        *,
+        hopeless: bool = False,
+        too_slow: bool = False,
+        refused: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason: str = reason
         self.hopeless: bool = hopeless
         self.too_slow: bool = too_slow
+        self.refused: bool = refused
 
 
 class Link:
@@ -46,10 +52,12 @@ class Link:
         endpoint: Endpoint,
         tls: ssl.SSLContext | None,
         accept: Callable[[ServerHello], str | None],
+        token: bytes = b"",
     ) -> None:
         self.endpoint: Endpoint = endpoint
         self._tls: ssl.SSLContext | None = tls
         self._accept: Callable[[ServerHello], str | None] = accept
+        self._token: bytes = token
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
         self._unclosed: set[Connection] = set()
@@ -99,7 +107,7 @@ class Link:
 
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
-        connection = Connection(loop)
+        connection = Connection(loop, self._token)
         self._unclosed.add(connection)
         connection.closed.add_done_callback(
             lambda _: self._unclosed.discard(connection)
@@ -108,6 +116,8 @@ class Link:
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
                 await self._connect_socket(loop, connection)
                 hello = await connection.hello
+            if hello.refused:
+                raise ConnectFailed(hello.refused, hopeless=True, refused=True)
             refusal = self._accept(hello)
             if refusal is not None:
                 raise ConnectFailed(refusal, hopeless=True)

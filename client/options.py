@@ -16,6 +16,7 @@ class ClientOptions(TypedDict, total=False):
     cafile: str | None
     certfile: str | None
     keyfile: str | None
+    token: str | None
     balance: bool
     learn: bool
     in_flight_max: int
@@ -29,11 +30,12 @@ def default_endpoints() -> str:
 
 
 def options_from_env(given: ClientOptions) -> ClientOptions:
-    """The certificates that the environment names, then what is `given`."""
+    """The certificates that the environment names, its token, then what is `given`."""
     options: ClientOptions = {
         "cafile": os.environ.get("QUORATE_CACERT") or None,
         "certfile": os.environ.get("QUORATE_CERT") or None,
         "keyfile": os.environ.get("QUORATE_KEY") or None,
+        "token": os.environ.get("QUORATE_TOKEN") or None,
     }
     options.update(given)
     return options

@@ -29,6 +29,7 @@ from .errors import (
     TooLarge,
     TooManyMembers,
     TooStale,
+    Unauthenticated,
     Unavailable,
     Unsupported,
 )
@@ -52,6 +53,7 @@ FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
     ErrorCode.NO_SPACE: NoSpace,
     ErrorCode.UNSUPPORTED: Unsupported,
     ErrorCode.FORBIDDEN: Forbidden,
+    ErrorCode.UNAUTHENTICATED: Unauthenticated,
     ErrorCode.NO_LEADER: Unavailable,
     ErrorCode.TOO_BUSY: Unavailable,
     ErrorCode.STOPPING: Unavailable,

@@ -13,6 +13,7 @@ from ..wire import (
     Fence,
     Level,
     Record,
+    is_token,
     parse_token,
 )
 from .errors import InvalidRequest, TooLarge
@@ -65,6 +66,16 @@ def to_bytes(text: str | bytes) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         raise InvalidRequest(f"{text!r} can't be encoded as UTF-8") from None
+
+
+def to_client_token(token: str | None) -> bytes:
+    """What is shown to nodes; none is b"". No error says what it was."""
+    if token is None:
+        return b""
+    data = token.encode("utf-8", "replace")
+    if not is_token(data):
+        raise InvalidRequest("the client's token is not of letters, digits and -._~+/=")
+    return data
 
 
 def to_key(key: str | bytes) -> bytes:

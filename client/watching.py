@@ -32,7 +32,7 @@ from ..wire import (
 )
 from .calls import Calls
 from .connection import Connection, RequestFailed
-from .errors import QuorateError, Unavailable
+from .errors import QuorateError, Unauthenticated, Unavailable
 from .links import ConnectFailed, Link
 from .refusals import error_of
 from .values import KeyValue
@@ -220,7 +220,10 @@ class Watch(AsyncIterator[Event]):
             connection = await link.connect(self._timeout)
         except ConnectFailed as failed:
             await self._hang_up()
-            return f"{link.endpoint}: {failed.reason}"
+            reason = f"{link.endpoint}: {failed.reason}"
+            if failed.refused and not self._begun.is_set():
+                raise Unauthenticated(reason) from None
+            return reason
         self._connection = connection
         self._part.clear()
         self._pause_if_full()

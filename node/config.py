@@ -58,6 +58,8 @@ class ClientPort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tls: bool = False
     origins: tuple[str, ...] = ()
     insecure_listen_without_tls: bool = False
+    # A file of tokens, of which every client has to show one; empty: none.
+    token_file: str = ""
 
 
 class PeerPort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -240,6 +242,8 @@ def check_config(config: NodeConfig) -> None:
     for key, value in paths.items():
         if not value or "\0" in value:
             raise ConfigError("", key, "not a path")
+    if "\0" in config.client.token_file:
+        raise ConfigError("", "client.token_file", "not a path")
     _check_client(config.client)
     _check_port("peer", config.peer.listen, config.peer.advertise)
     _check_addresses("peer.dial", config.peer.dial)
@@ -415,8 +419,12 @@ def _resolved(config: NodeConfig, base: Path) -> NodeConfig:
         ca=str(base / config.peer.ca),
         authority=str(base / config.peer.authority) if config.peer.authority else "",
     )
+    client = config.client
+    if client.token_file:
+        token_file = str(base / client.token_file)
+        client = msgspec.structs.replace(client, token_file=token_file)
     data_dir = str(base / config.data_dir)
-    return msgspec.structs.replace(config, data_dir=data_dir, peer=peer)
+    return msgspec.structs.replace(config, data_dir=data_dir, client=client, peer=peer)
 
 
 def _toml(value: object) -> str:

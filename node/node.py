@@ -25,6 +25,7 @@ from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
 from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
 from .backups import Backups
+from .client_tokens import read_token_digests
 from .config import NodeConfig
 from .figures import gather
 from .gossiping import Gossiping
@@ -57,8 +58,8 @@ logger = logging.getLogger("quorate.node")
 class Node:
     """One member of a cluster, running in the current event loop.
 
-    Raises in `start`: TlsError, IdentityError, DirectoryLocked, CorruptionError,
-    NotBootstrapped, OSError.
+    Raises in `start`: TlsError, TokenFileError, IdentityError, DirectoryLocked,
+    CorruptionError, NotBootstrapped, OSError.
     """
 
     def __init__(self, config: NodeConfig, env: Env | None = None) -> None:
@@ -108,6 +109,8 @@ class Node:
     async def _open(self) -> None:
         config, env = self.config, self.env
         peer = config.peer
+        token_file = config.client.token_file
+        self.token_digests = read_token_digests(token_file) if token_file else ()
         certificate = own_identity(peer.cert, peer.key, peer.ca)
         self.authority = authority_digest(peer.ca)
         nonce = random.SystemRandom().getrandbits(64) or 1
@@ -203,6 +206,7 @@ class Node:
             member_id=self.member_id,
             name=config.name,
             version=__version__,
+            token_digests=self.token_digests,
             origins=config.client.origins,
             advertise=config.client_url,
             limits=_limits(config),

@@ -16,6 +16,7 @@ from ..storage.env import Env, RealEnv
 from ..storage.errors import StorageError
 from ..storage.hold_back_env import HoldBackEnv
 from .api.errors import ParserMissing
+from .client_tokens import TokenFileError
 from .config import NodeConfig
 from .identity import IdentityError
 from .logs import start_logging
@@ -68,6 +69,7 @@ def _run(config: NodeConfig, env: Env) -> int:
         StorageError,
         ParserMissing,
         TlsError,
+        TokenFileError,
     ) as error:
         logger.critical("%s can't start: %s", config.name, error)
         return 1

@@ -67,6 +67,7 @@ from .hello import (
     choose_version,
     encode_client_hello,
     encode_server_hello,
+    is_token,
     parse_client_hello,
     parse_server_hello,
 )
@@ -397,6 +398,7 @@ __all__ = [
     "fenced_txn",
     "fenced_write",
     "id_name",
+    "is_token",
     "leave",
     "parse_client_hello",
     "parse_member_id",

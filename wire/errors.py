@@ -46,6 +46,7 @@ class ErrorCode(IntEnum):
     QUORUM_AT_RISK = 27
     TOKEN_REFUSED = 28
     SESSION_NOT_FOUND = 29
+    UNAUTHENTICATED = 30
 
 
 class Outcome(IntEnum):
@@ -93,6 +94,7 @@ ERROR_TRAITS: Final[dict[ErrorCode, Traits]] = {
     ErrorCode.QUORUM_AT_RISK: Traits(409, True),
     ErrorCode.TOKEN_REFUSED: Traits(403, False),
     ErrorCode.SESSION_NOT_FOUND: Traits(404, False),
+    ErrorCode.UNAUTHENTICATED: Traits(401, False),
 }
 
 

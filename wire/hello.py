@@ -1,9 +1,12 @@
 """The two hellos that open a native connection.
 
 Law: neither side sends a frame before it has checked the other's hello. A hello is
-refused at its first wrong byte; its length is bounded by 16 bits.
+refused at its first wrong byte; its length is bounded by 16 bits. A client's token goes
+into its hello, so that nothing has to be read of whoever has none; no error and no text
+ever carries one.
 """
 
+import re
 import struct
 
 import msgspec
@@ -20,17 +23,34 @@ _SERVER_HELLO = struct.Struct("<4sBBH")
 CLIENT_HELLO_BYTES = _CLIENT_HELLO.size
 _SERVER_HEAD_BYTES = _SERVER_HELLO.size
 _BODY_BYTES_MAX = 2**16 - 1
+TOKEN_BYTES_MAX = 1024
+# As in an `Authorization: Bearer` header (RFC 6750).
+_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+
+
+def is_token(data: bytes) -> bool:
+    """Could this be a client's token?"""
+    return len(data) <= TOKEN_BYTES_MAX and _TOKEN.fullmatch(data) is not None
 
 
 class ClientHello(msgspec.Struct, frozen=True, gc=False):
-    """The protocol versions that the client knows, both ends included."""
+    """The protocol versions that the client knows, both ends included; its token."""
 
     version_min: int = VERSION_MIN
     version_max: int = VERSION_MAX
+    token: bytes = b""
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
+        return CLIENT_HELLO_BYTES + len(self.token)
 
 
 class ServerHello(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answers: the chosen version (0: none), its identity, limit and siblings."""
+    """Who answers: the chosen version (0: none), its identity, limit and siblings.
+
+    `refused` says why this client is not let in, and is empty when it is.
+    """
 
     version: int
     cluster_id: int
@@ -39,15 +59,17 @@ class ServerHello(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     request_bytes_max: int
     endpoints: tuple[str, ...] = ()
+    refused: str = ""
 
 
-class _Body(msgspec.Struct, frozen=True):
+class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
     cluster_id: int
     member_id: int
     name: str
     server: str
     request_bytes_max: int
     endpoints: tuple[str, ...]
+    refused: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -57,20 +79,25 @@ _decoder = msgspec.msgpack.Decoder(_Body)
 def encode_client_hello(hello: ClientHello | None = None) -> bytes:
     """What a client sends first; by default every version that we know."""
     hello = hello or ClientHello()
-    return _CLIENT_HELLO.pack(MAGIC, hello.version_min, hello.version_max, 0)
+    assert len(hello.token) <= TOKEN_BYTES_MAX, "the token is too long"
+    versions = hello.version_min, hello.version_max
+    return _CLIENT_HELLO.pack(MAGIC, *versions, len(hello.token)) + hello.token
 
 
 def parse_client_hello(data: bytes) -> ClientHello | None:
-    """The hello at the start of `data` (8 bytes), None while it is incomplete."""
+    """The hello at the start of `data`, None while it is incomplete."""
     _check_magic(data)
     if len(data) < CLIENT_HELLO_BYTES:
         return None
-    _, version_min, version_max, zero = _CLIENT_HELLO.unpack_from(data)
-    if zero:
-        raise ProtocolError("a reserved field of the client's hello is not zero")
+    _, version_min, version_max, length = _CLIENT_HELLO.unpack_from(data)
+    if length > TOKEN_BYTES_MAX:
+        raise ProtocolError(f"a token of {length} bytes, over {TOKEN_BYTES_MAX}")
     if not 1 <= version_min <= version_max:
         raise ProtocolError(f"no versions lie between {version_min} and {version_max}")
-    return ClientHello(version_min, version_max)
+    end = CLIENT_HELLO_BYTES + length
+    if len(data) < end:
+        return None
+    return ClientHello(version_min, version_max, bytes(data[CLIENT_HELLO_BYTES:end]))
 
 
 def choose_version(hello: ClientHello) -> int:
@@ -92,6 +119,7 @@ def encode_server_hello(hello: ServerHello) -> bytes:
             hello.server,
             hello.request_bytes_max,
             hello.endpoints,
+            hello.refused,
         )
     )
     assert len(body) <= _BODY_BYTES_MAX, "names and endpoints do not fit a hello"
@@ -141,6 +169,7 @@ def _server_hello(version: int, data: bytes) -> ServerHello:
         server=body.server,
         request_bytes_max=body.request_bytes_max,
         endpoints=body.endpoints,
+        refused=body.refused,
     )
 
 

@@ -4,6 +4,7 @@ Law: pure. A refusal names the field, and carries no more than a little of what 
 sent.
 """
 
+import json
 import re
 from typing import Final, TypeVar
 
@@ -35,6 +36,23 @@ def decode_json(
     except RecursionError:
         place, reason = where, "nested too deeply"
     raise CommandRefused(f"{place or whole}: {reason}")
+
+
+def refuse_repeated(data: bytes, whole: str) -> None:
+    """Raise CommandRefused when a field is there twice: nobody can mean both.
+
+    `data` has been decoded exactly: it is as deep and as large as what it may say.
+    """
+
+    def fields(pairs: list[tuple[str, object]]) -> None:
+        names: set[str] = set()
+        for name, _ in pairs:
+            if name in names:
+                raise CommandRefused(f"{whole}: the field {name[:32]!a} is repeated")
+            names.add(name)
+
+    # Numbers stay text: how long they are was looked at before.
+    json.loads(data, object_pairs_hook=fields, parse_int=str, parse_float=str)
 
 
 def _translated(text: str, where: str) -> tuple[str, str]:

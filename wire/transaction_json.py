@@ -17,7 +17,7 @@ from .errors import CommandRefused, ErrorCode
 from .fences import Fence, parse_token
 from .ids import named_id
 from .limits import FORMAT_LIMITS
-from .strict_json import decode_json
+from .strict_json import decode_json, refuse_repeated
 from .transactions import (
     OPERATIONS_MAX,
     OPERATORS,
@@ -100,7 +100,9 @@ def parse_transaction(data: bytes) -> Spelled:
         _branch("then", document.then),
         _branch("else", document.otherwise),
     )
-    return Spelled(transaction, _fences(document.fence))
+    fences = _fences(document.fence)
+    refuse_repeated(data, _WHOLE)
+    return Spelled(transaction, fences)
 
 
 def _fences(said: str | list[msgspec.Raw] | UnsetType) -> tuple[Fence, ...]:

@@ -64,6 +64,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     cafile: str | None = None
     certfile: str | None = None
     keyfile: str | None = None
+    token: str | None = None
 
     def connect(self, process: int) -> AsyncClient:
         """A client of one process; each begins at another endpoint."""
@@ -74,4 +75,5 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             cafile=self.cafile,
             certfile=self.certfile,
             keyfile=self.keyfile,
+            token=self.token,
         )

@@ -12,8 +12,12 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final, Protocol, cast
 
+from ...wire.hello import ClientHello, ServerHello, choose_version
+from . import rights
 from .budget import PartialBudget
+from .door import Door
 from .options import ApiOptions
+from .rights import Action, Operation, Principal, Refusal
 from .service import Service
 from .timings import Timings
 
@@ -58,7 +62,7 @@ class ClientPort:
         options: ApiOptions,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.service: Service = service
+        self.service: Door = Door(service, options)
         self.options: ApiOptions = options
         self.http_timings: Timings = Timings()
         self.native_timings: Timings = Timings()
@@ -72,6 +76,24 @@ class ClientPort:
         self._connections: set[Connection] = set()
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
+
+    def greeting(self, hello: ClientHello, principal: Principal) -> ServerHello:
+        """Who we are, or why we have nothing to say to each other."""
+        options, refused = self.options, ""
+        try:
+            rights.authorize(principal, Operation(Action.ENTER))
+        except Refusal as refusal:
+            refused = refusal.reason
+        return ServerHello(
+            version=choose_version(hello),
+            cluster_id=options.cluster_id,
+            member_id=options.member_id,
+            name=options.name,
+            server=f"quorate/{options.version}",
+            request_bytes_max=options.limits.request_bytes_max,
+            endpoints=() if refused else self.service.endpoints(),
+            refused=refused,
+        )
 
     def number(self) -> int:
         """Another one for each caller, to tell watchers apart."""

@@ -88,6 +88,8 @@ class Problem(ApiError):
         self.close: bool = close
         if self.status in (429, 503):
             self.headers["Retry-After"] = str(RETRY_AFTER_S)
+        if self.status == 401:
+            self.headers["WWW-Authenticate"] = 'Bearer realm="quorate"'
 
 
 class _Document(msgspec.Struct, omit_defaults=True):

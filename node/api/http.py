@@ -8,6 +8,7 @@ private.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
@@ -27,6 +28,7 @@ from . import (
     targets,
 )
 from .connections import ClientPort
+from .door import ASKING, check
 from .errors import Problem, invalid
 from .etcd import errors as etcd_errors
 from .etcd import gateway as etcd_gateway
@@ -34,8 +36,9 @@ from .exposition import CONTENT_TYPE, Exposition
 from .http_body import refuse_body
 from .http_connection import name_server, problem_response
 from .http_keys import METHODS, Keys
-from .http_requests import one_header
+from .http_requests import bearer, one_header
 from .origins import OriginRule
+from .rights import NOBODY, NODE, Action
 from .status import status_json
 from .targets import KEYS_PREFIX, Target
 from .timings import OK
@@ -58,7 +61,14 @@ _OPERATIONS: Final = {
     "/livez": "livez",
     "/readyz": "readyz",
     "/metrics": "metrics",
+    "/v1/openapi.json": "openapi",
 }
+# What probes and clients look at before they have a token: the same for everybody.
+OPEN: Final = etcd_gateway.OPEN | {
+    *("/livez", "/readyz", "/health", "/version", "/v1/openapi.json")
+}
+# The description of all of /v1; a file, since it is made for readers.
+OPENAPI: Final = Path(__file__).with_name("openapi.json")
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 
@@ -88,6 +98,7 @@ class HttpApi:
         self._origins: OriginRule = origins
         self._exposition: Exposition = exposition
         self._keys: Keys = Keys(port)
+        self._description: bytes = OPENAPI.read_bytes()
         self._etcd: etcd_gateway.Gateway = etcd_gateway.Gateway(port)
         transactions = http_txn.Transactions(port)
         compactions = http_compaction.Compactions(port)
@@ -157,6 +168,8 @@ class HttpApi:
         started = self._port.loop.time()
         call = _Call()
         result = OK
+        # Until it is known who asks.
+        ASKING.set(NOBODY)
         try:
             response = await self._route(request, call)
         except Problem as problem:
@@ -190,6 +203,7 @@ class HttpApi:
         etcd_path = etcd_gateway.path_of(target)
         call.etcd = etcd_path is not None
         self._check_origin(request, target)
+        self._enter(request, target)
         if etcd_path is not None:
             call.operation = self._etcd.operation(etcd_path)
             if call.operation != "unknown":
@@ -212,6 +226,15 @@ class HttpApi:
         targets.parse_query(target.query, _NO_PARAMETERS)
         await refuse_body(request)
         return self._answer(operation)
+
+    def _enter(self, request: web.BaseRequest, target: Target) -> None:
+        """Find out in whose name it is asked, before anything more is read."""
+        if target.path in OPEN:
+            ASKING.set(NODE)
+            return
+        token = bearer(one_header(request, "Authorization"))
+        ASKING.set(self._port.service.principal(token))
+        check(Action.ENTER)
 
     def _route_below(self, request: web.BaseRequest, target: Target) -> _Route | None:
         """The route of what has its name in the path."""
@@ -239,6 +262,8 @@ class HttpApi:
                 return _json(status_json(self._port.service.statistics()))
             case "version":
                 return _json(ETCD_VERSION)
+            case "openapi":
+                return _json(self._description)
             case "livez":
                 return _text(b"ok\n", "text/plain; charset=utf-8")
             case "readyz":

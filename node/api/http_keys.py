@@ -41,6 +41,7 @@ from .http_requests import (
     check_length,
     check_request,
     one_header,
+    refuse_conditions,
     respond,
     tell,
     timeout_ms,
@@ -213,6 +214,7 @@ class Keys:
                 if name in parameters:
                     raise invalid(f"{name} is for lists, not for one key")
             return await self._get(request, target, parameters)
+        refuse_conditions(request, ", not for a list")
         return await self._list(parameters)
 
     async def _get(

@@ -10,13 +10,14 @@ from typing import Final, TypeVar
 import msgspec
 from aiohttp import web
 
-from ...wire.errors import ErrorCode
+from ...wire.errors import CommandRefused, ErrorCode
 from ...wire.frames import RequestKind
 from ...wire.ids import id_name
 from ...wire.limits import Limits
 from ...wire.members import MemberRole, Reassign, encode_member_command
 from ...wire.membership import encode_move_leader, parse_member_id
 from ...wire.requests import decode_write_reply
+from ...wire.strict_json import decode_json, refuse_repeated
 from . import targets
 from .connections import ClientPort
 from .errors import invalid
@@ -164,8 +165,10 @@ def parse_id(what: str, text: str) -> int:
     return member
 
 
-def _parse(decoder: msgspec.json.Decoder[T], document: bytes) -> T:
+def _parse(decoder: "msgspec.json.Decoder[T]", document: bytes) -> T:
     try:
-        return decoder.decode(document)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid(f"the document: {error}") from None
+        said = decode_json(decoder, document, "", "the document")
+        refuse_repeated(document, "the document")
+    except CommandRefused as error:
+        raise invalid(error.reason) from None
+    return said

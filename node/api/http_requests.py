@@ -95,6 +95,19 @@ def one_header(request: web.BaseRequest, name: str) -> str | None:
     return values[0] if values else None
 
 
+def bearer(header: str | None) -> bytes | None:
+    """The token in an Authorization header; as etcd's clients send it, too."""
+    if header is None:
+        return None
+    scheme, separator, token = header.partition(" ")
+    if not separator:
+        # etcd's clients name no scheme.
+        token = scheme
+    elif scheme.lower() != "bearer":
+        return None
+    return token.strip().encode("utf-8", "surrogateescape")
+
+
 def timeout_ms(parameters: dict[str, bytes], limits: Limits) -> int:
     """How long to try; 0 leaves it to the node."""
     if "timeout" not in parameters:

@@ -27,6 +27,7 @@ from ...wire.watches import (
 from . import targets
 from .connections import ClientPort
 from .errors import Problem, invalid, problem_document, problem_of
+from .http_body import refuse_body
 from .http_connection import name_server
 from .http_records import ShownRecord, shown
 from .http_requests import check_length, one_header, respond
@@ -80,6 +81,7 @@ class Watching:
     ) -> web.StreamResponse:
         """Serve one of METHODS; raises Problem."""
         parameters = targets.parse_query(target.query, _PARAMETERS)
+        await refuse_body(request)
         wanted = self._wanted(request, parameters)
         form, wait_ms = _format(request, parameters)
         stream = WatchStream(self._port)

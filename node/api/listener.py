@@ -1,7 +1,7 @@
 """The client port's socket: accepts, finds out what a connection speaks, hands it over.
 
 Law: the first bytes decide (docs/formats.md section 1). Until they are there a
-connection costs a timer and at most eight bytes. Connections over the limit are closed
+connection costs a timer and at most a hello. Connections over the limit are closed
 unread. Closing stops accepting, lets replies leave within a bound, and leaves nothing
 behind.
 """
@@ -13,7 +13,7 @@ from typing import Final, cast
 from aiohttp import http_parser, web
 
 from ...wire.errors import ProtocolError
-from ...wire.hello import CLIENT_HELLO_BYTES, MAGIC, parse_client_hello
+from ...wire.hello import MAGIC, parse_client_hello
 from .connections import ClientPort
 from .errors import ParserMissing
 from .exposition import Exposition
@@ -142,8 +142,7 @@ class _Sniffer(asyncio.Protocol):
         self._data += data
         start = self._data[:4]
         if start == MAGIC[: len(start)]:
-            if len(self._data) >= CLIENT_HELLO_BYTES:
-                self._native()
+            self._native()
         elif start == _HTTP2[: len(start)]:
             if len(start) == len(_HTTP2):
                 self._refuse(_NO_HTTP2)
@@ -169,9 +168,9 @@ class _Sniffer(asyncio.Protocol):
             # Frames only follow hellos, so there is nothing that could say why.
             self.abort()
             return
-        assert hello is not None, "a whole hello was parsed"
-        rest = self._data[CLIENT_HELLO_BYTES:]
-        self._hand_over(NativeConnection(self._port, hello), rest)
+        if hello is not None:
+            rest = self._data[hello.length :]
+            self._hand_over(NativeConnection(self._port, hello), rest)
 
     def _hand_over(
         self, connection: NativeConnection | HttpConnection, data: bytes

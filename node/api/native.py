@@ -20,9 +20,11 @@ from ...wire.frames import (
     RequestParser,
     encode_reply,
 )
-from ...wire.hello import ClientHello, ServerHello, choose_version, encode_server_hello
+from ...wire.hello import ClientHello, encode_server_hello
 from ...wire.requests import encode_error, error_reply
 from .connections import ClientPort, StallTimer, keep_alive
+from .door import Submit
+from .rights import Principal
 from .timings import OK as OK_RESULT
 from .timings import Histogram
 
@@ -49,6 +51,8 @@ class NativeConnection(asyncio.Protocol):
     def __init__(self, port: ClientPort, hello: ClientHello) -> None:
         self._port: ClientPort = port
         self._hello: ClientHello = hello
+        self._principal: Principal = port.service.principal(hello.token)
+        self._submit_as: Submit = port.service.entrance(self._principal)
         self._requests_max: int = port.options.requests_in_flight_max
         self._charged_max: int = port.options.bytes_in_flight_max
         self._output_high: int = port.options.output_bytes_high
@@ -95,25 +99,18 @@ class NativeConnection(asyncio.Protocol):
     # The transport's calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say who we are, or that we have no version in common."""
+        """Say who we are, or why we have nothing to say to each other."""
         self._transport = cast(asyncio.Transport, transport)
         options = self._port.options
         self._transport.set_write_buffer_limits(high=options.output_bytes_high)
         self._stall = StallTimer(self._port, self._transport, self)
         keep_alive(self._transport)
-        version = choose_version(self._hello)
-        hello = ServerHello(
-            version=version,
-            cluster_id=options.cluster_id,
-            member_id=options.member_id,
-            name=options.name,
-            server=f"quorate/{options.version}",
-            request_bytes_max=options.limits.request_bytes_max,
-            endpoints=self._port.service.endpoints(),
-        )
+        hello = self._port.greeting(self._hello, self._principal)
         self._transport.write(encode_server_hello(hello))
-        if version == 0:
+        if hello.version == 0:
             self._end(None)
+        elif hello.refused:
+            self._end(ProtocolError(hello.refused, ErrorCode.UNAUTHENTICATED))
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived and start what may be started."""
@@ -324,7 +321,7 @@ class NativeConnection(asyncio.Protocol):
             text = f"{watches_max} watches are open on this connection"
             self.reply(request_id, kind, REFUSED, self._too_busy(text))
             return
-        self._port.service.submit(self, request_id, kind, body, frame.timeout_ms)
+        self._submit_as(self, request_id, kind, body, frame.timeout_ms)
 
     def _hold_partial(self, count: int) -> bool:
         """Let the shared budget hold `count` bytes for us instead of what it did."""

@@ -21,6 +21,8 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
 
+    # SHA-256 of each token that lets in; none: nobody has to show one.
+    token_digests: tuple[bytes, ...] = ()
     # Who may ask from a browser, beside this node itself ("https://ui.example.com").
     origins: tuple[str, ...] = ()
     # This node's own client URL when it is not where it listens.

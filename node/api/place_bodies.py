@@ -17,7 +17,7 @@ from ...wire.ids import id_name
 from ...wire.leases import TTL_MS_MAX, TTL_MS_MIN
 from ...wire.limits import Limits
 from ...wire.locks import Entry, holder_key, lease_of_key
-from ...wire.strict_json import decode_json
+from ...wire.strict_json import decode_json, refuse_repeated
 from . import targets
 from .errors import Problem, invalid
 from .http_leases import parse_lease
@@ -93,9 +93,11 @@ def parse_campaign(body: bytes) -> Wanted:
 
 def _decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     try:
-        return decode_json(decoder, body, "", "the body")
+        said = decode_json(decoder, body, "", "the body")
+        refuse_repeated(body, "the body")
     except CommandRefused as error:
         raise invalid(error.reason) from None
+    return said
 
 
 def _wanted(said: _Wanted, value: bytes) -> Wanted:

@@ -11,7 +11,6 @@ import msgspec
 from quorate.client import AsyncClient, Client
 from quorate.client.options import ClientOptions
 from quorate.wire import (
-    CLIENT_HELLO_BYTES,
     DEFAULT_LIMITS,
     OK,
     REFUSED,
@@ -65,6 +64,7 @@ def hello_bytes(
     cluster_id: int = CLUSTER_ID,
     request_bytes_max: int = DEFAULT_LIMITS.request_bytes_max,
     endpoints: tuple[str, ...] = (),
+    refused: str = "",
 ) -> bytes:
     return encode_server_hello(
         ServerHello(
@@ -75,6 +75,7 @@ def hello_bytes(
             server="fake",
             request_bytes_max=request_bytes_max,
             endpoints=endpoints,
+            refused=refused,
         )
     )
 
@@ -87,6 +88,7 @@ class Session(asyncio.Protocol):
         self.parser = RequestParser(Limits())
         self.greeting = b""
         self.greeted = False
+        self.token = b""
         self.open = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -104,9 +106,11 @@ class Session(asyncio.Protocol):
         self.node.chunks += 1
         if not self.greeted:
             self.greeting += data
-            if parse_client_hello(self.greeting) is None:
+            hello = parse_client_hello(self.greeting)
+            if hello is None:
                 return
-            data = self.greeting[CLIENT_HELLO_BYTES:]
+            self.token = hello.token
+            data = self.greeting[hello.length :]
             self.greeted = True
             self.transport.write(self.node.hello)
             self.node.changed()

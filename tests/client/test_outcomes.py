@@ -28,6 +28,7 @@ from quorate.client import (
     TooLarge,
     TooManyMembers,
     TooStale,
+    Unauthenticated,
     Unavailable,
     Unknown,
     Unsupported,
@@ -190,6 +191,7 @@ FINAL = [
     (ErrorCode.LAST_VOTER, LastVoter, False),
     (ErrorCode.QUORUM_AT_RISK, QuorumAtRisk, True),
     (ErrorCode.TOKEN_REFUSED, TokenRefused, False),
+    (ErrorCode.UNAUTHENTICATED, Unauthenticated, False),
 ]
 
 

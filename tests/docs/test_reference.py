@@ -30,10 +30,12 @@ from quorate.node.api import (
     place_bodies,
 )
 from quorate.node.api.connections import ClientPort
+from quorate.node.api.door import ASKING
 from quorate.node.api.etcd import errors as etcd_errors
 from quorate.node.api.etcd import gateway, ranges, transactions
 from quorate.node.api.exposition import Exposition
 from quorate.node.api.options import ApiOptions
+from quorate.node.api.rights import NODE
 from quorate.node.api.service import Member, Position, Sink, WatchSink
 from quorate.node.api.status import status_json
 from quorate.node.gossip import codec
@@ -133,30 +135,36 @@ def test_every_environment_variable_that_is_named_exists() -> None:
 
 
 def command_line_variables() -> set[str]:
-    """Those that options of the command line read."""
+    """Those that the command line reads."""
     from quorate.cli import certs, group
+    from quorate.cli.settings import TOKEN_VARIABLE
 
     parameters = [*group.params, *certs.init.params]
-    return {str(p.envvar) for p in parameters if p.envvar is not None}
+    options = {str(p.envvar) for p in parameters if p.envvar is not None}
+    return options | {TOKEN_VARIABLE}
 
 
 # -- HTTP --------------------------------------------------------------------------
 
 
-def test_every_route_is_documented_and_exists() -> None:
-    text = read("docs/http-api.md")
-    table = {
+def routes_of(text: str) -> dict[str, str]:
+    """The table of routes, and the methods of each."""
+    return {
         ticked(row[0])[0]: row[1]
         for row in rows(text)
         if len(row) == 3
         and row[1].startswith(("GET", "POST", "DELETE"))
         and row[0][1] == "/"
     }
+
+
+def test_every_route_is_documented_and_exists() -> None:
+    table = routes_of(read("docs/http-api.md"))
     keys = "/v1/kv/"
     single = ", ".join(("GET", "HEAD", "PUT", "DELETE"))
     assert sorted(single.split(", ")) == sorted(http.METHODS)
     expected = dict.fromkeys(http._OPERATIONS, "GET, HEAD")
-    expected |= {keys: "GET, HEAD", f"{keys}{{key}}": single}
+    expected |= {keys: single, f"{keys}{{key}}": single}
     for module in (http_txn, http_compaction, http_backup, http_watch):
         expected[module.PATH] = ", ".join(module.METHODS)
     expected[gateway.HEALTH] = ", ".join(gateway.HEALTH_METHODS)
@@ -358,6 +366,7 @@ class _Idle:
 async def test_every_metric_is_documented_and_exposed() -> None:
     options = ApiOptions(cluster_id=1, member_id=1, name="n1", version="0")
     port = ClientPort(_Idle(), options, asyncio.get_running_loop())
+    ASKING.set(NODE)
     text = Exposition(port).text().decode()
     exposed: set[str] = set()
     for family in text_string_to_metric_families(text):

@@ -50,7 +50,8 @@ def end(number: int, frame: FrameType | None) -> None:
 def answer(connection: socket.socket) -> None:
     with connection:
         request = connection.recv(65536)
-        status = "200 OK" if request.startswith(b"GET /readyz ") else "404 Absent"
+        good = request.startswith((b"GET /readyz ", b"GET /health?"))
+        status = "200 OK" if good else "404 Absent"
         head = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         connection.sendall(head.encode())
 

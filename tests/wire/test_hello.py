@@ -13,9 +13,11 @@ from quorate.wire import (
     choose_version,
     encode_client_hello,
     encode_server_hello,
+    is_token,
     parse_client_hello,
     parse_server_hello,
 )
+from quorate.wire.hello import TOKEN_BYTES_MAX
 
 IDS = st.integers(1, 2**64 - 1)
 GOOD: dict[str, object] = {
@@ -46,6 +48,7 @@ def pack(body: object) -> bytes:
         server=st.text(max_size=20),
         request_bytes_max=st.integers(1, 2**32 - 65),
         endpoints=st.lists(st.text(max_size=20), max_size=3).map(tuple),
+        refused=st.text(max_size=20),
     ),
     rest=st.binary(max_size=10),
 )
@@ -54,6 +57,51 @@ def test_a_server_hello_survives_its_bytes_and_leaves_the_rest(
 ) -> None:
     data = encode_server_hello(hello)
     assert parse_server_hello(data + rest) == (hello, len(data))
+
+
+@given(token=st.binary(max_size=TOKEN_BYTES_MAX), rest=st.binary(max_size=10))
+def test_a_clients_token_survives_and_leaves_the_rest(
+    token: bytes, rest: bytes
+) -> None:
+    hello = ClientHello(token=token)
+    data = encode_client_hello(hello)
+    assert parse_client_hello(data + rest) == hello
+    assert hello.length == len(data)
+    for end in range(0, len(data), 100):
+        assert parse_client_hello(data[:end]) is None
+
+
+def test_a_hello_without_a_token_has_the_bytes_that_it_always_had() -> None:
+    assert encode_client_hello() == b"\xabQRT\x01\x01\x00\x00"
+    parsed = parse_server_hello(server_hello(pack(GOOD)))
+    assert parsed is not None
+    assert parsed[0].refused == ""
+    assert encode_server_hello(parsed[0]) == server_hello(pack(GOOD))
+
+
+def test_a_token_over_its_limit_is_refused_from_the_head() -> None:
+    head = b"\xabQRT\x01\x01" + (TOKEN_BYTES_MAX + 1).to_bytes(2, "little")
+    with pytest.raises(ProtocolError, match="a token of 1025 bytes, over 1024"):
+        parse_client_hello(head)
+
+
+@pytest.mark.parametrize(
+    ("data", "good"),
+    [
+        (b"YWJj+/8=", True),
+        (b"a-b_c.d~e", True),
+        (b"x" * TOKEN_BYTES_MAX, True),
+        (b"x" * (TOKEN_BYTES_MAX + 1), False),
+        (b"", False),
+        (b"=", False),
+        (b"a=b", False),
+        (b"a b", False),
+        (b"a\n", False),
+        (b"\xc3\xa4", False),
+    ],
+)
+def test_a_token_has_the_letters_of_a_bearer_token(data: bytes, good: bool) -> None:
+    assert is_token(data) is good
 
 
 @given(versions=st.tuples(st.integers(1, 255), st.integers(1, 255)))

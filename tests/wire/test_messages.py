@@ -158,7 +158,7 @@ UNKNOWN = [
     ("get reply, absent", 16, 2),
     ("range reply", 16, 2),
     ("error", 0, 0),
-    ("error", 0, 30),
+    ("error", 0, 31),
     ("error", 2, 3),
     ("error", 3, 2),
     ("client hello", 4, 0),

@@ -400,3 +400,18 @@ def test_a_fence_that_makes_no_sense_is_refused_with_its_place(
 ) -> None:
     with pytest.raises(CommandRefused, match=re.escape(reason)):
         parse_transaction(f'{{"then": [], "fence": {said}}}'.encode())
+
+
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        (b'{"then": [], "then": []}', "then"),
+        (b'{"then": [{"get": {"key": "a", "key": "b"}}]}', "key"),
+        (b'{"then": [{"get": {"key": "a"}, "get": {"key": "a"}}]}', "get"),
+        (b'{"if": [{"key": "a", "version": 1, "version": 1}], "then": []}', "version"),
+        (b'{"then": [{"get": {"key": "a", "k\\u0065y": "b"}}]}', "key"),
+    ],
+)
+def test_a_field_that_is_there_twice_is_refused(document: bytes, name: str) -> None:
+    with pytest.raises(CommandRefused, match=f"the field '{name}' is repeated"):
+        parse_transaction(document)

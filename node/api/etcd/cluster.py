@@ -21,9 +21,7 @@ from .errors import UNIMPLEMENTED, EtcdProblem, translated
 from .replies import (
     AlarmsReply,
     AlarmStatus,
-    AuthStatusReply,
     HashReply,
-    HeaderOnly,
     Reply,
     Speaker,
     StatusReply,
@@ -47,7 +45,7 @@ class _Health(msgspec.Struct):
 
 
 class Cluster:
-    """The handlers of /v3/maintenance/…, /v3/auth/… and /health."""
+    """The handlers of /v3/maintenance/… and /health."""
 
     def __init__(self, port: ClientPort, speaker: Speaker) -> None:
         self._port: ClientPort = port
@@ -86,13 +84,6 @@ class Cluster:
             member = str(self._port.options.member_id)
             alarms.append(AlarmStatus(member, NO_SPACE_ALARM))
         return AlarmsReply(self._speaker.header(), alarms)
-
-    def auth_status(self) -> Reply:
-        return AuthStatusReply(self._speaker.header(), auth_revision="1")
-
-    def nothing(self) -> Reply:
-        """What is as it should be already."""
-        return HeaderOnly(self._speaker.header())
 
     async def health(self, serializable: bool, exclude: bytes) -> web.Response:
         """Can it serve? By this node alone, if that is enough."""

@@ -26,6 +26,7 @@ OUT_OF_RANGE: Final = 11
 UNIMPLEMENTED: Final = 12
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
+UNAUTHENTICATED: Final = 16
 
 HTTP_STATUS: Final[dict[int, int]] = {
     UNKNOWN: 500,
@@ -39,6 +40,7 @@ HTTP_STATUS: Final[dict[int, int]] = {
     UNIMPLEMENTED: 501,
     INTERNAL: 500,
     UNAVAILABLE: 503,
+    UNAUTHENTICATED: 401,
 }
 
 KEY_NOT_PROVIDED: Final = "etcdserver: key is not provided"
@@ -58,6 +60,10 @@ NO_LEADER: Final = "etcdserver: no leader"
 TIMED_OUT: Final = "etcdserver: request timed out"
 STOPPED: Final = "etcdserver: server stopped"
 NO_SPACE: Final = "etcdserver: mvcc: database space exceeded"
+INVALID_TOKEN: Final = "etcdserver: invalid auth token"
+AUTHENTICATION_FAILED: Final = (
+    "etcdserver: authentication failed, invalid user ID or password"
+)
 NO_AUTHENTICATION: Final = "etcdserver: authentication is not enabled"
 ELECTION_NOT_LEADER: Final = "election: not leader"
 NO_ELECTION_LEADER: Final = "election: no leader"
@@ -104,6 +110,7 @@ TRANSLATIONS: Final[dict[str, tuple[int, str | None]]] = {
     "last_voter": (FAILED_PRECONDITION, TOO_FEW_MEMBERS),
     "quorum_at_risk": (FAILED_PRECONDITION, TOO_FEW_MEMBERS),
     "token_refused": (PERMISSION_DENIED, None),
+    "unauthenticated": (UNAUTHENTICATED, INVALID_TOKEN),
     # Only HTTP has these; they keep their status.
     "malformed_http": (INVALID_ARGUMENT, None),
     "not_found": (NOT_FOUND, None),

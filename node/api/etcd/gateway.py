@@ -19,12 +19,12 @@ from ..http_body import BodyLimit, read_body, refuse_body
 from ..http_connection import name_server
 from ..http_requests import JSON_HEADERS
 from ..targets import Target
+from .auth import BELOW as AUTHENTICATION
+from .auth import LOGIN, Authentication
 from .bodies import Body, Number, int64, uint64
 from .cluster import ALARM_ACTIONS, Cluster
 from .documents import parse_delete_range, parse_put, parse_range
 from .errors import (
-    FAILED_PRECONDITION,
-    NO_AUTHENTICATION,
     RESOURCE_EXHAUSTED,
     TOO_MANY_REQUESTS,
     UNIMPLEMENTED,
@@ -51,7 +51,10 @@ HEALTH_METHODS: Final = ("GET", "HEAD")
 # Leases that one request may keep alive.
 KEEP_ALIVES_MAX: Final = 1000
 
-_AUTHENTICATION: Final = "auth/"
+# What has to be asked before there is a token.
+OPEN: Final = frozenset(prefix + LOGIN for prefix in PREFIXES)
+# Of whoever has no token yet not much is read.
+_LOGIN_BYTES_MAX: Final = 4096
 # Served by etcd and not here; docs/etcd-compatibility.md says why.
 UNSERVED: Final = {
     "cluster/member/add": "etcd_member_change",
@@ -109,6 +112,9 @@ class Gateway:
         self._limit: BodyLimit = BodyLimit(
             "document", port.options.limits.request_bytes_max, _TOO_LARGE
         )
+        self._login_limit: BodyLimit = BodyLimit(
+            "document", _LOGIN_BYTES_MAX, _TOO_LARGE
+        )
         speaker = Speaker(port)
         transactions = Transactions(port, speaker)
         self._ranges: Ranges = Ranges(port, speaker)
@@ -117,6 +123,7 @@ class Gateway:
         self._leases: Leases = Leases(port, speaker)
         self._cluster: Cluster = Cluster(port, speaker)
         locks = Locks(port, speaker)
+        self._authentication = authentication = Authentication(port, speaker)
         self._members: Members = Members(port, speaker)
         self._watching: Watching = Watching(port, speaker)
         self._handlers: dict[str, tuple[str, _Handler]] = {
@@ -149,15 +156,16 @@ class Gateway:
             "maintenance/alarm": ("etcd_alarm", self._alarm),
             "maintenance/transfer-leadership": ("etcd_move_leader", self._move_leader),
             "maintenance/defragment": ("etcd_defragment", self._defragment),
-            "auth/status": ("etcd_auth", self._auth_status),
-            "auth/disable": ("etcd_auth", self._auth_disable),
+            "auth/status": ("etcd_auth", authentication.status),
+            "auth/disable": ("etcd_auth", authentication.disable),
+            LOGIN: ("etcd_auth", authentication.authenticate),
         }
 
     def operation(self, path: str) -> str:
         """The name under which requests for `path` are counted."""
         if path in self._handlers:
             return self._handlers[path][0]
-        if path.startswith(_AUTHENTICATION):
+        if path.startswith(AUTHENTICATION):
             return "etcd_auth"
         return UNSERVED.get(path, "unknown")
 
@@ -165,11 +173,12 @@ class Gateway:
         """Serve a POST to `path`; raises Problem."""
         found = self._handlers.get(path)
         if found is not None:
-            body = await read_body(request, self._port, self._limit)
+            limit = self._login_limit if path == LOGIN else self._limit
+            body = await read_body(request, self._port, limit)
             return await found[1](request, body)
-        if path.startswith(_AUTHENTICATION):
+        if path.startswith(AUTHENTICATION):
             await read_body(request, self._port, self._limit)
-            raise EtcdProblem(FAILED_PRECONDITION, NO_AUTHENTICATION)
+            raise self._authentication.refusal()
         if path in UNSERVED:
             problem = EtcdProblem(UNIMPLEMENTED, f"/v3/{path} is not served here")
             # Its body is not looked at.
@@ -291,12 +300,6 @@ class Gateway:
     async def _defragment(self, _: web.BaseRequest, _body: bytes) -> web.Response:
         headers = {**JSON_HEADERS, "Quorate-Note": _NO_DEFRAGMENTATION}
         return web.Response(body=b"{}", headers=headers)
-
-    async def _auth_status(self, _: web.BaseRequest, _body: bytes) -> web.Response:
-        return respond(self._cluster.auth_status())
-
-    async def _auth_disable(self, _: web.BaseRequest, _body: bytes) -> web.Response:
-        return respond(self._cluster.nothing())
 
 
 _TOO_LARGE: Final = ErrorCode.REQUEST_TOO_LARGE

@@ -183,6 +183,11 @@ class AuthStatusReply(Reply, omit_defaults=True):
     auth_revision: str = msgspec.field(default="", name="authRevision")
 
 
+class AuthenticateReply(Reply, omit_defaults=True):
+    header: Header
+    token: str
+
+
 class Streamed(Reply, omit_defaults=True):
     """One message of a stream."""
 

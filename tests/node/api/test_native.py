@@ -77,7 +77,7 @@ async def test_a_version_that_is_not_known_is_answered_with_none(port: Port) -> 
 
 
 @pytest.mark.parametrize(
-    "hello", [b"\xabQRT\x01\x01\x01\x00", b"\xabQRT\x02\x01\x00\x00", b"\xabQRT" * 2]
+    "hello", [b"\xabQRT\x01\x01\x01\x04", b"\xabQRT\x02\x01\x00\x00", b"\xabQRT" * 2]
 )
 async def test_a_malformed_hello_is_not_answered(port: Port, hello: bytes) -> None:
     async with connect(port) as raw:
