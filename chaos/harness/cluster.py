@@ -70,6 +70,7 @@ class Node:
     ) -> None:
         self.local = local
         self.process = process
+        self.address = address
         self.clients: Sequence[AsyncClient] = [
             AsyncClient(address, learn=False) for _ in range(connections)
         ]
@@ -133,16 +134,22 @@ class Cluster:
         power_loss: bool,
         connections: int,
         network: Network | None,
+        replicas: Sequence[str] = (),
     ) -> "Cluster":
         """The files of a new cluster on free ports; nothing is started.
 
-        With a network, which listens already, every link leads through it.
+        With a network, which listens already, every link leads through it. `replicas`
+        join when they are first started.
         """
         ways = network.ways if network else []
         detours = {way: network.address(way) for way in ways} if network else {}
         try:
             local = create_cluster(
-                directory, names, client_port=0, peer_port=0, detours=detours
+                *(directory, names),
+                replicas=replicas,
+                client_port=0,
+                peer_port=0,
+                detours=detours,
             )
         except LauncherError as error:
             raise SetupFailed(str(error)) from error
@@ -153,6 +160,11 @@ class Cluster:
             connections=connections,
             network=network,
         )
+
+    @property
+    def replicas(self) -> list[Node]:
+        """Those that do not vote."""
+        return [node for node in self.nodes if not node.local.voter]
 
     @property
     def targets(self) -> dict[tuple[str, str], int]:
@@ -210,11 +222,23 @@ class Cluster:
         assert not node.wanted
         if self.network is not None:
             await self.network.back(node.name)
+        start = node.process.start
+        if node.local.joins:
+            start = await self._invited(node)
         try:
-            await self._in_thread(node.process.start)
+            await self._in_thread(start)
         except LauncherError as error:
             raise SetupFailed(str(error)) from error
         node.wanted = True
+
+    async def _invited(self, node: Node) -> Callable[[], None]:
+        """How to start a node that has yet to join: at one that is up, by a token."""
+        try:
+            asked = next(one for one in self.nodes if one.up.is_set())
+            token = await asked.control.create_token("replica")
+        except (QuorateError, StopIteration) as error:
+            raise SetupFailed(f"{node.name} can't join: {error!r}") from error
+        return partial(node.process.start, asked.local.peer, token)
 
     async def wait_for_answer(self, node: Node) -> None:
         """Wait until a node that was started tells its status: then it is up."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from .faults import FAULTS, LINK_KINDS, Kind, usable
+from .workloads import Mix, format_mix
 
 
 class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,18 +13,21 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     With both, whichever is over first ends the faults. `command` is what stands before
     `node --dir DIR` when a node is started; None for the ordinary one. So many kinds of
-    fault strike `at_once` in a round. `directory` and `report` are temporary folders
-    when None, kept after a violation.
+    fault strike `at_once` in a round. `replicas` do not vote. `load` has workloads
+    beside the writers, and how many operations a second each has. `directory` and
+    `report` are temporary folders when None, kept after a violation.
     """
 
     seed: int
     faults: tuple[str, ...] = ("kill",)
     nodes: int = 3
+    replicas: int = 0
     rounds: int | None = None
     duration_s: float | None = None
     at_once: int = 1
     writers: int = 64
     value_bytes: int = 256
+    load: Mix = {}
     power_loss: bool = False
     mutant: str | None = None
     command: tuple[str, ...] | None = None
@@ -45,6 +49,8 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
         """The command that starts the same run with the same seed."""
         words = ["quorate chaos run", f"--faults {','.join(self.faults)}"]
         words.append(f"--nodes {self.nodes}")
+        if self.replicas:
+            words.append(f"--replicas {self.replicas}")
         if self.rounds is not None:
             words.append(f"--rounds {self.rounds}")
         if self.duration_s is not None:
@@ -52,6 +58,7 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.at_once > 1:
             words.append(f"--at-once {self.at_once}")
         words.append(f"--writers {self.writers} --value-bytes {self.value_bytes}")
+        words.append(f"--load {format_mix(self.load)}")
         if self.power_loss:
             words.append("--power-loss")
         if self.mutant is not None:

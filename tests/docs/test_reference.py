@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from quorate.chaos.harness import FAULTS, SUITES
+from quorate.chaos.harness import FAULTS, SUITES, WORKLOADS
 from quorate.chaos.harness.faults import ALL_KINDS
 from quorate.chaos.harness.history import Done, Input, Kill, Output, Start, Struck
 from quorate.chaos.simulator import faults, mutants
@@ -500,6 +500,12 @@ def test_the_faults_of_the_harness_are_documented() -> None:
     groups = set(FAULTS) - set(ALL_KINDS)
     text = section(read("docs/testing.md"), "The harness")
     assert all(f"`{name}`" in text for name in groups)
+
+
+def test_the_workloads_of_the_harness_are_documented() -> None:
+    tables = rows(section(read("docs/testing.md"), "The harness"))
+    named = {name for row in tables if len(row) == 3 for name in ticked(row[0])}
+    assert named - mutants.MUTANTS.keys() == WORKLOADS.keys()
 
 
 def test_the_fields_of_a_history_are_documented() -> None:
