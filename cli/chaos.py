@@ -45,13 +45,13 @@ def command() -> None:
 @click.option(
     "--suite",
     metavar="NAME",
-    help="A run with a name: quick, processes, partitions, links, mixed, soak.",
+    help="A run with a name: quick, processes, partitions, links, disk, mixed, soak.",
 )
 @click.option(
     "--faults",
     metavar="NAME,…",
     help="Kinds, or groups of them: kill (the default), stop, pause, partition, links,"
-    " clients, all.",
+    " clients, disk, machine, all.",
 )
 @click.option("--nodes", type=click.IntRange(1, 9), help="How many (default 3).")
 @click.option(

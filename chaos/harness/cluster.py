@@ -27,6 +27,7 @@ from ...node.launcher import (
     NodeProcess,
     create_cluster,
 )
+from .door import FAULTS, Door
 from .errors import SetupFailed, Violated
 from .network import CLIENTS, Network
 from .verdict import Violation
@@ -62,7 +63,9 @@ class Node:
     """One node: its process, and clients that talk to it and to no other.
 
     `wanted` says whether its process is meant to run, `up` whether it answers. Clients
-    dial it at `address`; `control` dials it directly, whatever its links suffer.
+    dial it at `address`; `control` dials it directly, whatever its links suffer. While
+    it `may_end`, its disk is hurt, and to end by itself is the right answer. `door` is
+    the way to hurt it from within.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class Node:
         ]
         self.control = AsyncClient(str(local.client), learn=False)
         self.wanted = False
+        self.may_end = False
+        self.door: Door | None = None
         self.up = asyncio.Event()
 
     @property
@@ -109,6 +114,7 @@ class Cluster:
         power_loss: bool,
         connections: int,
         network: Network | None = None,
+        doors: bool = False,
     ) -> None:
         environment = {HOLD_BACK: "1"} if power_loss else {}
         self.network = network
@@ -121,6 +127,11 @@ class Cluster:
             )
             for node in local.nodes
         ]
+        for node in self.nodes if doors else ():
+            node.door = Door(node.local.directory)
+            node.process.environment[FAULTS] = str(node.door.pipe)
+        # The one voter whose disk may be damaged.
+        self.damaged = 0
         self.any_up = asyncio.Event()
         self._threads: set[asyncio.Future[int | None]] = set()
 
@@ -135,6 +146,7 @@ class Cluster:
         connections: int,
         network: Network | None,
         replicas: Sequence[str] = (),
+        doors: bool = False,
     ) -> "Cluster":
         """The files of a new cluster on free ports; nothing is started.
 
@@ -159,6 +171,7 @@ class Cluster:
             power_loss=power_loss,
             connections=connections,
             network=network,
+            doors=doors,
         )
 
     @property
@@ -257,6 +270,36 @@ class Cluster:
             await asyncio.sleep(_POLL_SECONDS)
         node.up.set()
         self.any_up.set()
+
+    async def start_unless_refused(self, node: Node) -> bool:
+        """Start it; whether it answered, and did not end because of its disk."""
+        node.may_end = True
+        await self.spawn(node)
+        while node.process.alive and await node.status() is None:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_SECONDS)
+        node.may_end = False
+        if not node.process.alive:
+            self._expect_down([node])
+            await self._refuse_dials([node])
+            return False
+        node.up.set()
+        self.any_up.set()
+        return True
+
+    async def bury(self, node: Node, codes: Sequence[int]) -> None:
+        """A node has ended by itself, as it may; with one of these exit codes."""
+        self._expect_down([node])
+        node.may_end = False
+        await self._refuse_dials([node])
+        if node.process.exit_code not in codes:
+            raise Violated(
+                Violation(
+                    "unclean end",
+                    node.name,
+                    f"one of the exit codes {', '.join(map(str, codes))}",
+                    f"{node.process.exit_code}: {node.process.last_words()}",
+                )
+            )
 
     def kill(self, nodes: Sequence[Node]) -> float:
         """End nodes as a power cut would, all at once; the moment just before.
@@ -363,7 +406,7 @@ class Cluster:
     def check_alive(self, nodes: Iterable[Node]) -> None:
         """Raise Violated when one of `nodes` ended although nobody killed it."""
         for node in nodes:
-            if node.wanted and not node.process.alive:
+            if node.wanted and not node.may_end and not node.process.alive:
                 raise Violated(
                     Violation(
                         "node ended by itself",

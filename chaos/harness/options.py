@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from .faults import FAULTS, LINK_KINDS, Kind, usable
+from .faults import DOOR_KINDS, FAULTS, LINK_KINDS, Kind, usable
 from .workloads import Mix, format_mix
 
 
@@ -44,6 +44,11 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
     def relays(self) -> bool:
         """Whether the links have to lead through relays."""
         return any(kind in LINK_KINDS for kind in self.kinds)
+
+    @property
+    def doors(self) -> bool:
+        """Whether nodes need a door through which their disks are hurt."""
+        return any(kind in DOOR_KINDS for kind in self.kinds)
 
     def replay(self) -> str:
         """The command that starts the same run with the same seed."""

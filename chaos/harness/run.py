@@ -143,7 +143,10 @@ class Harness:
             power_loss=options.power_loss,
             connections=max(1, options.writers // WRITERS_PER_CONNECTION),
             network=network,
+            doors=options.doors,
         )
+        dice = Random(f"{options.seed}:damage")
+        cluster.damaged = dice.randrange(options.nodes)
         self.logs = {node.name: node.local.log for node in cluster.nodes}
         return cluster
 

@@ -56,6 +56,12 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
             faults=("links", "clients"),
             rounds=24,
         ),
+        "disk": Suite(
+            about="disks that fail, fill up, are slow, tear and rot; clocks and loops",
+            faults=("disk", "machine"),
+            rounds=20,
+            writers=16,
+        ),
         "mixed": Suite(
             about="everything, three kinds at a time, on five nodes",
             faults=("all",),

@@ -13,7 +13,7 @@ from quorate.chaos.harness import FAULTS, SUITES, WORKLOADS
 from quorate.chaos.harness.faults import ALL_KINDS
 from quorate.chaos.harness.history import Done, Input, Kill, Output, Start, Struck
 from quorate.chaos.simulator import faults, mutants
-from quorate.node import config, peer_wire, process
+from quorate.node import config, fault_door, peer_wire, process
 from quorate.node.api import (
     errors,
     http,
@@ -109,7 +109,7 @@ def as_toml(value: object) -> str:
 def test_every_environment_variable_that_is_named_exists() -> None:
     text = read("docs/configuration.md")
     named = {word for span in spans(text) for word in re.findall(r"QUORATE_\w+", span)}
-    others = {LIFELINE, process.HOLD_BACK, *command_line_variables()}
+    others = {LIFELINE, process.HOLD_BACK, fault_door.FAULTS, *command_line_variables()}
     assert named == config.environment_names() | others
 
 

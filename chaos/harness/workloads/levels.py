@@ -14,11 +14,11 @@ from ....client import KeyValue, PreconditionFailed, TooStale
 from ...histories import Level, LevelRead, Version, check_levels
 from ..cluster import Node
 from ..history import Input, Output
-from .shared import SECONDS_MAX, Beat, Shared, microseconds, object_to
+from .shared import Beat, Shared, microseconds, object_to
 
 NAME: Final = "levels"
 PREFIX: Final = "load/levels/"
-KEYS: Final = 2
+KEYS: Final = 4
 READERS: Final = 4
 # The readers' part of the rate; the rest is what is written.
 READ_SHARE: Final = 0.8
@@ -26,6 +26,8 @@ LEVELS: Final[tuple[Level, ...]] = ("bounded", "bounded", "local", "linearizable
 STALENESS_SECONDS: Final = (0.1, 0.3, 1.0, 3.0)
 # One read in so many names a revision that it must not fall behind.
 NAMED: Final = 3
+# Who waits for a node that is cut off writes nothing that others could miss.
+PATIENCE_SECONDS: Final = 1.0
 FIRST_CLIENT: Final = 4000
 
 # A number and its revision; both 0 where there is no such key.
@@ -71,7 +73,7 @@ class Levels:
         ended = await self.shared.do(
             *(NAME, "cas", key, node, client, Input(f"{key}:{one.number}", at)),
             node.client(client).put(
-                key, str(one.number), if_revision=at, timeout=SECONDS_MAX
+                key, str(one.number), if_revision=at, timeout=PATIENCE_SECONDS
             ),
             lambda revision: Output(revision=revision),
             expected=(PreconditionFailed,),
@@ -124,7 +126,7 @@ class Levels:
                     level=level,
                     max_staleness=bound,
                     min_revision=least,
-                    timeout=SECONDS_MAX,
+                    timeout=PATIENCE_SECONDS,
                 )
             ),
             lambda found: Output(value=f"{key}:{found[0]}", mod_revision=found[1]),

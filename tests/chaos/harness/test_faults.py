@@ -8,12 +8,13 @@ from random import Random
 import pytest
 from quorate.chaos.harness.faults import (
     ALL_KINDS,
+    BUSY_KINDS,
     CALM_SECONDS,
+    DAMAGE_KINDS,
     FAULTS,
     HOLD_SECONDS,
     LONG_HOLD_SECONDS,
     PAUSE_SECONDS_MAX,
-    PROCESS_KINDS,
     Fault,
     Kind,
     Round,
@@ -57,7 +58,7 @@ def test_so_many_kinds_strike_at_once_and_one_of_processes_at_most() -> None:
     assert {len(round_.faults) for round_ in drawn} >= {3}
     for round_ in drawn:
         assert round_.faults[0].after_s == 0
-        of_processes = [f for f in round_.faults if f.kind in PROCESS_KINDS]
+        of_processes = [f for f in round_.faults if f.kind in BUSY_KINDS]
         assert len(of_processes) <= 1
         if any(one.kind.endswith("-all") for one in of_processes):
             assert len(round_.faults) == 1
@@ -113,7 +114,7 @@ def test_only_what_means_something_is_usable() -> None:
     assert usable(("ring", "ring", "flip", "kill-one"), 3) == ("flip", "kill-one")
     assert usable(("ring", "ring", "flip"), 5) == ("ring", "flip")
     assert set(usable(ALL_KINDS, 1)) == {
-        *PROCESS_KINDS,
+        *(BUSY_KINDS - DAMAGE_KINDS),
         *("client-cut", "client-reset", "client-slow"),
     }
     assert usable(ALL_KINDS, 5) == ALL_KINDS

@@ -146,7 +146,9 @@ def test_a_long_history_of_a_right_store_is_not_objected_to() -> None:
         keys = dice.sample(["x", "y"], dice.randint(1, 2))
         read = {key: " ".join(lists[key]) for key in keys}
         added = {key: f"{moment}" for key in keys if dice.random() < 0.03}
-        history.append(append(start, end, added, **read))
+        one = append(start, end, added)
+        one.read = {k.encode(): tuple(v.encode().split()) for k, v in read.items()}
+        history.append(one)
         for key, element in added.items():
             lists[key].append(element)
     assert check_appends(history) is None

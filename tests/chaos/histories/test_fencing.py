@@ -6,7 +6,7 @@ from quorate.chaos.histories import FencedWrite, Holding, check_fencing
 FIRST = Holding(1, 10, 0, 1)
 SECOND = Holding(2, 20, 0, 5)
 
-BROKEN = {
+BROKEN: dict[str, tuple[str, list[Holding], list[FencedWrite]]] = {
     "an old token after a new one": (
         "I-65",
         [FIRST, SECOND],
