@@ -45,13 +45,14 @@ def command() -> None:
 @click.option(
     "--suite",
     metavar="NAME",
-    help="A run with a name: quick, processes, partitions, links, disk, mixed, soak.",
+    help="A run with a name: quick, processes, partitions, links, disk, membership,"
+    " mixed, soak.",
 )
 @click.option(
     "--faults",
     metavar="NAME,…",
     help="Kinds, or groups of them: kill (the default), stop, pause, partition, links,"
-    " clients, disk, machine, all.",
+    " clients, disk, machine, members, all.",
 )
 @click.option("--nodes", type=click.IntRange(1, 9), help="How many (default 3).")
 @click.option(

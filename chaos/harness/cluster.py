@@ -115,6 +115,7 @@ class Cluster:
         connections: int,
         network: Network | None = None,
         doors: bool = False,
+        spares: int = 0,
     ) -> None:
         environment = {HOLD_BACK: "1"} if power_loss else {}
         self.network = network
@@ -127,7 +128,10 @@ class Cluster:
             )
             for node in local.nodes
         ]
-        for node in self.nodes if doors else ():
+        # Those that have yet to join, and those that were removed.
+        first = len(self.nodes) - spares
+        self.nodes, self.spares = self.nodes[:first], self.nodes[first:]
+        for node in self.everybody if doors else ():
             node.door = Door(node.local.directory)
             node.process.environment[FAULTS] = str(node.door.pipe)
         # The one voter whose disk may be damaged.
@@ -147,11 +151,12 @@ class Cluster:
         network: Network | None,
         replicas: Sequence[str] = (),
         doors: bool = False,
+        spares: int = 0,
     ) -> "Cluster":
         """The files of a new cluster on free ports; nothing is started.
 
         With a network, which listens already, every link leads through it. `replicas`
-        join when they are first started.
+        join when they are first started; the last `spares` of them later, or never.
         """
         ways = network.ways if network else []
         detours = {way: network.address(way) for way in ways} if network else {}
@@ -172,7 +177,13 @@ class Cluster:
             connections=connections,
             network=network,
             doors=doors,
+            spares=spares,
         )
+
+    @property
+    def everybody(self) -> list[Node]:
+        """All that have a folder, whether they are members or not."""
+        return [*self.nodes, *self.spares]
 
     @property
     def replicas(self) -> list[Node]:
@@ -183,7 +194,7 @@ class Cluster:
     def targets(self) -> dict[tuple[str, str], int]:
         """For each way of the network the port to which it leads."""
         assert self.network is not None
-        locals_ = {node.name: node.local for node in self.nodes}
+        locals_ = {node.name: node.local for node in self.everybody}
         return {
             (a, b): locals_[b].client.port if a == CLIENTS else locals_[b].peer.port
             for a, b in self.network.ways
@@ -379,10 +390,10 @@ class Cluster:
         """Leave nothing running, whatever happened; safe to repeat."""
         # A start that was cancelled still goes on in its thread: let it end first.
         await asyncio.gather(*self._threads, return_exceptions=True)
-        for node in self.nodes:
+        for node in self.everybody:
             node.wanted = False
             node.process.kill()
-        for node in self.nodes:
+        for node in self.everybody:
             for client in (*node.clients, node.control):
                 await client.close()
         if self.network is not None:

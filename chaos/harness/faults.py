@@ -58,18 +58,33 @@ DiskKind: TypeAlias = Literal[
     "flip-running",
 ]
 MachineKind: TypeAlias = Literal["stall", "wall-jump"]
-Kind: TypeAlias = ProcessKind | LinkKind | DiskKind | MachineKind
+MemberKind: TypeAlias = Literal[
+    "join",
+    "promote",
+    "demote",
+    "remove",
+    "replace",
+    "move-leader",
+    "rolling-restart",
+    "backup",
+]
+Kind: TypeAlias = ProcessKind | LinkKind | DiskKind | MachineKind | MemberKind
 
 PROCESS_KINDS: Final[tuple[ProcessKind, ...]] = get_args(ProcessKind)
 LINK_KINDS: Final[tuple[LinkKind, ...]] = get_args(LinkKind)
 DISK_KINDS: Final[tuple[DiskKind, ...]] = get_args(DiskKind)
 MACHINE_KINDS: Final[tuple[MachineKind, ...]] = get_args(MachineKind)
-ALL_KINDS: Final[tuple[Kind, ...]] = (
+MEMBER_KINDS: Final[tuple[MemberKind, ...]] = get_args(MemberKind)
+# Who the nodes are stays the same in all of these.
+LASTING_KINDS: Final[tuple[Kind, ...]] = (
     *(*PROCESS_KINDS, *LINK_KINDS),
     *(*DISK_KINDS, *MACHINE_KINDS),
 )
+ALL_KINDS: Final[tuple[Kind, ...]] = (*LASTING_KINDS, *MEMBER_KINDS)
 # What is done to one process at a time, and may end it.
-BUSY_KINDS: Final = frozenset((*PROCESS_KINDS, *DISK_KINDS, *MACHINE_KINDS))
+BUSY_KINDS: Final = frozenset(
+    (*PROCESS_KINDS, *DISK_KINDS, *MACHINE_KINDS, *MEMBER_KINDS)
+)
 # What leaves damage: always at the same voter.
 DAMAGE_KINDS: Final = frozenset(DISK_KINDS[6:])
 # What needs the door into nodes; flips are done from outside.
@@ -87,6 +102,7 @@ NODES_MIN: Final[Mapping[Kind, int]] = MappingProxyType(
         **dict.fromkeys(("trickle", "reset", "half-open", "flip"), 2),
         # What is damaged at one has to be whole at a majority.
         **dict.fromkeys(("flip-stopped", "flip-running"), 3),
+        **dict.fromkeys(MEMBER_KINDS, 3),
     }
 )
 _GROUPS: Final[dict[str, tuple[Kind, ...]]] = {
@@ -101,7 +117,8 @@ _GROUPS: Final[dict[str, tuple[Kind, ...]]] = {
     "clients": ("client-cut", "client-reset", "client-slow"),
     "disk": DISK_KINDS,
     "machine": MACHINE_KINDS,
-    "all": ALL_KINDS,
+    "members": MEMBER_KINDS,
+    "all": LASTING_KINDS,
 }
 # What may be given as --faults, and the kinds that it stands for.
 FAULTS: Final[Mapping[str, tuple[Kind, ...]]] = MappingProxyType(
@@ -137,6 +154,15 @@ class Fault(msgspec.Struct, frozen=True):
     away_s: tuple[float, ...]
     silent: bool
     strength: float
+
+    def fitted(self, nodes: int) -> "Fault":
+        """The same for another number of nodes: who is not there is left out."""
+        drawn = len(self.order)
+        order = tuple(number for number in self.order if number < nodes)
+        away_s = (self.away_s * (nodes // drawn + 1))[: max(nodes, drawn)]
+        return msgspec.structs.replace(
+            self, order=(*order, *range(drawn, nodes)), away_s=away_s
+        )
 
     def along(self, leader: int) -> tuple[int, ...]:
         """The nodes' numbers in the order that counts when `leader` leads."""

@@ -35,11 +35,15 @@ _POLL_SECONDS: Final = 0.02
 
 
 class Strike(msgspec.Struct):
-    """What a fault met; `gone_s` is when the processes that it ended were gone."""
+    """What a fault met; `gone_s` is when the processes that it ended were gone.
+
+    `who` names whom it met, where that is not whom it was aimed at.
+    """
 
     at_s: float
     touched: int = 0
     gone_s: float = 0.0
+    who: tuple[str, ...] = ()
 
 
 class Machines:

@@ -1,11 +1,22 @@
 """What a run is told to do."""
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from .faults import DOOR_KINDS, FAULTS, LINK_KINDS, Kind, usable
+from .faults import (
+    DOOR_KINDS,
+    FAULTS,
+    LINK_KINDS,
+    MEMBER_KINDS,
+    Kind,
+    usable,
+)
 from .workloads import Mix, format_mix
+
+# Of those that vote and those that do not, so many more than at first at most.
+SPARES: Final = 4
 
 
 class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +55,11 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
     def relays(self) -> bool:
         """Whether the links have to lead through relays."""
         return any(kind in LINK_KINDS for kind in self.kinds)
+
+    @property
+    def spares(self) -> int:
+        """How many folders there are for members that come later."""
+        return SPARES if any(kind in MEMBER_KINDS for kind in self.kinds) else 0
 
     @property
     def doors(self) -> bool:

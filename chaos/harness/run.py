@@ -122,7 +122,8 @@ class Harness:
 
     async def run(self) -> None:
         """Raises Violated or SetupFailed, alone or in groups."""
-        count = self.options.nodes + self.options.replicas
+        options = self.options
+        count = options.nodes + options.replicas + options.spares
         names = [f"n{i}" for i in range(1, count + 1)]
         network = Network(names, self.options.seed) if self.options.relays else None
         try:
@@ -144,10 +145,11 @@ class Harness:
             connections=max(1, options.writers // WRITERS_PER_CONNECTION),
             network=network,
             doors=options.doors,
+            spares=options.spares,
         )
         dice = Random(f"{options.seed}:damage")
         cluster.damaged = dice.randrange(options.nodes)
-        self.logs = {node.name: node.local.log for node in cluster.nodes}
+        self.logs = {node.name: node.local.log for node in cluster.everybody}
         return cluster
 
     async def _run_on(self, cluster: Cluster) -> None:
@@ -223,7 +225,7 @@ class Harness:
     ) -> None:
         options = self.options
         async with asyncio.TaskGroup() as group:
-            striker = Striker(cluster, history, self.clock)
+            striker = self._striker(cluster, history)
             load.start(group)
             loads.start(group)
             began_s = self.clock.now()
@@ -243,6 +245,9 @@ class Harness:
             self.doing = "ending the load"
             loads.need(self.rounds)
             load.stop()
+
+    def _striker(self, cluster: Cluster, history: History) -> Striker:
+        return Striker(cluster, history, self.clock, self.ledger)
 
     def _time_is_over(self, began_s: float) -> bool:
         duration_s = self.options.duration_s
@@ -305,7 +310,7 @@ class Harness:
             strike = await striker.strike(fault, leader, round_.number, struck)
             until_s = self.clock.now()
             overlapped = in_flight + load.begun - begun
-        names = tuple(node.name for node in targets)
+        names = strike.who or tuple(node.name for node in targets)
         striker.history.record(
             Struck(strike.at_s, until_s, round_.number, fault.kind, names)
         )
@@ -313,7 +318,7 @@ class Harness:
             number=round_.number,
             kind=fault.kind,
             targets=names,
-            leader_hit=leader in targets,
+            leader_hit=leader.name in names,
             at_s=round(strike.at_s, 3),
             until_s=round(until_s, 3),
             touched=strike.touched,
@@ -336,7 +341,7 @@ class Harness:
         self.doing = "comparing all nodes"
         if self.options.power_loss:
             # At once: what is checked before it is lost may be safe by then.
-            await self._lose_power(cluster, Striker(cluster, history, self.clock))
+            await self._lose_power(cluster, self._striker(cluster, history))
             self.doing = "comparing all nodes after the last power loss"
         self.checks.append(
             await check_all(cluster, self.ledger, self.recording, history, self.clock)

@@ -12,9 +12,18 @@ from typing import Final
 
 from .cluster import Cluster, Node
 from .errors import Violated
-from .faults import DAMAGE_KINDS, LINK_KINDS, PROCESS_KINDS, STORM_KILLS, Fault
+from .faults import (
+    DAMAGE_KINDS,
+    LINK_KINDS,
+    MEMBER_KINDS,
+    PROCESS_KINDS,
+    STORM_KILLS,
+    Fault,
+)
 from .history import History, Start
+from .ledger import Ledger
 from .machines import Machines, Strike
+from .members import Members
 from .network import touched
 from .shapes import plan_steps, ways_of
 from .verdict import Violation
@@ -30,15 +39,23 @@ _POLL_SECONDS: Final = 0.1
 class Striker:
     """Does to a cluster what faults say."""
 
-    def __init__(self, cluster: Cluster, history: History, clock: Clock) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        history: History,
+        clock: Clock,
+        ledger: Ledger,
+    ) -> None:
         self.cluster = cluster
         self.history = history
         self.clock = clock
         self._machines = Machines(cluster, history, clock)
+        self._members = Members(cluster, history, clock, ledger)
 
     def targets(self, fault: Fault, leader: Node) -> list[Node]:
         """Whom it is aimed at: the nodes that it takes, or the first of its order."""
         nodes = self.cluster.nodes
+        fault = fault.fitted(len(nodes))
         along = fault.along(nodes.index(leader))
         numbers = fault.victims(nodes.index(leader)) or along[:1]
         if fault.kind in DAMAGE_KINDS:
@@ -49,9 +66,12 @@ class Striker:
         self, fault: Fault, leader: Node, number: int, struck: "asyncio.Future[float]"
     ) -> Strike:
         """Do it and undo it; `struck` learns the moment when it began."""
+        fault = fault.fitted(len(self.cluster.nodes))
         if fault.kind in LINK_KINDS:
             return await self._strike_links(fault, leader, struck)
         victims = self.targets(fault, leader)
+        if fault.kind in MEMBER_KINDS:
+            return await self._members.strike(fault, victims[0], struck)
         if fault.kind not in PROCESS_KINDS:
             return await self._machines.strike(fault, victims[0], number, struck)
         match fault.kind.partition("-")[0]:

@@ -62,6 +62,12 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
             rounds=20,
             writers=16,
         ),
+        "membership": Suite(
+            about="members that come, change and go, rolling restarts, backups",
+            faults=("members", "kill-leader", "kill-all", "pause-leader"),
+            rounds=22,
+            writers=16,
+        ),
         "mixed": Suite(
             about="everything, three kinds at a time, on five nodes",
             faults=("all",),

@@ -106,7 +106,8 @@ def _pictures(
     return (
         "<h2>What happened when</h2><p class=note>"
         '<span class="key process"></span>to processes<span class="key machine"></span>'
-        'to disks, clocks and loops<span class="key link"></span>to'
+        'to disks, clocks and loops<span class="key member"></span>who the members are'
+        '<span class="key link"></span>to'
         ' links between nodes<span class="key client"></span>to links of clients'
         '<span class="key down"></span>a process is away, from its kill until it'
         " answers. Point at a bar to read about it; grey in the pictures below is when"

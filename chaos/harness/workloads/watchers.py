@@ -45,8 +45,11 @@ FIRST_CLIENT: Final = 8000
 class Watcher:
     """One watch, from the moment at which a node took it."""
 
-    def __init__(self, who: str, client: AsyncClient, *, previous: bool) -> None:
+    def __init__(
+        self, who: str, client: AsyncClient, node: Node | None, *, previous: bool
+    ) -> None:
         self.who = who
+        self.node = node
         self.client = client
         self.previous = previous
         self.created = 0
@@ -62,8 +65,10 @@ class Watcher:
     async def run(self, shared: Shared) -> None:
         """Until it is closed, or full. Raises Violated when it ends by itself."""
         while not shared.stopping and self._watch is None:
+            first = await self._next_revision()
             watch = self.client.watch(
                 PREFIX,
+                revision=first,
                 previous=self.previous,
                 timeout=SECONDS_MAX,
                 patience=PATIENCE_SECONDS,
@@ -74,9 +79,19 @@ class Watcher:
                 await watch.close()
                 await shared.rest(0.1)
             else:
-                self._watch, self.created = watch, watch.revision
+                self._watch, self.created = watch, first - 1
         if self._watch is not None:
             await self._listen(self._watch, shared)
+
+    async def _next_revision(self) -> int:
+        """Named, so that it is known where the watch begins; at first 2 is no error."""
+        try:
+            told = await self.client.status(timeout=SECONDS_MAX)
+        except QuorateError:
+            return 2
+        revision = told["revision"]
+        assert isinstance(revision, int)
+        return revision + 1
 
     async def _listen(self, watch: ClientWatch, shared: Shared) -> None:
         try:
@@ -108,7 +123,8 @@ class Watcher:
 
     def told(self, last: int) -> Watch:
         """As the checkers take it, up to a revision."""
-        watch = Watch(PREFIX.encode(), _END, previous=self.previous)
+        first = self.created + 1
+        watch = Watch(PREFIX.encode(), _END, first, previous=self.previous)
         watch.told = [Created(self.created)]
         pairs = [
             pair
@@ -134,10 +150,10 @@ class Watchers:
 
     def start(self, group: asyncio.TaskGroup) -> None:
         for number, node in enumerate(self.shared.cluster.nodes):
-            watcher = Watcher(node.name, node.client(0), previous=number % 2 == 0)
+            watcher = Watcher(node.name, node.client(0), node, previous=number % 2 == 0)
             self.all.append(watcher)
         roaming = self.shared.roaming(len(self.all))
-        self.all.append(Watcher("any node", roaming, previous=True))
+        self.all.append(Watcher("any node", roaming, None, previous=True))
         self._tasks = [
             group.create_task(watcher.run(self.shared)) for watcher in self.all
         ]
@@ -151,12 +167,19 @@ class Watchers:
             await asyncio.sleep(0.05)
         await self._write_last()
         deadline_s = self.shared.now() + TOLD_SECONDS_MAX
-        while any(w.reached < self.last and not w.full for w in self._begun):
+        while any(w.reached < self.last for w in self._lasting):
             if self.shared.now() > deadline_s:
                 break
             await asyncio.sleep(0.05)
         for watcher in self.all:
             await watcher.close()
+
+    @property
+    def _lasting(self) -> list[Watcher]:
+        """Those that are told everything: who watches at a node that was removed,
+        or has been told enough, is not."""
+        nodes = (None, *self.shared.cluster.nodes)
+        return [w for w in self._begun if not w.full and w.node in nodes]
 
     @property
     def _begun(self) -> list[Watcher]:
@@ -226,7 +249,7 @@ class Watchers:
             watch = watcher.told(self.last)
             wanted = f"all changes of {PREFIX}, each once, in order"
             object_to(check_watch(watch, facts), watcher.who, wanted)
-            if not watcher.full:
+            if watcher in self._lasting:
                 object_to(check_complete(watch, facts), watcher.who, wanted)
         events = sum(len(watcher.events) for watcher in self.all)
         return (

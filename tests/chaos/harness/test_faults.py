@@ -14,6 +14,7 @@ from quorate.chaos.harness.faults import (
     FAULTS,
     HOLD_SECONDS,
     LONG_HOLD_SECONDS,
+    MEMBER_KINDS,
     PAUSE_SECONDS_MAX,
     Fault,
     Kind,
@@ -110,11 +111,21 @@ def test_a_shape_never_has_the_leader_in_its_middle() -> None:
     assert fault("bridge", at_leader=True).along(leader=2) == (0, 1, 2)
 
 
+def test_a_fault_fits_whoever_is_there() -> None:
+    drawn = fault("kill-all")
+    assert drawn.fitted(3) == drawn
+    assert drawn.fitted(2).order == tuple(n for n in drawn.order if n < 2)
+    more = drawn.fitted(7)
+    assert more.order == (*drawn.order, 3, 4, 5, 6)
+    assert more.victims(leader=6) == tuple(range(7))
+    assert len(more.away_s) >= 7
+
+
 def test_only_what_means_something_is_usable() -> None:
     assert usable(("ring", "ring", "flip", "kill-one"), 3) == ("flip", "kill-one")
     assert usable(("ring", "ring", "flip"), 5) == ("ring", "flip")
     assert set(usable(ALL_KINDS, 1)) == {
-        *(BUSY_KINDS - DAMAGE_KINDS),
+        *(BUSY_KINDS - DAMAGE_KINDS - set(MEMBER_KINDS)),
         *("client-cut", "client-reset", "client-slow"),
     }
     assert usable(ALL_KINDS, 5) == ALL_KINDS

@@ -115,6 +115,31 @@ async def test_disks_clocks_and_loops_are_hurt_and_nothing_is_lost(
     assert ("Input/output error" in log) == ("eio-sync" in faults)
 
 
+@pytest.mark.parametrize("faults", [("remove", "promote"), ("replace", "backup")])
+async def test_members_come_and_go_and_nothing_is_lost(
+    run: Run, tmp_path: Path, faults: tuple[str, ...]
+) -> None:
+    options = HarnessOptions(
+        seed=4,
+        faults=faults,
+        rounds=2,
+        writers=4,
+        value_bytes=64,
+        load={"watches": 0.0, "transfers": 20.0},
+        power_loss=True,
+    )
+    summary, events = await run(options)
+    assert summary.verdict == "valid", summary
+    assert {kind for kind, count in summary.faults.items() if count.overlapped} == {
+        *faults
+    }
+    gone = next(e for e in events if isinstance(e, FaultResult) and e.kind == faults[0])
+    log = tmp_path / "report" / "logs" / f"{gone.targets[0]}.log"
+    assert "was removed from the cluster" in log.read_text()
+    voters = 3 + (faults[1] == "promote")
+    assert summary.checks[0].startswith(f"{voters} nodes at index ")
+
+
 async def test_all_workloads_run_beside_a_replica_and_are_judged(run: Run) -> None:
     options = HarnessOptions(
         seed=4,
