@@ -8,7 +8,7 @@ import asyncio
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..chaos.harness import (
         FaultResult,
         HarnessOptions,
+        Mix,
         Moment,
         Started,
         Suite,
@@ -44,15 +45,26 @@ def command() -> None:
 @click.option(
     "--suite",
     metavar="NAME",
-    help="A run with a name: quick, processes, partitions, links, mixed, soak.",
+    help="A run with a name: quick, processes, partitions, links, disk, membership,"
+    " mixed, soak.",
 )
 @click.option(
     "--faults",
     metavar="NAME,…",
     help="Kinds, or groups of them: kill (the default), stop, pause, partition, links,"
-    " clients, all.",
+    " clients, disk, machine, members, all.",
 )
 @click.option("--nodes", type=click.IntRange(1, 9), help="How many (default 3).")
+@click.option(
+    "--replicas", type=click.IntRange(0, 4), help="How many more that do not vote."
+)
+@click.option(
+    "--load",
+    metavar="NAME[=RATE],…",
+    help="Workloads beside the writers, with operations a second: all (the default),"
+    " none, or transfers, lists, hot-key, levels, watches, locks, leases,"
+    " large-values.",
+)
 @click.option(
     "--rounds",
     type=click.IntRange(1, 100_000),
@@ -95,6 +107,8 @@ def run(
     suite: str | None,
     faults: str | None,
     nodes: int | None,
+    replicas: int | None,
+    load: str | None,
     rounds: int | None,
     at_once: int | None,
     duration_s: float | None,
@@ -118,14 +132,17 @@ def run(
     nodes = base.nodes if nodes is None else nodes
     names = base.faults if faults is None else _names(faults)
     _check_usable(names, nodes)
+    measures = suite is None and names == ("kill-leader",)
     if writers is None:
-        writers = 0 if suite is None and names == ("kill-leader",) else base.writers
+        writers = 0 if measures else base.writers
     if rounds is None and duration_s is None:
         rounds, duration_s = base.rounds, base.duration_s
     options = HarnessOptions(
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
         faults=names,
         nodes=nodes,
+        replicas=base.replicas if replicas is None else replicas,
+        load=_load(load, {} if measures else base.load),
         rounds=rounds,
         at_once=base.at_once if at_once is None else at_once,
         duration_s=duration_s,
@@ -153,6 +170,7 @@ def _suite(name: str | None) -> "Suite":
             faults=("kill",),
             rounds=ROUNDS_DEFAULT,
             writers=WRITERS_DEFAULT,
+            replicas=0,
             power_loss=False,
         )
     if name not in SUITES:
@@ -173,6 +191,18 @@ def _names(faults: str) -> tuple[str, ...]:
             f"--faults: no such fault: {', '.join(unknown)} ({', '.join(FAULTS)})"
         )
     return names
+
+
+def _load(text: str | None, usual: "Mapping[str, float]") -> "Mix":
+    """The workloads in `--load`, each of which must exist."""
+    from ..chaos.harness import parse_mix
+
+    if text is None:
+        return dict(usual)
+    try:
+        return parse_mix(text)
+    except ValueError as error:
+        raise click.BadParameter(f"--load: {error}") from error
 
 
 def _check_usable(names: tuple[str, ...], nodes: int) -> None:
@@ -258,6 +288,10 @@ def _print_summary(summary: "Summary") -> None:
         ["rejected", str(counts.rejected)],
         ["reads", f"{counts.reads} ({counts.reads_failed} not answered)"],
         ["keys", str(summary.keys)],
+        *(
+            [name, f"{count.ok} done, {count.refused} refused, {count.unknown} unknown"]
+            for name, count in summary.workloads.items()
+        ),
         *(
             [kind, f"{count.fired} ({count.overlapped} during operations)"]
             for kind, count in sorted(summary.faults.items())

@@ -77,6 +77,8 @@ class ReplicaLoop:
         self.ticked_s = 0.0
         self.ticker: asyncio.TimerHandle | None = None
         self.ticks = 0
+        # By how much a harness says that the wall clock is wrong.
+        self.wall_offset_ms = 0
         self.sync_seconds = 0.0
         self.sync_seconds_max = 0.0
         self.lag_seconds_max = 0.0
@@ -96,7 +98,8 @@ class ReplicaLoop:
     def advance(self) -> None:
         """Tell the replica the time; before anything is stepped."""
         elapsed_ms = time.clock_gettime_ns(_CLOCK) // 1_000_000
-        self.replica.advance(elapsed_ms, time.time_ns() // 1_000_000)
+        wall_ms = time.time_ns() // 1_000_000 + self.wall_offset_ms
+        self.replica.advance(elapsed_ms, wall_ms)
 
     def _tick(self) -> None:
         """Ticks that were missed are made up for, but a long pause is not.

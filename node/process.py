@@ -18,6 +18,7 @@ from ..storage.hold_back_env import HoldBackEnv
 from .api.errors import ParserMissing
 from .client_tokens import TokenFileError
 from .config import NodeConfig
+from .fault_door import FAULTS, FaultDoor
 from .identity import IdentityError
 from .logs import start_logging
 from .node import Node
@@ -37,8 +38,9 @@ def run_node(config: NodeConfig) -> int:
     """Run one node until it is told to stop; the process's exit code."""
     listener = start_logging(config.log.format, config.log.level)
     try:
+        door = _door()
         env = _env(config)
-        return _run(config, env)
+        return _run(config, env if door is None else door.env(env), door)
     finally:
         listener.stop()
 
@@ -54,14 +56,25 @@ def _env(config: NodeConfig) -> Env:
     return HoldBackEnv(config.data_dir)
 
 
-def _run(config: NodeConfig, env: Env) -> int:
+def _door() -> FaultDoor | None:
+    """The way in for a harness, and for nobody else."""
+    pipe = os.environ.get(FAULTS)
+    if pipe is None:
+        return None
+    if LIFELINE not in os.environ:
+        raise SystemExit(f"{FAULTS} is for nodes that a harness started")
+    logger.warning("the disk fails when a harness says so (%s)", FAULTS)
+    return FaultDoor(pipe)
+
+
+def _run(config: NodeConfig, env: Env, door: FaultDoor | None) -> int:
     import uvloop
 
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(config, env))
+            return runner.run(_serve(config, env, door))
     except (
         IdentityError,
         NotBootstrapped,
@@ -75,7 +88,7 @@ def _run(config: NodeConfig, env: Env) -> int:
         return 1
 
 
-async def _serve(config: NodeConfig, env: Env) -> int:
+async def _serve(config: NodeConfig, env: Env, door: FaultDoor | None) -> int:
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,11 +96,15 @@ async def _serve(config: NodeConfig, env: Env) -> int:
     _watch_lifeline(loop, told)
     node = Node(config, env)
     await node.start()
+    if door is not None:
+        door.open(node)
     gc.freeze()
     assert node.failed is not None
     waiting = asyncio.ensure_future(told.wait())
     await asyncio.wait({waiting, node.failed}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    if door is not None:
+        door.close()
     await node.stop()
     return 1 if node.failed.done() else 0
 

@@ -140,14 +140,17 @@ class Roster:
         """Why a member that our CA has signed may not speak; None: it may.
 
         A node that knows no leader may have missed much, and its leader may be one that
-        it has never heard of.
+        it has never heard of. That one may go on: what it says is where it stands that
+        it is a member, and a snapshot comes by a connection of its own.
         """
         replica = self.node.replica
         table = replica.database.member_table
         if member in table.gone:
             return f"member {member:016x} was removed from the cluster"
         known = member in replica.raft.configuration.members()
-        if known or member in table.members or not replica.raft.leader_id:
+        if known or member in table.members:
+            return None
+        if replica.raft.leader_id in (0, member):
             return None
         return f"member {member:016x} is not known here"
 

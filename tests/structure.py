@@ -45,7 +45,10 @@ BORDERS: Mapping[str, frozenset[str]] = MappingProxyType(
         ),
         # A real node process one of whose rules is broken: it runs what users run.
         "chaos.simulator.mutated_node": frozenset(
-            {"chaos.simulator", "node.process", "node.config"}
+            {
+                *("chaos.simulator", "node.process", "node.config", "node.joining"),
+                *("node.launcher", "node.address", "storage", "wire"),
+            }
         ),
         "cli": frozenset({"raft", "storage", "wire", "client", "node", "chaos", "cli"}),
     }

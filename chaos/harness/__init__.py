@@ -15,12 +15,16 @@ from .verdict import (
     Summary,
     Verdict,
     Violation,
+    WorkloadCount,
     quantile,
 )
+from .workloads import DEFAULT_MIX, WORKLOADS, Mix, parse_mix
 
 __all__ = [
+    "DEFAULT_MIX",
     "FAULTS",
     "SUITES",
+    "WORKLOADS",
     "Attempt",
     "Fault",
     "FaultCount",
@@ -30,6 +34,7 @@ __all__ = [
     "HarnessOptions",
     "Kind",
     "Ledger",
+    "Mix",
     "Moment",
     "Round",
     "Started",
@@ -37,7 +42,9 @@ __all__ = [
     "Summary",
     "Verdict",
     "Violation",
+    "WorkloadCount",
     "draw_rounds",
+    "parse_mix",
     "quantile",
     "run_harness",
     "usable",

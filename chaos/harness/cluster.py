@@ -27,6 +27,7 @@ from ...node.launcher import (
     NodeProcess,
     create_cluster,
 )
+from .door import FAULTS, Door
 from .errors import SetupFailed, Violated
 from .network import CLIENTS, Network
 from .verdict import Violation
@@ -62,7 +63,9 @@ class Node:
     """One node: its process, and clients that talk to it and to no other.
 
     `wanted` says whether its process is meant to run, `up` whether it answers. Clients
-    dial it at `address`; `control` dials it directly, whatever its links suffer.
+    dial it at `address`; `control` dials it directly, whatever its links suffer. While
+    it `may_end`, its disk is hurt, and to end by itself is the right answer. `door` is
+    the way to hurt it from within.
     """
 
     def __init__(
@@ -70,11 +73,14 @@ class Node:
     ) -> None:
         self.local = local
         self.process = process
+        self.address = address
         self.clients: Sequence[AsyncClient] = [
             AsyncClient(address, learn=False) for _ in range(connections)
         ]
         self.control = AsyncClient(str(local.client), learn=False)
         self.wanted = False
+        self.may_end = False
+        self.door: Door | None = None
         self.up = asyncio.Event()
 
     @property
@@ -108,6 +114,8 @@ class Cluster:
         power_loss: bool,
         connections: int,
         network: Network | None = None,
+        doors: bool = False,
+        spares: int = 0,
     ) -> None:
         environment = {HOLD_BACK: "1"} if power_loss else {}
         self.network = network
@@ -120,6 +128,14 @@ class Cluster:
             )
             for node in local.nodes
         ]
+        # Those that have yet to join, and those that were removed.
+        first = len(self.nodes) - spares
+        self.nodes, self.spares = self.nodes[:first], self.nodes[first:]
+        for node in self.everybody if doors else ():
+            node.door = Door(node.local.directory)
+            node.process.environment[FAULTS] = str(node.door.pipe)
+        # The one voter whose disk may be damaged.
+        self.damaged = 0
         self.any_up = asyncio.Event()
         self._threads: set[asyncio.Future[int | None]] = set()
 
@@ -133,16 +149,24 @@ class Cluster:
         power_loss: bool,
         connections: int,
         network: Network | None,
+        replicas: Sequence[str] = (),
+        doors: bool = False,
+        spares: int = 0,
     ) -> "Cluster":
         """The files of a new cluster on free ports; nothing is started.
 
-        With a network, which listens already, every link leads through it.
+        With a network, which listens already, every link leads through it. `replicas`
+        join when they are first started; the last `spares` of them later, or never.
         """
         ways = network.ways if network else []
         detours = {way: network.address(way) for way in ways} if network else {}
         try:
             local = create_cluster(
-                directory, names, client_port=0, peer_port=0, detours=detours
+                *(directory, names),
+                replicas=replicas,
+                client_port=0,
+                peer_port=0,
+                detours=detours,
             )
         except LauncherError as error:
             raise SetupFailed(str(error)) from error
@@ -152,13 +176,25 @@ class Cluster:
             power_loss=power_loss,
             connections=connections,
             network=network,
+            doors=doors,
+            spares=spares,
         )
+
+    @property
+    def everybody(self) -> list[Node]:
+        """All that have a folder, whether they are members or not."""
+        return [*self.nodes, *self.spares]
+
+    @property
+    def replicas(self) -> list[Node]:
+        """Those that do not vote."""
+        return [node for node in self.nodes if not node.local.voter]
 
     @property
     def targets(self) -> dict[tuple[str, str], int]:
         """For each way of the network the port to which it leads."""
         assert self.network is not None
-        locals_ = {node.name: node.local for node in self.nodes}
+        locals_ = {node.name: node.local for node in self.everybody}
         return {
             (a, b): locals_[b].client.port if a == CLIENTS else locals_[b].peer.port
             for a, b in self.network.ways
@@ -210,11 +246,23 @@ class Cluster:
         assert not node.wanted
         if self.network is not None:
             await self.network.back(node.name)
+        start = node.process.start
+        if node.local.joins:
+            start = await self._invited(node)
         try:
-            await self._in_thread(node.process.start)
+            await self._in_thread(start)
         except LauncherError as error:
             raise SetupFailed(str(error)) from error
         node.wanted = True
+
+    async def _invited(self, node: Node) -> Callable[[], None]:
+        """How to start a node that has yet to join: at one that is up, by a token."""
+        try:
+            asked = next(one for one in self.nodes if one.up.is_set())
+            token = await asked.control.create_token("replica")
+        except (QuorateError, StopIteration) as error:
+            raise SetupFailed(f"{node.name} can't join: {error!r}") from error
+        return partial(node.process.start, asked.local.peer, token)
 
     async def wait_for_answer(self, node: Node) -> None:
         """Wait until a node that was started tells its status: then it is up."""
@@ -233,6 +281,36 @@ class Cluster:
             await asyncio.sleep(_POLL_SECONDS)
         node.up.set()
         self.any_up.set()
+
+    async def start_unless_refused(self, node: Node) -> bool:
+        """Start it; whether it answered, and did not end because of its disk."""
+        node.may_end = True
+        await self.spawn(node)
+        while node.process.alive and await node.status() is None:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_SECONDS)
+        node.may_end = False
+        if not node.process.alive:
+            self._expect_down([node])
+            await self._refuse_dials([node])
+            return False
+        node.up.set()
+        self.any_up.set()
+        return True
+
+    async def bury(self, node: Node, codes: Sequence[int]) -> None:
+        """A node has ended by itself, as it may; with one of these exit codes."""
+        self._expect_down([node])
+        node.may_end = False
+        await self._refuse_dials([node])
+        if node.process.exit_code not in codes:
+            raise Violated(
+                Violation(
+                    "unclean end",
+                    node.name,
+                    f"one of the exit codes {', '.join(map(str, codes))}",
+                    f"{node.process.exit_code}: {node.process.last_words()}",
+                )
+            )
 
     def kill(self, nodes: Sequence[Node]) -> float:
         """End nodes as a power cut would, all at once; the moment just before.
@@ -312,10 +390,10 @@ class Cluster:
         """Leave nothing running, whatever happened; safe to repeat."""
         # A start that was cancelled still goes on in its thread: let it end first.
         await asyncio.gather(*self._threads, return_exceptions=True)
-        for node in self.nodes:
+        for node in self.everybody:
             node.wanted = False
             node.process.kill()
-        for node in self.nodes:
+        for node in self.everybody:
             for client in (*node.clients, node.control):
                 await client.close()
         if self.network is not None:
@@ -339,7 +417,7 @@ class Cluster:
     def check_alive(self, nodes: Iterable[Node]) -> None:
         """Raise Violated when one of `nodes` ended although nobody killed it."""
         for node in nodes:
-            if node.wanted and not node.process.alive:
+            if node.wanted and not node.may_end and not node.process.alive:
                 raise Violated(
                     Violation(
                         "node ended by itself",

@@ -47,11 +47,48 @@ LinkKind: TypeAlias = Literal[
     "client-reset",
     "client-slow",
 ]
-Kind: TypeAlias = ProcessKind | LinkKind
+DiskKind: TypeAlias = Literal[
+    "eio-read",
+    "eio-write",
+    "eio-sync",
+    "full-disk",
+    "slow-sync",
+    "torn-write",
+    "flip-stopped",
+    "flip-running",
+]
+MachineKind: TypeAlias = Literal["stall", "wall-jump"]
+MemberKind: TypeAlias = Literal[
+    "join",
+    "promote",
+    "demote",
+    "remove",
+    "replace",
+    "move-leader",
+    "rolling-restart",
+    "backup",
+]
+Kind: TypeAlias = ProcessKind | LinkKind | DiskKind | MachineKind | MemberKind
 
 PROCESS_KINDS: Final[tuple[ProcessKind, ...]] = get_args(ProcessKind)
 LINK_KINDS: Final[tuple[LinkKind, ...]] = get_args(LinkKind)
-ALL_KINDS: Final[tuple[Kind, ...]] = (*PROCESS_KINDS, *LINK_KINDS)
+DISK_KINDS: Final[tuple[DiskKind, ...]] = get_args(DiskKind)
+MACHINE_KINDS: Final[tuple[MachineKind, ...]] = get_args(MachineKind)
+MEMBER_KINDS: Final[tuple[MemberKind, ...]] = get_args(MemberKind)
+# Who the nodes are stays the same in all of these.
+LASTING_KINDS: Final[tuple[Kind, ...]] = (
+    *(*PROCESS_KINDS, *LINK_KINDS),
+    *(*DISK_KINDS, *MACHINE_KINDS),
+)
+ALL_KINDS: Final[tuple[Kind, ...]] = (*LASTING_KINDS, *MEMBER_KINDS)
+# What is done to one process at a time, and may end it.
+BUSY_KINDS: Final = frozenset(
+    (*PROCESS_KINDS, *DISK_KINDS, *MACHINE_KINDS, *MEMBER_KINDS)
+)
+# What leaves damage: always at the same voter.
+DAMAGE_KINDS: Final = frozenset(DISK_KINDS[6:])
+# What needs the door into nodes; flips are done from outside.
+DOOR_KINDS: Final = frozenset((*DISK_KINDS[:6], *MACHINE_KINDS))
 # With how many nodes a kind first means something, and something else than the others.
 NODES_MIN: Final[Mapping[Kind, int]] = MappingProxyType(
     {
@@ -63,6 +100,9 @@ NODES_MIN: Final[Mapping[Kind, int]] = MappingProxyType(
         **dict.fromkeys(("isolate-one", "isolate-leader", "one-way-out"), 2),
         **dict.fromkeys(("one-way-in", "flapping", "swizzle", "slow"), 2),
         **dict.fromkeys(("trickle", "reset", "half-open", "flip"), 2),
+        # What is damaged at one has to be whole at a majority.
+        **dict.fromkeys(("flip-stopped", "flip-running"), 3),
+        **dict.fromkeys(MEMBER_KINDS, 3),
     }
 )
 _GROUPS: Final[dict[str, tuple[Kind, ...]]] = {
@@ -75,7 +115,10 @@ _GROUPS: Final[dict[str, tuple[Kind, ...]]] = {
     ),
     "links": ("slow", "trickle", "reset", "half-open", "flip"),
     "clients": ("client-cut", "client-reset", "client-slow"),
-    "all": ALL_KINDS,
+    "disk": DISK_KINDS,
+    "machine": MACHINE_KINDS,
+    "members": MEMBER_KINDS,
+    "all": LASTING_KINDS,
 }
 # What may be given as --faults, and the kinds that it stands for.
 FAULTS: Final[Mapping[str, tuple[Kind, ...]]] = MappingProxyType(
@@ -111,6 +154,15 @@ class Fault(msgspec.Struct, frozen=True):
     away_s: tuple[float, ...]
     silent: bool
     strength: float
+
+    def fitted(self, nodes: int) -> "Fault":
+        """The same for another number of nodes: who is not there is left out."""
+        drawn = len(self.order)
+        order = tuple(number for number in self.order if number < nodes)
+        away_s = (self.away_s * (nodes // drawn + 1))[: max(nodes, drawn)]
+        return msgspec.structs.replace(
+            self, order=(*order, *range(drawn, nodes)), away_s=away_s
+        )
 
     def along(self, leader: int) -> tuple[int, ...]:
         """The nodes' numbers in the order that counts when `leader` leads."""
@@ -175,7 +227,7 @@ def _deal(
 
 def _go_together(kind: Kind, hand: Sequence[Kind]) -> bool:
     kinds = [kind, *hand]
-    busy = sum(one in PROCESS_KINDS for one in kinds)
+    busy = sum(one in BUSY_KINDS for one in kinds)
     return busy <= 1 and not any(one.endswith("-all") for one in kinds)
 
 

@@ -31,11 +31,20 @@ class Input(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a client asked for beside the key: of a get nothing.
 
     `value` names the value, `key:counter`; what is sent begins with it. `if_revision`
-    is the mod revision that a cas is conditional on, 0 for no such key.
+    is the mod revision that a cas is conditional on, 0 for no such key; `expected` has
+    those of a transaction, `writes` what it puts or appends, by keys. `fence` is the
+    revision of a lock's token. What is left is what a lease or a read was asked for.
     """
 
     value: str | None = None
     if_revision: int | None = None
+    expected: dict[str, int] | None = None
+    writes: dict[str, str] | None = None
+    fence: int | None = None
+    lease: int | None = None
+    ttl_s: float | None = None
+    max_staleness_s: float | None = None
+    min_revision: int | None = None
 
 
 class Output(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -43,13 +52,16 @@ class Output(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     Of a write that is ok its `revision`; of a get that is ok `value` (None: no such
     key), `mod_revision` and `version`; of a refused cas the `mod_revision` that stood
-    in its way.
+    in its way. `found` has values and mod revisions of several keys, `lengths` how many
+    elements their lists have.
     """
 
     revision: int = 0
     value: str | None = None
     mod_revision: int = 0
     version: int = 0
+    found: dict[str, tuple[str | None, int]] | None = None
+    lengths: dict[str, int] | None = None
 
 
 class Done(msgspec.Struct, frozen=True, gc=False, tag="operation", tag_field="event"):
@@ -69,6 +81,7 @@ class Done(msgspec.Struct, frozen=True, gc=False, tag="operation", tag_field="ev
     input: Input
     output: Output | None
     error: str = ""
+    workload: str = "registers"
 
 
 class Kill(msgspec.Struct, frozen=True, gc=False, tag="kill", tag_field="event"):
@@ -179,6 +192,11 @@ class Recording:
         self.operations: list[Operation] = []
         self.operations_max = operations_max
         self.left_out = 0
+
+    def begin(self, operation: Operation, now_s: float) -> Operation:
+        """One that is no attempt of the ledger's is about to be sent."""
+        operation.start = _microseconds(now_s)
+        return self._keep(operation)
 
     def write_begins(
         self, attempt: Attempt, expected: int | None, client: int

@@ -34,12 +34,14 @@ from .verdict import (
     FaultResult,
     Summary,
     Violation,
+    WorkloadCount,
     count_faults,
     judge,
     leader_gaps,
     void_reasons,
 )
 from .workload import Clock, Gap, Workload
+from .workloads import Loads, Shared
 
 # How long a cluster with a majority may refuse writes.
 PROGRESS_SECONDS_MAX: Final = 30.0
@@ -88,6 +90,7 @@ class Harness:
         self.counts = Counts()
         self.strikes: list[FaultResult] = []
         self.rounds = 0
+        self.workloads: dict[str, WorkloadCount] = {}
         self.checks: list[str] = []
         self.doing = "starting"
         self.logs: dict[str, Path] = {}
@@ -96,7 +99,8 @@ class Harness:
         """The rounds that are planned; endless when only a duration is given."""
         dice = Random(f"{self.options.seed}:schedule")
         options = self.options
-        rounds = draw_rounds(dice, options.kinds, options.nodes, options.at_once)
+        count = options.nodes + options.replicas
+        rounds = draw_rounds(dice, options.kinds, count, options.at_once)
         return rounds if self.options.rounds is None else islice(rounds, self._count)
 
     @property
@@ -113,11 +117,14 @@ class Harness:
             None if timed else self.options.rounds,
             self.strikes,
             self.counts.acknowledged,
+            self.workloads,
         )
 
     async def run(self) -> None:
         """Raises Violated or SetupFailed, alone or in groups."""
-        names = [f"n{i}" for i in range(1, self.options.nodes + 1)]
+        options = self.options
+        count = options.nodes + options.replicas + options.spares
+        names = [f"n{i}" for i in range(1, count + 1)]
         network = Network(names, self.options.seed) if self.options.relays else None
         try:
             if network is not None:
@@ -131,13 +138,18 @@ class Harness:
         options = self.options
         cluster = Cluster.create(
             self.folders.nodes,
-            names,
+            names[: options.nodes],
+            replicas=names[options.nodes :],
             command=options.command,
             power_loss=options.power_loss,
             connections=max(1, options.writers // WRITERS_PER_CONNECTION),
             network=network,
+            doors=options.doors,
+            spares=options.spares,
         )
-        self.logs = {node.name: node.local.log for node in cluster.nodes}
+        dice = Random(f"{options.seed}:damage")
+        cluster.damaged = dice.randrange(options.nodes)
+        self.logs = {node.name: node.local.log for node in cluster.everybody}
         return cluster
 
     async def _run_on(self, cluster: Cluster) -> None:
@@ -151,8 +163,23 @@ class Harness:
                         group.create_task(cluster.watch()),
                         group.create_task(self._tell_moments()),
                     ]
-                    await self._load_and_faults(cluster, history)
-                    await self._finale(cluster, history)
+                    load = Workload(
+                        *(cluster, self.ledger, history, self.recording),
+                        *(self.clock, self.counts),
+                        seed=self.options.seed,
+                        writers=self.options.writers,
+                    )
+                    shared = Shared(
+                        *(cluster, self.clock.now, history, self.counts, load),
+                        self.options.seed,
+                    )
+                    self.workloads = shared.tallies
+                    loads = Loads(shared, self.recording, self.options.load)
+                    try:
+                        await self._load_and_faults(cluster, history, load, loads)
+                        await self._finale(cluster, history, loads)
+                    finally:
+                        await shared.close()
                     for task in background:
                         task.cancel()
             self.doing = "stopping"
@@ -161,6 +188,7 @@ class Harness:
                 raise Violated(problems[0])
             self.doing = "checking the history"
             self.checks.append(check_recording(self.recording))
+            self.checks += loads.check()
         finally:
             await cluster.close()
 
@@ -169,7 +197,11 @@ class Harness:
         try:
             async with asyncio.TaskGroup() as group:
                 for node in cluster.nodes:
-                    group.create_task(cluster.start(node))
+                    if node.local.voter:
+                        group.create_task(cluster.start(node))
+            await cluster.find_leader(ANSWER_SECONDS_MAX)
+            for node in cluster.replicas:
+                await cluster.start(node)
         except* Violated as failed:
             raise SetupFailed(str(_leaves(failed)[0])) from failed
 
@@ -188,21 +220,14 @@ class Harness:
 
     # -- rounds ----------------------------------------------------------------------
 
-    async def _load_and_faults(self, cluster: Cluster, history: History) -> None:
+    async def _load_and_faults(
+        self, cluster: Cluster, history: History, load: Workload, loads: Loads
+    ) -> None:
         options = self.options
-        load = Workload(
-            cluster,
-            self.ledger,
-            history,
-            self.recording,
-            self.clock,
-            self.counts,
-            seed=options.seed,
-            writers=options.writers,
-        )
         async with asyncio.TaskGroup() as group:
-            striker = Striker(cluster, history, self.clock)
+            striker = self._striker(cluster, history)
             load.start(group)
+            loads.start(group)
             began_s = self.clock.now()
             await load.next_acknowledgement(began_s, ANSWER_SECONDS_MAX)
             self.tell(
@@ -218,7 +243,11 @@ class Harness:
             while options.rounds is None and not self._time_is_over(began_s):
                 await self._rest(MOMENT_SECONDS, began_s)
             self.doing = "ending the load"
+            loads.need(self.rounds)
             load.stop()
+
+    def _striker(self, cluster: Cluster, history: History) -> Striker:
+        return Striker(cluster, history, self.clock, self.ledger)
 
     def _time_is_over(self, began_s: float) -> bool:
         duration_s = self.options.duration_s
@@ -281,7 +310,7 @@ class Harness:
             strike = await striker.strike(fault, leader, round_.number, struck)
             until_s = self.clock.now()
             overlapped = in_flight + load.begun - begun
-        names = tuple(node.name for node in targets)
+        names = strike.who or tuple(node.name for node in targets)
         striker.history.record(
             Struck(strike.at_s, until_s, round_.number, fault.kind, names)
         )
@@ -289,7 +318,7 @@ class Harness:
             number=round_.number,
             kind=fault.kind,
             targets=names,
-            leader_hit=leader in targets,
+            leader_hit=leader.name in names,
             at_s=round(strike.at_s, 3),
             until_s=round(until_s, 3),
             touched=strike.touched,
@@ -308,15 +337,17 @@ class Harness:
 
     # -- the end ---------------------------------------------------------------------
 
-    async def _finale(self, cluster: Cluster, history: History) -> None:
+    async def _finale(self, cluster: Cluster, history: History, loads: Loads) -> None:
         self.doing = "comparing all nodes"
         if self.options.power_loss:
             # At once: what is checked before it is lost may be safe by then.
-            await self._lose_power(cluster, Striker(cluster, history, self.clock))
+            await self._lose_power(cluster, self._striker(cluster, history))
             self.doing = "comparing all nodes after the last power loss"
         self.checks.append(
             await check_all(cluster, self.ledger, self.recording, history, self.clock)
         )
+        self.doing = "asking each workload's last questions"
+        await loads.finish()
 
     async def _lose_power(self, cluster: Cluster, striker: Striker) -> None:
         """Everything goes at once, after the last acknowledgement, and comes back."""
@@ -345,6 +376,7 @@ class Harness:
             strikes=self.strikes,
             leader_gap_ms=leader_gaps(self.strikes),
             checks=self.checks,
+            workloads=self.workloads,
         )
 
 

@@ -10,12 +10,20 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-import msgspec
-
 from .cluster import Cluster, Node
 from .errors import Violated
-from .faults import PROCESS_KINDS, STORM_KILLS, Fault
-from .history import History, Kill, Start
+from .faults import (
+    DAMAGE_KINDS,
+    LINK_KINDS,
+    MEMBER_KINDS,
+    PROCESS_KINDS,
+    STORM_KILLS,
+    Fault,
+)
+from .history import History, Start
+from .ledger import Ledger
+from .machines import Machines, Strike
+from .members import Members
 from .network import touched
 from .shapes import plan_steps, ways_of
 from .verdict import Violation
@@ -28,36 +36,44 @@ STORM_SECONDS: Final = (0.05, 0.6)
 _POLL_SECONDS: Final = 0.1
 
 
-class Strike(msgspec.Struct):
-    """What a fault met; `gone_s` is when the processes that it ended were gone."""
-
-    at_s: float
-    touched: int = 0
-    gone_s: float = 0.0
-
-
 class Striker:
     """Does to a cluster what faults say."""
 
-    def __init__(self, cluster: Cluster, history: History, clock: Clock) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        history: History,
+        clock: Clock,
+        ledger: Ledger,
+    ) -> None:
         self.cluster = cluster
         self.history = history
         self.clock = clock
+        self._machines = Machines(cluster, history, clock)
+        self._members = Members(cluster, history, clock, ledger)
 
     def targets(self, fault: Fault, leader: Node) -> list[Node]:
         """Whom it is aimed at: the nodes that it takes, or the first of its order."""
         nodes = self.cluster.nodes
+        fault = fault.fitted(len(nodes))
         along = fault.along(nodes.index(leader))
         numbers = fault.victims(nodes.index(leader)) or along[:1]
+        if fault.kind in DAMAGE_KINDS:
+            numbers = (self.cluster.damaged,)
         return [nodes[number] for number in numbers]
 
     async def strike(
         self, fault: Fault, leader: Node, number: int, struck: "asyncio.Future[float]"
     ) -> Strike:
         """Do it and undo it; `struck` learns the moment when it began."""
-        if fault.kind not in PROCESS_KINDS:
+        fault = fault.fitted(len(self.cluster.nodes))
+        if fault.kind in LINK_KINDS:
             return await self._strike_links(fault, leader, struck)
         victims = self.targets(fault, leader)
+        if fault.kind in MEMBER_KINDS:
+            return await self._members.strike(fault, victims[0], struck)
+        if fault.kind not in PROCESS_KINDS:
+            return await self._machines.strike(fault, victims[0], number, struck)
         match fault.kind.partition("-")[0]:
             case "kill":
                 return await self._kill(fault, victims, number, struck)
@@ -113,17 +129,12 @@ class Striker:
 
     def kill(self, nodes: Sequence[Node], number: int, kind: str) -> float:
         """End nodes by force, all at once; the moment. `Cluster.reap` them then."""
-        at_s = self.clock.at(self.cluster.kill(nodes))
-        names = tuple(node.name for node in nodes)
-        self.history.record(Kill(at_s, number, kind, names))
-        return at_s
+        return self._machines.kill(nodes, number, kind)
 
     async def bring_back(self, node: Node, away_s: float) -> None:
         """Start a node again after a while, and wait until it answers."""
         await asyncio.sleep(away_s)
-        at_s = self.clock.now()
-        await self.cluster.start(node)
-        self.history.record(Start(at_s, node.name, self.clock.now()))
+        await self._machines.start(node)
 
     async def _all_back(
         self, fault: Fault, nodes: Sequence[Node], at_s: float

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from .workloads import DEFAULT_MIX
+
 
 class Suite(msgspec.Struct, frozen=True, kw_only=True):
     """Options of a run, under a name; see `HarnessOptions` for what they mean."""
@@ -21,6 +23,8 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float | None = None
     at_once: int = 1
     writers: int = 32
+    replicas: int = 1
+    load: Mapping[str, float] = DEFAULT_MIX
     power_loss: bool = True
 
 
@@ -34,6 +38,7 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
                 *("slow", "reset", "half-open", "flip", "client-cut"),
             ),
             rounds=13,
+            writers=16,
         ),
         "processes": Suite(
             about="kills with power loss, clean stops, pauses, restart storms",
@@ -50,6 +55,18 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
             about="links that are slow, break, vanish or damage what they carry",
             faults=("links", "clients"),
             rounds=24,
+        ),
+        "disk": Suite(
+            about="disks that fail, fill up, are slow, tear and rot; clocks and loops",
+            faults=("disk", "machine"),
+            rounds=20,
+            writers=16,
+        ),
+        "membership": Suite(
+            about="members that come, change and go, rolling restarts, backups",
+            faults=("members", "kill-leader", "kill-all", "pause-leader"),
+            rounds=22,
+            writers=16,
         ),
         "mixed": Suite(
             about="everything, three kinds at a time, on five nodes",

@@ -6,7 +6,8 @@ acknowledged. Otherwise it is void, which is not a kind of success.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -98,6 +99,15 @@ class Counts(msgspec.Struct):
         return self.writes + self.reads + self.reads_failed
 
 
+class WorkloadCount(msgspec.Struct):
+    """How the operations of one workload ended, and how many had to be done."""
+
+    ok: int = 0
+    refused: int = 0
+    unknown: int = 0
+    needed: int = 0
+
+
 class Summary(msgspec.Struct):
     """Everything that is said about a run in the end, on the screen and in a file."""
 
@@ -115,6 +125,7 @@ class Summary(msgspec.Struct):
     strikes: list[FaultResult]
     leader_gap_ms: dict[str, float]
     checks: list[str]
+    workloads: dict[str, WorkloadCount] = {}
     files: str | None = None
 
 
@@ -163,6 +174,7 @@ def void_reasons(
     rounds_planned: int | None,
     strikes: Sequence[FaultResult],
     acknowledged: int,
+    workloads: Mapping[str, WorkloadCount] = MappingProxyType({}),
 ) -> list[str]:
     """Why a run that found nothing has not shown anything; empty when it has.
 
@@ -181,6 +193,11 @@ def void_reasons(
     needed = max(ACKNOWLEDGED_MIN, ACKNOWLEDGED_PER_ROUND_MIN * rounds)
     if acknowledged < needed:
         reasons.append(f"{acknowledged} writes were acknowledged, {needed} are needed")
+    reasons += [
+        f"{name}: {count.ok} operations were done, {count.needed} are needed"
+        for name, count in workloads.items()
+        if count.ok < count.needed
+    ]
     return reasons
 
 

@@ -284,7 +284,7 @@ class Workload:
         except QuorateError as error:
             now_s = self.clock.now()
             reason = f"{type(error).__name__}: {error.reason}"
-            problem = _wrong_refusal(key, node.name, error, now_s)
+            problem = wrong_refusal(key, node.name, error, now_s)
             self.ledger.read_failed(reading)
             self.counts.reads_failed += 1
         finally:
@@ -360,18 +360,26 @@ class Workload:
                 attempt, expected, error.revision, now_s
             )
         refused = self.ledger.write_rejected(attempt, now_s)
-        return refused or _wrong_refusal(attempt.key, attempt.node, error, now_s)
+        return refused or wrong_refusal(attempt.key, attempt.node, error, now_s)
 
 
 def _key(kind: str, number: int, made: int) -> str:
     return f"{PREFIX}{kind}{number:03d}/{made:04d}"
 
 
-def _wrong_refusal(
-    key: str, node: str, error: QuorateError, now_s: float
+def wrong_refusal(
+    key: str,
+    node: str,
+    error: QuorateError,
+    now_s: float,
+    expected: tuple[type[QuorateError], ...] = (),
 ) -> Violation | None:
-    """A cluster under faults may be away, busy or full; no more than that."""
-    if isinstance(error, Unavailable | TooBusy | NoSpace | DeadlineExceeded):
+    """A cluster under faults may be away, busy or full; no more than that.
+
+    `expected` are the refusals that this very call may meet.
+    """
+    away = (Unavailable, TooBusy, NoSpace, DeadlineExceeded, *expected)
+    if isinstance(error, away):
         return None
     return Violation(
         "wrong refusal",

@@ -117,12 +117,15 @@ class Facts:
     """The agreed log for those who watch: all changes, in order.
 
     Changes of one revision stand next to each other, in the order of the log. Up to
-    `compacted` what was there before a change may be gone.
+    `compacted` what was there before a change may be gone. `newest` is the last
+    revision, when that one changed other keys alone.
     """
 
-    def __init__(self, changes: Sequence[Change], compacted: int = 0) -> None:
+    def __init__(
+        self, changes: Sequence[Change], compacted: int = 0, newest: int = 0
+    ) -> None:
         self.compacted = compacted
-        self.newest = changes[-1].revision if changes else 0
+        self.newest = max(newest, changes[-1].revision if changes else 0)
         self.facts: list[Fact] = []
         self._revisions: list[int] = []
         latest: dict[bytes, Before] = {}

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from quorate.chaos.harness import FAULTS, SUITES
+from quorate.chaos.harness import FAULTS, SUITES, WORKLOADS
 from quorate.chaos.harness.faults import ALL_KINDS
 from quorate.chaos.harness.history import Done, Input, Kill, Output, Start, Struck
 from quorate.chaos.simulator import faults, mutants
-from quorate.node import config, peer_wire, process
+from quorate.node import config, fault_door, peer_wire, process
 from quorate.node.api import (
     errors,
     http,
@@ -130,7 +130,7 @@ def test_what_the_caretaker_goes_by_is_documented_with_its_defaults() -> None:
 def test_every_environment_variable_that_is_named_exists() -> None:
     text = read("docs/configuration.md")
     named = {word for span in spans(text) for word in re.findall(r"QUORATE_\w+", span)}
-    others = {LIFELINE, process.HOLD_BACK, *command_line_variables()}
+    others = {LIFELINE, process.HOLD_BACK, fault_door.FAULTS, *command_line_variables()}
     assert named == config.environment_names() | others
 
 
@@ -545,6 +545,12 @@ def test_the_faults_of_the_harness_are_documented() -> None:
     groups = set(FAULTS) - set(ALL_KINDS)
     text = section(read("docs/testing.md"), "The harness")
     assert all(f"`{name}`" in text for name in groups)
+
+
+def test_the_workloads_of_the_harness_are_documented() -> None:
+    tables = rows(section(read("docs/testing.md"), "The harness"))
+    named = {name for row in tables if len(row) == 3 for name in ticked(row[0])}
+    assert named - mutants.MUTANTS.keys() == WORKLOADS.keys()
 
 
 def test_the_fields_of_a_history_are_documented() -> None:

@@ -108,7 +108,7 @@ RESERVED = {
     "get reply, found": [13, 14, 15, 17, 18, 19, 22, 23],
     "range reply": [13, 14, 15, 17, 18, 19, 26, 27],
     "error": [],
-    "client hello": [6, 7],
+    "client hello": [],
     "server hello": [5],
 }
 
@@ -149,7 +149,7 @@ UNKNOWN = [
     ("envelope", 0, 2),
     ("envelope", 0, 0),
     ("envelope", 1, 0),
-    ("envelope", 1, 3),
+    ("envelope", 1, 4),
     ("envelope", 4, 2),
     ("get", 0, 3),
     ("range", 0, 3),

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from ..faults import PROCESS_KINDS
+from ..faults import BUSY_KINDS, MEMBER_KINDS, PROCESS_KINDS
 from ..verdict import FaultResult
 from .drawing import (
     LEFT,
@@ -37,9 +37,13 @@ def spans_of(strikes: Sequence[FaultResult]) -> list[tuple[float, float]]:
 
 
 def class_of(kind: str) -> str:
-    """The colour of a kind: what is done to processes, to links, to clients' links."""
+    """The colour of a kind: processes, members, machines, links, clients' links."""
     if kind in PROCESS_KINDS:
         return "process"
+    if kind in MEMBER_KINDS:
+        return "member"
+    if kind in BUSY_KINDS:
+        return "machine"
     return "client" if kind.startswith("client-") else "link"
 
 

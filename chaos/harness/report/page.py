@@ -36,7 +36,12 @@ def write_page(folder: Path, summary: Summary, nodes: Sequence[str]) -> None:
         samples.read(read_history(history))
         parts.append(_example(summary, history))
         parts.append(_pictures(summary, samples, spans, nodes))
-    parts += [_fault_table(summary), _latency_table(samples), _checks(summary)]
+    parts += [
+        _fault_table(summary),
+        _workload_table(summary),
+        _latency_table(samples),
+        _checks(summary),
+    ]
     html = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -100,7 +105,9 @@ def _pictures(
 ) -> str:
     return (
         "<h2>What happened when</h2><p class=note>"
-        '<span class="key process"></span>to processes<span class="key link"></span>to'
+        '<span class="key process"></span>to processes<span class="key machine"></span>'
+        'to disks, clocks and loops<span class="key member"></span>who the members are'
+        '<span class="key link"></span>to'
         ' links between nodes<span class="key client"></span>to links of clients'
         '<span class="key down"></span>a process is away, from its kill until it'
         " answers. Point at a bar to read about it; grey in the pictures below is when"
@@ -143,6 +150,23 @@ def _fault_table(summary: Summary) -> str:
         "</summary><table><tr><th>kind</th><th>round</th><th>at</th><th>from</th>"
         "<th>for</th><th>operations<br>during it</th><th>first write<br>again after"
         f"</th><th>longest gap</th></tr>{strikes}</table></details>"
+    )
+
+
+def _workload_table(summary: Summary) -> str:
+    rows = "".join(
+        f"<tr><td>{name}</td><td>{one.ok:,}</td><td>{one.refused:,}</td>"
+        f"<td>{one.unknown:,}</td><td>{one.needed:,}</td></tr>"
+        for name, one in summary.workloads.items()
+    )
+    if not rows:
+        return ""
+    return (
+        "<h2>Workloads</h2><p class=note>Beside the writers, who only read and write. A"
+        " run is void if one of these did less than it needs to; what each checker"
+        " looked at stands at the end of this page.</p><table><tr><th>workload</th>"
+        "<th>done</th><th>refused</th><th>unknown</th><th>needed</th></tr>"
+        f"{rows}</table>"
     )
 
 

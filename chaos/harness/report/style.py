@@ -10,6 +10,7 @@ STYLE: Final = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2733; --soft: #5b6875;
   --rule: #e3e8ee; --shade: #f0f2f7; --ok: #2f9e6e; --refused: #e0a100;
   --unknown: #d6455d; --process: #c2553a; --link: #3f6fd1; --client: #8a5cc7;
+  --machine: #b0892c; --member: #2f8f9d;
   --down: #1c2733; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14191f; --ink: #e6ebf0;
   --soft: #94a1ae; --rule: #2a333d; --shade: #1d252e; --ok: #45b985;
@@ -63,6 +64,8 @@ rect.refused, .key.refused { fill: var(--refused); background: var(--refused); }
 rect.unknown, .key.unknown { fill: var(--unknown); background: var(--unknown); }
 rect.perhaps { fill: var(--unknown); opacity: .35; }
 .process, .key.process { fill: var(--process); background: var(--process); }
+.member, .key.member { fill: var(--member); background: var(--member); }
+.machine, .key.machine { fill: var(--machine); background: var(--machine); }
 .link, .key.link { fill: var(--link); background: var(--link); }
 .client, .key.client { fill: var(--client); background: var(--client); }
 .down, .key.down { fill: var(--down); background: var(--down); }

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from quorate.chaos import harness
 from quorate.chaos.harness import (
+    DEFAULT_MIX,
     SUITES,
     FaultCount,
     FaultResult,
@@ -19,6 +20,7 @@ from quorate.chaos.harness import (
     Verdict,
     Violation,
 )
+from quorate.chaos.harness.suites import Suite
 from quorate.chaos.harness.verdict import Counts
 from quorate.cli import group
 
@@ -94,7 +96,13 @@ def test_the_defaults_are_ten_rounds_of_all_kills_under_64_writers(
     assert run("--seed", "5").exit_code == 0
     assert fake.asked == [
         HarnessOptions(
-            seed=5, faults=("kill",), nodes=3, rounds=10, writers=64, value_bytes=256
+            seed=5,
+            faults=("kill",),
+            nodes=3,
+            rounds=10,
+            writers=64,
+            value_bytes=256,
+            load=dict(DEFAULT_MIX),
         )
     ]
 
@@ -102,7 +110,7 @@ def test_the_defaults_are_ten_rounds_of_all_kills_under_64_writers(
 def test_every_option_arrives(fake: FakeHarness, tmp_path: Path) -> None:
     result = run(
         *("--faults", "kill-one,ring", "--nodes", "5", "--duration", "1m"),
-        *("--at-once", "2"),
+        *("--at-once", "2", "--replicas", "2", "--load", "lists,transfers=7.5"),
         *("--seed", "6", "--writers", "9", "--value-bytes", "10", "--power-loss"),
         *("--dir", str(tmp_path / "nodes"), "--report", str(tmp_path / "report")),
         *("--mutant", "ack-before-sync"),
@@ -115,6 +123,8 @@ def test_every_option_arrives(fake: FakeHarness, tmp_path: Path) -> None:
         seed=6,
         faults=("kill-one", "ring"),
         nodes=5,
+        replicas=2,
+        load={"lists": 20.0, "transfers": 7.5},
         at_once=2,
         duration_s=60.0,
         writers=9,
@@ -130,6 +140,7 @@ def test_the_failover_meter_has_probers_alone(fake: FakeHarness) -> None:
     run("--faults", "kill-leader")
     run("--faults", "kill-leader", "--writers", "3")
     assert [options.writers for options in fake.asked] == [0, 3]
+    assert [options.load for options in fake.asked] == [{}, {}]
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -137,9 +148,8 @@ def test_a_suite_is_its_options(fake: FakeHarness, name: str) -> None:
     assert run("--suite", name, "--seed", "5").exit_code == 0
     (asked,) = fake.asked
     suite = SUITES[name]
-    for field in ("faults", "nodes", "rounds", "duration_s", "at_once", "writers"):
+    for field in set(Suite.__struct_fields__) - {"about"}:
         assert getattr(asked, field) == getattr(suite, field), field
-    assert asked.power_loss == suite.power_loss
     assert asked.kinds
 
 
@@ -187,7 +197,7 @@ def test_a_violation_is_told_with_the_command_that_shows_it_again(
     assert str(VIOLATION) in result.output
     assert (
         "try it again: quorate chaos run --faults kill --nodes 3 --rounds 4"
-        " --writers 64 --value-bytes 256 --power-loss --seed 5"
+        " --writers 64 --value-bytes 256 --load all --power-loss --seed 5"
     ) in result.output
 
 
@@ -213,6 +223,10 @@ def test_a_void_run_says_why(fake: FakeHarness) -> None:
         ("--nodes", "0"),
         ("--seed", "-1"),
         ("--value-bytes", "0"),
+        ("--load", "everything"),
+        ("--load", "lists=none"),
+        ("--load", "lists=0"),
+        ("--replicas", "-1"),
     ],
 )
 def test_what_makes_no_sense_is_wrong_usage(
@@ -231,3 +245,11 @@ def test_the_printed_command_means_the_same_run(fake: FakeHarness) -> None:
     assert words[:3] == ["quorate", "chaos", "run"]
     run(*words[3:])
     assert fake.asked[0] == fake.asked[1]
+
+
+@pytest.mark.parametrize("load", ["none", "all", "locks,hot-key=3", "watches"])
+def test_the_printed_command_means_the_same_load(fake: FakeHarness, load: str) -> None:
+    run("--seed", "7", "--load", load, "--replicas", "1")
+    run(*fake.asked[0].replay().split()[3:])
+    assert fake.asked[0] == fake.asked[1]
+    assert bool(fake.asked[0].load) == (load != "none")

@@ -8,12 +8,14 @@ from random import Random
 import pytest
 from quorate.chaos.harness.faults import (
     ALL_KINDS,
+    BUSY_KINDS,
     CALM_SECONDS,
+    DAMAGE_KINDS,
     FAULTS,
     HOLD_SECONDS,
     LONG_HOLD_SECONDS,
+    MEMBER_KINDS,
     PAUSE_SECONDS_MAX,
-    PROCESS_KINDS,
     Fault,
     Kind,
     Round,
@@ -57,7 +59,7 @@ def test_so_many_kinds_strike_at_once_and_one_of_processes_at_most() -> None:
     assert {len(round_.faults) for round_ in drawn} >= {3}
     for round_ in drawn:
         assert round_.faults[0].after_s == 0
-        of_processes = [f for f in round_.faults if f.kind in PROCESS_KINDS]
+        of_processes = [f for f in round_.faults if f.kind in BUSY_KINDS]
         assert len(of_processes) <= 1
         if any(one.kind.endswith("-all") for one in of_processes):
             assert len(round_.faults) == 1
@@ -109,11 +111,21 @@ def test_a_shape_never_has_the_leader_in_its_middle() -> None:
     assert fault("bridge", at_leader=True).along(leader=2) == (0, 1, 2)
 
 
+def test_a_fault_fits_whoever_is_there() -> None:
+    drawn = fault("kill-all")
+    assert drawn.fitted(3) == drawn
+    assert drawn.fitted(2).order == tuple(n for n in drawn.order if n < 2)
+    more = drawn.fitted(7)
+    assert more.order == (*drawn.order, 3, 4, 5, 6)
+    assert more.victims(leader=6) == tuple(range(7))
+    assert len(more.away_s) >= 7
+
+
 def test_only_what_means_something_is_usable() -> None:
     assert usable(("ring", "ring", "flip", "kill-one"), 3) == ("flip", "kill-one")
     assert usable(("ring", "ring", "flip"), 5) == ("ring", "flip")
     assert set(usable(ALL_KINDS, 1)) == {
-        *PROCESS_KINDS,
+        *(BUSY_KINDS - DAMAGE_KINDS - set(MEMBER_KINDS)),
         *("client-cut", "client-reset", "client-slow"),
     }
     assert usable(ALL_KINDS, 5) == ALL_KINDS

@@ -8,7 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from quorate.chaos.harness import FaultResult, HarnessOptions, Moment, Started
+from quorate.chaos.harness import (
+    DEFAULT_MIX,
+    FaultResult,
+    HarnessOptions,
+    Moment,
+    Started,
+)
 from quorate.chaos.harness.run import Event, run_harness
 
 from .conftest import Run, processes_below
@@ -79,6 +85,77 @@ async def test_faults_of_links_and_processes_strike_at_once(
     page = (tmp_path / "report" / "index.html").read_text()
     for kind in faults:
         assert f"{kind}</td><td>1</td><td>1</td>" in page
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("eio-sync", "full-disk", "flip-stopped"),
+        ("torn-write", "slow-sync", "stall", "wall-jump"),
+    ],
+)
+async def test_disks_clocks_and_loops_are_hurt_and_nothing_is_lost(
+    run: Run, tmp_path: Path, faults: tuple[str, ...]
+) -> None:
+    options = HarnessOptions(
+        seed=4,
+        faults=faults,
+        rounds=len(faults),
+        writers=8,
+        value_bytes=64,
+        load={"transfers": 20.0},
+        power_loss=True,
+    )
+    summary, _ = await run(options)
+    assert summary.verdict == "valid", summary
+    assert {kind for kind, count in summary.faults.items() if count.overlapped} == {
+        *faults
+    }
+    log = "".join(p.read_text() for p in (tmp_path / "report" / "logs").iterdir())
+    assert ("Input/output error" in log) == ("eio-sync" in faults)
+
+
+@pytest.mark.parametrize("faults", [("remove", "promote"), ("replace", "backup")])
+async def test_members_come_and_go_and_nothing_is_lost(
+    run: Run, tmp_path: Path, faults: tuple[str, ...]
+) -> None:
+    options = HarnessOptions(
+        seed=4,
+        faults=faults,
+        rounds=2,
+        writers=4,
+        value_bytes=64,
+        load={"watches": 0.0, "transfers": 20.0},
+        power_loss=True,
+    )
+    summary, events = await run(options)
+    assert summary.verdict == "valid", summary
+    assert {kind for kind, count in summary.faults.items() if count.overlapped} == {
+        *faults
+    }
+    gone = next(e for e in events if isinstance(e, FaultResult) and e.kind == faults[0])
+    log = tmp_path / "report" / "logs" / f"{gone.targets[0]}.log"
+    assert "was removed from the cluster" in log.read_text()
+    voters = 3 + (faults[1] == "promote")
+    assert summary.checks[0].startswith(f"{voters} nodes at index ")
+
+
+async def test_all_workloads_run_beside_a_replica_and_are_judged(run: Run) -> None:
+    options = HarnessOptions(
+        seed=4,
+        faults=("kill-one",),
+        rounds=1,
+        writers=4,
+        replicas=1,
+        value_bytes=64,
+        load=dict(DEFAULT_MIX),
+    )
+    summary, _ = await run(options)
+    assert summary.verdict == "valid", summary
+    assert summary.checks[0].startswith("4 nodes at index ")
+    assert [line.partition(":")[0] for line in summary.checks[2:]] == [*DEFAULT_MIX]
+    for name, count in summary.workloads.items():
+        assert count.ok >= count.needed == 7, name
 
 
 async def test_followers_that_answer_alone_are_noticed_by_clients(run: Run) -> None:

@@ -5,6 +5,7 @@ from quorate.chaos.harness.verdict import (
     FaultCount,
     FaultResult,
     Violation,
+    WorkloadCount,
     count_faults,
     judge,
     leader_gaps,
@@ -90,6 +91,14 @@ def test_a_kind_that_hit_once_may_miss_another_time() -> None:
 def test_fewer_rounds_than_planned_make_a_run_void() -> None:
     reasons = void_reasons(["kill-one"], 2, [result()], 1000)
     assert reasons == ["1 of 2 planned rounds took place"]
+
+
+def test_a_workload_that_did_too_little_makes_a_run_void() -> None:
+    loads = {"lists": WorkloadCount(ok=6, refused=9, unknown=9, needed=7)}
+    reasons = void_reasons(["kill-one"], 1, [result()], 1000, loads)
+    assert reasons == ["lists: 6 operations were done, 7 are needed"]
+    loads["lists"].ok += 1
+    assert void_reasons(["kill-one"], 1, [result()], 1000, loads) == []
 
 
 @pytest.mark.parametrize(("rounds", "needed"), [(1, 100), (5, 100), (50, 1000)])

@@ -23,6 +23,7 @@ from quorate.chaos.harness.verdict import (
     Summary,
     Verdict,
     Violation,
+    WorkloadCount,
     count_faults,
 )
 
@@ -202,3 +203,13 @@ def test_lengths_of_time_are_shown_as_people_say_them(
     seconds: float, shown: str
 ) -> None:
     assert show_ms(seconds) in (shown, shown.replace("2.35", "2.34"))
+
+
+def test_the_workloads_are_told_with_what_they_needed(tmp_path: Path) -> None:
+    told = summary()
+    write_page(tmp_path, told, ["n1"])
+    assert "<h2>Workloads</h2>" not in (tmp_path / REPORT_FILE).read_text()
+    told.workloads = {"locks": WorkloadCount(1234, 5, 6, 31)}
+    write_page(tmp_path, told, ["n1"])
+    cells = "<td>locks</td><td>1,234</td><td>5</td><td>6</td><td>31</td>"
+    assert cells in (tmp_path / REPORT_FILE).read_text()

@@ -1,0 +1,60 @@
+"""Bits that flip on a node's disk, and flip back.
+
+Law: of a stopped node any file of its store may be hit, of a running one only tables,
+which nobody writes to again. All damage of a run is at one voter: two copies of the
+same entry that are damaged are more than any store survives.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+STORES = "data/stores"
+_LOCK = "LOCK"
+_HELD = ".held-"
+_WORK = "work"
+TABLES = (".sst", ".blob")
+
+
+class Flip(msgspec.Struct, frozen=True):
+    """One bit of one file."""
+
+    path: Path
+    offset: int
+    bit: int
+
+    def apply(self) -> None:
+        """Flip it; twice is as before. FileNotFoundError when it has gone."""
+        with self.path.open("r+b") as file:
+            file.seek(self.offset)
+            byte = file.read(1)[0]
+            file.seek(self.offset)
+            file.write(bytes([byte ^ (1 << self.bit)]))
+
+
+def draw_flip(directory: Path, dice: Random, *, tables: bool) -> Flip | None:
+    """A bit of some file; None when there is none that may be hit."""
+    found = [
+        (path, size)
+        for path, size in _files(directory / STORES)
+        if not tables or path.suffix in TABLES
+    ]
+    if not found:
+        return None
+    path, size = dice.choice(found)
+    return Flip(path, dice.randrange(size), dice.randrange(8))
+
+
+def _files(directory: Path) -> Iterator[tuple[Path, int]]:
+    """Files that are not empty, and their sizes."""
+    for path in sorted(directory.rglob("*")):
+        held = any(part.startswith(_HELD) or part == _WORK for part in path.parts)
+        if path.name == _LOCK or held:
+            continue
+        # One that is not needed any more may go while a running node is looked at.
+        with suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_size:
+                yield path, path.stat().st_size

@@ -1,0 +1,212 @@
+"""Faults of a machine: its disk fails, fills up or rots; its clock and loop are wrong.
+
+Law: as in strikes. A node that ends because its disk failed gives the right answer: it
+is started again when the fault is over, as whoever operates it would. One whose disk is
+full, slow or rotten has to stay, or may refuse to start on it: then the bit is flipped
+back.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+from signal import SIGKILL
+from typing import Final
+
+import msgspec
+
+from .cluster import Cluster, Node
+from .damage import draw_flip
+from .door import Rules
+from .faults import DAMAGE_KINDS, Fault
+from .history import History, Kill, Start
+from .workload import Clock
+
+ALWAYS: Final = -1
+# How a node ends whose disk has failed, and one that has died in a write.
+FAILED: Final = (1,)
+TORN: Final = (-SIGKILL,)
+# So long a node that has met an error may take until it ends of it.
+ENDING_SECONDS: Final = 1.0
+SYNC_SECONDS: Final = (0.02, 1.0)
+STALL_SECONDS: Final = (0.2, 2.5)
+# The strengths of a jump: seconds, an hour, a day, years; forward and back.
+JUMPS_SECONDS: Final = (2.0, -2.0, 3600.0, -3600.0, 86_400.0, -86_400.0, 1e9, -1e9)
+_POLL_SECONDS: Final = 0.02
+
+
+class Strike(msgspec.Struct):
+    """What a fault met; `gone_s` is when the processes that it ended were gone.
+
+    `who` names whom it met, where that is not whom it was aimed at.
+    """
+
+    at_s: float
+    touched: int = 0
+    gone_s: float = 0.0
+    who: tuple[str, ...] = ()
+
+
+class Machines:
+    """Does to one machine of a cluster what faults say."""
+
+    def __init__(self, cluster: Cluster, history: History, clock: Clock) -> None:
+        self.cluster = cluster
+        self.history = history
+        self.clock = clock
+
+    def kill(self, nodes: Sequence[Node], number: int, kind: str) -> float:
+        """End nodes by force, all at once; the moment. `Cluster.reap` them then."""
+        at_s = self.clock.at(self.cluster.kill(nodes))
+        names = tuple(node.name for node in nodes)
+        self.history.record(Kill(at_s, number, kind, names))
+        return at_s
+
+    async def start(self, node: Node) -> None:
+        """Start a node again, and wait until it answers."""
+        at_s = self.clock.now()
+        await self.cluster.start(node)
+        self.history.record(Start(at_s, node.name, self.clock.now()))
+
+    async def strike(
+        self, fault: Fault, node: Node, number: int, struck: "asyncio.Future[float]"
+    ) -> Strike:
+        """Do it and undo it; `struck` learns the moment when it began."""
+        if fault.kind in DAMAGE_KINDS:
+            return await self._damage(fault, node, number, struck)
+        if fault.kind in ("stall", "wall-jump"):
+            return await self._confuse(fault, node, struck)
+        return await self._hurt_disk(fault, node, number, struck)
+
+    # -- through the door --------------------------------------------------------------
+
+    async def _hurt_disk(
+        self, fault: Fault, node: Node, number: int, struck: "asyncio.Future[float]"
+    ) -> Strike:
+        before = await _say(node, Rules()) or 0
+        node.may_end = fault.kind.startswith("eio-") or fault.kind == "torn-write"
+        at_s = self.clock.now()
+        struck.set_result(at_s)
+        await _say(node, rules_of(fault))
+        await self._while_it_runs(node, fault.hold_s)
+        after = await _say(node, Rules())
+        hits = 1 if after is None else after - before
+        if hits and node.may_end:
+            await self._while_it_runs(node, ENDING_SECONDS)
+        gone_s = 0.0
+        if not node.process.alive:
+            self.cluster.check_alive([node])
+            gone_s = self.clock.now()
+            self.history.record(Kill(gone_s, number, fault.kind, (node.name,)))
+            codes = TORN if fault.kind == "torn-write" else FAILED
+            await self.cluster.bury(node, codes)
+            await self.start(node)
+        elif hits and node.may_end:
+            # It has read or written on, as it may. But such a disk is taken out.
+            self.kill([node], number, fault.kind)
+            await self.cluster.reap([node])
+            gone_s = self.clock.now()
+            await self.start(node)
+        node.may_end = False
+        return Strike(at_s, hits, gone_s)
+
+    async def _while_it_runs(self, node: Node, seconds: float) -> None:
+        until_s = self.clock.now() + seconds
+        # Nothing wakes who waits for a process that is not asked to end.
+        while node.process.alive and self.clock.now() < until_s:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _confuse(
+        self, fault: Fault, node: Node, struck: "asyncio.Future[float]"
+    ) -> Strike:
+        """The loop stands still once, or the wall clock is wrong for a while."""
+        at_s = self.clock.now()
+        struck.set_result(at_s)
+        if fault.kind == "stall":
+            stall_s = _between(STALL_SECONDS, fault.strength)
+            await _say(node, Rules(), stall_s=stall_s)
+            await asyncio.sleep(stall_s)
+        else:
+            place = min(
+                int(fault.strength * len(JUMPS_SECONDS)), len(JUMPS_SECONDS) - 1
+            )
+            await _say(node, Rules(), wall_offset_s=JUMPS_SECONDS[place])
+            await asyncio.sleep(fault.hold_s)
+        await _say(node, Rules())
+        return Strike(at_s, 1)
+
+    # -- from outside ------------------------------------------------------------------
+
+    async def _damage(
+        self, fault: Fault, node: Node, number: int, struck: "asyncio.Future[float]"
+    ) -> Strike:
+        dice = Random(f"{fault.order}:{fault.strength}")
+        if fault.kind == "flip-stopped":
+            return await self._damage_stopped(fault, node, number, dice, struck)
+        at_s = self.clock.now()
+        struck.set_result(at_s)
+        flip = draw_flip(node.local.directory, dice, tables=True)
+        if flip is not None:
+            flip.apply()
+        await asyncio.sleep(fault.hold_s)
+        return Strike(at_s, int(flip is not None))
+
+    async def _damage_stopped(
+        self,
+        fault: Fault,
+        node: Node,
+        number: int,
+        dice: Random,
+        struck: "asyncio.Future[float]",
+    ) -> Strike:
+        at_s = self.kill([node], number, fault.kind)
+        struck.set_result(at_s)
+        await self.cluster.reap([node])
+        gone_s = self.clock.now()
+        flip = draw_flip(node.local.directory, dice, tables=False)
+        if flip is not None:
+            flip.apply()
+        started_s = self.clock.now()
+        if not await self.cluster.start_unless_refused(node):
+            # It does not serve from a disk that it can't trust. Nothing was deleted:
+            # with the bit as it was it is whole again.
+            assert flip is not None, node.process.last_words()
+            flip.apply()
+            await self.cluster.start(node)
+        self.history.record(Start(started_s, node.name, self.clock.now()))
+        return Strike(at_s, int(flip is not None), gone_s)
+
+
+def rules_of(fault: Fault) -> Rules:
+    """What fails on the disk; the weaker half of errors comes once."""
+    times = 1 if fault.strength < 0.5 else ALWAYS
+    match fault.kind:
+        case "eio-read":
+            return Rules(reads=times)
+        case "eio-write":
+            return Rules(writes=times)
+        case "eio-sync":
+            return Rules(syncs=times)
+        case "full-disk":
+            return Rules(full=True)
+        case "slow-sync":
+            return Rules(sync_delay_s=_between(SYNC_SECONDS, fault.strength))
+        case _:
+            assert fault.kind == "torn-write", fault.kind
+            # Never all of it: that would be whole.
+            return Rules(tear=_between((0.02, 0.98), fault.strength))
+
+
+def _between(span: tuple[float, float], strength: float) -> float:
+    return round(span[0] + strength * (span[1] - span[0]), 3)
+
+
+async def _say(
+    node: Node, rules: Rules, *, stall_s: float = 0.0, wall_offset_s: float = 0.0
+) -> int | None:
+    assert node.door is not None
+    return await node.door.say(
+        rules,
+        lambda: node.process.alive,
+        stall_s=stall_s,
+        wall_offset_s=wall_offset_s,
+    )

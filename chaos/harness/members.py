@@ -1,0 +1,262 @@
+"""Members that come, change and go under load, rolling restarts, and backups.
+
+Law: an operator's work and nothing else: what is wished is asked for through the client
+until it is written, and the strike is over when the cluster is there. Who was removed
+ends by itself; its folder is emptied, and somebody new may begin in it under its name.
+The first node signs certificates, and so it always stays.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from ...client import (
+    Held,
+    MemberNotFound,
+    QuorateError,
+    Rejected,
+)
+from ...node.launcher import COMMAND
+from ...wire import Member
+from .cluster import Cluster, Node
+from .errors import Violated
+from .faults import Fault
+from .history import History
+from .ledger import Ledger
+from .machines import FAILED, Machines, Strike
+from .verdict import Violation
+from .workload import Clock
+
+T = TypeVar("T")
+
+# Far more than it takes: where much else runs, a snapshot alone may take a minute.
+CHANGED_SECONDS_MAX: Final = 240.0
+SAVED_SECONDS_MAX: Final = 60.0
+ASK_SECONDS: Final = 2.0
+VOTERS_MIN: Final = 3
+_POLL_SECONDS: Final = 0.1
+
+
+class Saved(msgspec.Struct):
+    """The part of what `quorate backup save` says that a run looks at."""
+
+    revision: int
+
+
+class Members:
+    """Does to the members of a cluster what faults say."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        history: History,
+        clock: Clock,
+        ledger: Ledger,
+    ) -> None:
+        self.cluster = cluster
+        self.clock = clock
+        self.ledger = ledger
+        self.machines = Machines(cluster, history, clock)
+        self._saved = 0
+
+    async def strike(
+        self, fault: Fault, target: Node, struck: "asyncio.Future[float]"
+    ) -> Strike:
+        """Do it, until the cluster is there; `struck` learns when it began."""
+        at_s = self.clock.now()
+        struck.set_result(at_s)
+        who = [target]
+        match fault.kind:
+            case "join":
+                who = [await self._join()]
+            case "promote":
+                who = [await self._promote(await self._replica())]
+            case "demote":
+                who = [await self._demote(target)]
+            case "remove":
+                who = [await self._remove(target)]
+            case "replace":
+                who = [await self._replace(target)]
+            case "move-leader":
+                await self._ask(lambda one: one.control.move_leader())
+            case "rolling-restart":
+                who = await self._restart_all()
+            case _:
+                assert fault.kind == "backup", fault.kind
+                await self._save(target)
+        return Strike(at_s, 1, who=tuple(node.name for node in who))
+
+    # -- what an operator does ---------------------------------------------------------
+
+    async def _join(self) -> Node:
+        """A new member, which does not vote."""
+        node = self.cluster.spares.pop(0)
+        await self.machines.start(node)
+        self.cluster.nodes.append(node)
+        return node
+
+    async def _replica(self) -> Node:
+        """One that does not vote; a new one if there is none."""
+        voters = await self._voters()
+        for node in self.cluster.nodes:
+            if node.name not in voters:
+                return node
+        return await self._join()
+
+    async def _promote(self, node: Node) -> Node:
+        await self._ask(
+            lambda one: one.control.promote_member(node.name, timeout=ASK_SECONDS)
+        )
+        await self._until(node, lambda member: member is not None and member.votes)
+        return node
+
+    async def _demote(self, target: Node) -> Node:
+        """A voter stays without its vote, if enough others have one."""
+        node = await self._voter(target)
+        await self._keep_enough(node)
+        await self._ask(
+            lambda one: one.control.demote_member(node.name, timeout=ASK_SECONDS)
+        )
+        await self._until(node, lambda member: member is not None and not member.votes)
+        return node
+
+    async def _remove(self, target: Node) -> Node:
+        node = await self._voter(target)
+        await self._keep_enough(node)
+        node.may_end = True
+        await self._ask(
+            lambda one: one.control.remove_member(node.name, timeout=ASK_SECONDS),
+            MemberNotFound,
+        )
+        await self._until(node, lambda member: member is None)
+        await self._bury(node)
+        return node
+
+    async def _replace(self, target: Node) -> Node:
+        """Another one takes the place of a voter in one step."""
+        node = await self._voter(target)
+        heir = await self._replica()
+        node.may_end = True
+        await self._ask(
+            lambda one: one.control.replace_member(
+                node.name, heir.name, timeout=ASK_SECONDS
+            ),
+            MemberNotFound,
+        )
+        await self._until(heir, lambda member: member is not None and member.votes)
+        await self._until(node, lambda member: member is None)
+        await self._bury(node)
+        return node
+
+    async def _restart_all(self) -> list[Node]:
+        """One after the other, each when the one before has answered."""
+        everybody = list(self.cluster.nodes)
+        for node in everybody:
+            await self.cluster.end([node])
+            await self.machines.start(node)
+        return everybody
+
+    async def _save(self, target: Node) -> None:
+        """A backup through one node has all that was acknowledged before it."""
+        before = self.ledger.newest_revision
+        self._saved += 1
+        file = target.local.directory / f"backup-{self._saved}"
+        words = ("backup", "save", str(file), "--endpoints", str(target.local.client))
+        process = await asyncio.create_subprocess_exec(
+            *(*COMMAND, *words, "--output", "json", "--timeout", "30s"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(SAVED_SECONDS_MAX):
+                out, said = await process.communicate()
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
+        expected = f"a whole backup, with all up to revision {before}"
+        if process.returncode:
+            found = said.decode(errors="replace")
+            raise Violated(Violation("no backup", target.name, expected, found))
+        saved = msgspec.json.decode(out, type=Saved)
+        file.unlink()
+        if saved.revision < before:
+            found = f"one of revision {saved.revision}"
+            raise Violated(Violation("lost write", target.name, expected, found))
+
+    # -- getting there -----------------------------------------------------------------
+
+    async def _voter(self, target: Node) -> Node:
+        """Who is meant, or another voter; never the first node, which signs."""
+        voters = await self._voters()
+        able = [n for n in self.cluster.nodes[1:] if n.name in voters]
+        return target if target in able else able[0]
+
+    async def _keep_enough(self, node: Node) -> None:
+        """Somebody else votes first, where too few would be left."""
+        voters = await self._voters()
+        if len(voters - {node.name}) < VOTERS_MIN:
+            await self._promote(await self._replica())
+
+    async def _voters(self) -> set[str]:
+        return {member.name for member in await self._members() if member.votes}
+
+    async def _members(self) -> Sequence[Member]:
+        async def ask(one: Node) -> Sequence[Member]:
+            return (await one.control.members(timeout=ASK_SECONDS)).members
+
+        return await self._ask(ask) or ()
+
+    async def _ask(
+        self,
+        asking: Callable[[Node], Awaitable[T]],
+        done: type[QuorateError] = Held,
+    ) -> T | None:
+        """Ask one node after the other until one does it; `done` means that it was.
+
+        A wish that is written twice is the same wish.
+        """
+        deadline_s = self.clock.now() + CHANGED_SECONDS_MAX
+        while True:
+            for one in [node for node in self.cluster.nodes if node.up.is_set()]:
+                try:
+                    return await asking(one)
+                except done:
+                    return None
+                except QuorateError as error:
+                    final = isinstance(error, Rejected) and not error.retryable
+                    if final or self.clock.now() > deadline_s:
+                        raise self._stuck(one, str(error)) from error
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _until(self, node: Node, there: Callable[[Member | None], bool]) -> None:
+        """Wait until the cluster has done what it was told about a member."""
+        deadline_s = self.clock.now() + CHANGED_SECONDS_MAX
+        while True:
+            known = {member.name: member for member in await self._members()}
+            if there(known.get(node.name)):
+                return
+            if self.clock.now() > deadline_s:
+                raise self._stuck(node, str(known.get(node.name)))
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _bury(self, node: Node) -> None:
+        """It ends by itself, and its folder is somebody else's from now on."""
+        deadline_s = self.clock.now() + CHANGED_SECONDS_MAX
+        while node.process.alive:
+            if self.clock.now() > deadline_s:
+                raise self._stuck(node, "it was removed, and runs")
+            await asyncio.sleep(_POLL_SECONDS)
+        await self.cluster.bury(node, FAILED)
+        self.cluster.nodes.remove(node)
+        for name in ("data", "certs"):
+            shutil.rmtree(node.local.directory / name)
+        self.cluster.spares.append(node)
+
+    def _stuck(self, node: Node, found: str) -> Violated:
+        expected = f"what was wished for, within {CHANGED_SECONDS_MAX:g} s"
+        return Violated(Violation("no progress", node.name, expected, found))

@@ -1,0 +1,164 @@
+"""Reads at each level through every node, also those that only follow and do not vote.
+
+Law: one writer a key, which writes 1, 2, 3, … each conditional on the one before, so
+that none takes effect late. What a read may miss is fixed by what it asked for and by
+what had been acknowledged; no clock but the run's own is looked at.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from random import Random
+from typing import Any, Final, TypeAlias
+
+from ....client import KeyValue, PreconditionFailed, TooStale
+from ...histories import Level, LevelRead, Version, check_levels
+from ..cluster import Node
+from ..history import Input, Output
+from .shared import Beat, Shared, microseconds, object_to
+
+NAME: Final = "levels"
+PREFIX: Final = "load/levels/"
+KEYS: Final = 4
+READERS: Final = 4
+# The readers' part of the rate; the rest is what is written.
+READ_SHARE: Final = 0.8
+LEVELS: Final[tuple[Level, ...]] = ("bounded", "bounded", "local", "linearizable")
+STALENESS_SECONDS: Final = (0.1, 0.3, 1.0, 3.0)
+# One read in so many names a revision that it must not fall behind.
+NAMED: Final = 3
+# Who waits for a node that is cut off writes nothing that others could miss.
+PATIENCE_SECONDS: Final = 1.0
+FIRST_CLIENT: Final = 4000
+
+# A number and its revision; both 0 where there is no such key.
+Found: TypeAlias = tuple[int, int]
+
+
+class Levels:
+    """The keys, their writers, and all reads of them."""
+
+    def __init__(self, shared: Shared, rate: float) -> None:
+        self.shared = shared
+        self.rate = rate
+        self.versions: dict[str, list[Version]] = {
+            f"{PREFIX}{number}": [] for number in range(KEYS)
+        }
+        self.reads: dict[str, list[LevelRead]] = {key: [] for key in self.versions}
+        self._newest = 0
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        for number, key in enumerate(self.versions):
+            group.create_task(self._write_on(number, key))
+        for number in range(READERS):
+            group.create_task(self._read_on(KEYS + number))
+
+    async def _write_on(self, number: int, key: str) -> None:
+        dice = self.shared.dice(f"{NAME}:{number}")
+        beat = Beat(self.shared, self.rate * (1 - READ_SHARE), KEYS, dice)
+        client = FIRST_CLIENT + number
+        known: int | None = 0
+        while await beat.next():
+            node = await self.shared.cluster.pick(dice)
+            if known is None:
+                found = await self._read(node, client, key, "linearizable", 0.0, 0)
+                known = None if found is None else found[1]
+            else:
+                known = await self._write(node, client, key, known)
+
+    async def _write(self, node: Node, client: int, key: str, at: int) -> int | None:
+        """The next number; its revision, None when that is not known."""
+        versions = self.versions[key]
+        one = Version(len(versions) + 1, microseconds(self.shared.now()))
+        versions.append(one)
+        ended = await self.shared.do(
+            *(NAME, "cas", key, node, client, Input(f"{key}:{one.number}", at)),
+            node.client(client).put(
+                key, str(one.number), if_revision=at, timeout=PATIENCE_SECONDS
+            ),
+            lambda revision: Output(revision=revision),
+            expected=(PreconditionFailed,),
+        )
+        if ended.outcome != "unknown":
+            one.end, one.outcome = ended.end, ended.outcome
+        if ended.result is None:
+            return None
+        one.revision = ended.result
+        self._newest = max(self._newest, ended.result)
+        self.shared.wrote(ended.result, key)
+        return ended.result
+
+    async def _read_on(self, number: int) -> None:
+        dice = self.shared.dice(f"{NAME}:{number}")
+        beat = Beat(self.shared, self.rate * READ_SHARE, READERS, dice)
+        while await beat.next():
+            node = await self._pick(dice)
+            key = dice.choice(list(self.versions))
+            staleness_s = dice.choice(STALENESS_SECONDS)
+            least = self._newest if dice.randrange(NAMED) == 0 else 0
+            level = dice.choice(LEVELS)
+            await self._read(
+                node, FIRST_CLIENT + number, key, level, staleness_s, least
+            )
+
+    async def _pick(self, dice: Random) -> Node:
+        """Every other time a replica without a vote, where there is one."""
+        replicas = [n for n in self.shared.cluster.replicas if n.up.is_set()]
+        if replicas and dice.random() < 0.5:
+            return dice.choice(replicas)
+        return await self.shared.cluster.pick(dice)
+
+    async def _read(
+        self,
+        node: Node,
+        client: int,
+        key: str,
+        level: Level,
+        staleness_s: float,
+        least: int,
+    ) -> Found | None:
+        bound = staleness_s if level == "bounded" else None
+        ended = await self.shared.do(
+            *(NAME, f"get-{level}", key, node, client),
+            Input(max_staleness_s=bound, min_revision=least or None),
+            _found(
+                node.client(client).get(
+                    key,
+                    level=level,
+                    max_staleness=bound,
+                    min_revision=least,
+                    timeout=PATIENCE_SECONDS,
+                )
+            ),
+            lambda found: Output(value=f"{key}:{found[0]}", mod_revision=found[1]),
+            expected=(TooStale,),
+            reads=True,
+        )
+        if ended.result is None:
+            return None
+        read = LevelRead(
+            *(node.name, level, ended.start, ended.end, *ended.result),
+            staleness=microseconds(bound or 0.0),
+            min_revision=least,
+        )
+        self.reads[key].append(read)
+        return ended.result
+
+    async def finish(self) -> None:
+        """Nothing is left to ask: registers have shown what is there in the end."""
+
+    def check(self) -> str:
+        """Judge it; what was looked at. Raises Violated."""
+        for key, versions in self.versions.items():
+            wanted = "nothing that is older than what was asked for"
+            object_to(check_levels(versions, self.reads[key]), key, wanted)
+        reads = [read for those in self.reads.values() for read in those]
+        told = ", ".join(
+            f"{sum(read.level == level for read in reads)} {level}"
+            for level in dict.fromkeys(LEVELS)
+        )
+        return f"{NAME}: {told} reads, none older than it may be"
+
+
+async def _found(getting: Coroutine[Any, Any, KeyValue | None]) -> Found:
+    entry = await getting
+    return (0, 0) if entry is None else (int(entry.value), entry.mod_revision)

@@ -1,0 +1,164 @@
+"""A lock that is fought for, and what its holders write by its token.
+
+Law: now and then a holder does what one does who was paused: it keeps its lease alive
+no longer, waits until another one has the lock, and goes on writing by its old token.
+None of that may be done. All of its writes are of one key, and are judged as registers,
+too.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from random import Random
+from typing import Any, Final
+
+from ....client import (
+    AsyncClient,
+    Fenced,
+    Held,
+    KeyValue,
+    LeaseNotFound,
+    Lock,
+)
+from ...histories import FencedWrite, Holding, Operation, check_fencing
+from ..history import Input, Output, Recording
+from .shared import SECONDS_MAX, Beat, Shared, microseconds, object_to
+
+NAME: Final = "locks"
+LOCK: Final = "load/lock"
+GUARDED: Final = "load/guarded"
+CLIENTS: Final = 4
+TTL_SECONDS: Final = 1.5
+WAIT_SECONDS: Final = 10.0
+WRITES_MAX: Final = 6
+# One holding in so many is paused.
+PAUSED: Final = 3
+# A paused holder looks so often whether another one has the lock.
+LOOK_SECONDS: Final = 0.1
+PAUSE_SECONDS_MAX: Final = 4 * TTL_SECONDS
+FIRST_CLIENT: Final = 6000
+
+
+class Locks:
+    """The lock, those who want it, and everything that they were told."""
+
+    def __init__(self, shared: Shared, recording: Recording, rate: float) -> None:
+        self.shared = shared
+        self.recording = recording
+        self.rate = rate
+        self.holdings: list[Holding] = []
+        self.writes: dict[str, FencedWrite] = {}
+        self.paused = self.outlived = 0
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        for number in range(CLIENTS):
+            group.create_task(self._go_on(number))
+
+    async def _go_on(self, number: int) -> None:
+        dice = self.shared.dice(f"{NAME}:{number}")
+        beat = Beat(self.shared, self.rate, 1, dice)
+        client = self.shared.roaming(number)
+        while await beat.next():
+            lock = client.lock(
+                LOCK, ttl=TTL_SECONDS, wait=WAIT_SECONDS, timeout=SECONDS_MAX
+            )
+            ended = await self.shared.do(
+                *(NAME, "lock", LOCK, None, FIRST_CLIENT + number, Input()),
+                lock.acquire(),
+                lambda held: Output(revision=held.revision),
+                expected=(Held, LeaseNotFound),
+            )
+            if ended.result is not None:
+                token = lock.revision
+                self.holdings.append(Holding(number, token, ended.start, ended.end))
+                await self._hold(client, number, lock, beat, dice)
+
+    async def _hold(
+        self, client: AsyncClient, number: int, lock: Lock, beat: Beat, dice: Random
+    ) -> None:
+        """Write by its token for a while, perhaps for too long, and give it up."""
+        token, revision = lock.token, lock.revision
+        for _ in range(dice.randint(1, WRITES_MAX)):
+            if await beat.next():
+                await self._write(client, number, token, revision)
+        await self._read(client, number)
+        if dice.randrange(PAUSED) == 0:
+            await lock.lease.abandon()
+            await self._pause(revision)
+            await self._write(client, number, token, revision)
+            await self._write(client, number, token, revision)
+        await self.shared.do(
+            *(NAME, "unlock", LOCK, None, FIRST_CLIENT + number, Input()),
+            lock.release(),
+            lambda _: None,
+        )
+
+    async def _pause(self, revision: int) -> None:
+        """Until another one holds the lock, or nobody seems to want it."""
+        self.paused += 1
+        until_s = self.shared.now() + PAUSE_SECONDS_MAX
+        while self.shared.now() < until_s and await self.shared.rest(LOOK_SECONDS):
+            if any(one.token > revision for one in self.holdings):
+                self.outlived += 1
+                return
+
+    async def _write(
+        self, client: AsyncClient, number: int, token: str, revision: int
+    ) -> None:
+        name = f"{GUARDED}:{len(self.writes) + 1}"
+        user = FIRST_CLIENT + number
+        operation = self.recording.begin(
+            Operation(user, "put", GUARDED.encode(), 0), self.shared.now()
+        )
+        operation.value = name.encode()
+        one = FencedWrite(number, revision, microseconds(self.shared.now()))
+        self.writes[name] = one
+        ended = await self.shared.do(
+            *(NAME, "fenced-put", GUARDED, None, user, Input(name, fence=revision)),
+            client.put(GUARDED, name, fence=token, timeout=SECONDS_MAX),
+            lambda made: Output(revision=made),
+            expected=(Fenced,),
+        )
+        if ended.outcome != "unknown":
+            operation.outcome, operation.end = ended.outcome, ended.end
+            operation.revision = one.revision = ended.result or 0
+            one.outcome, one.end = ended.outcome, ended.end
+
+    async def _read(self, client: AsyncClient, number: int) -> None:
+        user = FIRST_CLIENT + number
+        operation = self.recording.begin(
+            Operation(user, "get", GUARDED.encode(), 0), self.shared.now()
+        )
+        ended = await self.shared.do(
+            *(NAME, "get", GUARDED, None, user, Input()),
+            _found(client.get(GUARDED, timeout=SECONDS_MAX)),
+            lambda found: Output(value=found[0] or None, mod_revision=found[1]),
+            reads=True,
+        )
+        if ended.result is None or self.recording.left_out:
+            return
+        name, revision = ended.result
+        operation.outcome, operation.end = "ok", ended.end
+        operation.value = name.encode() if name else None
+        operation.mod_revision = revision
+        if name in self.writes:
+            self.writes[name].revision = revision
+
+    async def finish(self) -> None:
+        """What was written last."""
+        await self._read(self.shared.roaming(0), 0)
+
+    def check(self) -> str:
+        """Judge it; what was looked at. Raises Violated."""
+        wanted = "no write by the token of a lock that another one has had since"
+        objection = check_fencing(self.holdings, list(self.writes.values()))
+        object_to(objection, GUARDED, wanted)
+        return (
+            f"{NAME}: {len(self.writes)} writes in {len(self.holdings)} holdings, in"
+            f" the order of their tokens; {self.paused} holders were paused,"
+            f" {self.outlived} of them until another one held the lock"
+        )
+
+
+async def _found(getting: Coroutine[Any, Any, KeyValue | None]) -> tuple[str, int]:
+    entry = await getting
+    return ("", 0) if entry is None else (entry.text, entry.mod_revision)

@@ -1,0 +1,295 @@
+"""Watches that last for the whole run: one at each node, and one that roams.
+
+Law: who watches is told by the client that users have, which finds its way by itself.
+The agreed log is what every node tells in the end of all revisions there were; all of
+them have to tell the same, with every acknowledged write in it. Beside it each watch is
+judged by the rules that the simulator's are judged by.
+"""
+
+import asyncio
+import contextlib
+from itertools import groupby
+from typing import Final
+
+from ....client import AsyncClient, Compacted, KeyValue, QuorateError
+from ....client import Event as ClientEvent
+from ....client import Watch as ClientWatch
+from ...histories import (
+    Before,
+    Change,
+    Created,
+    Event,
+    Events,
+    Facts,
+    Watch,
+    check_complete,
+    check_watch,
+)
+from ..cluster import Node
+from ..errors import Violated
+from ..history import Input, Output
+from ..verdict import Violation
+from .shared import LAST_SECONDS_MAX, SECONDS_MAX, Shared, must, object_to
+
+NAME: Final = "watches"
+PREFIX: Final = "load/"
+_END: Final = b"load0"
+LAST: Final = "load/last"
+# Kept for each; what comes later is not looked at.
+EVENTS_MAX: Final = 30_000
+PATIENCE_SECONDS: Final = 600.0
+TOLD_SECONDS_MAX: Final = 60.0
+FIRST_CLIENT: Final = 8000
+
+
+class Watcher:
+    """One watch, from the moment at which a node took it."""
+
+    def __init__(
+        self, who: str, client: AsyncClient, node: Node | None, *, previous: bool
+    ) -> None:
+        self.who = who
+        self.node = node
+        self.client = client
+        self.previous = previous
+        self.created = 0
+        self.events: list[Event] = []
+        self.revisions: list[int] = []
+        self.full = False
+        self._watch: ClientWatch | None = None
+
+    @property
+    def reached(self) -> int:
+        return self.revisions[-1] if self.revisions else self.created
+
+    async def run(self, shared: Shared) -> None:
+        """Until it is closed, or full. Raises Violated when it ends by itself."""
+        while not shared.stopping and self._watch is None:
+            first = await self._next_revision()
+            watch = self.client.watch(
+                PREFIX,
+                revision=first,
+                previous=self.previous,
+                timeout=SECONDS_MAX,
+                patience=PATIENCE_SECONDS,
+            )
+            try:
+                await watch.begin()
+            except QuorateError:
+                await watch.close()
+                await shared.rest(0.1)
+            else:
+                self._watch, self.created = watch, first - 1
+        if self._watch is not None:
+            await self._listen(self._watch, shared)
+
+    async def _next_revision(self) -> int:
+        """Named, so that it is known where the watch begins; at first 2 is no error."""
+        try:
+            told = await self.client.status(timeout=SECONDS_MAX)
+        except QuorateError:
+            return 2
+        revision = told["revision"]
+        assert isinstance(revision, int)
+        return revision + 1
+
+    async def _listen(self, watch: ClientWatch, shared: Shared) -> None:
+        try:
+            async for event in watch:
+                self.events.append(event_of(event))
+                self.revisions.append(event.revision)
+                shared.tally(NAME).ok += 1
+                # A revision is delivered whole: a part of one would be missing.
+                if len(self.events) >= EVENTS_MAX:
+                    self.full = True
+                    self._drop_last()
+                    break
+        except QuorateError as error:
+            found = f"{type(error).__name__}: {error.reason}"
+            raise Violated(
+                Violation("wrong watch", self.who, "a watch that goes on", found)
+            ) from error
+        await watch.close()
+
+    def _drop_last(self) -> None:
+        last = self.revisions[-1]
+        while self.revisions and self.revisions[-1] == last:
+            self.revisions.pop()
+            self.events.pop()
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            await self._watch.close()
+
+    def told(self, last: int) -> Watch:
+        """As the checkers take it, up to a revision."""
+        first = self.created + 1
+        watch = Watch(PREFIX.encode(), _END, first, previous=self.previous)
+        watch.told = [Created(self.created)]
+        pairs = [
+            pair
+            for pair in zip(self.revisions, self.events, strict=True)
+            if pair[0] <= last
+        ]
+        for revision, those in groupby(pairs, key=lambda pair: pair[0]):
+            watch.told.append(Events(revision, tuple(event for _, event in those)))
+        return watch
+
+
+class Watchers:
+    """All who watch in a run."""
+
+    def __init__(self, shared: Shared, rate: float) -> None:
+        del rate  # they are told what others do
+        self.shared = shared
+        self.all: list[Watcher] = []
+        self.logs: list[tuple[str, list[Change]]] = []
+        self.compacted = False
+        self.last = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        for number, node in enumerate(self.shared.cluster.nodes):
+            watcher = Watcher(node.name, node.client(0), node, previous=number % 2 == 0)
+            self.all.append(watcher)
+        roaming = self.shared.roaming(len(self.all))
+        self.all.append(Watcher("any node", roaming, None, previous=True))
+        self._tasks = [
+            group.create_task(watcher.run(self.shared)) for watcher in self.all
+        ]
+        # They go on after the load has ended, until they have been told all of it.
+        group.create_task(self._end_with_the_load())
+
+    async def _end_with_the_load(self) -> None:
+        await self.shared.busy.stopping.wait()
+        # Behind all that is in flight, so that its log has all that is acknowledged.
+        while self.shared.busy.in_flight:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await self._write_last()
+        deadline_s = self.shared.now() + TOLD_SECONDS_MAX
+        while any(w.reached < self.last for w in self._lasting):
+            if self.shared.now() > deadline_s:
+                break
+            await asyncio.sleep(0.05)
+        for watcher in self.all:
+            await watcher.close()
+
+    @property
+    def _lasting(self) -> list[Watcher]:
+        """Those that are told everything: who watches at a node that was removed,
+        or has been told enough, is not."""
+        nodes = (None, *self.shared.cluster.nodes)
+        return [w for w in self._begun if not w.full and w.node in nodes]
+
+    @property
+    def _begun(self) -> list[Watcher]:
+        return [watcher for watcher in self.all if watcher.created]
+
+    async def _write_last(self) -> None:
+        """One more change, behind everything that the load has done."""
+        client = self.shared.roaming(0)
+        while not self.last:
+            ended = await self.shared.do(
+                *(NAME, "put", LAST, None, FIRST_CLIENT, Input(f"{LAST}:1")),
+                client.put(LAST, "1", timeout=LAST_SECONDS_MAX),
+                lambda revision: Output(revision=revision),
+            )
+            self.last = ended.result or 0
+
+    # -- the end -----------------------------------------------------------------------
+
+    async def finish(self) -> None:
+        """What each node tells of all revisions."""
+        for node in self.shared.cluster.nodes:
+            changes = await self._read_log(node)
+            if changes is not None:
+                self.logs.append((node.name, changes))
+
+    async def _read_log(self, node: Node) -> list[Change] | None:
+        """Everything up to the last change; None when it is not kept any more."""
+        changes: list[Change] = []
+
+        async def read() -> int:
+            watch = node.client(0).watch(PREFIX, revision=2, timeout=LAST_SECONDS_MAX)
+            async with watch, asyncio.timeout(TOLD_SECONDS_MAX):
+                async for event in watch:
+                    value = None if event.kv is None else event.kv.value
+                    changes.append(Change(event.revision, event.key, value))
+                    if event.key == LAST.encode():
+                        return event.revision
+            return 0
+
+        with contextlib.suppress(TimeoutError):
+            ended = await self.shared.do(
+                *(NAME, "log", PREFIX, node, FIRST_CLIENT, Input(), read()),
+                lambda revision: Output(revision=revision),
+                expected=(Compacted,),
+                reads=True,
+            )
+            if isinstance(ended.error, Compacted):
+                self.compacted = True
+                return None
+            must(ended, "all revisions", node.name)
+            return changes
+        expected = f"all revisions within {TOLD_SECONDS_MAX:g} s"
+        found = f"{len(changes)} changes, not that of revision {self.last}"
+        raise Violated(Violation("no progress", node.name, expected, found))
+
+    def check(self) -> str:
+        """Judge it; what was looked at. Raises Violated."""
+        if not self.logs:
+            return f"{NAME}: not judged, the first revisions were compacted"
+        first, changes = self.logs[0]
+        for other, those in self.logs[1:]:
+            if those != changes:
+                raise Violated(_differ(first, changes, other, those))
+        self._check_acknowledged(changes)
+        facts = Facts(changes, newest=self.last)
+        for watcher in self._begun:
+            watch = watcher.told(self.last)
+            wanted = f"all changes of {PREFIX}, each once, in order"
+            object_to(check_watch(watch, facts), watcher.who, wanted)
+            if watcher in self._lasting:
+                object_to(check_complete(watch, facts), watcher.who, wanted)
+        events = sum(len(watcher.events) for watcher in self.all)
+        return (
+            f"{NAME}: {len(self._begun)} of them were told {events} changes, as"
+            f" {len(self.logs)} nodes tell them in the end"
+        )
+
+    def _check_acknowledged(self, changes: list[Change]) -> None:
+        made = {(change.revision, change.key) for change in changes}
+        for revision, key in self.shared.written:
+            if (revision, key.encode()) not in made:
+                expected = f"a change at revision {revision}, which was acknowledged"
+                found = "none in what all nodes tell"
+                raise Violated(Violation("lost write", key, expected, found))
+
+
+def event_of(event: ClientEvent) -> Event:
+    """As the checkers take it."""
+    kv, before = event.kv, event.previous
+    previous = None if before is None else _before(before)
+    if kv is None:
+        return Event(event.key, None, previous=previous)
+    return Event(event.key, kv.value, kv.create_revision, kv.version, previous)
+
+
+def _before(kv: KeyValue) -> Before:
+    return Before(kv.value, kv.create_revision, kv.mod_revision, kv.version)
+
+
+def _differ(
+    first: str, changes: list[Change], other: str, those: list[Change]
+) -> Violation:
+    """Where two nodes begin to tell different things."""
+    pairs = enumerate(zip(changes, those, strict=False))
+    short = min(len(changes), len(those))
+    at = next((place for place, (a, b) in pairs if a != b), short)
+    left, right = changes[at : at + 1], those[at : at + 1]
+    return Violation(
+        "nodes tell different histories",
+        PREFIX,
+        f"what {first} tells: {left}",
+        f"{other} tells {right}",
+    )

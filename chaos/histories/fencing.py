@@ -1,0 +1,120 @@
+"""Locks and their tokens: who lost a lock writes no more in its name.
+
+Law: tokens are numbers that grow from holder to holder. What they promise is about the
+writes that carry them, not about clocks: two clients may believe at once that they hold
+a lock, and the older one's writes are refused all the same.
+"""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from .operations import Objection, Outcome
+
+_REVISION: Final = attrgetter("revision")
+_GRANTED: Final = attrgetter("granted")
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """A client was told that it has the lock, and with what token."""
+
+    client: int
+    token: int
+    asked: int
+    granted: int
+
+
+class FencedWrite(msgspec.Struct, eq=False):
+    """A write that carried a token.
+
+    Made when it begins, and then of unknown outcome. `revision` is its own once that is
+    known, by its reply or because somebody read what it wrote (0 before).
+    """
+
+    client: int
+    token: int
+    start: int
+    end: int | None = None
+    outcome: Outcome = "unknown"
+    revision: int = 0
+
+
+def check_fencing(
+    holdings: Sequence[Holding], writes: Sequence[FencedWrite]
+) -> Objection | None:
+    """The first objection to what holders of one lock did."""
+    return (
+        _tokens_grow(holdings)
+        or _refused_stay_away(writes)
+        or _in_the_order_of_tokens(writes)
+        or _none_after_another_holds(holdings, writes)
+    )
+
+
+def _tokens_grow(holdings: Sequence[Holding]) -> Objection | None:
+    """Who asked after another one had the lock gets a higher token; all differ."""
+    tokens: dict[int, Holding] = {}
+    for one in holdings:
+        other = tokens.setdefault(one.token, one)
+        if other is not one:
+            return _objection(f"one token for two: {other} and {one}")
+    newest: Holding | None = None
+    granted = sorted(holdings, key=_GRANTED)
+    place = 0
+    for one in sorted(holdings, key=attrgetter("asked")):
+        while place < len(granted) and granted[place].granted < one.asked:
+            if newest is None or granted[place].token > newest.token:
+                newest = granted[place]
+            place += 1
+        if newest is not None and one.token < newest.token:
+            return _objection(f"{one} asked after {newest} had the lock")
+    return None
+
+
+def _refused_stay_away(writes: Sequence[FencedWrite]) -> Objection | None:
+    for one in writes:
+        if one.outcome == "refused" and one.revision:
+            detail = f"a refused write took effect: {describe_fenced(one)}"
+            return Objection("I-54", detail, None)
+    return None
+
+
+def _in_the_order_of_tokens(writes: Sequence[FencedWrite]) -> Objection | None:
+    """Along revisions no token comes after a higher one."""
+    newest: FencedWrite | None = None
+    for one in sorted((w for w in writes if w.revision), key=_REVISION):
+        if newest is not None and one.token < newest.token:
+            first, second = describe_fenced(newest), describe_fenced(one)
+            return _objection(f"an old token after a new one\n  {first}\n  {second}")
+        newest = one
+    return None
+
+
+def _none_after_another_holds(
+    holdings: Sequence[Holding], writes: Sequence[FencedWrite]
+) -> Objection | None:
+    """No write that began when a later holder had the lock is done: by time alone."""
+    for one in writes:
+        if one.outcome != "ok":
+            continue
+        for other in holdings:
+            if other.token > one.token and other.granted < one.start:
+                detail = f"done although {other} had the lock"
+                return _objection(f"{detail}\n  {describe_fenced(one)}")
+    return None
+
+
+def describe_fenced(one: FencedWrite) -> str:
+    """One line: client, start..end, token, outcome, revision."""
+    end = "" if one.end is None else one.end
+    revision = f" r{one.revision}" if one.revision else ""
+    return (
+        f"c{one.client} {one.start}..{end} with token {one.token}"
+        f" {one.outcome}{revision}"
+    )
+
+
+def _objection(detail: str) -> Objection:
+    return Objection("I-65", detail, None)

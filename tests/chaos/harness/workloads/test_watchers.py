@@ -1,0 +1,118 @@
+"""What is made of watches: logs that differ, lack something, or were told wrongly."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from quorate.chaos.harness.cluster import Cluster
+from quorate.chaos.harness.errors import Violated
+from quorate.chaos.harness.history import History
+from quorate.chaos.harness.verdict import Counts
+from quorate.chaos.harness.workloads import Shared
+from quorate.chaos.harness.workloads.watchers import LAST, Watcher, Watchers
+from quorate.chaos.histories import Change, Event
+from quorate.client import AsyncClient
+from quorate.node.launcher import LocalCluster
+
+KEY = b"load/a"
+LOG = [
+    Change(2, KEY, b"1"),
+    Change(4, KEY, b"2"),
+    Change(5, KEY, None),
+    Change(9, LAST.encode(), b"1"),
+]
+TOLD = [
+    (2, Event(KEY, b"1", 2, 1)),
+    (4, Event(KEY, b"2", 2, 2)),
+    (5, Event(KEY, None)),
+    (9, Event(LAST.encode(), b"1", 9, 1)),
+]
+
+
+class Idle:
+    """Nothing is in flight."""
+
+    begun = in_flight = 0
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+
+
+@pytest.fixture
+def watchers(tmp_path: Path) -> Watchers:
+    """Two nodes that tell the same, and one watch, which was told all of it."""
+    nothing = LocalCluster(tmp_path, ())
+    cluster = Cluster(nothing, command=None, power_loss=False, connections=1)
+    history = History(tmp_path / "history.jsonl")
+    shared = Shared(cluster, lambda: 0.0, history, Counts(), Idle(), 1)
+    history.close()
+    watchers = Watchers(shared, 0.0)
+    watcher = Watcher("any node", AsyncClient("127.0.0.1:1"), None, previous=False)
+    watcher.created = 1
+    watcher.revisions = [revision for revision, _ in TOLD]
+    watcher.events = [event for _, event in TOLD]
+    watchers.all.append(watcher)
+    watchers.logs = [("n1", list(LOG)), ("n2", list(LOG))]
+    watchers.last = 9
+    shared.wrote(2, KEY.decode())
+    return watchers
+
+
+def forget(watchers: Watchers) -> None:
+    """One change is told to nobody any more."""
+    watchers.all[0].events.pop(1)
+    watchers.all[0].revisions.pop(1)
+
+
+def differ(watchers: Watchers) -> None:
+    watchers.logs[1][1][1] = Change(4, KEY, b"3")
+
+
+def stop_early(watchers: Watchers) -> None:
+    watchers.logs[1][1].pop()
+
+
+def lose(watchers: Watchers) -> None:
+    watchers.shared.wrote(7, KEY.decode())
+
+
+def end_early(watchers: Watchers) -> None:
+    watchers.all[0].events.pop()
+    watchers.all[0].revisions.pop()
+
+
+BROKEN: dict[str, tuple[str, Callable[[Watchers], None]]] = {
+    "a change was not told": ("wrong watch", forget),
+    "not told to the end": ("wrong watch", end_early),
+    "nodes tell different things": ("nodes tell different histories", differ),
+    "a node tells less": ("nodes tell different histories", stop_early),
+    "an acknowledged write is nowhere": ("lost write", lose),
+}
+
+
+def test_what_all_nodes_tell_and_a_watch_was_told_is_right(watchers: Watchers) -> None:
+    assert watchers.check() == (
+        "watches: 1 of them were told 4 changes, as 2 nodes tell them in the end"
+    )
+
+
+def test_what_came_after_the_last_change_is_not_looked_at(watchers: Watchers) -> None:
+    watchers.all[0].revisions.append(10)
+    watchers.all[0].events.append(Event(b"load/b", b"1", 10, 1))
+    watchers.check()
+
+
+def test_who_was_told_enough_need_not_be_told_everything(watchers: Watchers) -> None:
+    end_early(watchers)
+    watchers.all[0].full = True
+    watchers.check()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_wrong_is_noticed(watchers: Watchers, name: str) -> None:
+    kind, spoil = BROKEN[name]
+    spoil(watchers)
+    with pytest.raises(Violated) as caught:
+        watchers.check()
+    assert caught.value.violation.kind == kind

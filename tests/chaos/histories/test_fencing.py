@@ -1,0 +1,57 @@
+"""Locks and tokens: right histories pass, each wrong one is rejected."""
+
+import pytest
+from quorate.chaos.histories import FencedWrite, Holding, check_fencing
+
+FIRST = Holding(1, 10, 0, 1)
+SECOND = Holding(2, 20, 0, 5)
+
+BROKEN: dict[str, tuple[str, list[Holding], list[FencedWrite]]] = {
+    "an old token after a new one": (
+        "I-65",
+        [FIRST, SECOND],
+        [
+            FencedWrite(2, 20, 6, 7, "ok", 30),
+            FencedWrite(1, 10, 2, 9, "ok", 31),
+        ],
+    ),
+    "one that nobody was told of, after a new one": (
+        "I-65",
+        [FIRST, SECOND],
+        [
+            FencedWrite(2, 20, 6, 7, "ok", 30),
+            FencedWrite(1, 10, 2, None, "unknown", 31),
+        ],
+    ),
+    "by time alone": (
+        "I-65",
+        [FIRST, SECOND],
+        [FencedWrite(1, 10, 6, 7, "ok", 0)],
+    ),
+    "tokens go down": ("I-65", [SECOND, Holding(3, 15, 6, 7)], []),
+    "one token for two": ("I-65", [FIRST, Holding(2, 10, 0, 5)], []),
+    "a refused write took effect": (
+        "I-54",
+        [FIRST],
+        [FencedWrite(1, 10, 2, 3, "refused", 12)],
+    ),
+}
+
+
+def test_writes_in_the_order_of_their_tokens_are_not_objected_to() -> None:
+    writes = [
+        FencedWrite(1, 10, 2, 3, "ok", 12),
+        FencedWrite(1, 10, 4, 9, "ok", 19),
+        FencedWrite(2, 20, 6, 7, "ok", 21),
+        FencedWrite(1, 10, 6, 8, "refused", 0),
+        FencedWrite(2, 20, 9, None, "unknown", 0),
+    ]
+    assert check_fencing([FIRST, SECOND], writes) is None
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_wrong_history_is_rejected(name: str) -> None:
+    invariant, holdings, writes = BROKEN[name]
+    objection = check_fencing(holdings, writes)
+    assert objection is not None
+    assert objection.invariant == invariant, objection

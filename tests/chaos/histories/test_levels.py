@@ -1,0 +1,52 @@
+"""Reads at each level: right histories pass, each wrong one is rejected."""
+
+import pytest
+from quorate.chaos.histories import LevelRead, Version, check_levels
+
+VERSIONS = [
+    Version(1, 0, 10, "ok", 5),
+    Version(2, 20, 30, "ok", 8),
+    Version(3, 40, None, "unknown", 0),
+    Version(4, 60, 61, "refused", 0),
+    Version(5, 70, 80, "ok", 15),
+]
+
+SOUND = {
+    "the newest": LevelRead("n1", "linearizable", 31, 35, 2, 8),
+    "one that nobody was told of": LevelRead("n1", "linearizable", 50, 55, 3, 11),
+    "a bounded one within its bound": LevelRead("n1", "bounded", 35, 36, 1, 5, 20),
+    "a local one of long ago": LevelRead("n1", "local", 500, 501, 1, 5),
+    "nothing yet": LevelRead("n1", "local", 500, 501, 0, 0),
+    "one that is named": LevelRead("n1", "local", 500, 501, 2, 8, 0, 8),
+}
+BROKEN = {
+    "a stale read": ("I-40", LevelRead("n1", "linearizable", 31, 35, 1, 5)),
+    "older than its bound": ("staleness", LevelRead("n1", "bounded", 60, 61, 1, 5, 20)),
+    "older than what it names": ("I-43", LevelRead("n1", "local", 90, 91, 1, 5, 0, 8)),
+    "from the future": ("I-54", LevelRead("n1", "local", 5, 6, 2, 8)),
+    "nobody wrote it": ("I-54", LevelRead("n1", "local", 90, 91, 6, 20)),
+    "refused": ("I-54", LevelRead("n1", "local", 90, 91, 4, 12)),
+    "of another revision": ("I-44", LevelRead("n1", "local", 90, 91, 2, 9)),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_read_that_may_be_is_not_objected_to(name: str) -> None:
+    assert check_levels(VERSIONS, [SOUND[name]]) is None
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_read_that_can_not_be_is_rejected(name: str) -> None:
+    invariant, read = BROKEN[name]
+    objection = check_levels(VERSIONS, [read])
+    assert objection is not None
+    assert objection.invariant == invariant, objection
+
+
+def test_one_number_is_of_one_revision() -> None:
+    reads = [
+        LevelRead("n1", "local", 90, 91, 3, 11),
+        LevelRead("n2", "local", 90, 91, 3, 12),
+    ]
+    assert check_levels(VERSIONS, reads[:1]) is None
+    assert check_levels(VERSIONS, reads) is not None
