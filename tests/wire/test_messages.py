@@ -104,7 +104,7 @@ RESERVED = {
     "get reply, found": [13, 14, 15, 17, 18, 19, 22, 23],
     "range reply": [13, 14, 15, 17, 18, 19, 26, 27],
     "error": [],
-    "client hello": [6, 7],
+    "client hello": [],
     "server hello": [5],
 }
 
