@@ -154,7 +154,7 @@ UNKNOWN = [
     ("get reply, absent", 16, 2),
     ("range reply", 16, 2),
     ("error", 0, 0),
-    ("error", 0, 29),
+    ("error", 0, 30),
     ("error", 2, 3),
     ("error", 3, 2),
     ("client hello", 4, 0),
