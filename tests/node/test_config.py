@@ -115,6 +115,7 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
         "QUORATE_CLIENT_TLS": "false",
         "QUORATE_CLIENT_ORIGINS": "https://a, https://b",
         "QUORATE_CLIENT_INSECURE_LISTEN_WITHOUT_TLS": "true",
+        "QUORATE_CLIENT_TOKEN_FILE": "tokens",
         "QUORATE_PEER_LISTEN": "127.0.0.1:3",
         "QUORATE_PEER_ADVERTISE": "a:4",
         "QUORATE_PEER_CERT": "c",
@@ -144,6 +145,7 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
             advertise="a:2",
             origins=("https://a", "https://b"),
             insecure_listen_without_tls=True,
+            token_file=str(tmp_path / "tokens"),
         ),
         peer=PeerPort(
             listen="127.0.0.1:3",

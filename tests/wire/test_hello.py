@@ -73,6 +73,8 @@ def test_a_clients_token_survives_and_leaves_the_rest(
 
 def test_a_hello_without_a_token_has_the_bytes_that_it_always_had() -> None:
     assert encode_client_hello() == b"\xabQRT\x01\x01\x00\x00"
+    shown = encode_client_hello(ClientHello(token=b"t0"))
+    assert shown == b"\xabQRT\x01\x01\x02\x00t0"
     parsed = parse_server_hello(server_hello(pack(GOOD)))
     assert parsed is not None
     assert parsed[0].refused == ""
