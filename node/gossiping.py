@@ -144,9 +144,14 @@ class Gossiping:
             claim = self.gossip.claim_of(member)
             if claim is not None and claim.peer != self.hinted.get(member):
                 self.hinted[member] = claim.peer
-                address = _dialable(claim.peer)
-                if address is not None:
-                    self.node.transport.hint(member, address)
+                self._hint(member, _dialable(claim.peer))
+
+    def _hint(self, member: int, address: Address | None) -> None:
+        """Not where our own configuration knows better: there may be no other way."""
+        roster = self.node.roster
+        told = roster.place_of(member)[0] in roster.dials
+        if address is not None and not told:
+            self.node.transport.hint(member, address)
 
     def _log(self, change: Change) -> None:
         before = UNKNOWN if change.before is None else _HEALTH[change.before]

@@ -41,6 +41,7 @@ class Room:
         self.now_s = 100.0
         self.hints: list[tuple[int, Address]] = []
         self.table = SimpleNamespace(gone={})
+        self.dials: dict[str, str] = {}
         self.wires = {member: Wire() for member in others}
         links = {
             (member, Stream.GOSSIP): SimpleNamespace(connected=True, session=wire)
@@ -57,6 +58,7 @@ class Room:
                 known=lambda: list(others),
                 hint=self.hint,
             ),
+            roster=SimpleNamespace(place_of=self.place_of, dials=self.dials),
             replica=SimpleNamespace(
                 raft=SimpleNamespace(log=SimpleNamespace(applied_index=42)),
                 database=SimpleNamespace(member_table=self.table),
@@ -64,6 +66,9 @@ class Room:
         )
         self.gossiping = Gossiping(cast(Node, node), lambda: self.now_s)
         self.gossiping.start()
+
+    def place_of(self, member: int) -> tuple[str, str, str]:
+        return f"n{member}", "", ""
 
     def hint(self, member: int, address: Address) -> None:
         self.hints.append((member, address))
@@ -109,6 +114,14 @@ def test_where_a_member_says_it_is_is_handed_to_the_links_once() -> None:
     room.hears(2, word, word)
     expected = [(2, "10.0.0.2:7500"), (3, "10.0.0.3:7500")]
     assert room.hints == [(member, parse_address(text)) for member, text in expected]
+
+
+def test_gossip_does_not_lead_around_what_is_configured() -> None:
+    """The way may be a relay, and the only one."""
+    room = Room(2, 3)
+    room.dials["n2"] = "relay:1"
+    room.hears(2, news(2, claim(2), claim(3)))
+    assert [member for member, _ in room.hints] == [3]
 
 
 @pytest.mark.parametrize("text", ["", "nowhere", "0.0.0.0:7500", "h:0", "h:1:2:x"])

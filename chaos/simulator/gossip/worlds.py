@@ -119,7 +119,8 @@ def moved(seed: int, count: int = 100, loss: float = 0.05) -> str:
     if world.run_until(look, CONVERGENCE_S) < 0:
         world.fail("I-73", "not all have found each other under their new addresses")
     seconds = (world.now - began) / _SECOND
-    return f"{count} members under new addresses, one hint: all found {seconds:.1f} s"
+    what = f"{count} members under new addresses, one hint"
+    return f"{what}: all found after {seconds:.1f} s"
 
 
 def lies(seed: int, count: int = 20, loss: float = 0.05, seconds: int = 60) -> str:
