@@ -20,6 +20,7 @@ chaos: .venv/ok
 
 bench: .venv/ok .versus/ok
 	$(BIN)/python -m quorate.benchmarks.versus_etcd
+	$(BIN)/python -m quorate.benchmarks.ladder
 
 clean:
 	rm -rf .venv .versus build dist *.egg-info
