@@ -29,8 +29,6 @@ RATE = 250
 SHOWN = 24
 OTHER = "(others)"
 _OURS = "quorate/"
-# A sample of a process that is only starting.
-_IMPORTING = "<module> (quorate/client"
 
 
 class Profile(NamedTuple):
@@ -47,8 +45,6 @@ def parse(raw: str) -> Profile:
     functions: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
-        if _IMPORTING in stack:
-            continue
         function, file = _innermost_of_ours(stack.split(";"))
         files[file] += int(count)
         functions[f"{function}  {file}"] += int(count)
@@ -75,7 +71,9 @@ def lines_of(profile: Profile, cpu_us: float) -> list[str]:
     return lines
 
 
-def record(spy: str, pid: int, seconds: float, work: Callable[[], Leg]) -> None:
+def record(
+    spy: str, pid: int, seconds: float, work: Callable[[], Leg], *how: str
+) -> None:
     """Sample a process while `work` is done, and print."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "raw"
@@ -140,6 +138,8 @@ def _profile(spy: str, quorate: Quorate, given: argparse.Namespace) -> None:
     record(
         *(spy, pid, given.seconds),
         lambda: frames.drive(leader.port, requests, connections, given.seconds),
+        # A leader that is stopped for each sample would lose its leadership.
+        "--nonblocking",
     )
 
 
@@ -151,6 +151,8 @@ def _profile_client(spy: str, leader: Place, given: argparse.Namespace) -> None:
         *(str(given.seconds), str(given.in_flight)),
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        client.stdout.readline()
 
         def work() -> Leg:
             told = json.loads(client.communicate()[0])

@@ -47,6 +47,7 @@ async def measure(
         for number in range(KEYS if what == "get" else 1):
             await put(key_of(number))
         act: Act = put if what == "put" else get
+        print("begun", flush=True)
         begin_s, cpu_s = time.perf_counter(), time.process_time()
         counts = await asyncio.gather(
             *(repeat(act, task * 16, begin_s + seconds) for task in range(tasks))

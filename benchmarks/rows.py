@@ -255,7 +255,7 @@ def _python_client(bench: Bench, name: str, place: Place, what: str) -> Leg:
         *(interpreter, str(Path(__file__).with_name("python_client.py")), name),
         *(str(place.port), what, str(bench.seconds), str(TASKS)),
     ]
-    told = json.loads(tools.run(command, bench.seconds))
+    told = json.loads(tools.run(command, bench.seconds).splitlines()[-1])
     operations = int(told["operations"])
     cpu_us = told["cpu_s"] / operations * 1e6
     return Leg(operations / told["seconds"], operations, client_cpu_us=cpu_us)
