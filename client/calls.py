@@ -10,7 +10,10 @@ answered is Unknown, and never sent again from here.
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from ..wire import (
     DEFAULT_LIMITS,
@@ -128,30 +131,18 @@ class _TryNext(Exception):
         self.vague: bool = vague
 
 
-class _Call(Generic[T]):
+class _Call(msgspec.Struct, Generic[T], frozen=True):
     """What is asked, until when on the loop's clock, and of whom, if not of anybody.
 
     `write`: it may have been done when there was no answer.
     """
 
-    __slots__ = ("body", "deadline", "decode", "kind", "only", "write")
-
-    def __init__(
-        self,
-        kind: RequestKind,
-        body: bytes,
-        deadline: float,
-        decode: Callable[[bytes], T],
-        only: Link | None,
-        *,
-        reads: bool = False,
-    ) -> None:
-        self.kind: RequestKind = kind
-        self.write: bool = kind in _WRITES and not reads
-        self.body: bytes = body
-        self.deadline: float = deadline
-        self.decode: Callable[[bytes], T] = decode
-        self.only: Link | None = only
+    kind: RequestKind
+    body: bytes
+    deadline: float
+    decode: Callable[[bytes], T]
+    write: bool
+    only: Link | None = None
 
 
 class Calls:
@@ -201,8 +192,9 @@ class Calls:
         `reads`: it changes nothing, whatever its kind is.
         """
         # Not a coroutine itself: every frame between caller and reply costs each call.
-        call = _Call(kind, body, _now() + timeout, decode, None, reads=reads)
-        return self._counted(call)
+        write = kind in _WRITES and not reads
+        call = _Call(kind, body, _now() + timeout, decode, write)
+        return self._counted(call, timeout)
 
     async def call_at(
         self,
@@ -214,13 +206,15 @@ class Calls:
     ) -> T:
         """The decoded reply of the node at `endpoint`, which is asked once."""
         deadline = _now() + timeout
+        write = kind in _WRITES
         for link in self._links:
             if link.endpoint == endpoint:
-                call = _Call(kind, body, deadline, decode, link)
-                return await self._counted(call)
+                call = _Call(kind, body, deadline, decode, write, link)
+                return await self._counted(call, timeout)
         link = self._link(endpoint)
         try:
-            return await self._counted(_Call(kind, body, deadline, decode, link))
+            call = _Call(kind, body, deadline, decode, write, link)
+            return await self._counted(call, timeout)
         finally:
             await link.close("the call has ended")
 
@@ -244,7 +238,8 @@ class Calls:
             await self._idle.wait()
         await self._siblings.ended()
 
-    async def _counted(self, call: _Call[T]) -> T:
+    async def _counted(self, call: _Call[T], patience: float) -> T:
+        """`patience` is what is left until the call's deadline now."""
         size = len(call.body)
         if self._in_flight >= self._in_flight_max:
             raise TooBusy(f"{self._in_flight_max} calls of this client are in flight")
@@ -257,7 +252,10 @@ class Calls:
                 raise Unavailable("the client is closed")
             link = call.only or self._links[self._at]
             try:
-                return await self._attempt(link, call)
+                connection = link.connection
+                if connection is None:
+                    return await self._attempt(link, call)
+                return await self._ask(link, connection, call, patience)
             except _TryNext as failed:
                 first = failed
             return await self._carry_on(link, call, first)
@@ -304,13 +302,18 @@ class Calls:
     async def _attempt(self, link: Link, call: _Call[T]) -> T:
         """One request to one node; _TryNext when that has certainly done nothing."""
         connection = link.connection or await self._connect(link, call)
+        return await self._ask(link, connection, call, call.deadline - _now())
+
+    async def _ask(
+        self, link: Link, connection: Connection, call: _Call[T], patience: float
+    ) -> T:
+        """The same, on this connection, with so much time left."""
         if len(call.body) > connection.body_bytes_max:
             raise TooLarge(
                 f"a request of {len(call.body)} bytes,"
                 f" over the node's {connection.body_bytes_max}"
             )
         write = call.write
-        patience = call.deadline - _now()
         if patience <= 0:
             raise _TryNext(Unavailable, "no time was left to ask", vague=True)
         deadline = call.deadline
@@ -422,6 +425,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+@lru_cache(maxsize=64)  # of a client's calls most have the same
 def _node_timeout_ms(patience: float) -> int:
     margin = min(patience * MARGIN_SHARE, MARGIN_SECONDS_MAX)
     return max(1, int((patience - margin) * 1000))
