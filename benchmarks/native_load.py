@@ -67,6 +67,8 @@ async def _run(target: Target, what: LoadOptions) -> Result:
             worker = await ChildWorker.start(target, what, process)
             stack.push_async_callback(worker.close)
             workers.append(worker)
+        for worker in workers:
+            await worker.ready()
         never = asyncio.Event()
         return await run_load(
             what, workers, RealClock(), lambda _: None, stop=never, abort=never
