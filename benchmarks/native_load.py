@@ -43,11 +43,13 @@ def options(
 
 
 def run(port: int, what: LoadOptions) -> Result:
-    """What all processes told; raises RunFailed when an operation failed."""
+    """What all processes told; raises RunFailed when one failed or none was done."""
     result = asyncio.run(_run(_target(port), what))
-    errors = result.report.total().errors
-    if result.failures or errors:
-        raise RunFailed(f"{result.failures or errors}")
+    total = result.report.total()
+    if result.failures or total.errors:
+        raise RunFailed(f"{result.failures or total.errors}")
+    if not total.latency.count:
+        raise RunFailed("not one operation was done in its time")
     return result
 
 

@@ -19,8 +19,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from . import frames, machine, tools
-from .clusters import Place, Quorate
+from . import frames, machine, python_client, tools
+from .clusters import Place, Quorate, put_all
 from .pairs import Leg
 from .rows import CONNECTIONS, VALUE_BYTES
 from .tools import TOOLS
@@ -145,6 +145,7 @@ def _profile(spy: str, quorate: Quorate, given: argparse.Namespace) -> None:
 
 def _profile_client(spy: str, leader: Place, given: argparse.Namespace) -> None:
     """`python_client.py`, with as many tasks as are in flight."""
+    put_all(leader.port, map(python_client.key_of, range(python_client.KEYS)))
     script = Path(__file__).with_name("python_client.py")
     command = [
         *(sys.executable, str(script), "quorate", str(leader.port), given.what),

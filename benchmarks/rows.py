@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from . import frames, grpc_bodies, native_load, tools
+from . import frames, grpc_bodies, native_load, python_client, tools
 from .clusters import Place, System, put_all
 from .failover import refused_ms
 from .machine import anonymous_bytes, cpu_seconds
@@ -282,12 +282,15 @@ def prepare(bench: Bench, names: set[str]) -> None:
         frames.drive(_leader(bench.quorate).port, requests, CONNECTIONS, 0.1)
     if bench.etcd is not None and names & {"get-1000", "get-1000-frames"}:
         put_all(_leader(bench.etcd).port, [GRPC_KEY])
+    keys: list[bytes] = []
     if names & {"json-range", "http-get"}:
         # As in wrk_keys.lua.
-        keys = [b"bench-http/key-%03d" % number for number in range(1000)]
-        for system in (bench.quorate, bench.etcd):
-            if system is not None:
-                put_all(_leader(system).port, keys)
+        keys += [b"bench-http/key-%03d" % number for number in range(1000)]
+    if "python-get" in names:
+        keys += map(python_client.key_of, range(python_client.KEYS))
+    for system in (bench.quorate, bench.etcd):
+        if system is not None and keys:
+            put_all(_leader(system).port, keys)
 
 
 def _leader(system: System) -> Place:
