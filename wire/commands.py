@@ -167,20 +167,8 @@ def decode_command(data: bytes, limits: Limits) -> Command:
     if size < _HEAD_BYTES:
         raise CommandRefused(f"a command of {size} bytes is cut off")
     op, flags, key_length, value_length = _unpack_from(data)
-    if op == TRANSACTION:
-        return decode_transaction(data, limits)
-    if op == COMPACT:
-        return _decode_compact(data)
-    if op in LEASE_OPS:
-        return decode_lease_command(data)
-    if op in MEMBER_OPS:
-        return decode_member_command(data)
-    if op == IN_SESSION:
-        return _decode_in_session(data, limits)
-    if op in SESSION_OPS:
-        return decode_session_command(data)
     if op != PUT and op != DELETE:
-        raise CommandRefused(f"unknown command {op}")
+        return _decode_other(op, data, limits)
     if flags > _EXPECTED and (op == DELETE or flags > _EXPECTED | _LEASED):
         raise CommandRefused(f"unknown flags {flags:#x} in a command")
     start = _HEAD_EXPECTED_BYTES if flags else _HEAD_BYTES
@@ -208,6 +196,22 @@ def decode_command(data: bytes, limits: Limits) -> Command:
             return Put(data[start:split], data[split:], expected, lease)
         return Put(data[start:split], data[split:], expected)
     return Delete(data[start:], expected)
+
+
+def _decode_other(op: int, data: bytes, limits: Limits) -> Command:
+    if op == TRANSACTION:
+        return decode_transaction(data, limits)
+    if op == COMPACT:
+        return _decode_compact(data)
+    if op in LEASE_OPS:
+        return decode_lease_command(data)
+    if op in MEMBER_OPS:
+        return decode_member_command(data)
+    if op == IN_SESSION:
+        return _decode_in_session(data, limits)
+    if op in SESSION_OPS:
+        return decode_session_command(data)
+    raise CommandRefused(f"unknown command {op}")
 
 
 def _decode_in_session(data: bytes, limits: Limits) -> InSession:

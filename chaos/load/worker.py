@@ -1,7 +1,7 @@
 """Client processes: one end of the pipe, and the other.
 
     parent → child   setup, then commands, one JSON document a line
-    child → parent   what a phase tells, then Done or Failed
+    child → parent   Ready, then for each phase what it tells, and Done or Failed
 
 Law: a child lives as long as its standard input is open, and so never longer than its
 parent. It is in a session of its own: Ctrl-C is the parent's business, which tells it
@@ -57,6 +57,10 @@ class Stop(msgspec.Struct, tag=True):
     """Begin no more operations."""
 
 
+class Ready(msgspec.Struct, tag=True):
+    """It has started: what is sent now is heard at once."""
+
+
 class Done(msgspec.Struct, tag=True):
     """The phase is over."""
 
@@ -73,7 +77,7 @@ Told: TypeAlias = Progress | Report
 _encoder = msgspec.json.Encoder()
 _setups = msgspec.json.Decoder(Setup)
 _commands = msgspec.json.Decoder(Load | Run | Clean | Stop)
-_messages = msgspec.json.Decoder(Progress | Report | Done | Failed)
+_messages = msgspec.json.Decoder(Progress | Report | Ready | Done | Failed)
 
 
 class Worker(Protocol):
@@ -122,6 +126,17 @@ class ChildWorker:
         worker = cls(child, process)
         worker._send(Setup(target, options, process))
         return worker
+
+    async def ready(self) -> None:
+        """Wait until it hears what it is told; one that ended is found out later.
+
+        A run that begins earlier has less of its time, or none.
+        """
+        stdout = self._child.stdout
+        assert stdout is not None
+        while line := await stdout.readline():
+            if isinstance(_messages.decode(line), Ready):
+                return
 
     async def load(self, tell: Callable[[Progress], None]) -> None:
         def take(message: Told) -> None:
@@ -174,6 +189,8 @@ class ChildWorker:
                     return
                 case Failed(code, reason):
                     raise PhaseFailed(code, reason)
+                case Ready():
+                    continue
                 case _:
                     tell(message)
         code = await self._child.wait()
@@ -212,6 +229,7 @@ async def _serve(setup: Setup, stdin: IO[bytes]) -> None:
     phase: asyncio.Task[None] | None = None
     async with setup.target.connect(setup.process) as client:
         generator = Generator(client, setup.options, setup.process, RealClock())
+        _tell(Ready())
         # A bug in a phase ends the group, and with it the process.
         async with asyncio.TaskGroup() as group:
             while line := await reader.readline():
@@ -240,7 +258,7 @@ async def _do(generator: Generator, command: Phase) -> None:
         _tell(Done())
 
 
-def _tell(message: "Told | Done | Failed") -> None:
+def _tell(message: "Told | Ready | Done | Failed") -> None:
     # The parent does nothing but read: it takes this faster than it is made.
     sys.stdout.buffer.write(_encoder.encode(message) + b"\n")
     sys.stdout.buffer.flush()

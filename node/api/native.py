@@ -41,6 +41,8 @@ REQUEST_OVERHEAD_BYTES: Final = 256
 
 _NAMES: Final = {kind: kind.name.lower() for kind in RequestKind}
 _READS: Final = frozenset((RequestKind.GET, RequestKind.RANGE))
+# For each request: to look a member up in its class takes several times as long.
+_WATCH: Final = RequestKind.WATCH
 
 
 class NativeConnection(asyncio.Protocol):
@@ -54,6 +56,7 @@ class NativeConnection(asyncio.Protocol):
         self._principal: Principal = port.service.principal(hello.token)
         self._submit_as: Submit = port.service.entrance(self._principal)
         self._requests_max: int = port.options.requests_in_flight_max
+        self._watches_max: int = max(1, self._requests_max // 2)
         self._charged_max: int = port.options.bytes_in_flight_max
         self._output_high: int = port.options.output_bytes_high
         self._output_max: int = port.options.output_bytes_max
@@ -189,7 +192,7 @@ class NativeConnection(asyncio.Protocol):
         entry = self._in_flight.pop(request_id, None)
         if entry is None:
             return
-        if kind == RequestKind.WATCH:
+        if kind == _WATCH:
             # How long somebody watched is no latency.
             self._watches.pop(request_id, None)
             entry = (self._port.loop.time(), entry[1])
@@ -310,15 +313,14 @@ class NativeConnection(asyncio.Protocol):
             self._end(ProtocolError(f"request_id {request_id} is already in flight"))
             return
         charge = len(body) + self._usual_bytes[kind] + REQUEST_OVERHEAD_BYTES
-        if kind == RequestKind.WATCH:
+        if kind == _WATCH:
             # They stay, and must leave room for what ends them: for cancels, for pings.
             charge = 0
             self._watches[request_id] = None
         self._in_flight[request_id] = (now, charge)
         self._charged += charge
-        watches_max = max(1, self._requests_max // 2)
-        if kind == RequestKind.WATCH and len(self._watches) > watches_max:
-            text = f"{watches_max} watches are open on this connection"
+        if kind == _WATCH and len(self._watches) > (most := self._watches_max):
+            text = f"{most} watches are open on this connection"
             self.reply(request_id, kind, REFUSED, self._too_busy(text))
             return
         self._submit_as(self, request_id, kind, body, frame.timeout_ms)

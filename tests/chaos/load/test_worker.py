@@ -6,6 +6,7 @@ a real one whose cluster is not there.
 
 import os
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from quorate.chaos.load import (
     WorkerLost,
     worker,
 )
-from quorate.chaos.load.worker import COMMAND, Done, Failed
+from quorate.chaos.load.worker import COMMAND, Done, Failed, Ready
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +58,35 @@ async def test_a_phase_tells_until_it_is_done() -> None:
     await child.close()
     assert (progress, reports) == ([Progress(1, 2)], [report])
     assert not alive(child)
+
+
+async def test_a_child_is_ready_when_it_says_so(tmp_path: Path) -> None:
+    """Not when its process is there: what a run loses of its time is measured, too."""
+    mark = tmp_path / "started"
+    child = await start(
+        "sys.stdin.readline()\n"
+        f"open({str(mark)!r}, 'w').close()\n"
+        f"sys.stdout.buffer.write({line(Ready())!r})\n"
+        "sys.stdout.flush()\nsys.stdin.read()"
+    )
+    await child.ready()
+    assert mark.exists()
+    await child.close()
+
+
+async def test_a_real_child_says_that_it_is_ready() -> None:
+    child = await ChildWorker.start(NOWHERE, OPTIONS, 0)
+    await child.ready()
+    assert alive(child)
+    await child.close()
+
+
+async def test_a_child_that_ends_is_never_ready_and_not_waited_for() -> None:
+    child = await start("sys.exit(3)")
+    await child.ready()
+    with pytest.raises(WorkerLost, match="code 3"):
+        await child.load(lambda _: None)
+    await child.close()
 
 
 async def test_the_child_is_told_what_to_do() -> None:
