@@ -16,6 +16,7 @@ from ...wire.limits import Limits
 from ...wire.members import encode_member_command
 from ...wire.membership import decode_members
 from ...wire.requests import decode_write_reply
+from ...wire.strict_json import decode_json, refuse_repeated
 from . import targets
 from .connections import ClientPort
 from .errors import invalid
@@ -72,13 +73,12 @@ class Caretaking:
 
     async def _set(self, document: bytes, patience_ms: int) -> web.Response:
         try:
-            said = _said.decode(document)
+            said = decode_json(_said, document, "", "the document")
+            refuse_repeated(document, "the document")
             given = SetCaretaker(*msgspec.structs.astuple(said))
             command = encode_member_command(given)
         except CommandRefused as refused:
             raise invalid(refused.reason) from None
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise invalid(f"the document: {error}") from None
         body = await ask(self._port, RequestKind.WRITE, command, patience_ms)
         given = msgspec.structs.asdict(said)
         changed = {name: value for name, value in given.items() if value is not None}

@@ -97,6 +97,9 @@ SAMPLES: tuple[Sample, ...] = (
     Sample("/v1/members/{id}", "DELETE", f"/v1/members/{MEMBER}"),
     Sample("/v1/members/{id}/promote", "POST", f"/v1/members/{MEMBER}/promote"),
     Sample("/v1/members/{id}/demote", "POST", f"/v1/members/{MEMBER}/demote"),
+    Sample("/v1/members/{id}/spare", "POST", f"/v1/members/{MEMBER}/spare"),
+    *_both("/v1/caretaker", "/v1/caretaker"),
+    Sample("/v1/caretaker", "POST", "/v1/caretaker", b'{"voters": 5}'),
     Sample(
         "/v1/members/{id}/replace",
         "POST",

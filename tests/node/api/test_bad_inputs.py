@@ -245,7 +245,7 @@ async def test_a_last_event_that_is_no_number_is_refused(
 
 def repeated(document: bytes) -> Iterator[bytes]:
     """The document with each of its fields there twice, inside of parts as well."""
-    for name in ("ttl", "then", "with", "get", "key"):
+    for name in ("ttl", "then", "with", "get", "key", "voters"):
         field = f'"{name}": '.encode()
         before, found, after = document.partition(field)
         if found:

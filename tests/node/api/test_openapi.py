@@ -17,7 +17,11 @@ every_route = pytest.mark.parametrize(
 )
 NAMES = {name for each in OPERATIONS.values() for name in each.names("query")}
 # Of another method, and of those who join, which they do at the peer port.
-ELSEWHERE = {"method_not_allowed", "member_exists", "too_many_members"}
+ELSEWHERE = {
+    *("method_not_allowed", "member_exists", "too_many_members"),
+    # Of the native protocol alone.
+    "session_not_found",
+}
 # Headers that mean something only to some; others mean nothing to anybody.
 HEADERS = {"If-Match": '"1"', "If-None-Match": "*"}
 

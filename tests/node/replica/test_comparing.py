@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from quorate.node.database import Applied
 from quorate.node.database.core import LogEntry
-from quorate.node.replica import PeerMessage, Replica, StateHash
+from quorate.node.replica import PeerMessage, Replica, Request, StateHash
 from quorate.node.replica.comparing import PERIOD_MS
 from quorate.raft import Entry, InstallSnapshot
 from quorate.storage.engine import Engine
@@ -82,23 +82,17 @@ class Compared(Together):
 
     def read(self, member: int) -> bytes | ErrorCode:
         """What this member answers from its own state."""
-        self.request_id += 1
+        number = self.request_id = self.request_id + 1
         body = encode_get(GetRequest(Level.LOCAL, 0, 0, KEY))
-        self._ask_to_read(member, body)
-        _, status, reply = self.caller.replies[self.request_id]
+        deadline = self.now_ms + 1000
+        request = Request(self.caller, number, RequestKind.GET, body, deadline)
+        self.replicas[member].submit(request)
+        self.settle()
+        _, status, reply = self.caller.replies[number]
         if status:
             return decode_error(reply, DEFAULT_LIMITS).code
         record = decode_get_reply(reply).record
         return b"" if record is None else record.value
-
-    def _ask_to_read(self, member: int, body: bytes) -> None:
-        from quorate.node.replica import Request
-
-        deadline = self.now_ms + 1000
-        kind = RequestKind.GET
-        request = Request(self.caller, self.request_id, kind, body, deadline)
-        self.replicas[member].submit(request)
-        self.settle()
 
 
 def flip(replica: Replica, bit: int) -> None:
