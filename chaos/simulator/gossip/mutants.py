@@ -55,7 +55,7 @@ def _mutant(
     breaks: str,
     world: Callable[[int], str],
 ) -> Mutant:
-    return Mutant(name, rules, predicate, replacement, breaks, world)
+    return Mutant(name, rules, predicate, replacement, breaks, world=world)
 
 
 GOSSIP_MUTANTS: Final = (

@@ -12,10 +12,10 @@ from quorate.client import (
     Unavailable,
     Unknown,
 )
-from quorate.client.calls import _refusal, _TryNext
+from quorate.client.calls import _Call, _refusal, _TryNext
 from quorate.client.endpoints import Endpoint
 from quorate.client.links import Link
-from quorate.wire import ErrorCode, ErrorReply, Outcome
+from quorate.wire import ErrorCode, ErrorReply, Outcome, RequestKind
 
 
 def report(seed: int) -> Report:
@@ -84,6 +84,7 @@ def test_what_a_busy_node_says_is_overload_also_after_the_last_try(
     reply = ErrorReply(
         ErrorCode.TOO_BUSY, Outcome.NOT_APPLIED, True, 0, "queue is full"
     )
-    failed = _refusal(link, reply, write)
+    kind = RequestKind.WRITE if write else RequestKind.GET
+    failed = _refusal(link, reply, _Call(kind, b"", 0.0, bytes, write))
     assert isinstance(failed, _TryNext)
     assert code_of(failed.verdict(f"h:1: {failed.reason}")) == OVERLOAD

@@ -42,7 +42,9 @@ class Story:
 
     def __init__(self) -> None:
         self.world = World(1)
-        self.book = Book(self.world, Configuration((1,)), Shape(self.world))
+        self.book = Book(
+            self.world, Configuration((1,)), Shape(self.world), changes=False
+        )
         self.book.led_since[1] = 0
         self.model = self.book.model
         self.at(100)
