@@ -30,21 +30,24 @@ def digest(
     key: bytes, create: int, mod: int, version: int, lease: int, value: bytes
 ) -> int:
     """A 128-bit number of everything that a live record is."""
-    state = blake2b(
-        _DIGESTED.pack(create, mod, version, lease, len(key)), digest_size=16
-    )
-    state.update(key)
-    state.update(value)
-    return int.from_bytes(state.digest(), "little")
+    return int.from_bytes(_digest(key, create, mod, version, lease, value), "little")
+
+
+def _digest(
+    key: bytes, create: int, mod: int, version: int, lease: int, value: bytes
+) -> bytes:
+    head = _DIGESTED.pack(create, mod, version, lease, len(key))
+    # One call: joining costs less than telling it in parts.
+    return blake2b(head + key + value, digest_size=16).digest()
 
 
 def encode_record(
     key: bytes, create: int, mod: int, version: int, lease: int, value: bytes
 ) -> tuple[bytes, int]:
     """The record's bytes and its digest."""
-    number = digest(key, create, mod, version, lease, value)
-    head = _HEAD.pack(create, mod, version, lease, number.to_bytes(16, "little"))
-    return head + value, number
+    told = _digest(key, create, mod, version, lease, value)
+    head = _HEAD.pack(create, mod, version, lease, told)
+    return head + value, int.from_bytes(told, "little")
 
 
 def put_over(
@@ -53,11 +56,10 @@ def put_over(
     """The record of a put over `before`, and what the sum of digests gains by it."""
     if before is None:
         return encode_record(key, revision, revision, 1, lease, value)
-    old = decode_record(before)
-    record, number = encode_record(
-        key, old.create_revision, revision, old.version + 1, lease, value
-    )
-    return record, number - old.digest
+    # Not `decode_record`: its value is of no use here, and may be long.
+    create, _, version, _, told = _HEAD.unpack_from(before)
+    record, number = encode_record(key, create, revision, version + 1, lease, value)
+    return record, number - int.from_bytes(told, "little")
 
 
 def as_record(key: bytes, record: bytes, keys_only: bool = False) -> Record:
