@@ -85,7 +85,8 @@ def client(rooms: Rooms, what: str) -> Burst:
     connection.connection_made(ends)
     connection.data_received(wire.encode_server_hello(_hello(wire)))
     ends.write = answer
-    kv = rooms.room("client").AsyncClient("127.0.0.1:1", learn=False)
+    client = rooms.room("client")
+    kv = client.AsyncClient("127.0.0.1:1", learn=False, sessions=False)
     # As if it had been dialled.
     kv._calls._links[0]._connection = connection
 
