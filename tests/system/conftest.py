@@ -12,9 +12,14 @@ from .harness import Cluster, node_processes_below, running_cluster
 def nothing_is_left_behind(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
-    """When all is over, no process of any test's directory is left."""
+    """When all is over, no process of any test's directory is left.
+
+    What was there before these tests began is somebody else's, and may end later.
+    """
+    before = node_processes_below(tmp_path_factory.getbasetemp())
     yield
-    left = node_processes_below(tmp_path_factory.getbasetemp())
+    found = node_processes_below(tmp_path_factory.getbasetemp())
+    left = [process for process in found if process not in before]
     assert not left, f"processes were left behind: {left}"
 
 

@@ -111,6 +111,8 @@ TRANSLATIONS: Final[dict[str, tuple[int, str | None]]] = {
     "quorum_at_risk": (FAILED_PRECONDITION, TOO_FEW_MEMBERS),
     "token_refused": (PERMISSION_DENIED, None),
     "unauthenticated": (UNAUTHENTICATED, INVALID_TOKEN),
+    # Of the native protocol alone: nobody asks for a session here.
+    "session_not_found": (NOT_FOUND, None),
     # Only HTTP has these; they keep their status.
     "malformed_http": (INVALID_ARGUMENT, None),
     "not_found": (NOT_FOUND, None),
