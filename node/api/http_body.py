@@ -6,13 +6,17 @@ against the budget that all connections share, and has to be complete within a b
 """
 
 import asyncio
+from typing import TypeVar
 
 import msgspec
 from aiohttp import HttpVersion11, hdrs, web
 
-from ...wire.errors import ErrorCode
+from ...wire.errors import CommandRefused, ErrorCode
+from ...wire.strict_json import decode_json, refuse_repeated
 from .connections import ClientPort
-from .errors import Problem
+from .errors import Problem, invalid
+
+T = TypeVar("T")
 
 
 class BodyLimit(msgspec.Struct, frozen=True):
@@ -26,6 +30,16 @@ class BodyLimit(msgspec.Struct, frozen=True):
         """What is said of a body that is larger."""
         detail = f"the {self.name} has more than {self.bytes_max} bytes"
         return Problem(self.code, detail, close=True)
+
+
+def parse_json(decoder: "msgspec.json.Decoder[T]", body: bytes, whole: str) -> T:
+    """What a body says, taken exactly; raises Problem, which calls it `whole`."""
+    try:
+        said = decode_json(decoder, body, "", whole)
+        refuse_repeated(body, whole)
+    except CommandRefused as error:
+        raise invalid(error.reason) from None
+    return said
 
 
 async def read_body(

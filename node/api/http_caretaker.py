@@ -16,11 +16,10 @@ from ...wire.limits import Limits
 from ...wire.members import encode_member_command
 from ...wire.membership import decode_members
 from ...wire.requests import decode_write_reply
-from ...wire.strict_json import decode_json, refuse_repeated
 from . import targets
 from .connections import ClientPort
 from .errors import invalid
-from .http_body import BodyLimit, read_body, refuse_body
+from .http_body import BodyLimit, parse_json, read_body, refuse_body
 from .http_requests import ask, refuse_conditions, respond, timeout_ms
 from .targets import Target
 
@@ -72,9 +71,8 @@ class Caretaking:
         return respond(told, self._port.service.position().revision)
 
     async def _set(self, document: bytes, patience_ms: int) -> web.Response:
+        said = parse_json(_said, document, "the document")
         try:
-            said = decode_json(_said, document, "", "the document")
-            refuse_repeated(document, "the document")
             given = SetCaretaker(*msgspec.structs.astuple(said))
             command = encode_member_command(given)
         except CommandRefused as refused:

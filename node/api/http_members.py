@@ -10,18 +10,17 @@ from typing import Final, TypeVar
 import msgspec
 from aiohttp import web
 
-from ...wire.errors import CommandRefused, ErrorCode
+from ...wire.errors import ErrorCode
 from ...wire.frames import RequestKind
 from ...wire.ids import id_name
 from ...wire.limits import Limits
 from ...wire.members import MemberRole, Reassign, encode_member_command
 from ...wire.membership import encode_move_leader, parse_member_id
 from ...wire.requests import decode_write_reply
-from ...wire.strict_json import decode_json, refuse_repeated
 from . import targets
 from .connections import ClientPort
 from .errors import invalid
-from .http_body import BodyLimit, read_body, refuse_body
+from .http_body import BodyLimit, parse_json, read_body, refuse_body
 from .http_requests import (
     JSON_HEADERS,
     ask,
@@ -114,7 +113,8 @@ class Members:
     async def replace(self, request: web.BaseRequest, target: Target) -> web.Response:
         """Serve REPLACE of a member; raises Problem."""
         document = await read_body(request, self._port, _LIMIT)
-        successor = parse_id("with", _parse(_successors, document).successor)
+        said = parse_json(_successors, document, "the document")
+        successor = parse_id("with", said.successor)
         return await self._reassign(request, target, REPLACE, _LEAVES, successor)
 
     async def move_leader(
@@ -123,7 +123,7 @@ class Members:
         """Serve one of LEADER_METHODS at LEADER_PATH; raises Problem."""
         patience_ms = self._patience_ms(request, target)
         document = await read_body(request, self._port, _LIMIT)
-        named = _parse(_leaders, document or b"{}").to
+        named = parse_json(_leaders, document or b"{}", "the document").to
         member = 0 if named is None else parse_id("to", named)
         body = encode_move_leader(member)
         await ask(self._port, RequestKind.MOVE_LEADER, body, patience_ms)
@@ -163,12 +163,3 @@ def parse_id(what: str, text: str) -> int:
     if member is None:
         raise invalid(f"{what} has to be 16 hex digits, not all of them 0")
     return member
-
-
-def _parse(decoder: "msgspec.json.Decoder[T]", document: bytes) -> T:
-    try:
-        said = decode_json(decoder, document, "", "the document")
-        refuse_repeated(document, "the document")
-    except CommandRefused as error:
-        raise invalid(error.reason) from None
-    return said

@@ -17,9 +17,9 @@ from ...wire.ids import id_name
 from ...wire.leases import TTL_MS_MAX, TTL_MS_MIN
 from ...wire.limits import Limits
 from ...wire.locks import Entry, holder_key, lease_of_key
-from ...wire.strict_json import decode_json, refuse_repeated
 from . import targets
 from .errors import Problem, invalid
+from .http_body import parse_json
 from .http_leases import parse_lease
 from .http_records import shown_key
 from .http_requests import check_length
@@ -74,12 +74,12 @@ _campaigns: Final = msgspec.json.Decoder(_Campaign)
 
 def parse_lock(body: bytes) -> Wanted:
     """What wants a lock; raises Problem."""
-    return _wanted(_decoded(_locks, body), b"")
+    return _wanted(parse_json(_locks, body, "the body"), b"")
 
 
 def parse_campaign(body: bytes) -> Wanted:
     """What wants to lead; raises Problem."""
-    said = _decoded(_campaigns, body)
+    said = parse_json(_campaigns, body, "the body")
     if isinstance(said.value64, UnsetType):
         text = "" if isinstance(said.value, UnsetType) else said.value
         return _wanted(said, text.encode())
@@ -89,15 +89,6 @@ def parse_campaign(body: bytes) -> Wanted:
     if value is None:
         raise invalid("value64: not base64")
     return _wanted(said, value)
-
-
-def _decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    try:
-        said = decode_json(decoder, body, "", "the body")
-        refuse_repeated(body, "the body")
-    except CommandRefused as error:
-        raise invalid(error.reason) from None
-    return said
 
 
 def _wanted(said: _Wanted, value: bytes) -> Wanted:
