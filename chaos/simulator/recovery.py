@@ -5,7 +5,7 @@ in doubt about its log needs all voters to settle it (decision 0004), so where t
 enough others it is not in the quorum that must do without the rest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .checkers import Checkers
 from .checkers.durability import any_quorum_has_everything
@@ -40,8 +40,7 @@ class Recovery:
         shape: Shape,
         nodes: list[Node],
         clients: list[Client],
-        tenants: list[Tenant],
-        repeaters: list[Repeater],
+        askers: Sequence[Tenant | Repeater],
         watchers: list[Watcher],
         checkers: Checkers,
         membership: Membership | None,
@@ -50,8 +49,7 @@ class Recovery:
         self.membership = membership
         self.nodes = nodes
         self.clients = clients
-        self.tenants = tenants
-        self.repeaters = repeaters
+        self.askers = askers
         self.watchers = watchers
         self.checkers = checkers
         self.left_out: list[Undo] = []
@@ -92,12 +90,8 @@ class Recovery:
         for node in self.nodes:
             if node not in core:
                 self._leave_out(node)
-        for client in self.clients:
+        for client in (*self.clients, *self.askers):
             client.nodes = core
-        for tenant in self.tenants:
-            tenant.nodes = core
-        for repeater in self.repeaters:
-            repeater.nodes = core
         for watcher in self.watchers:
             watcher.nodes = core
             watcher.mend()
@@ -224,12 +218,8 @@ class Recovery:
 
     def stop_clients(self) -> None:
         """Begin no further operation; those in flight end."""
-        for client in self.clients:
+        for client in (*self.clients, *self.askers):
             client.stopped = True
-        for tenant in self.tenants:
-            tenant.stopped = True
-        for repeater in self.repeaters:
-            repeater.stopped = True
         self._expect(
             lambda: all(client.current is None for client in self.clients),
             "the last operations end",

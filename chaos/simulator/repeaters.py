@@ -9,12 +9,10 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ...node.replica import Request
 from ...wire import (
-    DEFAULT_LIMITS,
-    OK,
     CloseSession,
     ErrorCode,
+    ErrorReply,
     OpenSession,
     Outcome,
     Place,
@@ -22,7 +20,6 @@ from ...wire import (
     Transaction,
     TxnGet,
     TxnPut,
-    decode_error,
     decode_session_opened,
     decode_txn_reply,
     decode_write_reply,
@@ -32,16 +29,16 @@ from ...wire import (
     encode_session_command,
     encode_transaction,
 )
+from .asking import Asker
 from .checkers.book import Book
 from .checkers.model import REPEATED
 from .node import Node
 from .shape import Shape
-from .world import MILLISECOND, SECOND, World
+from .world import MILLISECOND, World
 
 _KEYS: Final = 3
 _UNFINISHED_MAX: Final = 5
 _OLD_MAX: Final = 12
-_TIMEOUT_US: Final = 3 * SECOND
 _SOON_US: Final = 400 * MILLISECOND
 # Of what is done next: a copy, or the end of the session; else something new.
 _COPIES: Final = 0.5
@@ -61,22 +58,15 @@ class Said(msgspec.Struct):
     answer: tuple[int, int] | None = None
 
 
-class Repeater:
+class Repeater(Asker[Said]):
     """One client with one session at a time."""
 
     def __init__(
         self, world: World, number: int, nodes: list[Node], shape: Shape, book: Book
     ) -> None:
-        self.world = world
-        self.name = f"r{number}"
-        self.nodes = nodes
+        super().__init__(world, f"r{number}", nodes, shape)
         self.book = book
-        self.pause_us = shape.pause_us
-        self.stopped = False
-        self.requests = 0
-        self.completed = 0
         self.again = 0
-        self.asked: dict[int, tuple[Node, Said]] = {}
         # One id for all its sessions: only the index of their opening tells them apart.
         self.session = b"session " + number.to_bytes(8, "big")
         self.since = 0
@@ -87,9 +77,6 @@ class Repeater:
         self.unfinished: dict[int, Said] = {}
         self.old: list[Said] = []
         self.revision = 0
-
-    def start(self) -> None:
-        self.world.at(self.world.below(self.pause_us + 1), self._next)
 
     def _next(self) -> None:
         if self.stopped:
@@ -153,11 +140,7 @@ class Repeater:
         if self.stopped or not up:
             return
         node = self.world.random.choice(up)
-        self.requests += 1
-        self.asked[self.requests] = node, said
-        timeout_ms = _TIMEOUT_US // MILLISECOND
-        write = RequestKind.WRITE
-        node.submit(Request(self, self.requests, write, said.body, timeout_ms))
+        self._ask(node, said, RequestKind.WRITE, said.body)
 
     def _finish(self, said: Said) -> None:
         """Call it done, whatever it came to; copies of it may still come."""
@@ -168,36 +151,19 @@ class Repeater:
 
     # -- what it is told ---------------------------------------------------------------
 
-    def went_down(self, node: Node) -> None:
-        """Nobody knows what became of what it was asked."""
-        self.asked = {n: a for n, a in self.asked.items() if a[0] is not node}
+    def _shown(self, asked: Said) -> str:
+        return f"{asked.what} {asked.place.sequence}"
 
-    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
-        del kind
-        found = self.asked.pop(request_id, None)
-        if found is None:
-            return
-        _, said = found
-        if status == OK:
-            self.completed += 1
-            self._answered(said, body)
-        else:
-            error = decode_error(body, DEFAULT_LIMITS)
-            if error.outcome == Outcome.NOT_APPLIED:
-                self._refused(said, error.code, error.revision)
-        ending = "ok" if status == OK else "refused"
-        self.world.trace(self.name, ending, f"{said.what} {said.place.sequence}")
-
-    def _answered(self, said: Said, body: bytes) -> None:
-        match said.what:
+    def _answered(self, asked: Said, body: bytes) -> None:
+        match asked.what:
             case "open":
                 self._opened(decode_session_opened(body).since)
             case "close":
-                self._closed(said)
+                self._closed(asked)
             case "pair":
-                self._same(said, (0, decode_txn_reply(body).revision))
+                self._same(asked, (0, decode_txn_reply(body).revision))
             case _:
-                self._same(said, (0, decode_write_reply(body).revision))
+                self._same(asked, (0, decode_write_reply(body).revision))
 
     def _opened(self, since: int) -> None:
         # An answer may come late, when that session is over.
@@ -214,15 +180,18 @@ class Repeater:
         self.over, self.since = self.since, 0
         self.unfinished, self.closing = {}, False
 
-    def _refused(self, said: Said, code: int, revision: int) -> None:
+    def _refused(self, asked: Said, error: ErrorReply) -> None:
+        if error.outcome != Outcome.NOT_APPLIED:
+            return
+        code, place = error.code, asked.place
         if code == ErrorCode.PRECONDITION_FAILED:
-            self.revision = revision
-            self._same(said, (code, revision))
-        elif code == ErrorCode.SESSION_NOT_FOUND and self._is_waited_for(said):
+            self.revision = error.revision
+            self._same(asked, (code, error.revision))
+        elif code == ErrorCode.SESSION_NOT_FOUND and self._is_waited_for(asked):
             self.world.fail(
                 "I-55",
-                f"{self.name} is told that its session is over at {said.place.sequence}"
-                f" since {said.place.since}, and it is not",
+                f"{self.name} is told that its session is over at {place.sequence}"
+                f" since {place.since}, and it is not",
             )
 
     def _is_waited_for(self, said: Said) -> bool:
@@ -242,11 +211,8 @@ class Repeater:
                 f"{self.name} is told {answer} of {said.place.sequence},"
                 f" which was {said.answer}",
             )
-        if said.place.sequence in self.unfinished and self._is_waited_for(said):
-            self._finish_some(said)
-
-    def _finish_some(self, said: Said) -> None:
-        if self.world.chance(0.5):
+        unfinished = said.place.sequence in self.unfinished
+        if unfinished and self._is_waited_for(said) and self.world.chance(0.5):
             self._finish(said)
 
     def _is_the_logs(self, said: Said, answer: tuple[int, int]) -> None:

@@ -108,12 +108,13 @@ class Cluster:
             Client(self.world, number, self.nodes, shape)
             for number in range(1, shape.clients + 1)
         ]
-        self.tenants = [
-            Tenant(self.world, number, self.nodes, shape, self.checkers.book)
+        book = self.checkers.book
+        self.askers: list[Tenant | Repeater] = [
+            Tenant(self.world, number, self.nodes, shape, book)
             for number in range(1, shape.tenants + 1)
         ]
-        self.repeaters = [
-            Repeater(self.world, number, self.nodes, shape, self.checkers.book)
+        self.askers += [
+            Repeater(self.world, number, self.nodes, shape, book)
             for number in range(1, shape.repeaters + 1)
         ]
         self.watchers = [
@@ -189,14 +190,8 @@ class Cluster:
                 broke()
             elif other.up:
                 self.hidden.add(pair)
-        for client in self.clients:
-            client.went_down(node)
-        for tenant in self.tenants:
-            tenant.went_down(node)
-        for repeater in self.repeaters:
-            repeater.went_down(node)
-        for watcher in self.watchers:
-            watcher.went_down(node)
+        for each in (*self.clients, *self.askers, *self.watchers):
+            each.went_down(node)
 
     def may_tear(self) -> bool:
         """Not beside a voter that is gone for good.
@@ -243,20 +238,14 @@ class Cluster:
         """Boot all nodes and let the clients begin."""
         for node in self.nodes:
             node.start()
-        for client in self.clients:
-            client.start()
-        for tenant in self.tenants:
-            tenant.start()
-        for repeater in self.repeaters:
-            repeater.start()
-        for watcher in self.watchers:
-            watcher.start()
+        for each in (*self.clients, *self.askers, *self.watchers):
+            each.start()
 
     def recovery(self) -> Recovery:
         """What brings this world to its end."""
         return Recovery(
             *(self.world, self.shape, self.nodes),
-            *(self.clients, self.tenants, self.repeaters, self.watchers),
+            *(self.clients, self.askers, self.watchers),
             *(self.checkers, self.membership),
         )
 
@@ -305,11 +294,8 @@ class Cluster:
             nodes=len(self.nodes),
             operations=history
             + sum(len(c.weak) + c.others for c in self.clients)
-            + sum(tenant.requests for tenant in self.tenants)
-            + sum(repeater.requests for repeater in self.repeaters),
-            acknowledged=self.completed
-            + sum(tenant.completed for tenant in self.tenants)
-            + sum(repeater.completed for repeater in self.repeaters),
+            + sum(asker.requests for asker in self.askers),
+            acknowledged=self.completed + sum(asker.completed for asker in self.askers),
             simulated_us=world.now_us,
             events=world.events,
             kinds=[kind for plan in self.plans for kind in plan.kinds],

@@ -7,11 +7,9 @@ answer before it asks the next thing, so that the order of the log is not its ow
 
 from typing import Final
 
-from ...node.replica import Request
 from ...wire import (
-    DEFAULT_LIMITS,
-    OK,
     ErrorCode,
+    ErrorReply,
     GetRequest,
     Grant,
     KeepAlive,
@@ -23,7 +21,6 @@ from ...wire import (
     TimeToLive,
     Transaction,
     TxnPut,
-    decode_error,
     decode_get_reply,
     decode_lease_answer,
     decode_lease_list,
@@ -35,13 +32,14 @@ from ...wire import (
     encode_put,
     encode_transaction,
 )
+from .asking import TIMEOUT_US, Asker
 from .checkers import leases
 from .checkers.book import Book
 from .checkers.leases import Asked
 from .checkers.model import LEASED
 from .node import Node
 from .shape import Shape
-from .world import MILLISECOND, SECOND, World
+from .world import MILLISECOND, World
 
 _TTLS_MS: Final = (1000, 1000, 1500, 3000)
 # When a lease is kept alive, as a part of its time; how often before it is let go.
@@ -58,7 +56,6 @@ _TRIES: Final = 6
 _OLD_IDS: Final = 0.3
 _KEYS: Final = 6
 _ASKED_MAX: Final = 4
-_TIMEOUT_US: Final = 3 * SECOND
 # What is done with a lease, and how often.
 _DOINGS: Final = (
     *("put", "put", "put", "pair", "plain", "delete", "get", "get", "local"),
@@ -66,22 +63,15 @@ _DOINGS: Final = (
 )
 
 
-class Tenant:
+class Tenant(Asker[Asked]):
     """One client with one lease at a time."""
 
     def __init__(
         self, world: World, number: int, nodes: list[Node], shape: Shape, book: Book
     ) -> None:
-        self.world = world
+        super().__init__(world, f"t{number}", nodes, shape)
         self.number = number
-        self.name = f"t{number}"
-        self.nodes = nodes
         self.book = book
-        self.pause_us = shape.pause_us
-        self.stopped = False
-        self.requests = 0
-        self.completed = 0
-        self.asked: dict[int, tuple[Node, Asked]] = {}
         self.granted = 0
         # The lease; when its time began at the latest; how often it is still renewed.
         self.lease = 0
@@ -89,9 +79,6 @@ class Tenant:
         self.renewed_us = 0
         self.renewals = 0
         self.renew_after_us = 0
-
-    def start(self) -> None:
-        self.world.at(self.world.below(self.pause_us + 1), self._next)
 
     def _next(self) -> None:
         if self.stopped:
@@ -108,7 +95,7 @@ class Tenant:
 
     def _may_ask(self) -> bool:
         """What was not answered for long is given up."""
-        since_us = self.world.now_us - _TIMEOUT_US
+        since_us = self.world.now_us - TIMEOUT_US
         if len(self.asked) >= _ASKED_MAX:
             self.asked = {n: a for n, a in self.asked.items() if a[1].at_us > since_us}
         return len(self.asked) < _ASKED_MAX
@@ -186,31 +173,10 @@ class Tenant:
         asked = Asked(what, lease, self.world.now_us, ttl_ms)
         self._ask(node, asked, RequestKind.WRITE, encode_lease_command(command))
 
-    def _ask(self, node: Node, asked: Asked, kind: RequestKind, body: bytes) -> None:
-        self.requests += 1
-        self.asked[self.requests] = node, asked
-        timeout_ms = _TIMEOUT_US // MILLISECOND
-        node.submit(Request(self, self.requests, kind, body, timeout_ms))
-
     # -- what it is told ---------------------------------------------------------------
 
-    def went_down(self, node: Node) -> None:
-        """Nobody knows what became of what it was asked."""
-        self.asked = {n: a for n, a in self.asked.items() if a[0] is not node}
-
-    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
-        del kind
-        found = self.asked.pop(request_id, None)
-        if found is None:
-            return
-        _, asked = found
-        if status == OK:
-            self.completed += 1
-            self._answered(asked, body)
-        else:
-            self._refused(asked, decode_error(body, DEFAULT_LIMITS).code)
-        ending = "ok" if status == OK else "refused"
-        self.world.trace(self.name, ending, f"{asked.what} {asked.lease:x}")
+    def _shown(self, asked: Asked) -> str:
+        return f"{asked.what} {asked.lease:x}"
 
     def _answered(self, asked: Asked, body: bytes) -> None:
         book = self.book
@@ -240,7 +206,8 @@ class Tenant:
             case _:
                 leases.was_written(book, asked, decode_write_reply(body).revision)
 
-    def _refused(self, asked: Asked, code: int) -> None:
+    def _refused(self, asked: Asked, error: ErrorReply) -> None:
+        code = error.code
         if code == ErrorCode.LEASE_EXISTS:
             leases.was_there(self.book, asked)
         elif code == ErrorCode.LEASE_NOT_FOUND:
