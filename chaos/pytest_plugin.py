@@ -10,17 +10,16 @@ asks for one.
     def test_mine(quorate_cluster): ...         a cluster of one's own, to be hurt
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 if TYPE_CHECKING:
     from ..client import Client
     from ..node.launcher import NodeProcess
-
-T = TypeVar("T")
 
 _NODES_DEFAULT: Final = 3
 _READY_SECONDS: Final = 60.0
@@ -168,7 +167,9 @@ def quorate_cluster(
 ) -> Iterator[Cluster]:
     """A cluster for one test alone, which may hurt it; three nodes, or as marked."""
     marker = request.node.get_closest_marker("quorate")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    nodes = _NODES_DEFAULT if marker is None else marker.kwargs.get("nodes", 3)
+    nodes = _NODES_DEFAULT
+    if marker is not None:
+        nodes = marker.kwargs.get("nodes", nodes)
     cluster = Cluster(tmp_path / "quorate", nodes)
     try:
         cluster.begin()
@@ -179,16 +180,10 @@ def quorate_cluster(
 
 def _clear(client: "Client") -> None:
     """Take away everything that other tests have left."""
-    for lease in client.leases():
-        _gone(lambda lease=lease: client.revoke(lease))
-    for entry in client.range("", keys_only=True):
-        client.delete(entry.key)
-
-
-def _gone(action: Callable[[], T]) -> None:
     from ..client import LeaseNotFound
 
-    try:
-        action()
-    except LeaseNotFound:
-        return
+    for lease in client.leases():
+        with suppress(LeaseNotFound):
+            client.revoke(lease)
+    for entry in client.range("", keys_only=True):
+        client.delete(entry.key)

@@ -13,12 +13,12 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from ..wire import (
+    SESSION_ID_BYTES,
     SESSION_WINDOW,
     CloseSession,
     OpenSession,
     Place,
     RequestKind,
-    SessionOpened,
     decode_session_opened,
     decode_write_reply,
     encode_in_session,
@@ -29,7 +29,6 @@ from .errors import QuorateError, SessionNotFound, Unavailable, Unknown
 
 T = TypeVar("T")
 
-_ID_BYTES: Final = 16
 # How long the end of a client may wait until its sessions are closed.
 _CLOSE_SECONDS: Final = 0.5
 
@@ -143,10 +142,10 @@ class Writes:
                 return session
 
     async def _ask(self, timeout: float) -> _Session:
-        number = secrets.token_bytes(_ID_BYTES)
+        number = secrets.token_bytes(SESSION_ID_BYTES)
         command = encode_session_command(OpenSession(number))
         try:
-            opened: SessionOpened = await self.calls.call(
+            opened = await self.calls.call(
                 RequestKind.WRITE, command, timeout, decode_session_opened, once=True
             )
         except Unknown as unknown:

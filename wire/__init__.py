@@ -164,6 +164,7 @@ from .requests import (
     error_reply,
 )
 from .sessions import (
+    SESSION_ID_BYTES,
     SESSION_IDLE_MS,
     SESSION_REPLY_BYTES_MAX,
     SESSION_SILENT_MS,
@@ -240,6 +241,7 @@ __all__ = [
     "SECRET_BYTES",
     "SESSIONS_MAX",
     "SESSION_IDLE_MS",
+    "SESSION_ID_BYTES",
     "SESSION_REPLY_BYTES_MAX",
     "SESSION_SILENT_MS",
     "SESSION_WINDOW",

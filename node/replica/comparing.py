@@ -95,7 +95,7 @@ class Comparing:
                 self.equal_index = max(self.equal_index, own.index)
                 return
             open_yet = open_yet or agreed is None
-        if not open_yet and rules.is_another_state(None, own):
+        if not open_yet:
             self._differs(own.index, "one that a majority could have")
 
     def _differs(self, index: int, wanted: str) -> None:
