@@ -9,12 +9,12 @@ import time
 from contextlib import AsyncExitStack
 
 from quorate.chaos.load import (
-    ChildWorker,
     LoadOptions,
     RealClock,
     Result,
     Target,
     run_load,
+    start_children,
 )
 
 from .frames import RunFailed
@@ -64,13 +64,7 @@ def leg_of(result: Result) -> Leg:
 
 async def _run(target: Target, what: LoadOptions) -> Result:
     async with AsyncExitStack() as stack:
-        workers: list[ChildWorker] = []
-        for process in range(what.processes):
-            worker = await ChildWorker.start(target, what, process)
-            stack.push_async_callback(worker.close)
-            workers.append(worker)
-        for worker in workers:
-            await worker.ready()
+        workers = await start_children(target, what, stack)
         never = asyncio.Event()
         return await run_load(
             what, workers, RealClock(), lambda _: None, stop=never, abort=never

@@ -230,7 +230,7 @@ async def _workers(
     settings: Settings, options: "LoadOptions", stack: AsyncExitStack
 ) -> "Sequence[Worker]":
     """The client processes; the stack ends them."""
-    from ..chaos.load import ChildWorker, Generator, RealClock, Target
+    from ..chaos.load import Generator, RealClock, Target, start_children
 
     if options.processes == 1:
         client = await stack.enter_async_context(settings.connect())
@@ -243,14 +243,7 @@ async def _workers(
         keyfile=settings.key_file,
         token=settings.token(),
     )
-    workers: list[ChildWorker] = []
-    for process in range(options.processes):
-        worker = await ChildWorker.start(target, options, process)
-        stack.push_async_callback(worker.close)
-        workers.append(worker)
-    for worker in workers:
-        await worker.ready()
-    return workers
+    return await start_children(target, options, stack)
 
 
 def _on_signals(stop: asyncio.Event, abort: asyncio.Event) -> None:

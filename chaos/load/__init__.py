@@ -15,7 +15,7 @@ from .options import IN_FLIGHT_CLOSED, IN_FLIGHT_OPEN, LoadOptions, Target
 from .report import OVERLOAD, Report, Tally
 from .run import BulkMoment, Moment, Result, RunMoment, run_load
 from .schedule import ARRIVALS, Arrivals
-from .worker import ChildWorker, Worker
+from .worker import ChildWorker, Worker, start_children
 
 __all__ = [
     "ARRIVALS",
@@ -49,4 +49,5 @@ __all__ = [
     "WorkerLost",
     "new_loop",
     "run_load",
+    "start_children",
 ]

@@ -14,6 +14,7 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import IO, Final, Protocol, Self, TypeAlias
 
 import msgspec
@@ -241,6 +242,20 @@ async def _serve(setup: Setup, stdin: IO[bytes]) -> None:
             if phase is not None:
                 phase.cancel()
     transport.close()
+
+
+async def start_children(
+    target: Target, options: LoadOptions, stack: AsyncExitStack
+) -> "list[ChildWorker]":
+    """`options.processes` of them, all of which listen; the stack ends them."""
+    children: list[ChildWorker] = []
+    for process in range(options.processes):
+        child = await ChildWorker.start(target, options, process)
+        stack.push_async_callback(child.close)
+        children.append(child)
+    for child in children:
+        await child.ready()
+    return children
 
 
 async def _do(generator: Generator, command: Phase) -> None:
