@@ -15,6 +15,7 @@ from .database.caretaking import Decision
 from .database.members import MemberRecord
 from .identity import RemovedMember
 from .inside import Refused, ask
+from .replica.acquaintance import objection
 
 if TYPE_CHECKING:
     from .node import Node
@@ -137,22 +138,9 @@ class Roster:
     # -- others --------------------------------------------------------------------
 
     def objection(self, member: int) -> str | None:
-        """Why a member that our CA has signed may not speak; None: it may.
-
-        A node that knows no leader may have missed much, and its leader may be one that
-        it has never heard of. That one may go on: what it says is where it stands that
-        it is a member, and a snapshot comes by a connection of its own.
-        """
+        """Why a member that our CA has signed may not speak; None: it may."""
         replica = self.node.replica
-        table = replica.database.member_table
-        if member in table.gone:
-            return f"member {member:016x} was removed from the cluster"
-        known = member in replica.raft.configuration.members()
-        if known or member in table.members:
-            return None
-        if replica.raft.leader_id in (0, member):
-            return None
-        return f"member {member:016x} is not known here"
+        return objection(replica.raft, replica.database.member_table, member)
 
     def removed(self, member: int) -> bool:
         return member in self.node.replica.database.member_table.gone

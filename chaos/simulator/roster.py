@@ -9,6 +9,7 @@ worlds with open doors everybody is listened to: then Raft alone keeps order.
 from typing import TYPE_CHECKING, Final
 
 from ...node.replica import Request
+from ...node.replica.acquaintance import objection
 from ...wire import Announce, RequestKind, encode_member_command
 
 if TYPE_CHECKING:
@@ -73,20 +74,12 @@ class Roster:
     # -- others --------------------------------------------------------------------
 
     def objects_to(self, member: int) -> bool:
-        """May this one not speak here? It has left, or is a stranger: see node/roster.
-
-        A node that knows no leader may have missed much.
-        """
-        if self.open_doors:
-            return False
-        raft = self.node.raft
+        """May this one not speak here?"""
         replica = self.node.replica
         assert replica is not None
         table = replica.database.member_table
-        if member in table.gone:
-            return True
-        known = member in table.members or member in raft.configuration.members()
-        return not known and raft.leader_id != 0
+        refused = objection(replica.raft, table, member) is not None
+        return refused and not self.open_doors
 
     def was_told(self) -> None:
         """A member says that the cluster has sent this one away."""

@@ -10,7 +10,7 @@ from functools import partial
 
 import msgspec
 
-from ...node.replica import PeerMessage
+from ...node.replica import ForwardReply, PeerMessage
 from ...raft import Configuration, InstallSnapshot
 from ..histories import check_linearizable, check_replay
 from .checkers import Checkers
@@ -143,7 +143,10 @@ class Cluster:
 
     def _deliver(self, member: int, message: PeerMessage) -> None:
         node = self.by_member[member]
-        if node.roster is None or not self._turned_away(node, message.sender):
+        # An answer comes by a connection that the node has made itself.
+        if isinstance(message, ForwardReply) or not self._turned_away(
+            node, message.sender
+        ):
             node.deliver(message)
 
     def _turned_away(self, node: Node, sender: int) -> bool:
