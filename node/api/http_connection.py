@@ -80,7 +80,10 @@ class HttpConnection(web.RequestHandler):
 
     def drain(self) -> None:
         """Serve no other request, and end soon."""
-        # aiohttp's: what is served now goes on, an idle connection closes.
+        if self._waiter is not None:
+            self.force_close()
+            return
+        # aiohttp's: what is served now goes on.
         self.close()
         self._port.loop.call_later(self._port.options.drain_timeout_s, self.abort)
 

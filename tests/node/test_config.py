@@ -29,7 +29,9 @@ data_dir = "/var/lib/quorate"
 [client]
 listen = "0.0.0.0:7400"
 advertise = "n1.example:7400"
-tls = false
+cert = "certs/server.crt"
+key = "/etc/quorate/server.key"
+ca = "certs/clients.crt"
 origins = ["https://ui.example", "http://[::1]:8080"]
 insecure_listen_without_tls = true
 
@@ -104,6 +106,9 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert config.peer.cert == str(tmp_path / "certs" / "node.crt")
     assert config.peer.key == "/etc/quorate/node.key"
     assert config.peer.ca == str(tmp_path / ".." / "ca.crt")
+    assert config.client.cert == str(tmp_path / "certs" / "server.crt")
+    assert config.client.key == "/etc/quorate/server.key"
+    assert config.client.ca == str(tmp_path / "certs" / "clients.crt")
 
 
 def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
