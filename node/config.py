@@ -27,6 +27,8 @@ import msgspec
 from .address import Address, is_name, is_origin, parse_address
 
 CONFIG_FILE = "quorate.toml"
+# Where `quorate init --tls` and the demo put a client port's files, beside the above.
+CLIENT_PORT_FOLDER = "client-port"
 # In data_dir; with it the folder is a member's.
 IDENTITY_FILE = "identity"
 CONFIG_BYTES_MAX = 1 << 20
@@ -63,6 +65,16 @@ class ClientPort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     insecure_listen_without_tls: bool = False
     # A file of tokens, of which every client has to show one; empty: none.
     token_file: str = ""
+
+
+def with_tls(client: ClientPort) -> ClientPort:
+    """The same with TLS and client certificates, from files in CLIENT_PORT_FOLDER."""
+    return msgspec.structs.replace(
+        client,
+        cert=f"{CLIENT_PORT_FOLDER}/server.crt",
+        key=f"{CLIENT_PORT_FOLDER}/server.key",
+        ca=f"{CLIENT_PORT_FOLDER}/ca.crt",
+    )
 
 
 class PeerPort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

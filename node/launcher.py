@@ -40,6 +40,7 @@ import msgspec
 from . import ports
 from .address import Address, is_name
 from .config import (
+    CLIENT_PORT_FOLDER,
     CONFIG_FILE,
     IDENTITY_FILE,
     ClientPort,
@@ -50,6 +51,7 @@ from .config import (
     environment_names,
     load_config,
     to_toml,
+    with_tls,
 )
 from .pid_file import (
     LIFELINE,
@@ -64,14 +66,8 @@ from .probes import http_status
 
 NODES_MAX = 32
 ENDPOINTS_FILE = "endpoints"
-# What a client shows to nodes with TLS, and what they show, beside their data.
+# What a client shows to nodes with TLS.
 CLIENT_FOLDER = "client"
-CLIENT_PORT_FOLDER = "client-port"
-_CLIENT_PORT_FILES = {
-    "cert": f"{CLIENT_PORT_FOLDER}/server.crt",
-    "key": f"{CLIENT_PORT_FOLDER}/server.key",
-    "ca": f"{CLIENT_PORT_FOLDER}/ca.crt",
-}
 JOIN_TOKEN = "QUORATE_JOIN_TOKEN"
 LOG_FILE = "log"
 # -P: a file in the current folder must not pass for a module of ours.
@@ -226,7 +222,7 @@ def create_cluster(
                 certificates.issue_server(
                     authority, folder, name=node.name, hosts=hosts
                 )
-                client = msgspec.structs.replace(client, **_CLIENT_PORT_FILES)
+                client = with_tls(client)
             config = NodeConfig(
                 name=node.name,
                 client=client,

@@ -1,6 +1,6 @@
 """TLS handshakes of one client port: whose turn it is, and how many have failed.
 
-Law: a step of a handshake takes most of a millisecond of the loop. So many are made in
+Law: a step of a handshake takes a millisecond or two of the loop. So few are made in
 one turn, and peers are heard between two turns. Who fails is counted; one line of the
 log in ten seconds says why.
 """

@@ -19,7 +19,8 @@ from quorate.node.certificates import (
     issue_server,
     load_authority,
 )
-from quorate.node.launcher import CLIENT_FOLDER, CLIENT_PORT_FOLDER
+from quorate.node.config import CLIENT_PORT_FOLDER
+from quorate.node.launcher import CLIENT_FOLDER
 
 from .harness import QUORATE, Cluster, Running, running_cluster, wait_for
 
@@ -280,6 +281,41 @@ async def test_new_certificates_are_taken_under_load_and_broken_ones_are_not(
         await asyncio.to_thread(replace_all)
         stop.set()
     assert set(done) == {0, 1, 2}
+
+
+def test_a_demo_says_what_clients_have_to_show(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    options = ("--nodes", "1", "--replicas", "1", "--port", "0", "--tls")
+    demo = subprocess.Popen(
+        [*QUORATE, "demo", "--dir", str(directory), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert demo.stdout is not None
+        lines = iter(demo.stdout.readline, "")
+        exported = dict(
+            line.removeprefix("export ").rstrip().split("=", 1)
+            for line in itertools.takewhile(lambda one: "curl" not in one, lines)
+            if line.startswith("export ")
+        )
+        asked = next(lines)
+        assert asked.startswith(
+            'curl --cacert "$QUORATE_CACERT" --cert "$QUORATE_CERT"'
+        )
+        assert " https://" in asked
+        got = subprocess.run(
+            [*QUORATE, "put", "greeting", "hello"],
+            env=os.environ | exported,
+            capture_output=True,
+            timeout=ENDED_S,
+            check=False,
+        )
+        assert got.returncode == 0, got.stderr
+    finally:
+        demo.terminate()
+        demo.communicate(timeout=ENDED_S)
+    assert demo.returncode == 0
 
 
 def test_a_node_does_not_start_with_files_that_can_not_be_used(tmp_path: Path) -> None:
