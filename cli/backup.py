@@ -5,11 +5,11 @@ import os
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from ..node.address import Address, parse_address
+from ..node.address import Address
 from ..node.backup import BackupError, BackupHead, BackupReader
 from .founding import found, founding_options
 from .output import print_json
@@ -19,7 +19,13 @@ from .settings import (
     Settings,
     connection_options,
     current_settings,
+    exit_codes,
 )
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ..client.endpoints import Endpoint
 
 _PIECE_BYTES: Final = 1 << 20
 # Of silence in the middle.
@@ -63,11 +69,14 @@ def save_command(file: Path) -> None:
 
 
 def _save(settings: Settings, descriptor: int) -> None:
+    from ..client.endpoints import parse_endpoint
+
     reasons: list[str] = []
+    with exit_codes():
+        tls = settings.tls()
     for endpoint in settings.endpoint_list():
         try:
-            address = parse_address(endpoint)
-            _save_from(address, settings, descriptor)
+            _save_from(parse_endpoint(endpoint), tls, settings, descriptor)
         except (OSError, ValueError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and os.fstat(descriptor).st_size:
                 os.ftruncate(descriptor, 0)
@@ -77,12 +86,18 @@ def _save(settings: Settings, descriptor: int) -> None:
     raise NobodyToAsk("; ".join(reasons))
 
 
-def _save_from(address: Address, settings: Settings, descriptor: int) -> None:
+def _save_from(
+    at: "Endpoint", tls: "ssl.SSLContext | None", settings: Settings, descriptor: int
+) -> None:
     timeout, token = settings.timeout, settings.token()
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    connection = http.client.HTTPConnection(
-        address.host, address.port, timeout=timeout + _STALL_SECONDS
-    )
+    patience = timeout + _STALL_SECONDS
+    if tls is None:
+        connection = http.client.HTTPConnection(at.host, at.port, timeout=patience)
+    else:
+        connection = http.client.HTTPSConnection(
+            at.host, at.port, timeout=patience, context=tls
+        )
     with closing(connection):
         connection.request("GET", f"/v1/backup?timeout={timeout:g}s", headers=headers)
         response = connection.getresponse()

@@ -9,12 +9,12 @@ import click
 import msgspec
 
 from ..node.certificates import (
-    Authority,
     CertificateError,
     create_authority,
     describe,
     issue_client,
     issue_member,
+    issue_server,
     load_authority,
 )
 from .output import print_json
@@ -83,6 +83,13 @@ def init(directory: Path, passphrase_file: Path | None) -> None:
 @click.option("--ca", required=True, type=click.Path(path_type=Path))
 @click.option("--name", help="Issue for the node of this name.")
 @click.option("--client", help="Issue for a client of this name.")
+@click.option("--server", help="Issue for the client port of the node of this name.")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    help="A name or address at which clients dial it; may be repeated.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
 @passphrase_option
@@ -90,6 +97,8 @@ def issue(
     ca: Path,
     name: str | None,
     client: str | None,
+    server: str | None,
+    hosts: tuple[str, ...],
     out: Path,
     days: int,
     passphrase_file: Path | None,
@@ -97,28 +106,26 @@ def issue(
     """Write a new key, its certificate and the CA's certificate into a folder.
 
     With --name they are node.key, node.crt and ca.crt, for a voter of a static start;
-    with --client they are client.key, client.crt and ca.crt.
+    with --client they are client.key, client.crt and ca.crt; with --server, which needs
+    --host, they are server.key, server.crt and ca.crt, for TLS on a client port.
     """
     passphrase = read_passphrase(passphrase_file)
-    if (name is None) == (client is None):
-        raise click.UsageError("give --name or --client")
+    if [name, client, server].count(None) != 2:
+        raise click.UsageError("give --name, --client or --server")
+    if (server is None) != (not hosts):
+        raise click.UsageError("--server needs --host, and nothing else takes it")
+    lifetime = timedelta(days=days)
     with certificate_errors():
         authority = load_authority(ca, passphrase=passphrase)
-        uri = _issue(authority, out, name, client, timedelta(days=days))
-    click.echo(f"{uri} in {out}")
-
-
-def _issue(
-    authority: Authority,
-    out: Path,
-    name: str | None,
-    client: str | None,
-    lifetime: timedelta,
-) -> str:
-    if name is not None:
-        return issue_member(authority, out, name=name, lifetime=lifetime).uri
-    assert client is not None
-    return issue_client(authority, out, name=client, lifetime=lifetime).uri
+        if name is not None:
+            identity = issue_member(authority, out, name=name, lifetime=lifetime)
+        elif client is not None:
+            identity = issue_client(authority, out, name=client, lifetime=lifetime)
+        else:
+            identity = issue_server(
+                authority, out, name=server or "", hosts=hosts, lifetime=lifetime
+            )
+    click.echo(f"{identity.uri} in {out}")
 
 
 @command.command("show")

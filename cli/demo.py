@@ -22,6 +22,7 @@ from click.core import ParameterSource
 from ..client import Client, QuorateError
 from ..node.address import Address
 from ..node.launcher import (
+    CLIENT_FOLDER,
     ENDPOINTS_FILE,
     NODES_MAX,
     LauncherError,
@@ -127,8 +128,16 @@ class Demo:
 
     def let_in(self, nodes: list[LocalNode]) -> None:
         """Have them join, as read replicas. Raises QuorateError, LauncherError."""
-        endpoints = [str(node.client) for node in self.living]
-        with Client(endpoints, timeout=JOIN_SECONDS_MAX, sessions=False) as client:
+        endpoints = [node.url for node in self.living]
+        files = _client_files(self.cluster)
+        with Client(
+            endpoints,
+            timeout=JOIN_SECONDS_MAX,
+            sessions=False,
+            cafile=files.get("cacert"),
+            certfile=files.get("cert"),
+            keyfile=files.get("key"),
+        ) as client:
             token = client.create_token("replica", uses=len(nodes))
         for node in nodes:
             self.processes[node.name].start(self.living[0].peer, token)
@@ -185,7 +194,12 @@ class Demo:
     type=click.Path(path_type=Path),
     help="Keep the cluster here; by default a temporary folder, removed at the end.",
 )
-def command(nodes: int, replicas: int, port: int, directory: Path | None) -> None:
+@click.option(
+    "--tls", is_flag=True, help="Clients speak TLS, and have to show a certificate."
+)
+def command(
+    nodes: int, replicas: int, port: int, directory: Path | None, tls: bool
+) -> None:
     """Run a cluster of node processes on this machine until Ctrl-C.
 
     --nodes of them vote; --replicas join them, hold the same data and serve reads.
@@ -199,10 +213,11 @@ def command(nodes: int, replicas: int, port: int, directory: Path | None) -> Non
     with caught_signals() as signals:
         try:
             if directory is not None:
-                _run(_cluster(directory, nodes, replicas, port), signals)
+                _run(_cluster(directory, nodes, replicas, port, tls), signals)
             else:
                 with tempfile.TemporaryDirectory(prefix="quorate-demo-") as temporary:
-                    _run(_cluster(Path(temporary), nodes, replicas, port), signals)
+                    cluster = _cluster(Path(temporary), nodes, replicas, port, tls)
+                    _run(cluster, signals)
         except (LauncherError, QuorateError) as error:
             raise Failure(str(error)) from error
         except PermissionError as error:
@@ -210,7 +225,9 @@ def command(nodes: int, replicas: int, port: int, directory: Path | None) -> Non
             raise Failure(f"{directory}: {error.strerror}") from error
 
 
-def _cluster(directory: Path, nodes: int, replicas: int, port: int) -> LocalCluster:
+def _cluster(
+    directory: Path, nodes: int, replicas: int, port: int, tls: bool
+) -> LocalCluster:
     """The cluster in `directory`; a new one when it is empty."""
     if not (directory / ENDPOINTS_FILE).exists():
         first_peer = port + PEER_PORT_OFFSET if port else 0
@@ -229,6 +246,7 @@ def _cluster(directory: Path, nodes: int, replicas: int, port: int) -> LocalClus
             client_port=port,
             peer_port=first_peer,
             host=HOST,
+            tls=tls,
         )
     cluster = load_cluster(directory)
     voters = sum(node.voter for node in cluster.nodes)
@@ -245,6 +263,8 @@ def _cluster(directory: Path, nodes: int, replicas: int, port: int) -> LocalClus
         raise Failure(f"{directory}: holds {others} replicas, not {replicas}")
     if "port" in given and port not in (0, first):
         raise Failure(f"{directory}: holds a cluster whose first port is {first}")
+    if tls and not all(node.ca for node in cluster.nodes):
+        raise Failure(f"{directory}: holds a cluster whose clients speak no TLS")
     return cluster
 
 
@@ -310,8 +330,25 @@ def _print_hints(cluster: LocalCluster) -> None:
     first, last = cluster.nodes[0], cluster.nodes[-1]
     endpoints = ",".join(str(node.client) for node in cluster.nodes)
     click.echo(f"export QUORATE_ENDPOINTS={endpoints}")
-    click.echo(f"curl -X PUT --data-binary hello {first.url}/v1/kv/greeting")
-    click.echo(f"curl {last.url}/v1/kv/greeting")
+    files = _client_files(cluster)
+    for name, path in files.items():
+        click.echo(f"export QUORATE_{name.upper()}={shlex.quote(path)}")
+    options = "".join(f' --{name} "$QUORATE_{name.upper()}"' for name in files)
+    click.echo(f"curl{options} -X PUT --data-binary hello {first.url}/v1/kv/greeting")
+    click.echo(f"curl{options} {last.url}/v1/kv/greeting")
+
+
+def _client_files(cluster: LocalCluster) -> dict[str, str]:
+    """What a client needs for TLS, as options are named; nothing without TLS."""
+    known = cluster.nodes[0].ca
+    if known is None:
+        return {}
+    folder = cluster.directory / CLIENT_FOLDER
+    return {
+        "cacert": str(known),
+        "cert": str(folder / "client.crt"),
+        "key": str(folder / "client.key"),
+    }
 
 
 def _tell_changes(demo: Demo) -> None:

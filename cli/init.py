@@ -6,13 +6,22 @@ from pathlib import Path
 import click
 
 from ..node.address import Address
-from ..node.certificates import create_authority, issue_member, random_id
-from ..node.config import NodeConfig
+from ..node.certificates import (
+    create_authority,
+    issue_client,
+    issue_member,
+    issue_server,
+    random_id,
+)
+from ..node.config import CLIENT_PORT_FOLDER, NodeConfig
 from ..node.identity import Identity, IdentityError, Voter, create_identity
 from ..storage.env import RealEnv
 from .certs import certificate_errors, passphrase_option, read_passphrase
 from .places import client_option, founder, peer_option, write_config
 from .settings import Failure
+
+CLIENT_FOLDER = "client"
+FIRST_CLIENT = "first"
 
 
 @click.command("init")
@@ -26,6 +35,11 @@ from .settings import Failure
     is_flag=True,
     help="Let --client be reachable from other machines, unprotected.",
 )
+@click.option(
+    "--tls",
+    is_flag=True,
+    help="Clients speak TLS, and have to show a certificate; DIR/client has one.",
+)
 @passphrase_option
 def command(
     directory: Path,
@@ -33,6 +47,7 @@ def command(
     client: Address,
     peer: Address,
     insecure: bool,
+    tls: bool,
     passphrase_file: Path | None,
 ) -> None:
     """Make a new cluster in DIR: its CA, its id and its first voter, NAME.
@@ -40,13 +55,17 @@ def command(
     DIR must be empty or absent. --client and --peer are the addresses at which clients
     and other nodes reach this node.
     """
-    config = founder(name, client, peer, passphrase_file, insecure=insecure)
+    config = founder(name, client, peer, passphrase_file, insecure=insecure, tls=tls)
     passphrase = read_passphrase(passphrase_file)
     cluster_id = make_cluster(directory, config, peer, passphrase)
     shown = click.format_filename(directory)
+    files = ""
+    if tls:
+        at = f"{shown}/{CLIENT_FOLDER}"
+        files = f" --cacert {at}/ca.crt --cert {at}/client.crt --key {at}/client.key"
     click.echo(f"cluster {cluster_id:016x} with its first voter {name} in {shown}\n")
     click.echo(f"Start it:      quorate node --dir {shown}")
-    click.echo(f"Talk to it:    quorate put --endpoints {client} greeting hello")
+    click.echo(f"Talk to it:    quorate put --endpoints {client}{files} greeting hello")
     click.echo(
         f"Keep safe:     {shown}/ca/ca.key: who has it can add members to the cluster"
     )
@@ -88,6 +107,11 @@ def _make(
         issue_member(
             authority, directory / "certs", name=config.name, member_id=member_id
         )
+        if config.client.cert:
+            hosts = (config.client_address.host, "localhost", "127.0.0.1")
+            at = directory / CLIENT_PORT_FOLDER
+            issue_server(authority, at, name=config.name, hosts=hosts)
+            issue_client(authority, directory / CLIENT_FOLDER, name=FIRST_CLIENT)
     write_config(directory, config)
     env, data = RealEnv(), str(directory / config.data_dir)
     identity = Identity(

@@ -10,12 +10,14 @@ import click
 
 from ..node.address import Address
 from ..node.config import (
+    CLIENT_PORT_FOLDER,
     CONFIG_FILE,
     ClientPort,
     ConfigError,
     NodeConfig,
     PeerPort,
     load_config,
+    with_tls,
 )
 from ..node.pid_file import remove_pid, running_pid, write_pid
 from ..wire import JoinToken, ProtocolError, decode_join_token
@@ -63,6 +65,11 @@ from .settings import Failure
     metavar="HOST:PORT",
     help="Where a new member serves peers; by default 127.0.0.1:7500.",
 )
+@click.option(
+    "--tls",
+    is_flag=True,
+    help=f"A new member's clients speak TLS, by the files in DIR/{CLIENT_PORT_FOLDER}.",
+)
 def command(
     directory: Path | None,
     config_file: Path | None,
@@ -71,12 +78,13 @@ def command(
     name: str | None,
     client: Address | None,
     peer: Address | None,
+    tls: bool,
 ) -> None:
     """Run one node until SIGTERM or SIGINT; leadership is handed over first.
 
-    With --join and --token it becomes a member of a cluster first: --name, --client and
-    --peer are for a DIR that holds no configuration yet. A member that starts again
-    ignores all five.
+    With --join and --token it becomes a member of a cluster first: --name, --client,
+    --peer and --tls are for a DIR that holds no configuration yet. A member that starts
+    again ignores all six.
 
     Every key of the configuration has an environment variable that wins over the file,
     such as QUORATE_CLIENT_LISTEN.
@@ -88,7 +96,8 @@ def command(
     else:
         raise click.UsageError("give --dir or --config")
     if contact is not None and directory is not None and not path.exists():
-        _write_config(directory, name or directory.absolute().name, client, peer)
+        named = name or directory.absolute().name
+        _write_config(directory, named, client, peer, tls=tls)
     try:
         config = load_config(path, os.environ)
     except ConfigError as error:
@@ -112,12 +121,18 @@ def _token(text: str | None) -> JoinToken:
 
 
 def _write_config(
-    directory: Path, name: str, client: Address | None, peer: Address | None
+    directory: Path,
+    name: str,
+    client: Address | None,
+    peer: Address | None,
+    *,
+    tls: bool,
 ) -> None:
     """A new member's quorate.toml."""
+    port = ClientPort(listen=str(client)) if client else ClientPort()
     config = checked(
         usable_name(name, "; give --name"),
-        ClientPort(listen=str(client)) if client else ClientPort(),
+        with_tls(port) if tls else port,
         PeerPort(listen=str(peer)) if peer else PeerPort(),
     )
     try:

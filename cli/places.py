@@ -17,6 +17,7 @@ from ..node.config import (
     PeerPort,
     check_config,
     to_toml,
+    with_tls,
 )
 
 
@@ -71,11 +72,13 @@ def founder(
     passphrase_file: Path | None,
     *,
     insecure: bool = False,
+    tls: bool = False,
 ) -> NodeConfig:
     """The configuration of a new cluster's first voter, or wrong usage."""
+    port = ClientPort(listen=str(client), insecure_listen_without_tls=insecure)
     return checked(
         usable_name(name),
-        ClientPort(listen=str(client), insecure_listen_without_tls=insecure),
+        with_tls(port) if tls else port,
         # A node can't ask for a passphrase.
         PeerPort(listen=str(peer), authority="" if passphrase_file else "ca"),
     )

@@ -17,6 +17,8 @@ import click
 import msgspec
 
 if TYPE_CHECKING:
+    import ssl
+
     from ..client import AsyncClient
 
 DEFAULT_ENDPOINTS = "127.0.0.1:7400"
@@ -100,6 +102,16 @@ class Settings(msgspec.Struct):
             sessions=False,
             token=self.token(),
         )
+
+    def tls(self) -> "ssl.SSLContext | None":
+        """As `connect` speaks it, for what speaks HTTP; None: it is not spoken."""
+        from ..client.endpoints import make_tls_context, speaks_tls
+
+        files = (self.cacert, self.cert, self.key_file)
+        given = any(file is not None for file in files)
+        if not speaks_tls(self.endpoints, certificates=given):
+            return None
+        return make_tls_context(*files)
 
     def token(self) -> str | None:
         """What the client port may want to see; the environment's comes last."""

@@ -38,7 +38,7 @@ from ..wire import (
 )
 from .calls import Calls
 from .elections import Election
-from .endpoints import make_tls_context, parse_endpoint, parse_endpoints
+from .endpoints import make_tls_context, parse_endpoints, speaks_tls
 from .errors import InvalidRequest, TooLarge
 from .leases import Lease, LeaseCalls, LeaseInfo
 from .locks import Lock
@@ -79,8 +79,9 @@ class AsyncClient(Membership):
 
     `endpoints` is a list or a comma-separated string of `host:port`; by default
     QUORATE_ENDPOINTS, else 127.0.0.1:7400. `timeout` is each call's deadline in
-    seconds. With any of `cafile`, `certfile` and `keyfile`, TLS is spoken. `token` is
-    for nodes whose client port wants one.
+    seconds. With any of `cafile`, `certfile` and `keyfile`, or with `https://` or
+    `quorates://` before an endpoint, TLS is spoken, and the node's certificate has to
+    name the host that is dialled. `token` is for nodes whose client port wants one.
 
     Calls go to the endpoint that worked last, at first to the one given first, or to
     one at random with `balance`. With `learn`, the addresses that nodes tell of each
@@ -110,11 +111,13 @@ class AsyncClient(Membership):
         if in_flight_max < 1:
             raise InvalidRequest(f"in_flight_max is {in_flight_max}")
         self._timeout: float = to_timeout(timeout)
+        given = any(file is not None for file in (cafile, certfile, keyfile))
+        tls = speaks_tls(endpoints, certificates=given)
         self._watches: set[Watch] = set()
         self._leases: set[Lease] = set()
         self._calls: Calls = Calls(
             parse_endpoints(endpoints),
-            make_tls_context(cafile, certfile, keyfile),
+            make_tls_context(cafile, certfile, keyfile) if tls else None,
             balance=balance,
             learn=learn,
             in_flight_max=in_flight_max,
@@ -428,7 +431,11 @@ class AsyncClient(Membership):
                 RequestKind.STATUS, b"", patience, _decode_status
             )
         return await self._calls.call_at(
-            parse_endpoint(endpoint), RequestKind.STATUS, b"", patience, _decode_status
+            self._calls.endpoint(endpoint),
+            RequestKind.STATUS,
+            b"",
+            patience,
+            _decode_status,
         )
 
     async def close(self) -> None:

@@ -30,12 +30,13 @@ from ..wire import (
     decode_members,
 )
 from .connection import Connection, Expired, NotSent, RequestFailed
-from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint
+from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint, speaks_tls
 from .errors import (
     DeadlineExceeded,
     InvalidRequest,
     QuorateError,
     ServerFault,
+    TlsFailed,
     TooBusy,
     TooLarge,
     Unauthenticated,
@@ -139,6 +140,13 @@ class Calls:
     def endpoints(self) -> list[Endpoint]:
         """The endpoints in use: those given first, then those learnt from nodes."""
         return [link.endpoint for link in self._links]
+
+    def endpoint(self, text: str) -> Endpoint:
+        """One more endpoint, which TLS is spoken to, or not, as to all others."""
+        tls = self._tls is not None
+        if speaks_tls(text, certificates=tls) != tls:
+            raise InvalidRequest(f"endpoint {text!r} means TLS, and the others do not")
+        return parse_endpoint(text)
 
     @property
     def connected(self) -> bool:
@@ -318,8 +326,9 @@ class Calls:
         try:
             return await link.connect(patience / shares)
         except ConnectFailed as failed:
+            unavailable = TlsFailed if failed.tls else Unavailable
             raise _TryNext(
-                Unauthenticated if failed.refused else Unavailable,
+                Unauthenticated if failed.refused else unavailable,
                 failed.reason,
                 hopeless=failed.hopeless,
                 vague=failed.too_slow,
@@ -385,7 +394,7 @@ class Calls:
             if len(self._links) >= ENDPOINTS_MAX:
                 return
             try:
-                endpoint = parse_endpoint(text)
+                endpoint = self.endpoint(text)
             except InvalidRequest:
                 # A hint that makes no sense to us is no reason to leave a node.
                 continue

@@ -27,6 +27,7 @@ from ..wire import (
     encode_request,
     parse_server_hello,
 )
+from .tls_errors import SPEAKS_TLS, Disagreement, disagreement, is_alert
 
 # One write of at most this much at a time keeps the send buffer short, and with it
 # the number of requests whose fate is unknown when the connection breaks.
@@ -63,9 +64,13 @@ class Expired(RequestFailed):
 class HelloFailed(Exception):
     """The node was reached, but did not answer as one of ours."""
 
-    def __init__(self, reason: str, *, hopeless: bool) -> None:
+    def __init__(
+        self, reason: str, *, hopeless: bool, tls: Disagreement | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason: str = reason
+        # Set when it was TLS that could not be agreed on.
+        self.tls: Disagreement | None = tls
         # Whether asking again can't help: another protocol, no version in common.
         self.hopeless: bool = hopeless
 
@@ -101,6 +106,7 @@ class Connection(asyncio.Protocol):
         self._greeting: bytes = b""
         self._parser: ReplyParser = ReplyParser(DEFAULT_LIMITS)
         self._reason: str = "the connection was lost"
+        self._tls: Disagreement | None = None
         self._last_id: int = 0
         self._pending: dict[int, _Waiting] = {}
         # Requests with many replies: who takes them.
@@ -241,6 +247,9 @@ class Connection(asyncio.Protocol):
         self._reason = reason
         if self._transport is None:
             self._fail()
+        elif self._transport.is_closing():
+            # It is under way; asyncio's TLS transport breaks when it is closed twice.
+            return
         elif self._transport.get_write_buffer_size():
             # A peer that does not read would keep an orderly close waiting for ever.
             self._transport.abort()
@@ -273,7 +282,9 @@ class Connection(asyncio.Protocol):
         for take in streams.values():
             take(Broken(self._reason))
         if not self.hello.done():
-            self.hello.set_exception(HelloFailed(self._reason, hopeless=False))
+            tls = self._tls
+            failed = HelloFailed(self._reason, hopeless=tls is not None, tls=tls)
+            self.hello.set_exception(failed)
             # Whoever connected may have given up meanwhile.
             self.hello.exception()
         if not self.closed.done():
@@ -289,6 +300,8 @@ class Connection(asyncio.Protocol):
         self._transport.write(encode_client_hello(ClientHello(token=self._token)))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # Under TLS 1.3 the node judges our certificate when we believe to be connected.
+        self._tls = self._tls or disagreement(exc)
         if exc is not None:
             self._reason = f"{self._reason}: {exc}"
         self._transport = None
@@ -318,6 +331,10 @@ class Connection(asyncio.Protocol):
     def _greet(self, data: bytes) -> bytes:
         """Take the node's hello; what comes behind it is returned."""
         self._greeting += data
+        if is_alert(self._greeting):
+            self._tls = Disagreement(SPEAKS_TLS)
+            self._abort(SPEAKS_TLS)
+            return b""
         try:
             parsed = parse_server_hello(self._greeting)
         except ProtocolError as error:

@@ -14,8 +14,9 @@ from .errors import InvalidRequest
 
 ENDPOINTS_MAX = 64
 DEFAULT_ENDPOINTS = "127.0.0.1:7400"
-# The native protocol and HTTP share one port, so that an http URL names it, too.
-_SCHEMES = ("quorate", "http")
+# Whether TLS is meant; `quorate` leaves it to the certificates. The native protocol and
+# HTTP share one port, so that URLs of both name it.
+_SCHEMES = {"quorate": None, "quorates": True, "http": False, "https": True}
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):
@@ -30,7 +31,25 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """`host:port`, with `quorate://` or `http://` before it if you like."""
+    """`host:port`, with `quorate://` or `https://` before it if you like."""
+    return _parse(text)[0]
+
+
+def speaks_tls(endpoints: str | Sequence[str], *, certificates: bool) -> bool:
+    """Whether TLS is meant: one endpoint says so, or `certificates` are given.
+
+    An endpoint that says the opposite is refused.
+    """
+    said = {text: _parse(text)[1] for text in _texts(endpoints)}
+    tls = certificates or True in said.values()
+    for text, secure in said.items():
+        if tls and secure is False:
+            reason = "means no TLS, but certificates or other endpoints do"
+            raise InvalidRequest(f"endpoint {text!r} {reason}")
+    return tls
+
+
+def _parse(text: str) -> tuple[Endpoint, bool | None]:
     stripped = text.strip()
     url = stripped if "://" in stripped else f"quorate://{stripped}"
     try:
@@ -45,13 +64,17 @@ def parse_endpoint(text: str) -> Endpoint:
         raise InvalidRequest(f"endpoint {text!r} is more than host:port")
     if not host or not port:
         raise InvalidRequest(f"endpoint {text!r} is not host:port")
-    return Endpoint(host, port)
+    return Endpoint(host, port), _SCHEMES[parts.scheme]
+
+
+def _texts(endpoints: str | Sequence[str]) -> list[str]:
+    texts = endpoints.split(",") if isinstance(endpoints, str) else endpoints
+    return [text for text in texts if text.strip()]
 
 
 def parse_endpoints(endpoints: str | Sequence[str]) -> list[Endpoint]:
     """All endpoints in order, each once; a string separates them by commas."""
-    texts = endpoints.split(",") if isinstance(endpoints, str) else endpoints
-    parsed = [parse_endpoint(text) for text in texts if text.strip()]
+    parsed = [parse_endpoint(text) for text in _texts(endpoints)]
     unique = list(dict.fromkeys(parsed))
     if not unique:
         raise InvalidRequest("no endpoint is given")
@@ -62,13 +85,11 @@ def parse_endpoints(endpoints: str | Sequence[str]) -> list[Endpoint]:
 
 def make_tls_context(
     cafile: str | None, certfile: str | None, keyfile: str | None
-) -> ssl.SSLContext | None:
-    """What proves the node to us and us to it; None (plain text) if nothing is given.
+) -> ssl.SSLContext:
+    """What proves the node to us, and us to it if we have a certificate.
 
     Without `cafile` the machine's own authorities are trusted.
     """
-    if cafile is None and certfile is None and keyfile is None:
-        return None
     if keyfile is not None and certfile is None:
         raise InvalidRequest("keyfile needs certfile")
     try:

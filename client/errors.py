@@ -20,7 +20,8 @@
     │   ├── TokenRefused       there is no such token, or none can be made
     │   ├── SessionNotFound    the session is over; the client opens another one
     │   ├── Forbidden          refused by origin or rights
-    │   ├── Unauthenticated    the node wants a token, and ours, or none, will not do
+    │   ├── Unauthenticated    the node wants a token or a certificate, and ours, or
+    │   │                      none, will not do
     │   ├── Unsupported        the node knows of it, but does not serve it
     │   ├── TooStale           no node that was asked is as fresh as was asked for
     │   ├── NoSpace            the disk is full; refused before it was proposed
@@ -28,6 +29,7 @@
     │   └── ServerFault        a bug in the node; its log has it
     ├── Unknown                a write whose fate was lost: it may have happened
     ├── Unavailable            nobody there to ask: it did not happen
+    │   └── TlsFailed          nobody to ask by TLS: not trusted, or spoken by one only
     └── DeadlineExceeded       a read that was asked, but not answered in time
 
 Law: the class answers the only question a caller has, did it happen? Rejected and
@@ -138,7 +140,7 @@ class Forbidden(Rejected):
 
 
 class Unauthenticated(Rejected):
-    """The node wants a token, and the one that it was shown, or none, will not do."""
+    """The node wants a token or a certificate, and ours, or none, will not do."""
 
 
 class Unsupported(Rejected):
@@ -177,6 +179,12 @@ class Unavailable(QuorateError):
     """No node took the request before the deadline: it did not happen."""
 
     retryable = True
+
+
+class TlsFailed(Unavailable):
+    """The node's certificate is not trusted, or one of the two speaks no TLS."""
+
+    retryable = False
 
 
 class DeadlineExceeded(QuorateError):

@@ -12,6 +12,7 @@ from typing import Final
 from ..wire import ServerHello
 from .connection import Connection, HelloFailed
 from .endpoints import Endpoint
+from .tls_errors import Disagreement, disagreement
 
 # An attempt that nobody waits for any more ends by itself.
 CONNECT_SECONDS_MAX: Final = 10.0
@@ -23,7 +24,8 @@ class ConnectFailed(Exception):
     """There is no connection.
 
     `hopeless` when there would be none on trying again, `too_slow` when there is none
-    only yet, `refused` when the node does not let us in.
+    only yet, `refused` when the node does not let us in, `tls` when it is TLS that the
+    two do not agree on.
     """
 
     def __init__(
@@ -33,12 +35,14 @@ class ConnectFailed(Exception):
         hopeless: bool = False,
         too_slow: bool = False,
         refused: bool = False,
+        tls: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason: str = reason
         self.hopeless: bool = hopeless
         self.too_slow: bool = too_slow
         self.refused: bool = refused
+        self.tls: bool = tls
 
 
 class Link:
@@ -124,6 +128,8 @@ class Link:
         except BaseException as error:
             connection.close("not connected")
             if isinstance(error, HelloFailed):
+                if error.tls is not None:
+                    raise _disagreed(error.tls) from None
                 raise ConnectFailed(error.reason, hopeless=error.hopeless) from None
             if isinstance(error, OSError):
                 raise _explained(error) from error
@@ -153,7 +159,11 @@ def _explained(error: OSError) -> ConnectFailed:
     """Why there is no connection, in words, and whether there may be one later."""
     if isinstance(error, TimeoutError):
         return ConnectFailed(f"not connected within {CONNECT_SECONDS_MAX:g} s")
-    # A broken handshake is a node that stops; any other TLS error is a disagreement.
-    interrupted = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
-    hopeless = isinstance(error, ssl.SSLError) and not interrupted
-    return ConnectFailed(str(error) or type(error).__name__, hopeless=hopeless)
+    tls = disagreement(error)
+    if tls is not None:
+        return _disagreed(tls)
+    return ConnectFailed(str(error) or type(error).__name__)
+
+
+def _disagreed(tls: Disagreement) -> ConnectFailed:
+    return ConnectFailed(tls.reason, hopeless=True, refused=tls.refused, tls=True)

@@ -60,6 +60,11 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def is_host(text: str) -> bool:
+    """Whether `text` is a host name or an address, without a port or brackets."""
+    return _HOST.fullmatch(text) is not None or _ip(text) is not None
+
+
 def is_origin(text: str) -> bool:
     """Whether `text` is spelled as a browser's Origin header: lower case, no path."""
     try:

@@ -1,15 +1,17 @@
 """The cluster's certificates: made here, and in no other place.
 
 Law: this is the only file that imports cryptography. A cluster has one CA, whose
-subject and URI carry the cluster's id; it signs members and clients and nothing else
-(no intermediate CAs). A certificate stands for exactly one URI; a member's is good for
-both ends of a connection, a client's only for the calling end. Keys are EC P-256.
+subject and URI carry the cluster's id; it signs members, clients and client ports and
+nothing else (no intermediate CAs). A certificate stands for exactly one URI; a member's
+is good for both ends of a connection, a client's only for the calling end, a server's,
+which also has host names, only for the other one. Keys are EC P-256.
 Files are new files: nothing is overwritten, keys are 0600 in folders of 0700, and what
 was returned is on the disk.
 
     create_authority   DIR/ca.crt, DIR/ca.key (who has the key decides who belongs)
     issue_member       DIR/node.crt, DIR/node.key, DIR/ca.crt
     issue_client       DIR/client.crt, DIR/client.key, DIR/ca.crt
+    issue_server       DIR/server.crt, DIR/server.key, DIR/ca.crt
     request_member     DIR/node.key, if there is none yet; a request to be signed
     sign_member        nothing: the certificate for such a request
     keep_member        DIR/node.crt, DIR/ca.crt: what the signer answered
@@ -17,7 +19,7 @@ was returned is on the disk.
     CertificateError: a file is missing, damaged, in the way, or not what it should be
 """
 
-import os
+import ipaddress
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -32,8 +34,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from .address import is_name
+from .address import is_host, is_name
 from .identity import member_id_for
+from .new_files import write_new
 from .tls import Kind, PeerIdentity, StrangerError, identity_of
 
 __all__ = [
@@ -44,6 +47,7 @@ __all__ = [
     "describe",
     "issue_client",
     "issue_member",
+    "issue_server",
     "keep_member",
     "key_of_request",
     "load_authority",
@@ -59,6 +63,11 @@ LEAF_LIFETIME = timedelta(days=365)
 BACKDATED = timedelta(hours=1)
 # A certificate of ours has about 700 bytes; a larger file is not one.
 FILE_BYTES_MAX = 64 * 1024
+_USAGES = {
+    Kind.MEMBER: (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
+    Kind.CLIENT: (ExtendedKeyUsageOID.CLIENT_AUTH,),
+    Kind.SERVER: (ExtendedKeyUsageOID.SERVER_AUTH,),
+}
 
 
 class CertificateError(Exception):
@@ -154,10 +163,7 @@ def issue_member(
     if member_id is None:
         member_id = member_id_for(authority.cluster_id, name)
     identity = PeerIdentity(authority.cluster_id, Kind.MEMBER, member_id=member_id)
-    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    files = _issue(authority, identity, name, usages, "node", now, lifetime)
-    _write_new(directory, files)
-    return identity
+    return _issue(authority, directory, identity, name, "node", now, lifetime)
 
 
 def issue_client(
@@ -171,10 +177,25 @@ def issue_client(
     """Write a client's certificate, key and CA certificate into `directory`."""
     _check_name(name)
     identity = PeerIdentity(authority.cluster_id, Kind.CLIENT, name=name)
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    files = _issue(authority, identity, name, usages, "client", now, lifetime)
-    _write_new(directory, files)
-    return identity
+    return _issue(authority, directory, identity, name, "client", now, lifetime)
+
+
+def issue_server(
+    authority: Authority,
+    directory: Path,
+    *,
+    name: str,
+    hosts: Sequence[str],
+    now: datetime | None = None,
+    lifetime: timedelta = LEAF_LIFETIME,
+) -> PeerIdentity:
+    """Write what a client port needs into `directory`, good for all `hosts`."""
+    _check_name(name)
+    for host in hosts:
+        if not is_host(host):
+            raise CertificateError(f"not a host name or address: {host[:256]!r}")
+    identity = PeerIdentity(authority.cluster_id, Kind.SERVER, name=name)
+    return _issue(authority, directory, identity, name, "server", now, lifetime, hosts)
 
 
 def request_member(directory: Path, *, name: str) -> bytes:
@@ -224,8 +245,7 @@ def sign_member(
     ):
         raise CertificateError("the request's key is not EC P-256")
     identity = PeerIdentity(authority.cluster_id, Kind.MEMBER, member_id=member_id)
-    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    return _pem(_signed(authority, key, identity, name, usages, now, lifetime))
+    return _pem(_signed(authority, key, identity, name, now, lifetime))
 
 
 def keep_member(directory: Path, certificate: bytes, authority: bytes) -> None:
@@ -264,22 +284,24 @@ def describe(path: Path) -> Description:
 
 def _issue(
     authority: Authority,
+    directory: Path,
     identity: PeerIdentity,
     name: str,
-    usages: Sequence[x509.ObjectIdentifier],
     stem: str,
     now: datetime | None,
     lifetime: timedelta,
-) -> Mapping[str, bytes]:
+    hosts: Sequence[str] = (),
+) -> PeerIdentity:
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _signed(
-        authority, key.public_key(), identity, name, usages, now, lifetime
-    )
-    return {
+    public = key.public_key()
+    certificate = _signed(authority, public, identity, name, now, lifetime, hosts)
+    files = {
         f"{stem}.key": _key_pem(key, None),
         f"{stem}.crt": _pem(certificate),
         "ca.crt": _pem(authority.certificate),
     }
+    _write_new(directory, files)
+    return identity
 
 
 def _signed(
@@ -287,19 +309,19 @@ def _signed(
     key: ec.EllipticCurvePublicKey,
     identity: PeerIdentity,
     name: str,
-    usages: Sequence[x509.ObjectIdentifier],
     now: datetime | None,
     lifetime: timedelta,
+    hosts: Sequence[str] = (),
 ) -> x509.Certificate:
     issuer = authority.certificate.subject
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(
         authority.key.public_key()
     )
     return (
-        _builder(_name(name), issuer, key, identity, now, lifetime)
+        _builder(_name(name), issuer, key, identity, now, lifetime, hosts)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(_USAGES[identity.kind]), critical=False)
         .add_extension(issuer_key, critical=False)
         .sign(authority.key, hashes.SHA256())
     )
@@ -330,10 +352,10 @@ def _builder(
     identity: PeerIdentity,
     now: datetime | None,
     lifetime: timedelta,
+    hosts: Sequence[str] = (),
 ) -> x509.CertificateBuilder:
-    """What all our certificates have in common."""
     begin = now or datetime.now(UTC)
-    uri = x509.UniformResourceIdentifier(identity.uri)
+    names = [x509.UniformResourceIdentifier(identity.uri), *map(_host_name, hosts)]
     key_id = x509.SubjectKeyIdentifier.from_public_key(key)
     return (
         x509.CertificateBuilder()
@@ -343,7 +365,7 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin - BACKDATED)
         .not_valid_after(begin + lifetime)
-        .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(key_id, critical=False)
     )
 
@@ -369,6 +391,13 @@ def _key_usage(
 
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _host_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _check_name(name: str) -> None:
@@ -410,9 +439,9 @@ def _load_certificate(path: Path) -> x509.Certificate:
         certificates = x509.load_pem_x509_certificates(data)
     except ValueError as error:
         raise CertificateError(f"{path}: not a certificate: {error}") from error
-    if len(certificates) != 1:
-        raise CertificateError(f"{path}: holds {len(certificates)} certificates, not 1")
-    return certificates[0]
+    if len(certificates) == 1:
+        return certificates[0]
+    raise CertificateError(f"{path}: holds {len(certificates)} certificates, not 1")
 
 
 def _load_key(path: Path, passphrase: str | None) -> ec.EllipticCurvePrivateKey:
@@ -462,34 +491,10 @@ def _usages(certificate: x509.Certificate, path: Path) -> tuple[str, ...]:
 
 
 def _write_new(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write files that must not exist yet; all of them or none, and durably."""
-    made: list[Path] = []
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, data in files.items():
-            mode = 0o600 if name.endswith(".key") else 0o644
-            path = directory / name
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(path, flags, mode), "wb") as file:
-                made.append(path)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_directory(directory)
-        _sync_directory(directory.parent)
+        write_new(directory, files)
+    except FileExistsError as error:
+        reason = "exists already; nothing is overwritten"
+        raise CertificateError(f"{error.filename}: {reason}") from error
     except OSError as error:
-        for path in made:
-            path.unlink(missing_ok=True)
-        if isinstance(error, FileExistsError):
-            raise CertificateError(
-                f"{error.filename}: exists already; nothing is overwritten"
-            ) from error
         raise CertificateError(f"{directory}: {error.strerror}") from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

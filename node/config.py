@@ -27,6 +27,8 @@ import msgspec
 from .address import Address, is_name, is_origin, parse_address
 
 CONFIG_FILE = "quorate.toml"
+# Where `quorate init --tls` and the demo put a client port's files, beside the above.
+CLIENT_PORT_FOLDER = "client-port"
 # In data_dir; with it the folder is a member's.
 IDENTITY_FILE = "identity"
 CONFIG_BYTES_MAX = 1 << 20
@@ -55,11 +57,24 @@ class ClientPort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     listen: str = "127.0.0.1:7400"
     advertise: str = ""
-    tls: bool = False
+    # With a certificate TLS is spoken; with a CA each client has to show one of its.
+    cert: str = ""
+    key: str = ""
+    ca: str = ""
     origins: tuple[str, ...] = ()
     insecure_listen_without_tls: bool = False
     # A file of tokens, of which every client has to show one; empty: none.
     token_file: str = ""
+
+
+def with_tls(client: ClientPort) -> ClientPort:
+    """The same with TLS and client certificates, from files in CLIENT_PORT_FOLDER."""
+    return msgspec.structs.replace(
+        client,
+        cert=f"{CLIENT_PORT_FOLDER}/server.crt",
+        key=f"{CLIENT_PORT_FOLDER}/server.key",
+        ca=f"{CLIENT_PORT_FOLDER}/ca.crt",
+    )
 
 
 class PeerPort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,7 +147,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def client_url(self) -> str:
         """The client address as people and browsers write it."""
-        return f"http://{self.client_address}"
+        return f"{'https' if self.client.cert else 'http'}://{self.client_address}"
 
     @property
     def peer_listen(self) -> Address:
@@ -163,7 +178,14 @@ _BOUNDS: Mapping[str, tuple[int, int]] = {
 # value.
 _REQUEST_OVERHEAD_BYTES = 64
 
-_ALWAYS_WRITTEN = frozenset({"name", "data_dir", "listen", "cert", "key", "ca"})
+_ALWAYS_WRITTEN = frozenset(
+    {
+        *("name", "data_dir", "client.listen"),
+        *("peer.listen", "peer.cert", "peer.key", "peer.ca"),
+    }
+)
+# Files that need not be named.
+_CLIENT_FILES = ("cert", "key", "ca", "token_file")
 
 
 class _Key(NamedTuple):
@@ -242,8 +264,6 @@ def check_config(config: NodeConfig) -> None:
     for key, value in paths.items():
         if not value or "\0" in value:
             raise ConfigError("", key, "not a path")
-    if "\0" in config.client.token_file:
-        raise ConfigError("", "client.token_file", "not a path")
     _check_client(config.client)
     _check_port("peer", config.peer.listen, config.peer.advertise)
     _check_addresses("peer.dial", config.peer.dial)
@@ -257,7 +277,7 @@ def to_toml(config: NodeConfig) -> str:
     for key in _keys():
         section: object = getattr(config, key.section) if key.section else config
         value: object = getattr(section, key.name)
-        if value == key.default and key.name not in _ALWAYS_WRITTEN:
+        if value == key.default and str(key) not in _ALWAYS_WRITTEN:
             continue
         if key.section and f"[{key.section}]" not in lines:
             lines += ["", f"[{key.section}]"]
@@ -349,19 +369,22 @@ def _check_port(section: str, listen: str, advertise: str) -> Address:
 
 def _check_client(client: ClientPort) -> None:
     address = _check_port("client", client.listen, client.advertise)
-    if client.tls:
-        raise ConfigError(
-            "",
-            "client.tls",
-            "TLS on the client port is not supported yet; leave it out",
-        )
-    if not address.loopback and not client.insecure_listen_without_tls:
+    for name in _CLIENT_FILES:
+        if "\0" in getattr(client, name):
+            raise ConfigError("", f"client.{name}", "not a path")
+    for name, needed in (("cert", "key"), ("key", "cert"), ("ca", "cert")):
+        if getattr(client, name) and not getattr(client, needed):
+            reason = f"client.{name} needs client.{needed}"
+            raise ConfigError("", f"client.{needed}", reason)
+    open_to_all = not (client.cert or client.insecure_listen_without_tls)
+    if not address.loopback and open_to_all:
         raise ConfigError(
             "",
             "client.listen",
             f"{client.listen} is reachable from other machines, and the client port has"
-            " no TLS: anybody there could read and write everything. Listen on"
-            " 127.0.0.1, or set client.insecure_listen_without_tls = true",
+            " no TLS: anybody there could read and write everything. Give it a"
+            " certificate (client.cert, client.key), listen on 127.0.0.1, or set"
+            " client.insecure_listen_without_tls = true",
         )
     for origin in client.origins:
         if not is_origin(origin):
@@ -419,10 +442,9 @@ def _resolved(config: NodeConfig, base: Path) -> NodeConfig:
         ca=str(base / config.peer.ca),
         authority=str(base / config.peer.authority) if config.peer.authority else "",
     )
-    client = config.client
-    if client.token_file:
-        token_file = str(base / client.token_file)
-        client = msgspec.structs.replace(client, token_file=token_file)
+    named = {name: getattr(config.client, name) for name in _CLIENT_FILES}
+    files = {name: str(base / path) for name, path in named.items() if path}
+    client = msgspec.structs.replace(config.client, **files)
     data_dir = str(base / config.data_dir)
     return msgspec.structs.replace(config, data_dir=data_dir, client=client, peer=peer)
 

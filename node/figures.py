@@ -18,6 +18,7 @@ def gather(node: "Node") -> Statistics:
     leader = raft.leader_id
     gossip = node.gossiping.gossip
     leader_url = node.roster.place_of(leader)[2] or None
+    files = node.client_tls
     return Statistics(
         name=node.config.name,
         member_id=f"{node.member_id:016x}",
@@ -60,6 +61,11 @@ def gather(node: "Node") -> Statistics:
         gets=replica.reads.gets,
         requests_failed=node.loop.requests_failed,
         connections=node.listener.connections,
+        client_handshakes_failed=node.listener.handshakes_failed,
+        client_tls_reloads=files.reloads if files else 0,
+        client_tls_reloads_failed=files.failures if files else 0,
+        client_tls_problem=files.problem if files else None,
+        client_certificate_ends_seconds=files.current.ends_s if files else 0.0,
         refused_peers=node.refused_peers,
         gossip_probes=gossip.counts.probes,
         gossip_probes_failed=gossip.counts.probes_failed,

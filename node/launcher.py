@@ -7,7 +7,9 @@ have too: files, signals and its client port.
     DIR/endpoints           one client URL per line; written last, so that its presence
                             says that the cluster's files are complete
     DIR/ca/                 the cluster's CA, with its key
-    DIR/NAME/quorate.toml   and certs/, data/; `pid` while it runs, `log` of all runs
+    DIR/client/             with TLS: a client's certificate
+    DIR/NAME/quorate.toml   and certs/, data/; `pid` while it runs, `log` of all runs;
+                            with TLS also client-port/
 
 The lifeline. A node that is started here must not outlive who started it, however that
 one ends. It inherits the read end of a pipe, whose number is in QUORATE_LIFELINE; the
@@ -22,7 +24,6 @@ this process closed it, or is gone. Nodes that are started by hand have no lifel
     └── NodeDied           it ended although it should not, or did not get ready
 """
 
-import http.client
 import os
 import re
 import signal
@@ -39,6 +40,7 @@ import msgspec
 from . import ports
 from .address import Address, is_name
 from .config import (
+    CLIENT_PORT_FOLDER,
     CONFIG_FILE,
     IDENTITY_FILE,
     ClientPort,
@@ -49,6 +51,7 @@ from .config import (
     environment_names,
     load_config,
     to_toml,
+    with_tls,
 )
 from .pid_file import (
     LIFELINE,
@@ -59,16 +62,18 @@ from .pid_file import (
     stop_process,
     write_pid,
 )
+from .probes import http_status
 
 NODES_MAX = 32
 ENDPOINTS_FILE = "endpoints"
+# What a client shows to nodes with TLS.
+CLIENT_FOLDER = "client"
 JOIN_TOKEN = "QUORATE_JOIN_TOKEN"
 LOG_FILE = "log"
 # -P: a file in the current folder must not pass for a module of ours.
 COMMAND = (sys.executable, "-P", "-m", "quorate")
 
 _POLL_SECONDS = 0.02
-_HTTP_BYTES_MAX = 1 << 20
 _LOG_TAIL_BYTES = 2048
 
 
@@ -95,7 +100,8 @@ class NodeDied(LauncherError):
 class LocalNode(msgspec.Struct, frozen=True):
     """One node of a local cluster: its name, its folder and its addresses.
 
-    A `voter` is one of the cluster's first; the others join.
+    A `voter` is one of the cluster's first; the others join. `ca` is the certificate by
+    which its client port is known, if that speaks TLS.
     """
 
     name: str
@@ -103,11 +109,12 @@ class LocalNode(msgspec.Struct, frozen=True):
     client: Address
     peer: Address
     voter: bool = True
+    ca: Path | None = None
 
     @property
     def url(self) -> str:
         """Where its clients dial."""
-        return f"http://{self.client}"
+        return f"{'https' if self.ca else 'http'}://{self.client}"
 
     @property
     def joins(self) -> bool:
@@ -143,18 +150,7 @@ class LocalNode(msgspec.Struct, frozen=True):
 
     def http_status(self, path: str, timeout_seconds: float = 1.0) -> int | None:
         """The status of a GET on its client port; None when there is no answer."""
-        connection = http.client.HTTPConnection(
-            self.client.host, self.client.port, timeout=timeout_seconds
-        )
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            response.read(_HTTP_BYTES_MAX)
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
-        return response.status
+        return http_status(self.client, self.ca, path, timeout_seconds)
 
     def ready(self, timeout_seconds: float = 1.0) -> bool:
         """Whether it says that it is ready to serve."""
@@ -183,6 +179,7 @@ def create_cluster(
     peer_port: int = 7500,
     host: str = "127.0.0.1",
     detours: Mapping[tuple[str, str], str] | None = None,
+    tls: bool = False,
 ) -> LocalCluster:
     """Write the files of a new cluster: CA, certificates and configurations.
 
@@ -190,7 +187,8 @@ def create_cluster(
     takes free ones. The nodes of `names` are voters of a static start; the `replicas`
     have a configuration and nothing else, and join when they are first started.
     `detours` has addresses at which one node (the first name) dials another, in the
-    place of where that listens.
+    place of where that listens. With `tls` clients have to show a certificate of the
+    cluster's CA; DIR/CLIENT_FOLDER has one.
     """
     # Imported here: who only starts and stops nodes needs no cryptography.
     from . import certificates
@@ -200,13 +198,16 @@ def create_cluster(
     assert len(everybody) <= NODES_MAX
     assert len(set(everybody)) == len(everybody)
     assert all(map(is_name, everybody))
-    assert not {"ca", ENDPOINTS_FILE} & set(everybody)
+    assert not {"ca", CLIENT_FOLDER, ENDPOINTS_FILE} & set(everybody)
     directory = directory.absolute()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(directory.iterdir()):
             raise ClusterUnusable(f"{directory}: not empty")
         nodes = _plan(directory, names, replicas, client_port, peer_port, host)
+        if tls:
+            known = directory / "ca" / "ca.crt"
+            nodes = tuple(msgspec.structs.replace(node, ca=known) for node in nodes)
         voters = {node.name: str(node.peer) for node in nodes if node.voter}
         authority = certificates.create_authority(directory / "ca")
         for node in nodes:
@@ -214,9 +215,17 @@ def create_cluster(
             if node.voter:
                 certs = node.directory / "certs"
                 certificates.issue_member(authority, certs, name=node.name)
+            client = ClientPort(listen=str(node.client))
+            if tls:
+                folder = node.directory / CLIENT_PORT_FOLDER
+                hosts = (host, "localhost")
+                certificates.issue_server(
+                    authority, folder, name=node.name, hosts=hosts
+                )
+                client = with_tls(client)
             config = NodeConfig(
                 name=node.name,
-                client=ClientPort(listen=str(node.client)),
+                client=client,
                 # The first one signs the certificates of those who join.
                 peer=PeerPort(
                     listen=str(node.peer),
@@ -226,6 +235,8 @@ def create_cluster(
                 cluster=Cluster(voters=voters if node.voter else {}),
             )
             replace_file(node.directory / CONFIG_FILE, to_toml(config))
+        if tls:
+            certificates.issue_client(authority, directory / CLIENT_FOLDER, name="demo")
         urls = "".join(f"{node.url}\n" for node in nodes)
         replace_file(directory / ENDPOINTS_FILE, urls)
     except (OSError, certificates.CertificateError) as error:
@@ -246,7 +257,9 @@ def load_cluster(directory: Path) -> LocalCluster:
             raise ClusterUnusable(str(error)) from error
         client, peer = config.client_address, config.peer_address
         voter = bool(config.cluster.voters)
-        nodes.append(LocalNode(config.name, path.parent, client, peer, voter))
+        known = path.parent / CLIENT_PORT_FOLDER / "ca.crt"
+        ca = known if config.client.cert else None
+        nodes.append(LocalNode(config.name, path.parent, client, peer, voter, ca))
     if not nodes:
         raise ClusterUnusable(f"{directory}: holds no nodes")
     return LocalCluster(directory, tuple(nodes))

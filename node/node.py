@@ -25,6 +25,7 @@ from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
 from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
 from .backups import Backups
+from .client_tls import LOOK_S, ClientTlsFiles
 from .client_tokens import read_token_digests
 from .config import NodeConfig
 from .figures import gather
@@ -111,6 +112,10 @@ class Node:
         peer = config.peer
         token_file = config.client.token_file
         self.token_digests = read_token_digests(token_file) if token_file else ()
+        client = config.client
+        self.client_tls = (
+            ClientTlsFiles(client, config.client_address) if client.cert else None
+        )
         certificate = own_identity(peer.cert, peer.key, peer.ca)
         self.authority = authority_digest(peer.ca)
         nonce = random.SystemRandom().getrandbits(64) or 1
@@ -175,6 +180,8 @@ class Node:
         self.listener: Listener = await start_listener(
             self, config.client_listen.host, config.client_listen.port, self._api()
         )
+        if self.client_tls is not None:
+            self.background(self._keep_client_tls(self.client_tls))
         self.loop.start()
         self.gossiping.start()
         self.scrubber = Scrubber(
@@ -195,6 +202,13 @@ class Node:
             config.peer_listen,
         )
 
+    async def _keep_client_tls(self, files: ClientTlsFiles) -> None:
+        """Take new certificates, and end who came with one that is good no more."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await files.look()
+            self.listener.end_overdue(time.time())
+
     def _ticked(self) -> None:
         self.roster.tick()
         self.gossiping.tick()
@@ -207,6 +221,7 @@ class Node:
             name=config.name,
             version=__version__,
             token_digests=self.token_digests,
+            tls=self.client_tls,
             origins=config.client.origins,
             advertise=config.client_url,
             limits=_limits(config),

@@ -64,6 +64,11 @@ class Statistics(msgspec.Struct, kw_only=True):
     # requests and process
     requests_failed: int = 0
     connections: int = 0
+    client_handshakes_failed: int = 0
+    client_tls_reloads: int = 0
+    client_tls_reloads_failed: int = 0
+    client_tls_problem: str | None = None
+    client_certificate_ends_seconds: float = 0.0
     refused_peers: int = 0
     gossip_probes: int = 0
     gossip_probes_failed: int = 0

@@ -16,9 +16,10 @@ contexts: a live one keeps what it has loaded.
 
 import re
 import ssl
+from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import msgspec
 
@@ -26,9 +27,15 @@ from .address import is_name
 
 SCHEME = "quorate"
 
+# What `getpeercert` gives.
+Certificate: TypeAlias = Mapping[
+    str, str | tuple[tuple[tuple[str, str], ...], ...] | tuple[tuple[str, str], ...]
+]
+
 _URI = re.compile(
     r"quorate://(?P<cluster>[0-9a-f]{16})/"
-    r"(?:(?P<ca>ca)|member/(?P<member>[0-9a-f]{16})|client/(?P<client>[^/]+))"
+    r"(?:(?P<ca>ca)|member/(?P<member>[0-9a-f]{16})"
+    r"|(?P<kind>client|server)/(?P<name>[^/]+))"
 )
 # Far above what a handshake between two buffers needs; a loop that goes on is a bug.
 _HANDSHAKE_ROUNDS_MAX = 16
@@ -48,10 +55,12 @@ class Kind(StrEnum):
     CA = "ca"
     MEMBER = "member"
     CLIENT = "client"
+    # The client port of a node, which clients know by its host names.
+    SERVER = "server"
 
 
 class PeerIdentity(msgspec.Struct, frozen=True):
-    """Who a certificate names: `member_id` for members, `name` for clients."""
+    """Who a certificate names: `member_id` for members, else `name`."""
 
     cluster_id: int
     kind: Kind
@@ -61,7 +70,8 @@ class PeerIdentity(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         assert 0 < self.cluster_id < 1 << 64
         assert (self.kind is Kind.MEMBER) == (0 < self.member_id < 1 << 64)
-        assert (self.kind is Kind.CLIENT) == is_name(self.name)
+        named = self.kind in (Kind.CLIENT, Kind.SERVER)
+        assert named == is_name(self.name)
 
     @property
     def uri(self) -> str:
@@ -72,8 +82,8 @@ class PeerIdentity(msgspec.Struct, frozen=True):
                 return f"{head}/ca"
             case Kind.MEMBER:
                 return f"{head}/member/{self.member_id:016x}"
-            case Kind.CLIENT:
-                return f"{head}/client/{self.name}"
+            case Kind.CLIENT | Kind.SERVER:
+                return f"{head}/{self.kind}/{self.name}"
 
 
 def parse_uri(text: str) -> PeerIdentity:
@@ -83,16 +93,17 @@ def parse_uri(text: str) -> PeerIdentity:
         raise StrangerError(f"not an identity of a quorate cluster: {text[:128]!r}")
     cluster_id = int(match["cluster"], 16)
     member_id = int(match["member"] or "0", 16)
-    name = match["client"] or ""
+    name = match["name"] or ""
     if cluster_id == 0 or (match["member"] and member_id == 0):
         raise StrangerError(f"an id of zero names nobody: {text!r}")
     if match["ca"]:
         return PeerIdentity(cluster_id, Kind.CA)
     if match["member"]:
         return PeerIdentity(cluster_id, Kind.MEMBER, member_id=member_id)
+    kind = Kind(match["kind"])
     if not is_name(name):
-        raise StrangerError(f"not a client's name: {name[:128]!r}")
-    return PeerIdentity(cluster_id, Kind.CLIENT, name=name)
+        raise StrangerError(f"not a {kind}'s name: {name[:128]!r}")
+    return PeerIdentity(cluster_id, kind, name=name)
 
 
 def identity_of(uris: list[str]) -> PeerIdentity:
@@ -112,6 +123,11 @@ def peer_uri(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> PeerIdentity:
     certificate = ssl_object.getpeercert()
     if not certificate:
         raise StrangerError("the peer showed no certificate")
+    return identity_of(uris_of(certificate))
+
+
+def uris_of(certificate: Certificate) -> list[str]:
+    """The URIs among a certificate's names."""
     names = certificate.get("subjectAltName", ())
     assert isinstance(names, tuple)
     uris: list[str] = []
@@ -120,7 +136,7 @@ def peer_uri(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> PeerIdentity:
         if kind == "URI":
             assert isinstance(value, str)
             uris.append(value)
-    return identity_of(uris)
+    return uris
 
 
 def server_context(certfile: str, keyfile: str, cafile: str) -> ssl.SSLContext:
@@ -145,7 +161,7 @@ def authority_digest(cafile: str) -> str:
     try:
         context.load_verify_locations(cafile=cafile)
     except (OSError, ssl.SSLError) as error:
-        raise TlsError(f"{cafile}: {_reason(error)}") from error
+        raise TlsError(f"{cafile}: {reason_of(error)}") from error
     return sha256(context.get_ca_certs(binary_form=True)[0]).hexdigest()
 
 
@@ -157,21 +173,31 @@ def own_identity(certfile: str, keyfile: str, cafile: str) -> PeerIdentity:
     """
     server = server_context(certfile, keyfile, cafile)
     client = client_context(certfile, keyfile, cafile)
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ours = server.wrap_bio(to_server, to_client, server_side=True)
-    theirs = client.wrap_bio(to_client, to_server, server_side=False)
     try:
-        for _ in range(_HANDSHAKE_ROUNDS_MAX):
-            # Both sides are stepped in each round, never the second alone.
-            finished = [_advanced(theirs), _advanced(ours)]
-            if all(finished):
-                return peer_uri(ours)
+        return peer_uri(meet_in_memory(server, client)[0])
     except ssl.SSLError as error:
         raise TlsError(
-            f"{certfile}: peers would refuse this certificate: {_reason(error)}"
+            f"{certfile}: peers would refuse this certificate: {reason_of(error)}"
         ) from error
     except StrangerError as error:
         raise TlsError(f"{certfile}: {error}") from error
+
+
+def meet_in_memory(
+    server: ssl.SSLContext, client: ssl.SSLContext, host: str | None = None
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """Both ends of a handshake between two contexts of ours; `host` is dialled.
+
+    Raises ssl.SSLError.
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = server.wrap_bio(to_server, to_client, server_side=True)
+    theirs = client.wrap_bio(to_client, to_server, server_hostname=host)
+    for _ in range(_HANDSHAKE_ROUNDS_MAX):
+        # Both sides are stepped in each round, never the second alone.
+        finished = [_advanced(theirs), _advanced(ours)]
+        if all(finished):
+            return ours, theirs
     raise AssertionError("a handshake in memory did not end")
 
 
@@ -194,9 +220,16 @@ def _context(protocol: int, certfile: str, keyfile: str, cafile: str) -> ssl.SSL
     try:
         context.load_verify_locations(cafile=cafile)
     except (OSError, ssl.SSLError) as error:
-        raise TlsError(f"{cafile}: {_reason(error)}") from error
+        raise TlsError(f"{cafile}: {reason_of(error)}") from error
     if not context.cert_store_stats()["x509_ca"]:
         raise TlsError(f"{cafile}: holds no certificate of a CA")
+
+    load_pair(context, certfile, keyfile)
+    return context
+
+
+def load_pair(context: ssl.SSLContext, certfile: str, keyfile: str) -> None:
+    """Have `context` show this certificate; raises TlsError."""
 
     def ask_nobody() -> NoReturn:
         # Without this OpenSSL would ask for the passphrase at the terminal.
@@ -205,11 +238,10 @@ def _context(protocol: int, certfile: str, keyfile: str, cafile: str) -> ssl.SSL
     try:
         context.load_cert_chain(certfile, keyfile, password=ask_nobody)
     except (OSError, ssl.SSLError) as error:
-        raise TlsError(f"{certfile}, {keyfile}: {_reason(error)}") from error
-    return context
+        raise TlsError(f"{certfile}, {keyfile}: {reason_of(error)}") from error
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """What went wrong, without OpenSSL's file names and numbers where possible."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message

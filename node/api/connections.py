@@ -13,9 +13,11 @@ from itertools import count
 from typing import Final, Protocol, cast
 
 from ...wire.hello import ClientHello, ServerHello, choose_version
+from ..client_tls import ClientTls
 from . import rights
 from .budget import PartialBudget
 from .door import Door
+from .handshakes import Handshakes
 from .options import ApiOptions
 from .rights import Action, Operation, Principal, Refusal
 from .service import Service
@@ -39,6 +41,19 @@ class Connection(Protocol):
     def abort(self) -> None:
         """End at once, whatever is unsent."""
         ...
+
+    def drain(self) -> None:
+        """Start nothing more, and close when what was started is done, soon."""
+        ...
+
+
+class Secured(Protocol):
+    """What is beneath a connection with TLS."""
+
+    @property
+    def above(self) -> Connection: ...
+
+    def overdue(self, tls: ClientTls, now_s: float) -> bool: ...
 
 
 class Flow(Protocol):
@@ -73,6 +88,8 @@ class ClientPort:
         self.refused: int = 0
         # Requests that want a lock, or to lead.
         self.waiting: int = 0
+        self.handshakes: Handshakes = Handshakes(loop)
+        self.secured: set[Secured] = set()
         self._connections: set[Connection] = set()
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
@@ -111,6 +128,10 @@ class ClientPort:
         self._connections.add(connection)
         self._empty.clear()
 
+    def has(self, connection: Connection) -> bool:
+        """Whether it is open, and known."""
+        return connection in self._connections
+
     def replace(self, old: Connection, new: Connection) -> None:
         """The same connection, now that its protocol is known."""
         self._connections.remove(old)
@@ -129,6 +150,15 @@ class ClientPort:
     def counts(self) -> dict[str, int]:
         """Open connections by what they speak."""
         return dict(Counter(each.protocol_name for each in self._connections))
+
+    def end_overdue(self, now_s: float) -> None:
+        """Drain who came with a certificate that is good no more."""
+        tls = self.options.tls
+        if tls is None:
+            return
+        for each in list(self.secured):
+            if each.overdue(tls.current, now_s):
+                each.above.drain()
 
     async def wait_for_empty(self, timeout_s: float) -> bool:
         """True once no connection is left, False when that takes too long."""

@@ -24,6 +24,7 @@ from .options import ApiOptions
 from .rights import (
     ANYBODY,
     HOLDER,
+    NO_CERTIFICATE,
     NOBODY,
     Action,
     Operation,
@@ -55,14 +56,22 @@ class Door:
         self._service: Service = service
         self._options: ApiOptions = options
 
-    def principal(self, token: bytes | None) -> Principal:
-        """Who shows this token, or none."""
+    def principal(self, token: bytes | None, certified: Principal | None) -> Principal:
+        """Who shows this token, or none, and is `certified` to be somebody, or not.
+
+        Where both are wanted, both have to be good; the name is the certificate's.
+        """
+        tls = self._options.tls
+        if tls is not None and tls.wants_certificates and certified is None:
+            return NO_CERTIFICATE
+        if certified is not None and not certified.unlimited:
+            return certified
         if not self._options.token_digests:
-            return ANYBODY
+            return certified or ANYBODY
         digest = sha256(token or b"").digest()
         # All are compared, each in constant time: how long it takes tells nothing.
         found = [hmac.compare_digest(digest, d) for d in self._options.token_digests]
-        return HOLDER if any(found) else NOBODY
+        return (certified or HOLDER) if any(found) else NOBODY
 
     def entrance(self, principal: Principal) -> Submit:
         """`submit` in the name of `principal`."""

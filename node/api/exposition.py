@@ -94,6 +94,21 @@ _COUNTERS: Final = (
         "refused_peers",
         "Strangers turned away at the peer port.",
     ),
+    (
+        "quorate_client_handshakes_failed",
+        "client_handshakes_failed",
+        "TLS handshakes at the client port that came to nothing.",
+    ),
+    (
+        "quorate_client_tls_reloads",
+        "client_tls_reloads",
+        "Times that the client port's certificate was read again.",
+    ),
+    (
+        "quorate_client_tls_reloads_failed",
+        "client_tls_reloads_failed",
+        "Times that it could not be used, and the old one was kept.",
+    ),
     ("quorate_gossip_probes", "gossip_probes", "Members asked whether they are there."),
     (
         "quorate_gossip_probes_failed",
@@ -171,6 +186,11 @@ _GAUGES: Final = (
         "Oldest revision that can be read, 0 when all can.",
     ),
     ("quorate_database_keys", "keys", "Keys in the store."),
+    (
+        "quorate_client_certificate_ends_timestamp_seconds",
+        "client_certificate_ends_seconds",
+        "When the client port's certificate ends, since 1970; 0 without TLS.",
+    ),
     (
         "quorate_gossip_strain",
         "gossip_strain",

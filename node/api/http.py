@@ -36,7 +36,7 @@ from .exposition import CONTENT_TYPE, Exposition
 from .http_body import overlook_body, refuse_body
 from .http_connection import name_server, problem_response
 from .http_keys import METHODS, Keys
-from .http_requests import bearer, one_header
+from .http_requests import bearer, certified, one_header
 from .origins import OriginRule
 from .rights import NOBODY, NODE, Action
 from .status import status_json
@@ -236,7 +236,7 @@ class HttpApi:
             ASKING.set(NODE)
             return
         token = bearer(one_header(request, "Authorization"))
-        ASKING.set(self._port.service.principal(token))
+        ASKING.set(self._port.service.principal(token, certified(request)))
         check(Action.ENTER)
 
     def _route_below(self, request: web.BaseRequest, target: Target) -> _Route | None:

@@ -78,6 +78,15 @@ class HttpConnection(web.RequestHandler):
         if self.transport is not None:
             self.transport.abort()
 
+    def drain(self) -> None:
+        """Serve no other request, and end soon."""
+        if self._waiter is not None:
+            self.force_close()
+            return
+        # aiohttp's: what is served now goes on.
+        self.close()
+        self._port.loop.call_later(self._port.options.drain_timeout_s, self.abort)
+
     def receiving(self) -> int | None:
         """Heads and bodies have timers of their own."""
         return None

@@ -7,7 +7,7 @@ would have sent, and an error comes back as the problem that says the same.
 import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from aiohttp import web
@@ -19,6 +19,7 @@ from ...wire.requests import decode_error
 from . import targets
 from .connections import ClientPort
 from .errors import Problem, invalid, problem_of
+from .rights import Principal
 
 JSON_HEADERS: Final = {
     "Content-Type": "application/json",
@@ -106,6 +107,11 @@ def bearer(header: str | None) -> bytes | None:
     elif scheme.lower() != "bearer":
         return None
     return token.strip().encode("utf-8", "surrogateescape")
+
+
+def certified(request: web.BaseRequest) -> Principal | None:
+    """Whom the certificate of this connection names; None where none is wanted."""
+    return cast("Principal | None", request.get_extra_info("principal"))
 
 
 def timeout_ms(parameters: dict[str, bytes], limits: Limits) -> int:

@@ -22,6 +22,8 @@ from .http_connection import HttpConnection
 from .native import NativeConnection
 from .options import ApiOptions
 from .origins import OriginRule
+from .rights import Principal
+from .secure import SecureConnection
 from .service import Service
 
 BACKLOG: Final = 1024
@@ -59,6 +61,15 @@ class Listener:
         """How many clients are connected."""
         return len(self._port.all())
 
+    @property
+    def handshakes_failed(self) -> int:
+        """How many TLS handshakes came to nothing."""
+        return self._port.handshakes.failures
+
+    def end_overdue(self, now_s: float) -> None:
+        """End connections whose certificates are good no more."""
+        self._port.end_overdue(now_s)
+
     async def close(self) -> None:
         """Stop accepting, let replies leave, close; nothing is left when it returns."""
         self._server.close()
@@ -67,7 +78,7 @@ class Listener:
         for connection in self._port.all():
             if isinstance(connection, NativeConnection):
                 connection.drain()
-            elif isinstance(connection, _Sniffer):
+            elif isinstance(connection, _Sniffer | SecureConnection):
                 connection.abort()
         self._http_server.pre_shutdown()
         await self._http_server.shutdown(drain_s)
@@ -90,15 +101,27 @@ async def start_listener(
         raise ParserMissing("aiohttp runs without its compiled HTTP parser")
     loop = asyncio.get_running_loop()
     client_port = ClientPort(service, options, loop)
+
+    def accepted() -> _Sniffer:
+        return _Sniffer(client_port, http_server)
+
+    def accepted_secure() -> SecureConnection:
+        return SecureConnection(client_port, accepted)
+
     # The address has to be known before the first request is judged by it.
     server = await loop.create_server(
-        lambda: _Sniffer(client_port, http_server),
+        accepted if options.tls is None else accepted_secure,
         host,
         port,
         backlog=BACKLOG,
         start_serving=False,
     )
-    rule = OriginRule(*_address(server), options.advertise, options.origins)
+    rule = OriginRule(
+        *_address(server),
+        options.advertise,
+        options.origins,
+        scheme="http" if options.tls is None else "https",
+    )
     api = HttpApi(client_port, rule, Exposition(client_port))
     # Who has gone does not need the rest of its handler.
     http_server = web.Server(api.handle, handler_cancellation=True)
@@ -127,12 +150,14 @@ class _Sniffer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or close it when there are too many."""
         self._transport = cast(asyncio.Transport, transport)
-        if not self._port.has_room:
-            self._refused = True
-            self._port.refused += 1
-            self._transport.abort()
-            return
-        self._port.add(self)
+        # What has come through a handshake has its room already.
+        if not self._port.has(self):
+            if not self._port.has_room:
+                self._refused = True
+                self._port.refused += 1
+                self._transport.abort()
+                return
+            self._port.add(self)
         self._abort_after(self._port.options.first_bytes_timeout_s)
 
     def data_received(self, data: bytes) -> None:
@@ -161,6 +186,10 @@ class _Sniffer(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def drain(self) -> None:
+        """Nothing was started."""
+        self.abort()
+
     def _native(self) -> None:
         try:
             hello = parse_client_hello(self._data)
@@ -170,7 +199,12 @@ class _Sniffer(asyncio.Protocol):
             return
         if hello is not None:
             rest = self._data[hello.length :]
-            self._hand_over(NativeConnection(self._port, hello), rest)
+            assert self._transport is not None
+            certified = cast(
+                "Principal | None", self._transport.get_extra_info("principal")
+            )
+            connection = NativeConnection(self._port, hello, certified)
+            self._hand_over(connection, rest)
 
     def _hand_over(
         self, connection: NativeConnection | HttpConnection, data: bytes

@@ -50,10 +50,12 @@ class NativeConnection(asyncio.Protocol):
 
     protocol_name: str = "native"
 
-    def __init__(self, port: ClientPort, hello: ClientHello) -> None:
+    def __init__(
+        self, port: ClientPort, hello: ClientHello, certified: Principal | None = None
+    ) -> None:
         self._port: ClientPort = port
         self._hello: ClientHello = hello
-        self._principal: Principal = port.service.principal(hello.token)
+        self._principal: Principal = port.service.principal(hello.token, certified)
         self._submit_as: Submit = port.service.entrance(self._principal)
         self._requests_max: int = port.options.requests_in_flight_max
         self._watches_max: int = max(1, self._requests_max // 2)

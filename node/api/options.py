@@ -7,6 +7,7 @@ per connection, except `partial_bytes_max`, which all connections share.
 import msgspec
 
 from ...wire.limits import DEFAULT_LIMITS, Limits
+from ..client_tls import ClientTlsFiles
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -23,6 +24,8 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     # SHA-256 of each token that lets in; none: nobody has to show one.
     token_digests: tuple[bytes, ...] = ()
+    # Certificate, key and CA; None: the port is not encrypted.
+    tls: ClientTlsFiles | None = None
     # Who may ask from a browser, beside this node itself ("https://ui.example.com").
     origins: tuple[str, ...] = ()
     # This node's own client URL when it is not where it listens.
@@ -44,6 +47,8 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     # Half-received frames and bodies of all connections together.
     partial_bytes_max: int = 40 * MIB
 
+    # A connection of a port with TLS whose handshake is not done.
+    handshake_timeout_s: float = 5.0
     # A connection that has not said what it speaks.
     first_bytes_timeout_s: float = 10.0
     # A request head that is not complete.

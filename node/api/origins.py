@@ -28,12 +28,18 @@ class OriginRule:
     """The two rules for one listening address."""
 
     def __init__(
-        self, host: str, port: int, advertise: str | None, origins: tuple[str, ...]
+        self,
+        host: str,
+        port: int,
+        advertise: str | None,
+        origins: tuple[str, ...],
+        *,
+        scheme: str = "http",
     ) -> None:
         loopback = host == "localhost" or _is_loopback(host)
-        urls = [f"http://{_bracketed(host)}:{port}"]
+        urls = [f"{scheme}://{_bracketed(host)}:{port}"]
         if loopback or _is_unspecified(host):
-            urls += [f"http://{name}:{port}" for name in _LOCAL_NAMES]
+            urls += [f"{scheme}://{name}:{port}" for name in _LOCAL_NAMES]
         if advertise is not None:
             urls.append(advertise)
         self._origins: frozenset[str] = frozenset(map(_normal, (*urls, *origins)))

@@ -1,9 +1,9 @@
 """Who may do what: the one place that decides it.
 
 Law: pure. Every request is a number of operations (operations.py), and each of them is
-asked about here; whoever has no name is let do nothing. Today a name is a token, or
-that the port asks for none, and both have every right there is: rights of roles come
-here, and nowhere else.
+asked about here; whoever has no name is let do nothing. Today a name is a token's, a
+certificate's, or that the port asks for neither, and all have every right there is:
+rights of roles come here, and nowhere else.
 """
 
 from enum import Enum
@@ -49,10 +49,14 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks. `unlimited`: with every right, so that nothing has to be looked at."""
+    """Who asks. `unlimited`: with every right, so that nothing has to be looked at.
+
+    `lacks` is what is told to whoever may do nothing.
+    """
 
     name: str
     unlimited: bool = False
+    lacks: str = "this port wants a token, and was shown none that is good"
 
 
 # Somebody who has shown nothing where something has to be shown.
@@ -60,8 +64,21 @@ NOBODY: Final = Principal("")
 # Who comes to a port that asks for nothing.
 ANYBODY: Final = Principal("anybody", unlimited=True)
 HOLDER: Final = Principal("holder of a token", unlimited=True)
+NO_CERTIFICATE: Final = Principal(
+    "", lacks="this port wants a client's certificate, and was shown none"
+)
 # What is the same for everybody is answered in the node's own name.
 NODE: Final = Principal("this node", unlimited=True)
+
+
+def holder(name: str) -> Principal:
+    """Whoever has the key to a certificate of this name."""
+    return Principal(f"client/{name}", unlimited=True)
+
+
+def stranger(reason: str) -> Principal:
+    """Whoever has the key to a certificate that names no client."""
+    return Principal("", lacks=f"this port wants a client's certificate: {reason}")
 
 
 class Refusal(Exception):
@@ -77,5 +94,4 @@ def authorize(principal: Principal, operation: Operation) -> None:
     """Raise Refusal when `principal` may not do this."""
     del operation
     if not principal.unlimited:
-        reason = "this port wants a token, and was shown none that is good"
-        raise Refusal(ErrorCode.UNAUTHENTICATED, reason)
+        raise Refusal(ErrorCode.UNAUTHENTICATED, principal.lacks)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,11 @@ from types import ModuleType
 import pytest
 from click.testing import Result
 from quorate.node.certificates import describe, load_authority
-from quorate.node.config import NodeConfig, load_config
+from quorate.node.client_tls import client_name, load_client_tls
+from quorate.node.config import ClientPort, NodeConfig, load_config
 from quorate.node.identity import Voter, load_identity, open_identity
 from quorate.node.pid_file import write_pid
-from quorate.node.tls import own_identity
+from quorate.node.tls import meet_in_memory, own_identity
 from quorate.storage.env import RealEnv
 
 Run = Callable[..., Result]
@@ -46,6 +48,39 @@ def test_a_client_gets_a_certificate_of_its_own(run: Run, tmp_path: Path) -> Non
     shown = describe(out / "client.crt")
     assert (shown.kind, shown.name) == ("client", "alice")
     assert (shown.not_after - shown.not_before).days == 3
+
+
+def test_a_client_port_gets_a_certificate_for_its_hosts(
+    run: Run, tmp_path: Path
+) -> None:
+    ca, out = str(tmp_path / "ca"), tmp_path / "port"
+    run("certs", "init", ca)
+    issue = ["certs", "issue", "--ca", ca, "--server", "n1", "--out", str(out)]
+    assert run(*issue).exit_code == 2
+    assert run(*issue, "--host", "a", "--client", "alice").exit_code == 2
+    assert run(*issue, "--host", "a.example", "--host", "::1").exit_code == 0
+    files = {name: str(out / f"server.{name}") for name in ("crt", "key")}
+    tls = ClientPort(cert=files["crt"], key=files["key"], ca=str(out / "ca.crt"))
+    assert load_client_tls(tls).authority
+
+
+def test_init_makes_all_that_tls_takes(run: Run, tmp_path: Path) -> None:
+    directory = tmp_path / "n1"
+    options = ("--name", "n1", "--client", "n1.lan:7400", "--tls")
+    made = run("init", str(directory), *options)
+    assert made.exit_code == 0
+    assert f"--cert {directory}/client/client.crt" in made.output
+    config = load_config(directory / "quorate.toml", {})
+    assert config.client_url == "https://n1.lan:7400"
+    context = load_client_tls(config.client).context
+    client = ssl.create_default_context(cafile=directory / "client" / "ca.crt")
+    pair = directory / "client" / "client.crt", directory / "client" / "client.key"
+    client.load_cert_chain(*pair)
+    met, _ = meet_in_memory(context, client, "n1.lan")
+    certificate = met.getpeercert()
+    assert certificate is not None
+    cluster_id = load_authority(directory / "ca").cluster_id
+    assert client_name(certificate, cluster_id) == "first"
 
 
 def test_certificates_are_shown_to_people_and_to_programs(

@@ -7,9 +7,9 @@ from quorate.client import AsyncClient, Client, InvalidRequest, KeyValue, prefix
 from quorate.client.endpoints import (
     ENDPOINTS_MAX,
     Endpoint,
-    make_tls_context,
     parse_endpoint,
     parse_endpoints,
+    speaks_tls,
 )
 from quorate.client.options import options_from_url
 
@@ -22,6 +22,8 @@ from quorate.client.options import options_from_url
         ("http://localhost:65535", "localhost", 65535),
         ("http://localhost:80/", "localhost", 80),
         ("quorate://n1:7400", "n1", 7400),
+        ("https://n1:443", "n1", 443),
+        ("quorates://n1:7400", "n1", 7400),
         ("[::1]:7400", "::1", 7400),
         ("http://[fe80::1]:7400", "fe80::1", 7400),
     ],
@@ -44,7 +46,6 @@ def test_an_endpoint_is_a_host_and_a_port(text: str, host: str, port: int) -> No
         "n1:http",
         "n 1:7400",
         "[::1:7400",
-        "https://n1:7400",
         "ftp://n1:7400",
         "n1:7400/path",
         "n1:7400?x=1",
@@ -179,5 +180,34 @@ def test_a_client_that_could_never_work_is_refused(
         make("a:1", cafile="/nowhere/missing.pem")
 
 
-def test_nothing_about_certificates_means_plain_text() -> None:
-    assert make_tls_context(None, None, None) is None
+@pytest.mark.parametrize(
+    ("endpoints", "certificates", "tls"),
+    [
+        ("a:1,quorate://b:2", False, False),
+        ("http://a:1", False, False),
+        ("a:1,quorate://b:2", True, True),
+        ("https://a:1,b:2", False, True),
+        ("quorates://a:1,https://b:2", True, True),
+    ],
+)
+def test_tls_is_meant_by_a_scheme_or_by_certificates(
+    endpoints: str, certificates: bool, tls: bool
+) -> None:
+    assert speaks_tls(endpoints, certificates=certificates) == tls
+
+
+def test_an_endpoint_that_means_no_tls_does_not_go_with_what_means_it() -> None:
+    for certificates in (False, True):
+        with pytest.raises(InvalidRequest, match="means no TLS"):
+            speaks_tls("http://a:1,https://b:2", certificates=certificates)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "other"), [("a:1", "https://b:2"), ("https://a:1", "http://b:2")]
+)
+async def test_a_node_is_not_asked_in_another_way_than_the_others(
+    endpoints: str, other: str
+) -> None:
+    async with AsyncClient(endpoints) as client:
+        with pytest.raises(InvalidRequest, match="TLS"):
+            await client.status(other)

@@ -10,7 +10,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from quorate.client import AsyncClient, InvalidRequest, Unavailable
+from quorate.client import (
+    AsyncClient,
+    InvalidRequest,
+    TlsFailed,
+    Unavailable,
+)
 
 from .fake_node import FakeNode, running
 
@@ -124,6 +129,7 @@ async def test_a_node_that_refuses_our_certificate_makes_a_write_unavailable(
             endpoints, cafile=authority.cafile, certfile=certfile, keyfile=keyfile
         ) as kv,
     ):
+        # asyncio's server hangs up without a word, as one that stops would.
         with pytest.raises(Unavailable):
             await kv.put("k", "v", timeout=0.05)
         # Asked once, without a race against the deadline: the reason is told.
@@ -139,9 +145,9 @@ async def test_a_node_that_we_do_not_trust_is_told_at_once_and_asked_nothing(
     cafile = Authority(tmp_path, "theirs").cafile
     async with (
         running(node, tls=serving(authority, ask=False)) as endpoints,
-        AsyncClient(endpoints, timeout=600, cafile=cafile) as kv,
+        AsyncClient(endpoints, timeout=60, cafile=cafile) as kv,
     ):
-        with pytest.raises(Unavailable, match="certificate verify failed"):
+        with pytest.raises(TlsFailed, match="certificate is not trusted"):
             await kv.put("k", "v")
         assert node.requests == []
 
@@ -151,10 +157,10 @@ async def test_a_node_with_another_name_is_not_trusted(authority: Authority) -> 
     async with (
         running(node, tls=serving(authority, ask=False)),
         AsyncClient(
-            f"localhost:{node.port}", timeout=600, cafile=authority.cafile
+            f"localhost:{node.port}", timeout=60, cafile=authority.cafile
         ) as kv,
     ):
-        with pytest.raises(Unavailable, match=r"(?i)hostname mismatch"):
+        with pytest.raises(TlsFailed, match=r"(?i)hostname mismatch"):
             await kv.put("k", "v")
 
 

@@ -15,6 +15,7 @@ from quorate.node.certificates import (
     describe,
     issue_client,
     issue_member,
+    issue_server,
     load_authority,
 )
 from quorate.node.identity import member_id_for
@@ -75,6 +76,31 @@ def test_a_client_may_call_and_not_serve(authority: Authority, tmp_path: Path) -
     certificate = load(tmp_path / "alice" / "client.crt")
     assert uris(certificate) == ["quorate://00c0ffee00000001/client/alice"]
     assert usages(certificate) == {ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+def test_a_client_port_is_named_by_its_hosts_and_may_not_call(
+    authority: Authority, tmp_path: Path
+) -> None:
+    hosts = ["n1.example", "10.0.0.1", "::1"]
+    issue_server(authority, tmp_path / "s", name="n1", hosts=hosts)
+    path = tmp_path / "s" / "server.crt"
+    shown = describe(path)
+    assert (shown.kind, shown.name, shown.usages) == ("server", "n1", ("server",))
+    names = x509.load_pem_x509_certificate(
+        path.read_bytes()
+    ).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert names.value.get_values_for_type(x509.DNSName) == ["n1.example"]
+    addresses = names.value.get_values_for_type(x509.IPAddress)
+    assert [str(address) for address in addresses] == ["10.0.0.1", "::1"]
+
+
+@pytest.mark.parametrize("host", ["", "n1:7400", "[::1]", "n1/x", "*.n1", "a b"])
+def test_a_client_port_has_no_other_names_than_hosts(
+    authority: Authority, tmp_path: Path, host: str
+) -> None:
+    with pytest.raises(CertificateError, match="not a host name"):
+        issue_server(authority, tmp_path / "s", name="n1", hosts=[host])
+    assert not (tmp_path / "s").exists()
 
 
 def test_certificates_are_backdated_an_hour_and_end_after_one_and_ten_years(

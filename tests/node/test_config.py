@@ -29,7 +29,9 @@ data_dir = "/var/lib/quorate"
 [client]
 listen = "0.0.0.0:7400"
 advertise = "n1.example:7400"
-tls = false
+cert = "certs/server.crt"
+key = "/etc/quorate/server.key"
+ca = "certs/clients.crt"
 origins = ["https://ui.example", "http://[::1]:8080"]
 insecure_listen_without_tls = true
 
@@ -104,6 +106,9 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert config.peer.cert == str(tmp_path / "certs" / "node.crt")
     assert config.peer.key == "/etc/quorate/node.key"
     assert config.peer.ca == str(tmp_path / ".." / "ca.crt")
+    assert config.client.cert == str(tmp_path / "certs" / "server.crt")
+    assert config.client.key == "/etc/quorate/server.key"
+    assert config.client.ca == str(tmp_path / "certs" / "clients.crt")
 
 
 def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
@@ -112,7 +117,9 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
         "QUORATE_DATA_DIR": "elsewhere",
         "QUORATE_CLIENT_LISTEN": "127.0.0.1:1",
         "QUORATE_CLIENT_ADVERTISE": "a:2",
-        "QUORATE_CLIENT_TLS": "false",
+        "QUORATE_CLIENT_CERT": "s",
+        "QUORATE_CLIENT_KEY": "/sk",
+        "QUORATE_CLIENT_CA": "sa",
         "QUORATE_CLIENT_ORIGINS": "https://a, https://b",
         "QUORATE_CLIENT_INSECURE_LISTEN_WITHOUT_TLS": "true",
         "QUORATE_CLIENT_TOKEN_FILE": "tokens",
@@ -146,6 +153,9 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
             origins=("https://a", "https://b"),
             insecure_listen_without_tls=True,
             token_file=str(tmp_path / "tokens"),
+            cert=str(tmp_path / "s"),
+            key="/sk",
+            ca=str(tmp_path / "sa"),
         ),
         peer=PeerPort(
             listen="127.0.0.1:3",
@@ -202,7 +212,9 @@ def test_variables_that_are_no_keys_are_left_alone(tmp_path: Path) -> None:
         ('name = "n"\n[client]\nlisten = "::1:7400"', "client.listen", "brackets"),
         ('name = "n"\n[client]\nlisten = "a:70000"', "client.listen", "not a port"),
         ('name = "n"\n[client]\nadvertise = "a:0"', "client.advertise", "dial"),
-        ('name = "n"\n[client]\ntls = true', "client.tls", "not supported yet"),
+        ('name = "n"\n[client]\ncert = "c"', "client.key", "cert needs client.key"),
+        ('name = "n"\n[client]\nkey = "k"', "client.cert", "key needs client.cert"),
+        ('name = "n"\n[client]\nca = "a"', "client.cert", "ca needs client.cert"),
         ('name = "n"\n[client]\norigins = ["*"]', "client.origins", "not an origin"),
         ('name = "n"\n[client]\norigins = "x"', "client.origins", "Expected `array`"),
         ('name = "n"\n[peer]\nlisten = "0.0.0.0:1"', "peer.advertise", "needed"),
@@ -268,7 +280,7 @@ def test_an_error_names_file_key_and_reason(
     [
         ("QUORATE_NAME", "a b", "name"),
         ("QUORATE_CLIENT_LISTEN", "nowhere", "client.listen"),
-        ("QUORATE_CLIENT_TLS", "yes", "client.tls"),
+        ("QUORATE_CLIENT_CERT", "c\0", "client.cert"),
         ("QUORATE_LIMITS_CONNECTIONS_MAX", "-1", "limits.connections_max"),
         ("QUORATE_LIMITS_CONNECTIONS_MAX", "0", "limits.connections_max"),
         ("QUORATE_LIMITS_CONNECTIONS_MAX", "9" * 99, "limits.connections_max"),
@@ -306,6 +318,8 @@ def test_the_client_port_is_not_opened_to_the_network_without_saying_so(
     assert error.key == "client.listen"
     assert "insecure_listen_without_tls" in error.reason
     load(tmp_path, text + "insecure_listen_without_tls = true")
+    secured = load(tmp_path, text + 'cert = "c"\nkey = "k"')
+    assert secured.client_url == "https://n1.lan:1"
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.9.8.7:0", "[::1]:1"])

@@ -284,6 +284,7 @@ identities = st.one_of(
     st.builds(PeerIdentity, ids, st.just(Kind.CA)),
     st.builds(PeerIdentity, ids, st.just(Kind.MEMBER), member_id=ids),
     st.builds(PeerIdentity, ids, st.just(Kind.CLIENT), name=names),
+    st.builds(PeerIdentity, ids, st.just(Kind.SERVER), name=names),
 )
 
 

@@ -7,6 +7,7 @@ it starts ends with it. Nothing here reaches into a node: files, signals, ports.
 import asyncio
 import http.client
 import os
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Protocol, TypeVar
 import msgspec
 from quorate.client import Unavailable, Unknown
 from quorate.node.launcher import (
+    CLIENT_FOLDER,
     COMMAND,
     LocalCluster,
     LocalNode,
@@ -132,6 +134,20 @@ class Running:
         assert self.process.pid is not None
         return self.process.pid
 
+    def connection(self) -> http.client.HTTPConnection:
+        """To its client port, showing the launcher's certificate if there is one."""
+        address = self.node.client
+        if self.node.ca is None:
+            return http.client.HTTPConnection(
+                address.host, address.port, timeout=DEADLINE_S
+            )
+        tls = ssl.create_default_context(cafile=self.node.ca)
+        folder = self.node.directory.parent / CLIENT_FOLDER
+        tls.load_cert_chain(folder / "client.crt", folder / "client.key")
+        return http.client.HTTPSConnection(
+            address.host, address.port, timeout=DEADLINE_S, context=tls
+        )
+
     @contextmanager
     def keep_alive(self) -> Generator[Ask]:
         """Many HTTP requests on one connection; paths are sent as they are.
@@ -140,10 +156,7 @@ class Running:
         that, or whose outcome is unknown, is asked again. Tests only ask what may be
         repeated.
         """
-        address = self.node.client
-        connection = http.client.HTTPConnection(
-            address.host, address.port, timeout=DEADLINE_S
-        )
+        connection = self.connection()
 
         def ask(method: str, path: str, body: bytes | None = None) -> Answer:
             def answered() -> Answer | None:
@@ -164,10 +177,7 @@ class Running:
 
     def request_once(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """One request whose first answer counts."""
-        address = self.node.client
-        connection = http.client.HTTPConnection(
-            address.host, address.port, timeout=DEADLINE_S
-        )
+        connection = self.connection()
         try:
             return exchange(connection, method, path, body)
         finally:
@@ -273,10 +283,12 @@ def running_cluster(
     count: int = 3,
     environment: Mapping[str, str] | None = None,
     command: Sequence[str] = COMMAND,
+    *,
+    tls: bool = False,
 ) -> Generator[Cluster]:
     """A cluster of its own for one test; `command` runs its nodes."""
     names = [f"n{i}" for i in range(1, count + 1)]
-    local = create_cluster(directory, names, client_port=0, peer_port=0)
+    local = create_cluster(directory, names, client_port=0, peer_port=0, tls=tls)
     cluster = Cluster(local, environment, command)
     try:
         cluster.start()

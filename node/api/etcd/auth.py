@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from ..connections import ClientPort
-from ..rights import HOLDER
+from ..http_requests import certified
 from .bodies import Body, Text
 from .errors import (
     AUTHENTICATION_FAILED,
@@ -55,13 +55,14 @@ class Authentication:
         header = self._speaker.header()
         return respond(AuthStatusReply(header, self._enabled, auth_revision="1"))
 
-    async def authenticate(self, _: web.BaseRequest, body: bytes) -> web.Response:
+    async def authenticate(self, request: web.BaseRequest, body: bytes) -> web.Response:
         if not self._enabled:
             raise EtcdProblem(FAILED_PRECONDITION, NO_AUTHENTICATION)
         said = _logins.parse(body)
         password = said.password or ""
         shown = password.encode("utf-8", "replace")
-        if said.name != _ROOT or self._port.service.principal(shown) is not HOLDER:
+        principal = self._port.service.principal(shown, certified(request))
+        if said.name != _ROOT or not principal.unlimited:
             raise EtcdProblem(INVALID_ARGUMENT, AUTHENTICATION_FAILED)
         return respond(AuthenticateReply(self._speaker.header(), password))
 

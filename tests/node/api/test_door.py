@@ -304,7 +304,9 @@ def questions(monkeypatch: pytest.MonkeyPatch) -> list[Operation]:
         if principal is not GUEST or operation.action is not Action.ENTER:
             raise Refusal(ErrorCode.FORBIDDEN, "guests may not")
 
-    def principal(door: Door, token: bytes | None) -> Principal:
+    def principal(
+        door: Door, token: bytes | None, certified: Principal | None
+    ) -> Principal:
         return GUEST
 
     monkeypatch.setattr(rights, "authorize", authorize)
