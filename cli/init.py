@@ -10,7 +10,8 @@ from ..node.certificates import create_authority, issue_member, random_id
 from ..node.config import NodeConfig
 from ..node.identity import Identity, IdentityError, Voter, create_identity
 from ..storage.env import RealEnv
-from .certs import certificate_errors, passphrase_option, read_passphrase
+from .certs import certificate_errors
+from .passphrase import passphrase_option, read_passphrase
 from .places import client_option, founder, peer_option, write_config
 from .settings import Failure
 

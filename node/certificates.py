@@ -11,13 +11,13 @@ was returned is on the disk.
     issue_member       DIR/node.crt, DIR/node.key, DIR/ca.crt
     issue_client       DIR/client.crt, DIR/client.key, DIR/ca.crt
     request_member     DIR/node.key, if there is none yet; a request to be signed
+    request_renewal    nothing: a new key, and a request for it
     sign_member        nothing: the certificate for such a request
     keep_member        DIR/node.crt, DIR/ca.crt: what the signer answered
 
     CertificateError: a file is missing, damaged, in the way, or not what it should be
 """
 
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .address import is_name
 from .identity import member_id_for
+from .key_files import write_new
 from .tls import Kind, PeerIdentity, StrangerError, identity_of
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "member_id_for",
     "random_id",
     "request_member",
+    "request_renewal",
     "sign_member",
 ]
 
@@ -107,11 +109,17 @@ def create_authority(
     passphrase: str | None = None,
     now: datetime | None = None,
     lifetime: timedelta = AUTHORITY_LIFETIME,
+    successor: bool = False,
 ) -> Authority:
-    """Make the CA of a new cluster and write it into `directory`."""
+    """Make the CA of a new cluster and write it into `directory`.
+
+    The `successor` of a cluster's CA has a name of its own: by the name of who signed a
+    certificate members tell the two apart.
+    """
     identity = PeerIdentity(cluster_id or random_id(), Kind.CA)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(f"quorate cluster {identity.cluster_id:016x}")
+    root = f" root {_key_digest(key.public_key()).hex()[:8]}" if successor else ""
+    subject = _name(f"quorate cluster {identity.cluster_id:016x}{root}")
     usage = _key_usage(key_cert_sign=True, crl_sign=True)
     certificate = (
         _builder(subject, subject, key.public_key(), identity, now, lifetime)
@@ -187,7 +195,17 @@ def request_member(directory: Path, *, name: str) -> bytes:
     if not path.exists():
         made = ec.generate_private_key(ec.SECP256R1())
         _write_new(directory, {"node.key": _key_pem(made, None)})
-    key = _load_key(path, None)
+    return _request(_load_key(path, None), name)
+
+
+def request_renewal(*, name: str) -> tuple[bytes, bytes]:
+    """A request, and the new key that it is for, both PEM; nothing is written."""
+    _check_name(name)
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _request(key, name), _key_pem(key, None)
+
+
+def _request(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(_name(name))
@@ -463,33 +481,11 @@ def _usages(certificate: x509.Certificate, path: Path) -> tuple[str, ...]:
 
 def _write_new(directory: Path, files: Mapping[str, bytes]) -> None:
     """Write files that must not exist yet; all of them or none, and durably."""
-    made: list[Path] = []
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, data in files.items():
-            mode = 0o600 if name.endswith(".key") else 0o644
-            path = directory / name
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(path, flags, mode), "wb") as file:
-                made.append(path)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_directory(directory)
-        _sync_directory(directory.parent)
+        write_new(directory, files)
+    except FileExistsError as error:
+        raise CertificateError(
+            f"{error.filename}: exists already; nothing is overwritten"
+        ) from error
     except OSError as error:
-        for path in made:
-            path.unlink(missing_ok=True)
-        if isinstance(error, FileExistsError):
-            raise CertificateError(
-                f"{error.filename}: exists already; nothing is overwritten"
-            ) from error
         raise CertificateError(f"{directory}: {error.strerror}") from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

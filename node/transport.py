@@ -26,12 +26,15 @@ from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, Host, Session
 from .peer_wire import Encoder, Goodbye
 from .replica import ForwardReply, ForwardRequest, PeerMessage
+from .tls import PeerCertificate
 
 RETRY_MIN_S: Final = 0.02
 RETRY_MAX_S: Final = 0.5
 HANDSHAKES_MAX: Final = 64
 BACKLOG: Final = 128
 ACCEPT_RETRY_S: Final = 0.1
+# Of a connection whose place another one has taken: what is under way on it arrives.
+GRACE_S: Final = 5.0
 LINKED: Final = (Stream.RAFT, Stream.FORWARD, Stream.GOSSIP)
 
 logger = logging.getLogger("quorate.peer")
@@ -60,6 +63,10 @@ class Link:
         self.context = context
         self.jitter = jitter
         self.session: Session | None = None
+        # Those whose place it has taken, for a while.
+        self.former: set[Session] = set()
+        self.replaced: asyncio.Future[Session]
+        self.renewal: asyncio.Task[None] | None = None
         self.failures = 0
         self.sent_bytes = 0
         self.urgent = asyncio.Event()
@@ -99,8 +106,7 @@ class Link:
                 self.session = session
                 if self.stream is not Stream.GOSSIP:
                     self.host.link_up(self.member)
-                # Shielded: whoever ends this task still waits for the connection's end.
-                await asyncio.shield(session.closed)
+                session = await self._ended(session)
                 self.session = None
                 self.sent_bytes += session.sent_bytes
                 self.host.link_down(self.member, self.stream, session.polite)
@@ -111,6 +117,42 @@ class Link:
                 await asyncio.wait_for(self.urgent.wait(), pause)
             except TimeoutError:
                 delay = min(delay * 2, RETRY_MAX_S)
+
+    async def _ended(self, session: Session) -> Session:
+        """The connection that has ended: this one, or the last to take its place."""
+        while True:
+            replaced = self.replaced = asyncio.get_running_loop().create_future()
+            # This cancels neither: whoever ends this task still waits for the end.
+            await asyncio.wait(
+                (session.closed, replaced), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not replaced.done():
+                return session
+            session = replaced.result()
+
+    def renew(self, *, must: bool = False) -> None:
+        """Put a new connection in the place of the one that is there, without a gap.
+
+        With `must` the old one ends also when there is no new one.
+        """
+        old = self.session
+        if old is None or (self.renewal is not None and not self.renewal.done()):
+            return
+        self.renewal = asyncio.ensure_future(self._renew(old, must))
+
+    async def _renew(self, old: Session, must: bool) -> None:
+        new = await self._dial(self.where)
+        if new and self.session is old and not old.closed.done():
+            self.session = new
+            self.replaced.set_result(new)
+            self.sent_bytes += old.sent_bytes
+            self.former.add(old)
+            old.closed.add_done_callback(lambda _: self.former.discard(old))
+            asyncio.get_running_loop().call_later(GRACE_S, old.close)
+        elif new is not None:
+            new.close()
+        elif must:
+            old.abort()
 
     def _places(self) -> list[Address]:
         """Where it may be, the likeliest first."""
@@ -131,12 +173,14 @@ class Link:
         return None
 
     async def close(self) -> None:
-        self.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.task
-        if self.session is not None:
-            self.session.close()
-            await self.session.closed
+        for task in (self.task, self.renewal):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        for session in [*self.former, *filter(None, [self.session])]:
+            session.close()
+            await session.closed
 
 
 async def _dial(
@@ -230,7 +274,7 @@ class Transport:
         sock.setblocking(False)
         try:
             await loop.connect_accepted_socket(
-                lambda: Session(self.host, opened=self._opened),
+                lambda: Session(self.host, opened=self._opened, met=self._met),
                 sock,
                 ssl=self.server_context,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
@@ -244,6 +288,11 @@ class Transport:
         self.accepted.add(session)
         session.closed.add_done_callback(lambda _: self._gone(session))
 
+    def _met(self, session: Session) -> None:
+        """By the newest connection a member's forwarded requests are answered."""
+        if session.stream is Stream.FORWARD:
+            self.answers[session.member] = session
+
     def _gone(self, session: Session) -> None:
         self.accepted.discard(session)
         member = session.member
@@ -252,12 +301,60 @@ class Transport:
         self.received[member] = self.received.get(member, 0) + session.received_bytes
         if self.answers.get(member) is session:
             del self.answers[member]
-        if session.stream is Stream.RAFT:
+        if session.stream is Stream.RAFT and not self._still_speaks(member):
             self.host.link_down(member, Stream.RAFT, session.polite)
             for stream in LINKED:
                 link = self.links.get((member, stream))
                 if link is not None:
                     link.hurry()
+
+    def _still_speaks(self, member: int) -> bool:
+        """By another connection, that has taken the place of one that ended."""
+        spoken = (member, Stream.RAFT)
+        return any((each.member, each.stream) == spoken for each in self.accepted)
+
+    def use(self, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+        """Make connections with these from now on; those that are there stay."""
+        self.server_context = server
+        self.client_context = client
+        for link in self.links.values():
+            link.context = client
+
+    def renew(self, ended_s: float | None = None) -> None:
+        """Dial anew; with a time, only where what is shown has ended by then."""
+        for link in self.links.values():
+            shown = link.session.shown if link.session else None
+            if ended_s is None or (shown is not None and shown.ends_s <= ended_s):
+                link.renew()
+
+    def review(
+        self,
+        objection: Callable[[PeerCertificate], str | None],
+        revokes: Callable[[PeerCertificate], bool],
+    ) -> None:
+        """Part with whoever shows what is not good any more.
+
+        What was revoked is cut off. Else whoever dialled has shown a new certificate by
+        now, and what is under way may arrive; who was dialled may show a new one.
+        """
+        loop = asyncio.get_running_loop()
+        for session in list(self.accepted):
+            if session.shown is not None and revokes(session.shown):
+                session.abort()
+            elif session.shown is not None and objection(session.shown) is not None:
+                loop.call_later(GRACE_S, session.close)
+        for link in self.links.values():
+            shown = link.session.shown if link.session else None
+            if shown is not None and objection(shown) is not None:
+                link.renew(must=True)
+
+    def shown(self) -> dict[int, PeerCertificate]:
+        """What those show that are connected now."""
+        return {
+            member: link.session.shown
+            for (member, stream), link in self.links.items()
+            if stream is Stream.RAFT and link.session and link.session.shown
+        }
 
     def connect(self, member: int, address: Address) -> None:
         """Keep links to `member` up from now on, where it is reached now."""
@@ -300,8 +397,17 @@ class Transport:
 
         Raises HelloError, OSError, TimeoutError.
         """
+        return await self._ask(member, body, Stream.JOIN)
+
+    async def ask_to_renew(self, member: int, body: bytes) -> bytes:
+        """Hand our request for a new certificate to a member; raises the same."""
+        return await self._ask(member, body, Stream.RENEW)
+
+    async def _ask(self, member: int, body: bytes, stream: Stream) -> bytes:
         address = self.links[member, Stream.RAFT].where
-        answer, who = await exchange(address, self.client_context, body)
+        answer, who = await exchange(
+            address, self.client_context, body, stream, self.host.objection
+        )
         if who is None or who.member_id != member:
             raise HelloError(f"{address} is another member")
         return answer
