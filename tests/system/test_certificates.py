@@ -1,5 +1,7 @@
 """Certificates end, are renewed, revoked, and their CA is replaced, under load."""
 
+import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Generator
@@ -11,10 +13,14 @@ import pytest
 from quorate.client import CertificatesStatus, Client, QuorateError
 from quorate.node.certificates import describe, issue_member, load_authority
 from quorate.node.launcher import create_cluster
+from quorate.node.peer_hello import HelloError, parse_welcome
+from quorate.node.tls import client_context
 
 from .harness import DEADLINE_S, QUORATE, Cluster, Running, wait_for
 
 pytestmark = pytest.mark.slow
+
+FILES = ("node.crt", "node.key", "ca.crt")
 
 
 class Load:
@@ -164,3 +170,108 @@ def test_the_ca_is_replaced_under_load_without_a_failure_or_an_election(
         cluster.start([node])
         certs("renew", str(node.node.directory))
         assert len(list((tmp_path / "c" / "ca").glob("retired-*"))) == 1
+
+
+def refusal(node: Running, cluster: Cluster, shown: Path) -> str:
+    """What `node` says to somebody who shows the certificate in this folder."""
+    context = client_context(*(str(shown / name) for name in FILES))
+    address = node.node.peer
+    raw = socket.create_connection((address.host, address.port), DEADLINE_S)
+    with raw, context.wrap_socket(raw) as stream:
+        data = b""
+        while True:
+            try:
+                parse_welcome(data)
+            except HelloError as error:
+                return str(error)
+            data += stream.recv(4096)
+
+
+def test_a_stolen_certificate_is_refused_once_it_is_revoked_and_nobody_notices(
+    tmp_path: Path,
+) -> None:
+    with living(tmp_path / "c", life_s=3600, signed_s=3600) as cluster:
+        term, victim = cluster.leader().status().term, cluster.nodes[2]
+        stolen = tmp_path / "stolen"
+        shutil.copytree(victim.node.directory / "certs", stolen)
+        with Load(cluster) as load:
+            certs("renew", str(victim.node.directory))
+            serial = cluster.first["n3"]
+            assert serials(cluster)["n3"] != serial
+            certs("revoke", serial, "--endpoints", cluster.endpoints)
+            for node in cluster.nodes[:2]:
+                assert "was revoked" in wait_for(
+                    lambda node=node: refusal(node, cluster, stolen), "a refusal"
+                )
+            load.goes_on()
+        assert cluster.leader().status().term == term
+        assert [each.serial for each in told(cluster).revoked] == [serial]
+        # What was revoked is remembered by whoever starts again.
+        cluster.nodes[0].process.stop()
+        cluster.start([cluster.nodes[0]])
+        assert "was revoked" in refusal(cluster.nodes[0], cluster, stolen)
+
+
+def test_a_revoked_member_is_cut_off_and_ends_and_does_not_come_back(
+    tmp_path: Path,
+) -> None:
+    with living(tmp_path / "c", life_s=3600, signed_s=3600) as cluster:
+        # One that does not lead, and has no key of the CA.
+        victim = next(each for each in cluster.followers() if each.name != "n1")
+        others = [each for each in cluster.nodes if each is not victim]
+        certs("revoke", victim.name, "--endpoints", cluster.endpoints)
+        wait_for(lambda: not victim.process.alive, "the revoked node ends")
+        assert "was revoked" in victim.log()
+
+        def alone() -> bool:
+            peers = [peer for each in others for peer in each.status().peers]
+            return not any(p.connected for p in peers if p.name == victim.name)
+
+        wait_for(alone, "nobody is connected to it")
+        for each in others:
+            assert each.request("PUT", "/v1/kv/after", b"1").status == 200
+        victim.process.start()
+        wait_for(lambda: not victim.process.alive, "it ends again")
+
+
+def test_a_member_that_was_away_learns_that_it_was_revoked(tmp_path: Path) -> None:
+    with living(tmp_path / "c", life_s=3600, signed_s=3600) as cluster:
+        victim = next(each for each in cluster.followers() if each.name != "n1")
+        victim.process.stop()
+        serial = serials(cluster)[victim.name]
+        certs("revoke", serial, "--endpoints", cluster.endpoints)
+        victim.process.start()
+        wait_for(lambda: not victim.process.alive, "the revoked node ends")
+        assert "another one is made by" in victim.log()
+        # As it says: with another certificate it is the member that it was.
+        member = describe(victim.node.directory / "certs" / "node.crt").member_id
+        assert member is not None
+        shutil.rmtree(victim.node.directory / "certs")
+        certs(
+            *("issue", "--ca", str(tmp_path / "c" / "ca"), "--name", victim.name),
+            *("--member-id", member, "--out", str(victim.node.directory / "certs")),
+        )
+        cluster.start([victim])
+        cluster.wait_until_equal()
+
+
+def test_a_rotation_waits_for_a_node_that_is_down_and_goes_on_with_it(
+    tmp_path: Path,
+) -> None:
+    with living(tmp_path / "c", life_s=3600, signed_s=3600) as cluster:
+        ca, away = str(tmp_path / "c" / "ca"), cluster.nodes[2]
+        rotate = ("rotate", ca, "--endpoints", cluster.endpoints)
+        away.process.stop()
+        cluster.leader()
+        certs(*rotate, "--wait", "2s", code=1)
+        assert told(cluster).phase == "trusting"
+        certs(*rotate, "--cancel")
+        assert told(cluster).phase == "settled"
+        certs(*rotate, "--wait", "2s", code=1)
+        for each in cluster.nodes[:2]:
+            # Those who trust both do so after a start, too.
+            each.process.stop()
+        cluster.start()
+        certs(*rotate)
+        assert told(cluster).phase == "settled"
+        cluster.wait_until_equal()
