@@ -70,16 +70,18 @@ class Rotation:
         elif [root.sha256 for root in known.certificates.roots] != ours:
             raise Failure("another rotation, to a CA that is not here, is on its way")
         if known.certificates.phase != "issuing":
-            self._wait("everybody trusts both CAs", patience_s)
+            self._wait("trusting", "everybody trusts both CAs", patience_s)
             self.step(Step.ISSUE)
-        self._wait("everybody has a certificate of the new CA", patience_s)
+        self._wait("issuing", "everybody has a certificate of the new CA", patience_s)
         self.step(Step.DROP)
 
-    def _wait(self, what: str, patience_s: float) -> None:
+    def _wait(self, phase: str, what: str, patience_s: float) -> None:
         until = time.monotonic() + patience_s
         while True:
             known = self.known()
-            if not known.certificates.waits_for:
+            # A node that is behind knows of no step, and of nobody to wait for.
+            told = known.certificates
+            if told.phase == phase and not told.waits_for:
                 click.echo(what, err=True)
                 return
             if time.monotonic() >= until:

@@ -26,6 +26,7 @@ from ..wire import (
     serial_name,
 )
 from ..wire.certificates import Phase
+from . import vetting
 from .database import trust
 from .identity import IdentityError
 from .inside import Refused, ask
@@ -37,6 +38,7 @@ from .tls import (
     TlsError,
     client_context,
     digest_of_root,
+    end_of,
     names_of,
     server_context,
 )
@@ -53,6 +55,8 @@ _BACKDATED_S: Final = 3600.0
 # were started together do not all ask at once.
 _RENEW_AT: Final = 2 / 3
 _RENEW_SPREAD: Final = 0.05
+_DAY_S: Final = 86_400.0
+_AUTHORITY_LATE_S: Final = 90 * _DAY_S
 _RETRY_MIN_S: Final = 1.0
 _RETRY_MAX_S: Final = 3600.0
 _RETRY_SHARE: Final = 0.05
@@ -86,6 +90,7 @@ class Credentials:
         # Why there is no new certificate, though it is time; empty: there is no reason.
         self.waits_for = ""
         self.renewals = 0
+        self.warned_s = 0.0
         self._load()
 
     def _load(self) -> None:
@@ -93,9 +98,10 @@ class Credentials:
         self.shown: PeerCertificate = held.certificate
         self.roots: tuple[bytes, ...] = held.roots
         self.trusted = names_of(held.roots)
-        self.issuing_root = next(
-            root for root in held.roots if self.shown.issuer in names_of((root,))
-        )
+        self.roots_end_s = end_of(held.roots)
+        # Of somebody else's CA it may be one that is in no file of ours.
+        signed = [r for r in held.roots if self.shown.issuer in names_of((r,))]
+        self.issuing_root = [*signed, held.roots[0]][0]
         begins_s, ends_s = self.shown.begins_s, self.shown.ends_s
         if ends_s - begins_s > _BACKDATED_S:
             begins_s += _BACKDATED_S
@@ -114,6 +120,10 @@ class Credentials:
     def seconds_left(self) -> float:
         return self.shown.ends_s - time.time()
 
+    @property
+    def authority_seconds_left(self) -> float:
+        return self.roots_end_s - time.time()
+
     def authority(self) -> str:
         """The root by which new certificates are made, as tokens know it."""
         return digest_of_root(self._trust.signing or self.roots[0]).hex()
@@ -127,7 +137,7 @@ class Credentials:
         said, node = self._trust, self.node
         signing = said.signing or self.roots[0]
         table, raft = node.replica.database.member_table, node.replica.raft
-        shown = {**node.transport.shown(), node.member_id: self.shown}
+        shown = {**vetting.shown(node.transport), node.member_id: self.shown}
         waits_for = said.waits_for(table.everybody(raft.configuration))
         return CertificatesStatus(
             phase=PHASES[said.phase],
@@ -167,7 +177,7 @@ class Credentials:
         member = shown.identity.member_id
         if self._trust.refuses(member, shown.serial):
             return _revoked(member, shown.serial, member in self._trust.members)
-        if shown.issuer not in self.trusted:
+        if self._trust.roots and shown.issuer not in self.trusted:
             return f"a certificate by {shown.issuer}, which is not trusted any more"
         return None
 
@@ -197,7 +207,17 @@ class Credentials:
             self._look()
             if self.ticks % _ENDED_TICKS == 0:
                 # What was good when it was shown may go on; a newer one is better.
-                node.transport.renew(time.time())
+                vetting.renew(node.transport, time.time())
+                self._warn_of_authority()
+
+    def _warn_of_authority(self) -> None:
+        """Once a day: nothing renews a CA but people."""
+        now_s, left_s = time.time(), self.authority_seconds_left
+        if left_s < _AUTHORITY_LATE_S and now_s >= self.warned_s + _DAY_S:
+            self.warned_s = now_s
+            logger.warning(
+                "the CA ends in %s: `quorate certs rotate` makes another", span(left_s)
+            )
 
     def _follow(self) -> None:
         reason = self._own_end()
@@ -205,7 +225,7 @@ class Credentials:
             self.node.fail(RevokedCertificate(reason))
             return
         transport = self.node.transport
-        transport.review(self.objection, self.revokes)
+        vetting.review(transport, self.objection, self.revokes)
         for member in self._trust.members:
             if member in transport.known():
                 self.node.background(transport.disconnect(member))
@@ -273,8 +293,8 @@ class Credentials:
 
     def _changed(self) -> None:
         transport = self.node.transport
-        transport.use(*self.contexts())
-        transport.review(self.objection, self.revokes)
+        vetting.use(transport, *self.contexts())
+        vetting.review(transport, self.objection, self.revokes)
         self.waits_for = ""
 
     def _look_again(self) -> None:
@@ -295,7 +315,7 @@ class Credentials:
         if (self.shown, self.roots) == before:
             return False
         self._changed()
-        self.node.transport.renew()
+        vetting.renew(self.node.transport)
         logger.info("the certificate was read again: %s", self._description())
         return True
 
@@ -323,7 +343,7 @@ class Credentials:
         self.asked = False
         self.renewals += 1
         self._changed()
-        node.transport.renew()
+        vetting.renew(node.transport)
         logger.info("a new certificate: %s", self._description())
         self._look_again()
 

@@ -193,12 +193,23 @@ def roots_of(cafile: str) -> tuple[bytes, ...]:
 
 def names_of(roots: Sequence[bytes]) -> frozenset[str]:
     """How the certificates that they sign call them. Raises TlsError."""
+    return frozenset(_name(each["subject"]) for each in _read_roots(roots))
+
+
+def _read_roots(roots: Sequence[bytes]) -> list[dict[str, object]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cadata=b"".join(roots))
     except ssl.SSLError as error:
         raise TlsError(f"roots that are no certificates: {_reason(error)}") from error
-    return frozenset(_name(each["subject"]) for each in context.get_ca_certs())
+    return msgspec.convert(context.get_ca_certs(), list[dict[str, object]])
+
+
+def end_of(roots: Sequence[bytes]) -> float:
+    """When the first of them ends, as a Unix time. Raises TlsError."""
+    return min(
+        ssl.cert_time_to_seconds(str(each["notAfter"])) for each in _read_roots(roots)
+    )
 
 
 def digest_of_root(root: bytes) -> bytes:

@@ -26,7 +26,6 @@ from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, Host, Session
 from .peer_wire import Encoder, Goodbye
 from .replica import ForwardReply, ForwardRequest, PeerMessage
-from .tls import PeerCertificate
 
 RETRY_MIN_S: Final = 0.02
 RETRY_MAX_S: Final = 0.5
@@ -222,6 +221,8 @@ class Transport:
         self.jitter = jitter
         self.links: dict[tuple[int, Stream], Link] = {}
         self.accepted: set[Session] = set()
+        # Dialled for one snapshot each.
+        self.passing: set[Session] = set()
         self.answers: dict[int, Session] = {}
         self.received: dict[int, int] = {}
         self.encoder = Encoder()
@@ -313,49 +314,6 @@ class Transport:
         spoken = (member, Stream.RAFT)
         return any((each.member, each.stream) == spoken for each in self.accepted)
 
-    def use(self, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
-        """Make connections with these from now on; those that are there stay."""
-        self.server_context = server
-        self.client_context = client
-        for link in self.links.values():
-            link.context = client
-
-    def renew(self, ended_s: float | None = None) -> None:
-        """Dial anew; with a time, only where what is shown has ended by then."""
-        for link in self.links.values():
-            shown = link.session.shown if link.session else None
-            if ended_s is None or (shown is not None and shown.ends_s <= ended_s):
-                link.renew()
-
-    def review(
-        self,
-        objection: Callable[[PeerCertificate], str | None],
-        revokes: Callable[[PeerCertificate], bool],
-    ) -> None:
-        """Part with whoever shows what is not good any more.
-
-        What was revoked is cut off. Else whoever dialled has shown a new certificate by
-        now, and what is under way may arrive; who was dialled may show a new one.
-        """
-        loop = asyncio.get_running_loop()
-        for session in list(self.accepted):
-            if session.shown is not None and revokes(session.shown):
-                session.abort()
-            elif session.shown is not None and objection(session.shown) is not None:
-                loop.call_later(GRACE_S, session.close)
-        for link in self.links.values():
-            shown = link.session.shown if link.session else None
-            if shown is not None and objection(shown) is not None:
-                link.renew(must=True)
-
-    def shown(self) -> dict[int, PeerCertificate]:
-        """What those show that are connected now."""
-        return {
-            member: link.session.shown
-            for (member, stream), link in self.links.items()
-            if stream is Stream.RAFT and link.session and link.session.shown
-        }
-
     def connect(self, member: int, address: Address) -> None:
         """Keep links to `member` up from now on, where it is reached now."""
         for stream in LINKED:
@@ -404,7 +362,10 @@ class Transport:
         return await self._ask(member, body, Stream.RENEW)
 
     async def _ask(self, member: int, body: bytes, stream: Stream) -> bytes:
-        address = self.links[member, Stream.RAFT].where
+        link = self.links.get((member, Stream.RAFT))
+        if link is None:
+            raise HelloError(f"member {member:016x} has left")
+        address = link.where
         answer, who = await exchange(
             address, self.client_context, body, stream, self.host.objection
         )
@@ -418,12 +379,15 @@ class Transport:
         if link is None:
             return None
         try:
-            return await _dial(
+            session = await _dial(
                 self.host, member, link.where, Stream.SNAPSHOT, self.client_context
             )
         except (OSError, HelloError, TimeoutError) as error:
             logger.warning("no connection for a snapshot: %s", error)
             return None
+        self.passing.add(session)
+        session.closed.add_done_callback(lambda _: self.passing.discard(session))
+        return session
 
     def received_bytes(self, member: int) -> int:
         """Bytes that came over connections which `member` dialled."""
