@@ -160,8 +160,9 @@ def _new_root(directory: Path, cluster_id: int, passphrase_file: Path | None) ->
     passphrase = read_passphrase(passphrase_file)
     try:
         if root_in(following) is None:
-            # Whoever can't read the old key is not the one to make a new one.
-            load_authority(directory, passphrase=passphrase)
+            if (directory / "ca.key").exists():
+                # As the old key is encrypted, or not, so is the new one.
+                load_authority(directory, passphrase=passphrase)
             (following / "ca.key").unlink(missing_ok=True)
             create_authority(
                 following, cluster_id=cluster_id, passphrase=passphrase, successor=True

@@ -240,8 +240,11 @@ def own_certificate(certfile: str, keyfile: str, cafile: str) -> PeerCertificate
             if all(finished):
                 return peer_certificate(ours)
     except ssl.SSLError as error:
+        reason = _reason(error)
+        if "expired" in reason:
+            reason += "; another one is made by `quorate certs issue`"
         raise TlsError(
-            f"{certfile}: peers would refuse this certificate: {_reason(error)}"
+            f"{certfile}: peers would refuse this certificate: {reason}"
         ) from error
     except StrangerError as error:
         raise TlsError(f"{certfile}: {error}") from error
