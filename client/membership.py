@@ -7,6 +7,7 @@ token's secret is drawn here; the cluster learns its digest alone.
 
 import math
 import secrets
+from hashlib import sha256
 from typing import Final
 
 from ..wire import (
@@ -114,6 +115,10 @@ class MemberCalls:
         await self._told(said, timeout)
 
     async def rotate(self, step: Step, old: bytes, new: bytes, timeout: float) -> None:
+        if step is Step.TRUST:
+            signs = (await self.members(timeout)).authority
+            if sha256(old).hexdigest() != signs:
+                raise InvalidRequest(f"the cluster's CA is another one: {signs}")
         await self._told(Rotate(step, old, new), timeout)
 
     async def revoke(

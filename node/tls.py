@@ -197,12 +197,18 @@ def names_of(roots: Sequence[bytes]) -> frozenset[str]:
 
 
 def _read_roots(roots: Sequence[bytes]) -> list[dict[str, object]]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(cadata=b"".join(roots))
-    except ssl.SSLError as error:
-        raise TlsError(f"roots that are no certificates: {_reason(error)}") from error
-    return msgspec.convert(context.get_ca_certs(), list[dict[str, object]])
+    found: list[dict[str, object]] = []
+    for root in roots:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(cadata=root)
+        except (ValueError, ssl.SSLError) as error:
+            raise TlsError(f"a root that is no certificate: {error}") from error
+        read = msgspec.convert(context.get_ca_certs(), list[dict[str, object]])
+        if len(read) != 1:
+            raise TlsError("a root that is not one certificate of a CA")
+        found += read
+    return found
 
 
 def end_of(roots: Sequence[bytes]) -> float:
