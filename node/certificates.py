@@ -13,6 +13,7 @@ was returned is on the disk.
     issue_client       DIR/client.crt, DIR/client.key, DIR/ca.crt
     issue_server       DIR/server.crt, DIR/server.key, DIR/ca.crt
     request_member     DIR/node.key, if there is none yet; a request to be signed
+    request_renewal    nothing: a new key, and a request for it
     sign_member        nothing: the certificate for such a request
     keep_member        DIR/node.crt, DIR/ca.crt: what the signer answered
 
@@ -36,7 +37,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .address import is_host, is_name
 from .identity import member_id_for
-from .new_files import write_new
+from .key_files import write_new
 from .tls import Kind, PeerIdentity, StrangerError, identity_of
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "member_id_for",
     "random_id",
     "request_member",
+    "request_renewal",
     "sign_member",
 ]
 
@@ -116,11 +118,17 @@ def create_authority(
     passphrase: str | None = None,
     now: datetime | None = None,
     lifetime: timedelta = AUTHORITY_LIFETIME,
+    successor: bool = False,
 ) -> Authority:
-    """Make the CA of a new cluster and write it into `directory`."""
+    """Make the CA of a new cluster and write it into `directory`.
+
+    The `successor` of a cluster's CA has a name of its own: by the name of who signed a
+    certificate members tell the two apart.
+    """
     identity = PeerIdentity(cluster_id or random_id(), Kind.CA)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(f"quorate cluster {identity.cluster_id:016x}")
+    root = f" root {_key_digest(key.public_key()).hex()[:8]}" if successor else ""
+    subject = _name(f"quorate cluster {identity.cluster_id:016x}{root}")
     usage = _key_usage(key_cert_sign=True, crl_sign=True)
     certificate = (
         _builder(subject, subject, key.public_key(), identity, now, lifetime)
@@ -208,7 +216,17 @@ def request_member(directory: Path, *, name: str) -> bytes:
     if not path.exists():
         made = ec.generate_private_key(ec.SECP256R1())
         _write_new(directory, {"node.key": _key_pem(made, None)})
-    key = _load_key(path, None)
+    return _request(_load_key(path, None), name)
+
+
+def request_renewal(*, name: str) -> tuple[bytes, bytes]:
+    """A request, and the new key that it is for, both PEM; nothing is written."""
+    _check_name(name)
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _request(key, name), _key_pem(key, None)
+
+
+def _request(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(_name(name))
@@ -491,10 +509,12 @@ def _usages(certificate: x509.Certificate, path: Path) -> tuple[str, ...]:
 
 
 def _write_new(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files that must not exist yet; all of them or none, and durably."""
     try:
         write_new(directory, files)
     except FileExistsError as error:
-        reason = "exists already; nothing is overwritten"
-        raise CertificateError(f"{error.filename}: {reason}") from error
+        raise CertificateError(
+            f"{error.filename}: exists already; nothing is overwritten"
+        ) from error
     except OSError as error:
         raise CertificateError(f"{directory}: {error.strerror}") from error
