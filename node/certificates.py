@@ -20,10 +20,9 @@ was returned is on the disk.
     CertificateError: a file is missing, damaged, in the way, or not what it should be
 """
 
-import ipaddress
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .address import is_host, is_name
+from .certificate_parts import builder, common_name, key_usage
 from .identity import member_id_for
 from .key_files import write_new
 from .tls import Kind, PeerIdentity, StrangerError, identity_of
@@ -61,8 +61,6 @@ __all__ = [
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
-# Clocks differ: a certificate is already good on a machine that is up to this late.
-BACKDATED = timedelta(hours=1)
 # A certificate of ours has about 700 bytes; a larger file is not one.
 FILE_BYTES_MAX = 64 * 1024
 _USAGES = {
@@ -128,10 +126,10 @@ def create_authority(
     identity = PeerIdentity(cluster_id or random_id(), Kind.CA)
     key = ec.generate_private_key(ec.SECP256R1())
     root = f" root {_key_digest(key.public_key()).hex()[:8]}" if successor else ""
-    subject = _name(f"quorate cluster {identity.cluster_id:016x}{root}")
-    usage = _key_usage(key_cert_sign=True, crl_sign=True)
+    subject = common_name(f"quorate cluster {identity.cluster_id:016x}{root}")
+    usage = key_usage(key_cert_sign=True, crl_sign=True)
     certificate = (
-        _builder(subject, subject, key.public_key(), identity, now, lifetime)
+        builder(subject, subject, key.public_key(), identity, now, lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
@@ -229,7 +227,7 @@ def request_renewal(*, name: str) -> tuple[bytes, bytes]:
 def _request(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
     request = (
         x509.CertificateSigningRequestBuilder()
-        .subject_name(_name(name))
+        .subject_name(common_name(name))
         .sign(key, hashes.SHA256())
     )
     return request.public_bytes(serialization.Encoding.PEM)
@@ -336,9 +334,9 @@ def _signed(
         authority.key.public_key()
     )
     return (
-        _builder(_name(name), issuer, key, identity, now, lifetime, hosts)
+        builder(common_name(name), issuer, key, identity, now, lifetime, hosts)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage(_USAGES[identity.kind]), critical=False)
         .add_extension(issuer_key, critical=False)
         .sign(authority.key, hashes.SHA256())
@@ -361,61 +359,6 @@ def _key_digest(key: PublicKeyTypes) -> bytes:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return sha256(data).digest()
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    identity: PeerIdentity,
-    now: datetime | None,
-    lifetime: timedelta,
-    hosts: Sequence[str] = (),
-) -> x509.CertificateBuilder:
-    begin = now or datetime.now(UTC)
-    names = [x509.UniformResourceIdentifier(identity.uri), *map(_host_name, hosts)]
-    key_id = x509.SubjectKeyIdentifier.from_public_key(key)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begin - BACKDATED)
-        .not_valid_after(begin + lifetime)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(key_id, critical=False)
-    )
-
-
-def _key_usage(
-    *,
-    digital_signature: bool = False,
-    key_cert_sign: bool = False,
-    crl_sign: bool = False,
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _host_name(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
 
 
 def _check_name(name: str) -> None:
