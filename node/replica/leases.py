@@ -15,13 +15,16 @@ from collections.abc import Iterator
 from heapq import heappop, heappush, heapreplace
 from typing import Final
 
-from ...wire import KEYS_MAX
 from ..database import Database
 from . import rules
 
-# New leaders learn of so many leases in one tick; and so many end in one entry.
+# New leaders learn of so many leases in one tick.
 _LEARNT: Final = 2000
-_ENDED: Final = 1000
+# So many may be on their way to their end, and so many keys with those of one entry: an
+# end costs every replica about as much as a write for the lease and each key, and a
+# hundred thousand at once must leave time for heartbeats.
+_ENDING: Final = 100
+_ENDING_KEYS: Final = 256
 
 
 class Leases:
@@ -86,7 +89,8 @@ class Leases:
         self._forget()
         ended: list[tuple[int, int]] = []
         queue, keys = self._queue, 0
-        while queue and len(ended) < _ENDED and rules.is_over(queue[0][0], self.now_ms):
+        room = _ENDING - len(self._ending)
+        while queue and len(ended) < room and rules.is_over(queue[0][0], self.now_ms):
             _, lease, since = queue[0]
             known = self.database.lease_table.leases.get(lease)
             if known is None or known.since != since:
@@ -98,7 +102,7 @@ class Leases:
                 heapreplace(queue, (deadline, lease, since))
                 continue
             keys += known.keys
-            if ended and keys > KEYS_MAX:
+            if ended and keys > _ENDING_KEYS:
                 break
             heappop(queue)
             ended.append((lease, since))

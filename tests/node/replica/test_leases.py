@@ -302,4 +302,4 @@ def test_a_new_leader_learns_of_many_leases_little_by_little() -> None:
     leases.ticks += TTL_MS // TICK_MS
     assert leases.due() == []
     leases.ticks += 1
-    assert len(leases.due()) == 1000
+    assert len(leases.due()) == 100
