@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check chaos bench clean
+.PHONY: demo test check chaos bench etcd-compare clean
 
 demo: .venv/ok
 	$(BIN)/quorate demo
@@ -21,6 +21,14 @@ chaos: .venv/ok
 bench: .venv/ok .versus/ok
 	$(BIN)/python -m quorate.benchmarks.versus_etcd
 	$(BIN)/python -m quorate.benchmarks.ladder
+
+# How many sequences of requests, and which ones.
+SEQUENCES ?= 3000
+SEED ?= 1
+
+etcd-compare: .venv/ok .versus/ok
+	QUORATE_ETCD=.versus/bin/etcd QUORATE_ETCD_SEQUENCES=$(SEQUENCES) \
+		QUORATE_ETCD_SEED=$(SEED) $(BIN)/python -m pytest -q tests/system/etcd_oracle
 
 clean:
 	rm -rf .venv .versus build dist *.egg-info
