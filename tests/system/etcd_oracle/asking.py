@@ -272,6 +272,7 @@ def writes() -> Strategy:
         calls("kv/txn", transactions()),
         calls("lease/grant", grants()),
         calls("lease/revoke", about_leases()),
+        calls("kv/lease/revoke", about_leases()),
     )
 
 

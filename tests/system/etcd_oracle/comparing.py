@@ -148,14 +148,12 @@ def errors_in_all_shapes(sent: Sent, answers: Answers) -> Answers:
 
 def leases_in_any_order(sent: Sent, answers: Answers) -> Answers:
     """`lease/leases`"""
-    if not sent.path.endswith("lease/leases") or answers.etcd.status != 200:
+    document = _only(answers.etcd)
+    if not sent.path.endswith("lease/leases") or "leases" not in document:
         return answers
-    (document,) = answers.etcd.replies
-    found = document.get("leases")
-    if found is None:
-        return answers
-    by_id = sorted(found, key=lambda lease: int(lease["ID"]) % 2**64)
-    return answers._replace(etcd=Said(200, [{**document, "leases": by_id}]))
+    by_id = sorted(document["leases"], key=lambda lease: int(lease["ID"]) % 2**64)
+    etcd = Said(answers.etcd.status, [{**document, "leases": by_id}])
+    return answers._replace(etcd=etcd)
 
 
 def time_that_is_left(sent: Sent, answers: Answers) -> Answers:
@@ -203,31 +201,36 @@ def differences(sent: Sent, etcd: Said, here: Said) -> list[str]:
     return list(unequal("", list(answers.etcd), list(answers.here)))
 
 
+def _only(said: Said) -> Body:
+    """The document, if it is one and no other; else an empty one."""
+    if len(said.replies) != 1 or not isinstance(said.replies[0], dict):
+        return {}
+    return cast(Body, said.replies[0])
+
+
 def _error(said: Said) -> tuple[int, int, str]:
     """Status, code and text of a refusal."""
-    (document,) = said.replies
+    document = _only(said)
     return said.status, document.get("code", 0), document.get("message", "")
 
 
 def _without_details(said: Said) -> Said:
     """The field that etcd has only from 3.6 on, as long as it is empty."""
-    if said.status == 200 or not isinstance(said.replies[0], dict):
+    document = dict(_only(said))
+    if said.status == 200 or document.pop("details", None) != []:
         return said
-    document = dict(cast(Body, said.replies[0]))
-    if document.get("details") == []:
-        del document["details"]
     return Said(said.status, [document])
 
 
 def _without_time(said: Said, seconds: float) -> Said:
     """Not more than was granted, and not less than the time that went by."""
-    (document,) = said.replies
+    document = _only(said)
     if "grantedTTL" not in document:
         return said
     left, granted = int(document.get("TTL", 0)), int(document["grantedTTL"])
     if granted - seconds - 2 <= left <= granted:
-        document = {**document, "TTL": "what is left"}
-    return Said(said.status, [document])
+        return Said(said.status, [{**document, "TTL": "what is left"}])
+    return said
 
 
 # -- watches ---------------------------------------------------------------------------
@@ -241,25 +244,39 @@ class Told(NamedTuple):
 
 
 def told(messages: list[Body]) -> dict[str, Told]:
-    """Of each watch of a stream. Their messages come in any order among each other.
-
-    The row "revision in the header of a watch's events": a message may have many
-    revisions, its header is not older than any of them.
-    """
+    """Of each watch of a stream. Their messages come in any order among each other."""
     watches: dict[str, Told] = {}
     for line in messages:
         message = dict(cast(Body, line["result"]))
         watch = watches.setdefault(message.get("watch_id", "0"), Told([], []))
-        events = message.pop("events", None)
-        if events is None:
+        events = message.pop("events", [])
+        watch.events.extend(events)
+        if events:
+            # What is said beside events, which is nothing, counts as one.
+            rest = {n: v for n, v in message.items() if n not in ("header", "watch_id")}
+            watch.events.extend([rest] if rest else [])
+        else:
             watch.messages.append(without_speaker(message))
-            continue
-        newest = int(events[-1]["kv"]["mod_revision"])
-        if int(message["header"]["revision"]) < newest:
-            events.append({"header before": newest})
-        rest = {n: v for n, v in message.items() if n not in ("header", "watch_id")}
-        watch.events.extend([*events, rest] if rest else events)
     return watches
+
+
+def headers_of_events(messages: list[Body], here: bool) -> Iterator[str]:
+    """revision in the header of a watch's events"""
+    last: dict[str, int] = {}
+    for line in messages:
+        message = cast(Body, line["result"])
+        revisions = [
+            int(each["kv"]["mod_revision"]) for each in message.get("events", ())
+        ]
+        if not revisions:
+            continue
+        header = int(message["header"]["revision"])
+        if header < max(revisions) or (here and {header} != set(revisions)):
+            yield f"header of events: {message!r}"
+        watch_id = message.get("watch_id", "0")
+        if here and last.get(watch_id, 0) >= header:
+            yield f"a revision in two messages: {message!r}"
+        last[watch_id] = header
 
 
 def watch_differences(etcd: list[Body], here: list[Body]) -> list[str]:
@@ -268,7 +285,11 @@ def watch_differences(etcd: list[Body], here: list[Body]) -> list[str]:
         {name: list(watch) for name, watch in told(messages).items()}
         for messages in (etcd, here)
     ]
-    return list(unequal("", *both))
+    return [
+        *unequal("", *both),
+        *headers_of_events(etcd, here=False),
+        *headers_of_events(here, here=True),
+    ]
 
 
 # -- equality --------------------------------------------------------------------------

@@ -27,6 +27,8 @@ EVERYTHING: Body = {"key": b"\0", "range_end": b"\0"}
 # Written only to bring a store to a revision; it is gone before anything is asked.
 FILLER = b"~"
 FILLERS_MAX = 20
+# The mark of a watch that is not told any.
+NEVER = 2**63
 
 Lines: TypeAlias = Iterator[Body]
 
@@ -214,7 +216,11 @@ class Pair:
             put = self._revisions["now"]
             self._call(Call("kv/deleterange", {"key": key}))
             revisions[key] = (put, self._revisions["now"])
-        return [_last(create, revisions) for create in creates]
+        compacted = self._revisions["compacted"]
+        return [
+            NEVER if _too_old(create, compacted) else _last(create, revisions)
+            for create in creates
+        ]
 
     def _near(self, start: int) -> bool:
         """Is it still to come, and soon?"""
@@ -252,6 +258,12 @@ def _ended(result: Body, watch_id: str | None, mark: int) -> bool:
     events = result.get("events", ())
     revisions = (int(event["kv"]["mod_revision"]) for event in events)
     return bool(result.get("canceled")) or any(each >= mark for each in revisions)
+
+
+def _too_old(create: Body, compacted: int) -> bool:
+    """It can only be told that it has ended."""
+    start = create.get("start_revision", 0)
+    return bool(start) and start < compacted
 
 
 def _last(create: Body, marks: Mapping[bytes, tuple[int, int]]) -> int:
