@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from quorate.benchmarks.clusters import Etcd, Quorate
 
 from .asking import Step, sequences
-from .talking import Pair, Server
+from .comparing import Said
+from .talking import Differ, Pair, Server
 
 PROGRAM = os.environ.get("QUORATE_ETCD", "")
 SEQUENCES = int(os.environ.get("QUORATE_ETCD_SEQUENCES", "100"))
@@ -47,24 +48,52 @@ def pair(
         etcd.stop()
 
 
-def test_random_requests_are_answered_as_etcd_answers_them(
-    pair: Pair, capsys: pytest.CaptureFixture[str]
-) -> None:
+def compare(pair: Pair, sequences_max: int) -> None:
+    """Raises Differ with the smallest sequence that was found."""
+
     @seed(SEED)
     @settings(
-        max_examples=SEQUENCES,
+        max_examples=sequences_max,
         deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(steps=sequences())
-    def compare(steps: list[Step]) -> None:
+    def run(steps: list[Step]) -> None:
         pair.run(steps)
 
-    compare()
+    run()
+
+
+def test_random_requests_are_answered_as_etcd_answers_them(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare(pair, SEQUENCES)
     with capsys.disabled():
         print(
             f"\n{pair.sequences} sequences, {pair.requests} requests,"
             f" {pair.watches} streams of watches: no difference"
         )
+
+
+def test_what_differs_is_found_and_becomes_a_few_requests(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = pair.here.ask
+
+    def lie(path: str, text: str) -> Said:
+        """Of two keys there are three."""
+        said = honest(path, text)
+        for reply in said.replies:
+            if reply.get("count") == "2":
+                reply["count"] = "3"
+        return said
+
+    monkeypatch.setattr(pair.here, "ask", lie)
+    with pytest.raises(Differ) as found:
+        compare(pair, 100)
+    lines = str(found.value).splitlines()
+    assert any("count: etcd '2', here '3'" in line for line in lines)
+    # Two puts, or a transaction, and what sees them.
+    assert sum(line.startswith("curl ") for line in lines) <= 4
