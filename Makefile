@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check chaos bench etcd-clients clean
+.PHONY: demo test check chaos bench etcd-clients etcd-compare clean
 
 demo: .venv/ok
 	$(BIN)/quorate demo
@@ -25,6 +25,14 @@ bench: .venv/ok .versus/ok
 etcd-clients: .venv/ok .clients/ok
 	QUORATE_ETCD_CLIENTS=.clients/bin/python $(BIN)/python -m pytest \
 		tests/system/test_etcd_clients.py
+
+# How many sequences of requests, and which ones.
+SEQUENCES ?= 3000
+SEED ?= 1
+
+etcd-compare: .venv/ok .versus/ok
+	QUORATE_ETCD=.versus/bin/etcd QUORATE_ETCD_SEQUENCES=$(SEQUENCES) \
+		QUORATE_ETCD_SEED=$(SEED) $(BIN)/python -m pytest -q tests/system/etcd_oracle
 
 clean:
 	rm -rf .venv .versus .clients build dist *.egg-info

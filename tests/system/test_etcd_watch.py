@@ -140,6 +140,49 @@ def test_what_was_compacted_cancels_a_watch_and_leaves_the_stream(
         assert next(messages)["watch_id"] == "1"
 
 
+def test_a_watch_of_an_empty_range_ends_as_it_begins(node: Running) -> None:
+    empty = create(key=b64("b"), range_end=b64("a"), watch_id="5", start_revision="1")
+    with watching(node, empty, create(key=b64("b"))) as messages:
+        assert told(next(messages)) == {
+            "watch_id": "-1",
+            "created": True,
+            "canceled": True,
+            "cancel_reason": "mvcc: watcher range is empty",
+        }
+        # It has no id, and the stream goes on.
+        assert told(next(messages)) == {"created": True}
+
+
+def test_an_id_that_another_watch_has_is_refused(node: Running) -> None:
+    key = b64("ids")
+    bodies = [create(key=key), create(key=key), create(key=key, watch_id="1")]
+    with watching(node, *bodies, create(key=key, watch_id="7")) as messages:
+        created = [told(next(messages)) for _ in range(4)]
+        assert [each.get("watch_id", "0") for each in created] == ["0", "1", "-1", "7"]
+        assert created[2] == {
+            "watch_id": "-1",
+            "created": True,
+            "canceled": True,
+            "cancel_reason": "mvcc: duplicate watch ID provided on the WatchStream",
+        }
+        do(node, "kv/put", {"key": key})
+        assert [next(messages).get("watch_id", "0") for _ in range(3)] == list("017")
+
+
+def test_a_start_below_zero_is_older_than_all(node: Running) -> None:
+    """It is not the next revision: what was missed would stay unseen."""
+    key = b64("below")
+    do(node, "kv/put", {"key": key})
+    kept = revision(do(node, "kv/put", {"key": key}))
+    do(node, "kv/compaction", {"revision": str(kept)})
+    with watching(node, create(key=key, start_revision="-3")) as messages:
+        seen = [told(next(messages)) for _ in range(2)]
+    assert seen == [
+        {"created": True},
+        {"canceled": True, "compact_revision": str(kept)},
+    ]
+
+
 @pytest.mark.parametrize(
     "body",
     ["{", '{"create_request": 3}', '{"create_request": {"key": "*"}}', "[]"],

@@ -48,6 +48,12 @@ WATCHES_MAX: Final = 1000
 PROGRESS_S: Final = 60.0
 _FOREVER_S: Final = 3600.0
 _NO_PUT, _NO_DELETE = ("NOPUT", 0, "0"), ("NODELETE", 1, "1")
+# Why a watch ends as it begins, in etcd's words, and the id that it has then.
+_EMPTY_RANGE: Final = "mvcc: watcher range is empty"
+_ID_TAKEN: Final = "mvcc: duplicate watch ID provided on the WatchStream"
+_NO_ID: Final = -1
+# What a refused watch asks for: it learns the revision, and is told nothing.
+_NOTHING: Final = WatchRequest(b"\0", b"\0", 0, False, True, True)
 
 
 class _Create(msgspec.Struct):
@@ -80,6 +86,7 @@ class _Open(msgspec.Struct):
     """One watch: its id for the client, and what of its revision has come so far."""
 
     watch_id: int
+    refusal: str = ""
     events: list[Event] = []
     begun: bool = False
 
@@ -120,15 +127,15 @@ class Watching:
                 break
             if is_there(said.create_request):
                 create = _creates.parse(said.create_request)
-                watch_id = int64(create.watch_id)
-                if watch_id in ids or not watch_id:
-                    watch_id = next(n for n in range(len(ids) + 1) if n not in ids)
-                ids.add(watch_id)
-                wanted.append((_Open(watch_id), _request(create)))
+                wanted.append(_opened(create, ids))
                 notify = notify or bool(create.progress_notify)
             elif is_there(said.cancel_request):
                 gone = int64(_cancels.parse(said.cancel_request).watch_id)
-                wanted = [each for each in wanted if each[0].watch_id != gone]
+                wanted = [
+                    each
+                    for each in wanted
+                    if each[0].watch_id != gone or each[0].refusal
+                ]
             if len(wanted) > WATCHES_MAX:
                 raise EtcdProblem(RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
         opened: dict[int, _Open] = {}
@@ -173,6 +180,8 @@ class Watching:
         reply = WatchReply(self._speaker.header(told.revision), number(watch.watch_id))
         if isinstance(told, WatchCreated):
             watch.begun = reply.created = True
+            reply.canceled = bool(watch.refusal)
+            reply.cancel_reason = watch.refusal
             await response.write(message(reply))
         elif isinstance(told, WatchEvents):
             watch.events += map(_event, told.events)
@@ -195,15 +204,30 @@ class Watching:
         await response.write(message(end))
 
 
+def _opened(create: _Create, ids: set[int]) -> tuple[_Open, WatchRequest]:
+    """A watch, under an id that it takes from then on; or why there can be none."""
+    request, watch_id = _request(create), int64(create.watch_id)
+    if request.end and request.start >= request.end:
+        return _Open(_NO_ID, _EMPTY_RANGE), _NOTHING
+    if watch_id in ids and watch_id:
+        return _Open(_NO_ID, _ID_TAKEN), _NOTHING
+    if not watch_id:
+        watch_id = next(n for n in range(len(ids) + 1) if n not in ids)
+    ids.add(watch_id)
+    return _Open(watch_id), request
+
+
 def _request(create: _Create) -> WatchRequest:
     # No key is one zero byte, in etcd as here.
     start = octets(create.key) or b"\0"
     end = bound(create.range_end)
     filters = create.filters or []
+    revision = int64(create.start_revision)
     return WatchRequest(
         start,
         start + b"\0" if end is None else end,
-        max(0, int64(create.start_revision)),
+        # A number below 0 is no revision, and older than all: not the next one.
+        revision if revision >= 0 else 1,
         bool(create.prev_kv),
         not any(each in _NO_PUT for each in filters),
         not any(each in _NO_DELETE for each in filters),
