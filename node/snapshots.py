@@ -213,11 +213,14 @@ class Snapshots:
             session.close()
             return
         self._receiving = True
-        node.background(self._receive(member, session))
-
-    async def _receive(self, member: int, session: Session) -> None:
-        node = self.node
+        # Here, and not in the task: what comes before that begins would be lost.
         receiver = SnapshotReceiver(node.replica.database, session, node.executor)
+        node.background(self._receive(member, session, receiver))
+
+    async def _receive(
+        self, member: int, session: Session, receiver: SnapshotReceiver
+    ) -> None:
+        node = self.node
         try:
             found = await receiver.receive()
         except OSError as error:
