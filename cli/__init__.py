@@ -47,7 +47,7 @@ COMMANDS = {
     "caretaker": Lazy("caretaker", "See and tell what keeps enough voters."),
     "token": Lazy("token", "Make tokens, by which new members join."),
     "move-leader": Lazy("move_leader", "Let another node lead."),
-    "certs": Lazy("certs", "Make and show certificates."),
+    "certs": Lazy("certs", "Make, show, renew, rotate, revoke certificates."),
     "import": Lazy("import_files", "Store the files of a folder."),
     "export": Lazy("export_files", "Write keys as files into a folder."),
     "storage": Lazy("storage", "Look at the files of a storage engine."),

@@ -17,19 +17,12 @@ from ..node.certificates import (
     issue_server,
     load_authority,
 )
+from ..node.config import CONFIG_FILE, ConfigError, load_config
+from ..wire import parse_member_id
+from . import rotation
 from .output import print_json
+from .passphrase import passphrase_option, read_passphrase
 from .settings import Failure, connection_options, current_settings
-
-# OpenSSL's own limit for the passphrase of a key.
-PASSPHRASE_BYTES_MAX = 1023
-
-passphrase_option = click.option(
-    "--passphrase-file",
-    envvar="QUORATE_PASSPHRASE_FILE",
-    show_envvar=True,
-    type=click.Path(path_type=Path),
-    help="A file whose first line encrypts the CA's key.",
-)
 
 
 @contextmanager
@@ -41,31 +34,19 @@ def certificate_errors() -> Generator[None, None, None]:
         raise Failure(str(error)) from error
 
 
-def read_passphrase(path: Path | None) -> str | None:
-    """The passphrase in the file `path`: its first line, which must not be empty."""
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            line = file.readline(PASSPHRASE_BYTES_MAX + 2).rstrip(b"\r\n")
-        passphrase = line.decode()
-    except OSError as error:
-        raise Failure(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Failure(f"{path}: not UTF-8") from error
-    if not 0 < len(line) <= PASSPHRASE_BYTES_MAX:
-        reason = f"not a passphrase of 1 to {PASSPHRASE_BYTES_MAX} bytes"
-        raise Failure(f"{path}: {reason}")
-    return passphrase
-
-
 @click.group("certs")
 def command() -> None:
-    """Make and show certificates.
+    """Make, show, renew, rotate and revoke certificates.
 
     For a static start on several machines: `certs init` once, `certs issue` for each
     node, then copy each node's folder to its machine. The CA's key stays with you.
     """
+
+
+command.add_command(rotation.status_command)
+command.add_command(rotation.renew_command)
+command.add_command(rotation.rotate_command)
+command.add_command(rotation.revoke_command)
 
 
 @command.command("init")
@@ -90,6 +71,7 @@ def init(directory: Path, passphrase_file: Path | None) -> None:
     multiple=True,
     help="A name or address at which clients dial it; may be repeated.",
 )
+@click.option("--member-id", "member", help="The node's id, unless a static start's.")
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
 @passphrase_option
@@ -99,13 +81,15 @@ def issue(
     client: str | None,
     server: str | None,
     hosts: tuple[str, ...],
+    member: str | None,
     out: Path,
     days: int,
     passphrase_file: Path | None,
 ) -> None:
     """Write a new key, its certificate and the CA's certificate into a folder.
 
-    With --name they are node.key, node.crt and ca.crt, for a voter of a static start;
+    With --name they are node.key, node.crt and ca.crt, for a voter of a static start
+    or, with --member-id, for the member with this id, whose own ended or was revoked;
     with --client they are client.key, client.crt and ca.crt; with --server, which needs
     --host, they are server.key, server.crt and ca.crt, for TLS on a client port.
     """
@@ -114,11 +98,16 @@ def issue(
         raise click.UsageError("give --name, --client or --server")
     if (server is None) != (not hosts):
         raise click.UsageError("--server needs --host, and nothing else takes it")
+    number = None if member is None else parse_member_id(member)
+    if member is not None and (number is None or name is None):
+        raise click.UsageError("--member-id is 16 hex digits, and goes with --name")
     lifetime = timedelta(days=days)
     with certificate_errors():
         authority = load_authority(ca, passphrase=passphrase)
         if name is not None:
-            identity = issue_member(authority, out, name=name, lifetime=lifetime)
+            identity = issue_member(
+                authority, out, name=name, member_id=number, lifetime=lifetime
+            )
         elif client is not None:
             identity = issue_client(authority, out, name=client, lifetime=lifetime)
         else:
@@ -130,14 +119,21 @@ def issue(
 
 @command.command("show")
 @click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…"
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR…",
 )
 @connection_options()
 def show(files: tuple[Path, ...]) -> None:
-    """Tell who certificates are for and until when; they are not verified."""
+    """Tell who certificates are for and until when; they are not verified.
+
+    Of a node's folder it is what the node shows to its peers.
+    """
     now = datetime.now(UTC)
     with certificate_errors():
-        shown = [describe(path) for path in files]
+        shown = [describe(_file_in(path)) for path in files]
     if current_settings().output == "json":
         print_json(msgspec.to_builtins(shown))
         return
@@ -145,6 +141,8 @@ def show(files: tuple[Path, ...]) -> None:
         fields = {
             "kind": certificate.kind,
             "name": certificate.name,
+            "cluster": certificate.cluster_id,
+            "member": certificate.member_id,
             "uri": certificate.uri,
             "subject": certificate.subject,
             "issuer": certificate.issuer,
@@ -159,3 +157,13 @@ def show(files: tuple[Path, ...]) -> None:
         for name, value in fields.items():
             if value is not None:
                 click.echo(f"  {name + ':':<13}{value}")
+
+
+def _file_in(path: Path) -> Path:
+    """The certificate that is meant: a file, or the node's in its folder."""
+    if not path.is_dir():
+        return path
+    try:
+        return Path(load_config(path / CONFIG_FILE, {}).peer.cert)
+    except ConfigError as error:
+        raise Failure(str(error)) from error

@@ -13,8 +13,8 @@ import click
 
 from ..node.address import Address
 from ..raft import Entry
-from .certs import passphrase_option, read_passphrase
 from .init import make_cluster
+from .passphrase import passphrase_option, read_passphrase
 from .places import client_option, founder, peer_option
 
 F = TypeVar("F", bound=Callable[..., object])

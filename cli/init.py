@@ -16,7 +16,8 @@ from ..node.certificates import (
 from ..node.config import CLIENT_PORT_FOLDER, NodeConfig
 from ..node.identity import Identity, IdentityError, Voter, create_identity
 from ..storage.env import RealEnv
-from .certs import certificate_errors, passphrase_option, read_passphrase
+from .certs import certificate_errors
+from .passphrase import passphrase_option, read_passphrase
 from .places import client_option, founder, peer_option, write_config
 from .settings import Failure
 

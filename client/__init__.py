@@ -4,7 +4,15 @@ Law: imports wire only, so that a program that talks to a cluster loads nothing 
 a node needs. errors.py tells what a call can end in.
 """
 
-from ..wire import CaretakerStatus, Decided, Member, Members, Token
+from ..wire import (
+    CaretakerStatus,
+    CertificatesStatus,
+    Decided,
+    Member,
+    Members,
+    Step,
+    Token,
+)
 from .asynchronous import AsyncClient
 from .elections import Election, Observation
 from .errors import (
@@ -47,6 +55,7 @@ from .watching import Event, Watch
 __all__ = [
     "AsyncClient",
     "CaretakerStatus",
+    "CertificatesStatus",
     "Client",
     "Committed",
     "Compacted",
@@ -78,6 +87,7 @@ __all__ = [
     "ReadLevel",
     "Rejected",
     "ServerFault",
+    "Step",
     "TlsFailed",
     "Token",
     "TokenRefused",

@@ -7,6 +7,7 @@ token's secret is drawn here; the cluster learns its digest alone.
 
 import math
 import secrets
+from hashlib import sha256
 from typing import Final
 
 from ..wire import (
@@ -25,13 +26,17 @@ from ..wire import (
     Members,
     Reassign,
     RequestKind,
+    RevokeCertificate,
+    Rotate,
     SetCaretaker,
+    Step,
     decode_members,
     decode_write_reply,
     encode_join_token,
     encode_member_command,
     encode_move_leader,
     parse_member_id,
+    parse_serial,
     token_digest,
 )
 from .calls import Calls
@@ -107,8 +112,29 @@ class MemberCalls:
         await self._write(Reassign(number, role, heir), timeout)
 
     async def set_caretaker(self, said: SetCaretaker, timeout: float) -> None:
+        await self._told(said, timeout)
+
+    async def rotate(self, step: Step, old: bytes, new: bytes, timeout: float) -> None:
+        if step is Step.TRUST:
+            signs = (await self.members(timeout)).authority
+            if sha256(old).hexdigest() != signs:
+                raise InvalidRequest(f"the cluster's CA is another one: {signs}")
+        await self._told(Rotate(step, old, new), timeout)
+
+    async def revoke(
+        self, member: str | None, serial: str | None, timeout: float
+    ) -> None:
+        if (member is None) == (serial is None):
+            raise InvalidRequest("a member or a serial number is revoked, not both")
+        number = 0 if member is None else await self._number(member, timeout)
+        meant = b"" if serial is None else parse_serial(serial)
+        if meant is None:
+            raise InvalidRequest(f"{serial!r} is not a serial number in hex digits")
+        await self._told(RevokeCertificate(number, meant), timeout)
+
+    async def _told(self, command: MemberCommand, timeout: float) -> None:
         try:
-            await self._write(said, timeout)
+            await self._write(command, timeout)
         except CommandRefused as refused:
             raise InvalidRequest(refused.reason) from None
 
@@ -215,6 +241,31 @@ class Membership:
         said = SetCaretaker(paused, voters, _ms(silence), _ms(stable), _ms(lag))
         patience = self._member_calls.patience(timeout)
         await self._member_calls.set_caretaker(said, patience)
+
+    async def rotate_authority(
+        self, step: Step, old: bytes, new: bytes, *, timeout: float | None = None
+    ) -> None:
+        """Take the next step from the CA `old` to the CA `new`, both in DER.
+
+        PreconditionFailed when somebody is not ready for it: members().certificates
+        says who. `quorate certs rotate` takes all steps.
+        """
+        patience = self._member_calls.patience(timeout)
+        await self._member_calls.rotate(step, old, new, patience)
+
+    async def revoke_certificate(
+        self,
+        *,
+        member: str | None = None,
+        serial: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Refuse the certificate with this `serial`, or all of `member`, for ever.
+
+        LastVoter when nobody else votes; QuorumAtRisk when too few others are heard.
+        """
+        patience = self._member_calls.patience(timeout)
+        await self._member_calls.revoke(member, serial, patience)
 
     async def move_leader(
         self, to: str | None = None, *, timeout: float | None = None

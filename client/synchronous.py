@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
-from ..wire import CaretakerStatus, JoinRole, Members
+from ..wire import CaretakerStatus, JoinRole, Members, Step
 from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
 from .errors import Unavailable
 from .leases import Lease, LeaseInfo
@@ -425,6 +425,26 @@ class Client:
             stable=stable,
             lag=lag,
             timeout=timeout,
+        )
+        self._thread.run(call)
+
+    def rotate_authority(
+        self, step: Step, old: bytes, new: bytes, *, timeout: float | None = None
+    ) -> None:
+        """As AsyncClient.rotate_authority."""
+        call = self._client.rotate_authority(step, old, new, timeout=timeout)
+        self._thread.run(call)
+
+    def revoke_certificate(
+        self,
+        *,
+        member: str | None = None,
+        serial: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """As AsyncClient.revoke_certificate."""
+        call = self._client.revoke_certificate(
+            member=member, serial=serial, timeout=timeout
         )
         self._thread.run(call)
 

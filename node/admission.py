@@ -8,7 +8,6 @@ members that they are connected to, once. No key ever travels.
 import asyncio
 import hmac
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -23,13 +22,14 @@ from .inside import Refused, ask, catch_up
 from .join_wire import JoinReply, JoinRequest, decode_join_request
 from .peer_hello import HelloError
 from .replica import rules
+from .signing import NO_KEY
 
 if TYPE_CHECKING:
     from .node import Node
 
 AT_ONCE_MAX: Final = 8
 TIMEOUT_MS: Final = 10_000
-NO_KEY: Final = "this node has no key to sign with"
+CHANGING: Final = "the cluster changes its CA, and this member has yet to; try again"
 
 logger = logging.getLogger("quorate.node")
 
@@ -44,12 +44,14 @@ class Admission:
     async def answer(self, body: bytes, *, relayed: bool) -> bytes:
         """The answer to a request, or to one for the CA. Raises HelloError."""
         if not body:
-            return await self._read(self.node.config.peer.ca)
+            return self.node.credentials.own_root()
+        if not relayed and self.node.credentials.is_behind():
+            raise HelloError(CHANGING)
         if self.busy >= AT_ONCE_MAX:
             raise HelloError(f"{AT_ONCE_MAX} others are joining; try again")
         self.busy += 1
         try:
-            if self.node.config.peer.authority:
+            if await self.node.signer.ready():
                 return await self._admit(decode_join_request(body))
             if relayed:
                 raise HelloError(NO_KEY)
@@ -59,12 +61,18 @@ class Admission:
         finally:
             self.busy -= 1
 
-    async def _read(self, path: str) -> bytes:
-        loop = asyncio.get_running_loop()
+    async def renew(self, member: int, request: bytes) -> bytes:
+        """A new certificate for a member that speaks. Raises HelloError."""
+        if self.busy >= AT_ONCE_MAX:
+            raise HelloError(f"{AT_ONCE_MAX} others are asking; try again")
+        self.busy += 1
         try:
-            return await loop.run_in_executor(None, Path(path).read_bytes)
-        except OSError as error:
-            raise HelloError(f"the CA's certificate: {error.strerror}") from None
+            name = self.node.roster.place_of(member)[0] or f"{member:016x}"
+            certificate = await self.node.signer.sign(request, name, member)
+        finally:
+            self.busy -= 1
+        logger.info("member %016x, %s, has a new certificate", member, name)
+        return certificate
 
     async def _relay(self, body: bytes) -> bytes:
         """To whoever can sign; the others say that they can't."""
@@ -89,7 +97,9 @@ class Admission:
         )
         body = encode_member_command(command)
         await ask(node, RequestKind.WRITE, body, TIMEOUT_MS)
-        certificate = await loop.run_in_executor(None, self._sign, request)
+        certificate = await node.signer.sign(
+            request.request, request.name, request.member_id
+        )
         logger.info("member %016x, %s, joins", request.member_id, request.name)
         voters = {m: (v.name, v.address) for m, v in node.identity.voters.items()}
         members = node.replica.database.member_table.members
@@ -120,24 +130,6 @@ class Admission:
         digest = token_digest(request.secret)
         if token is None or not hmac.compare_digest(token.digest, digest):
             raise HelloError("there is no such token: it is wrong, over, or used up")
-
-    def _sign(self, request: JoinRequest) -> bytes:
-        from . import certificates
-
-        try:
-            authority = certificates.load_authority(
-                Path(self.node.config.peer.authority)
-            )
-            if authority.cluster_id != self.node.cluster_id:
-                raise HelloError("the CA in peer.authority is of another cluster")
-            return certificates.sign_member(
-                authority,
-                request.request,
-                name=request.name,
-                member_id=request.member_id,
-            )
-        except certificates.CertificateError as error:
-            raise HelloError(str(error)) from None
 
 
 def _key_of(request: bytes) -> bytes:

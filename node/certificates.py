@@ -13,16 +13,16 @@ was returned is on the disk.
     issue_client       DIR/client.crt, DIR/client.key, DIR/ca.crt
     issue_server       DIR/server.crt, DIR/server.key, DIR/ca.crt
     request_member     DIR/node.key, if there is none yet; a request to be signed
+    request_renewal    nothing: a new key, and a request for it
     sign_member        nothing: the certificate for such a request
     keep_member        DIR/node.crt, DIR/ca.crt: what the signer answered
 
     CertificateError: a file is missing, damaged, in the way, or not what it should be
 """
 
-import ipaddress
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -35,8 +35,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .address import is_host, is_name
+from .certificate_parts import builder, common_name, key_usage
 from .identity import member_id_for
-from .new_files import write_new
+from .key_files import write_new
 from .tls import Kind, PeerIdentity, StrangerError, identity_of
 
 __all__ = [
@@ -54,13 +55,12 @@ __all__ = [
     "member_id_for",
     "random_id",
     "request_member",
+    "request_renewal",
     "sign_member",
 ]
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
-# Clocks differ: a certificate is already good on a machine that is up to this late.
-BACKDATED = timedelta(hours=1)
 # A certificate of ours has about 700 bytes; a larger file is not one.
 FILE_BYTES_MAX = 64 * 1024
 _USAGES = {
@@ -116,14 +116,20 @@ def create_authority(
     passphrase: str | None = None,
     now: datetime | None = None,
     lifetime: timedelta = AUTHORITY_LIFETIME,
+    successor: bool = False,
 ) -> Authority:
-    """Make the CA of a new cluster and write it into `directory`."""
+    """Make the CA of a new cluster and write it into `directory`.
+
+    The `successor` of a cluster's CA has a name of its own: by the name of who signed a
+    certificate members tell the two apart.
+    """
     identity = PeerIdentity(cluster_id or random_id(), Kind.CA)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(f"quorate cluster {identity.cluster_id:016x}")
-    usage = _key_usage(key_cert_sign=True, crl_sign=True)
+    root = f" root {_key_digest(key.public_key()).hex()[:8]}" if successor else ""
+    subject = common_name(f"quorate cluster {identity.cluster_id:016x}{root}")
+    usage = key_usage(key_cert_sign=True, crl_sign=True)
     certificate = (
-        _builder(subject, subject, key.public_key(), identity, now, lifetime)
+        builder(subject, subject, key.public_key(), identity, now, lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
@@ -208,10 +214,20 @@ def request_member(directory: Path, *, name: str) -> bytes:
     if not path.exists():
         made = ec.generate_private_key(ec.SECP256R1())
         _write_new(directory, {"node.key": _key_pem(made, None)})
-    key = _load_key(path, None)
+    return _request(_load_key(path, None), name)
+
+
+def request_renewal(*, name: str) -> tuple[bytes, bytes]:
+    """A request, and the new key that it is for, both PEM; nothing is written."""
+    _check_name(name)
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _request(key, name), _key_pem(key, None)
+
+
+def _request(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
     request = (
         x509.CertificateSigningRequestBuilder()
-        .subject_name(_name(name))
+        .subject_name(common_name(name))
         .sign(key, hashes.SHA256())
     )
     return request.public_bytes(serialization.Encoding.PEM)
@@ -318,9 +334,9 @@ def _signed(
         authority.key.public_key()
     )
     return (
-        _builder(_name(name), issuer, key, identity, now, lifetime, hosts)
+        builder(common_name(name), issuer, key, identity, now, lifetime, hosts)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage(_USAGES[identity.kind]), critical=False)
         .add_extension(issuer_key, critical=False)
         .sign(authority.key, hashes.SHA256())
@@ -343,61 +359,6 @@ def _key_digest(key: PublicKeyTypes) -> bytes:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return sha256(data).digest()
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    identity: PeerIdentity,
-    now: datetime | None,
-    lifetime: timedelta,
-    hosts: Sequence[str] = (),
-) -> x509.CertificateBuilder:
-    begin = now or datetime.now(UTC)
-    names = [x509.UniformResourceIdentifier(identity.uri), *map(_host_name, hosts)]
-    key_id = x509.SubjectKeyIdentifier.from_public_key(key)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begin - BACKDATED)
-        .not_valid_after(begin + lifetime)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(key_id, critical=False)
-    )
-
-
-def _key_usage(
-    *,
-    digital_signature: bool = False,
-    key_cert_sign: bool = False,
-    crl_sign: bool = False,
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _host_name(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
 
 
 def _check_name(name: str) -> None:
@@ -491,10 +452,12 @@ def _usages(certificate: x509.Certificate, path: Path) -> tuple[str, ...]:
 
 
 def _write_new(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files that must not exist yet; all of them or none, and durably."""
     try:
         write_new(directory, files)
     except FileExistsError as error:
-        reason = "exists already; nothing is overwritten"
-        raise CertificateError(f"{error.filename}: {reason}") from error
+        raise CertificateError(
+            f"{error.filename}: exists already; nothing is overwritten"
+        ) from error
     except OSError as error:
         raise CertificateError(f"{directory}: {error.strerror}") from error

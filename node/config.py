@@ -87,6 +87,8 @@ class PeerPort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ca: str = "certs/ca.crt"
     # The CA's folder, where this node shall sign the certificates of new members.
     authority: str = ""
+    # How long the certificates are good that this node signs.
+    certificate_seconds: int = 365 * 86_400
     # Where to dial some members, by name, instead of where they say that they are.
     dial: dict[str, str] = {}
 
@@ -174,6 +176,7 @@ _BOUNDS: Mapping[str, tuple[int, int]] = {
     "history_revisions": (0, 1 << 63),
     "history_seconds": (0, 365 * 86_400),
 }
+_CERTIFICATE_SECONDS = (10, 3650 * 86_400)
 # A command's head and its frame's, rounded up: what a request holds besides key and
 # value.
 _REQUEST_OVERHEAD_BYTES = 64
@@ -267,6 +270,11 @@ def check_config(config: NodeConfig) -> None:
     _check_client(config.client)
     _check_port("peer", config.peer.listen, config.peer.advertise)
     _check_addresses("peer.dial", config.peer.dial)
+    smallest, largest = _CERTIFICATE_SECONDS
+    seconds = config.peer.certificate_seconds
+    if not smallest <= seconds <= largest:
+        reason = f"{seconds} is not from {smallest} to {largest}"
+        raise ConfigError("", "peer.certificate_seconds", reason)
     _check_voters(config)
     _check_limits(config.limits)
 

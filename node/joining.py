@@ -10,6 +10,7 @@ written last: with it the node can start, and never joins again.
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -26,10 +27,17 @@ from .peer_hello import (
     BODY_BYTES_MAX,
     HEAD_BYTES,
     HelloError,
+    Stream,
     encode_join,
     parse_join_answer,
 )
-from .tls import Kind, PeerIdentity, StrangerError, peer_uri
+from .tls import (
+    Kind,
+    PeerCertificate,
+    PeerIdentity,
+    StrangerError,
+    peer_certificate,
+)
 
 DIAL_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 35.0
@@ -40,11 +48,16 @@ class JoinError(Exception):
 
 
 async def exchange(
-    address: Address, context: ssl.SSLContext, body: bytes
+    address: Address,
+    context: ssl.SSLContext,
+    body: bytes,
+    stream: Stream = Stream.JOIN,
+    objection: Callable[[PeerCertificate], str | None] = lambda shown: None,
 ) -> tuple[bytes, PeerIdentity | None]:
-    """Ask to join, or for the CA: the answer, and whom `context` vouches for.
+    """Ask to join, for the CA or to renew: the answer, and whom `context` vouches for.
 
-    Raises HelloError, OSError, TimeoutError.
+    Nothing is told to whom there is an `objection`. Raises HelloError, OSError,
+    TimeoutError.
     """
     async with asyncio.timeout(DIAL_TIMEOUT_S):
         reader, writer = await asyncio.open_connection(
@@ -53,10 +66,13 @@ async def exchange(
     try:
         who = None
         if context.verify_mode is ssl.CERT_REQUIRED:
-            who = peer_uri(writer.get_extra_info("ssl_object"))
+            shown = peer_certificate(writer.get_extra_info("ssl_object"))
+            who = shown.identity
             if who.kind is not Kind.MEMBER:
                 raise HelloError(f"{address} is no member of a cluster")
-        writer.write(encode_join(body))
+            if (reason := objection(shown)) is not None:
+                raise HelloError(reason)
+        writer.write(encode_join(body, stream))
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             answer = await _answer(reader)
     except StrangerError as error:

@@ -111,6 +111,7 @@ def _members(node: "Node", body: bytes) -> bytes:
             members=tuple(_member(node, each) for each in node.members()),
             tokens=_tokens(node),
             caretaker=_caretaker(node),
+            certificates=node.credentials.status(),
         )
     )
 

@@ -28,6 +28,7 @@ from .backups import Backups
 from .client_tls import LOOK_S, ClientTlsFiles
 from .client_tokens import read_token_digests
 from .config import NodeConfig
+from .credentials import Credentials
 from .figures import gather
 from .gossiping import Gossiping
 from .identity import LOCK_FILE, Identity, open_identity
@@ -45,10 +46,11 @@ from .replica import (
 from .replica.requests import refuse
 from .roster import Roster
 from .scrubber import Scrubber
+from .signing import Signer
 from .snapshots import Snapshots
 from .stable import Stable, StableOptions
 from .statistics import Statistics
-from .tls import authority_digest, client_context, own_identity, server_context
+from .tls import PeerCertificate
 from .transport import Session, Transport
 
 HAND_OVER_TIMEOUT_S = 2.0
@@ -109,16 +111,15 @@ class Node:
 
     async def _open(self) -> None:
         config, env = self.config, self.env
-        peer = config.peer
         token_file = config.client.token_file
         self.token_digests = read_token_digests(token_file) if token_file else ()
         client = config.client
         self.client_tls = (
             ClientTlsFiles(client, config.client_address) if client.cert else None
         )
-        certificate = own_identity(peer.cert, peer.key, peer.ca)
-        self.authority = authority_digest(peer.ca)
+        self.credentials = Credentials(self)
         nonce = random.SystemRandom().getrandbits(64) or 1
+        certificate = self.credentials.shown.identity
         self.identity = open_identity(env, config, certificate, nonce)
         self.cluster_id = self.identity.cluster_id
         self.member_id = self.identity.member_id
@@ -156,15 +157,14 @@ class Node:
         )
         if opened.doubt is not None:
             logger.warning("the journal's last batch is in doubt: %s", opened.doubt)
+        self.credentials.start()
         self.transport = Transport(
-            self,
-            server_context(peer.cert, peer.key, peer.ca),
-            client_context(peer.cert, peer.key, peer.ca),
-            self.random.random,
+            self, *self.credentials.contexts(), self.random.random
         )
         self.roster = Roster(self)
         self.gossiping = Gossiping(self)
         self.admission = Admission(self)
+        self.signer = Signer(self)
         self.backups = Backups(self)
         self.snapshots = Snapshots(self)
         self.loop = ReplicaLoop(
@@ -212,6 +212,7 @@ class Node:
     def _ticked(self) -> None:
         self.roster.tick()
         self.gossiping.tick()
+        self.credentials.tick()
 
     def _api(self) -> ApiOptions:
         config = self.config
@@ -348,6 +349,11 @@ class Node:
         urls = [each.client_url for each in self.roster.members()]
         return (own, *(url for url in urls if url and url != own))
 
+    @property
+    def authority(self) -> str:
+        """The CA by which new certificates are made: SHA-256, in hex."""
+        return self.credentials.authority()
+
     # -- the transport's host ------------------------------------------------------
 
     def introduction(self, to: int) -> Introduction:
@@ -362,11 +368,17 @@ class Node:
             self.identity.boot_history,
         )
 
-    def objection(self, member: int) -> str | None:
-        return self.roster.objection(member)
+    def objection(self, shown: PeerCertificate) -> str | None:
+        found = self.roster.objection(shown.identity.member_id)
+        return found or self.credentials.objection(shown)
 
-    def removed(self, member: int) -> bool:
-        return self.roster.removed(member)
+    def sent_away(self, shown: PeerCertificate) -> bool:
+        ours = shown.identity.cluster_id == self.cluster_id
+        removed = self.roster.removed(shown.identity.member_id)
+        return ours and (removed or self.credentials.revokes(shown))
+
+    async def renews(self, member: int, request: bytes) -> bytes:
+        return await self.admission.renew(member, request)
 
     def was_removed(self, reason: str) -> None:
         self.roster.was_removed(reason)

@@ -7,9 +7,11 @@ cluster, member, addressee and boot pair are all checked here, and none is guess
     reply = status u8 | magic[3] | version u8 | zero u8 | length u16 | body
 
 `magic` is "QPR". `stream`: 1 raft, 2 forwarded requests, 3 snapshot, 4 gossip, 5 a new
-member asks to join: nobody needs a certificate for that alone (join_wire).
+member asks to join: nobody needs a certificate for that alone (join_wire); 6 a member
+asks for a new certificate (body: a certificate signing request, PEM).
 `status`: 0 welcome, 1 refused (body: the reason as text), 2 refused, since the cluster
-has removed this member. Other bodies are a msgpack array of Introduction's fields.
+has removed this member, or revoked its certificate. Other bodies are a msgpack array of
+Introduction's fields.
 """
 
 import struct
@@ -37,6 +39,11 @@ class Stream(IntEnum):
     SNAPSHOT = 3
     GOSSIP = 4
     JOIN = 5
+    RENEW = 6
+
+
+# What is asked once on a connection of its own.
+ASKING: Final = (Stream.JOIN, Stream.RENEW)
 
 
 class HelloError(Exception):
@@ -44,7 +51,7 @@ class HelloError(Exception):
 
 
 class RemovedError(HelloError):
-    """A member of the cluster says that this one was removed from it."""
+    """A member of the cluster says that this one was removed from it, or revoked."""
 
 
 class Introduction(msgspec.Struct, frozen=True, array_like=True):
@@ -83,9 +90,13 @@ def encode_refusal(reason: str, *, removed: bool = False) -> bytes:
     return _HEAD.pack(status, _MAGIC, VERSION_MAX, 0, len(body)) + body
 
 
-def encode_join(body: bytes) -> bytes:
-    """A request to join, or, with an empty body, one for the CA's certificate."""
-    return _HEAD.pack(Stream.JOIN, _MAGIC, VERSION_MIN, VERSION_MAX, len(body)) + body
+def encode_join(body: bytes, stream: Stream = Stream.JOIN) -> bytes:
+    """A request to join, or, with an empty body, one for the CA's certificate.
+
+    With the stream RENEW it is a member's request for a new certificate.
+    """
+    assert stream in ASKING
+    return _HEAD.pack(stream, _MAGIC, VERSION_MIN, VERSION_MAX, len(body)) + body
 
 
 def encode_join_answer(body: bytes) -> bytes:
@@ -93,11 +104,11 @@ def encode_join_answer(body: bytes) -> bytes:
 
 
 def parse_join(data: bytes) -> bytes | None:
-    """The body of a request to join at the start of `data`; None while incomplete.
+    """The body of what is asked at the start of `data`; None while incomplete.
 
-    Raises HelloError for everything else.
+    A request to join, or to renew. Raises HelloError for everything else.
     """
-    if data[:1] != bytes([Stream.JOIN]):
+    if data[:1] not in (bytes([stream]) for stream in ASKING):
         raise HelloError("no certificate, and it does not ask to join")
     found = _split(data)
     if found is None:
@@ -133,7 +144,7 @@ def parse_hello(data: bytes) -> tuple[Hello, int] | None:
         raise HelloError(f"unknown stream {stream}") from None
     if low > high or low > VERSION_MAX or high < VERSION_MIN:
         raise HelloError(f"no common protocol version with {low} to {high}")
-    if kind is Stream.JOIN:
+    if kind in ASKING:
         raise HelloError("a request to join, where a member was expected")
     return Hello(kind, low, high, _introduction(body)), end
 

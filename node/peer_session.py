@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from .peer_hello import (
+    ASKING,
     BODY_BYTES_MAX,
     HEAD_BYTES,
     Hello,
@@ -29,13 +30,14 @@ from .peer_hello import (
 )
 from .peer_wire import FrameParser, Goodbye, PeerProtocolError
 from .replica import PeerMessage
-from .tls import Kind, StrangerError, peer_uri
+from .tls import Kind, PeerCertificate, StrangerError, peer_certificate
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 # Of a member who joins: reads, writes, and perhaps somebody else who signs.
 JOIN_TIMEOUT_S: Final = 30.0
 NOBODY: Final = 0
 BUFFER_BYTES_MAX: Final = 32 << 20
+_ASKING: Final = tuple(bytes([stream]) for stream in ASKING)
 
 
 class Host(Protocol):
@@ -45,12 +47,16 @@ class Host(Protocol):
     member_id: int
 
     def introduction(self, to: int) -> Introduction: ...
-    def objection(self, member: int) -> str | None:
-        """Why this member may not speak; None: it may."""
+    def objection(self, shown: PeerCertificate) -> str | None:
+        """Why whoever shows this may not speak; None: it may."""
         ...
 
-    def removed(self, member: int) -> bool:
-        """Has the cluster sent it away?"""
+    def sent_away(self, shown: PeerCertificate) -> bool:
+        """Has the cluster removed this member, or revoked what it shows?"""
+        ...
+
+    async def renews(self, member: int, request: bytes) -> bytes:
+        """A new certificate for a member that speaks; raises HelloError."""
         ...
 
     async def joins(self, body: bytes, *, relayed: bool) -> bytes:
@@ -58,7 +64,7 @@ class Host(Protocol):
         ...
 
     def was_removed(self, reason: str) -> None:
-        """A member says that the cluster has sent this one away."""
+        """A member says that the cluster has sent this one, or what it shows, away."""
         ...
 
     async def meet(self, who: Introduction) -> None:
@@ -83,11 +89,15 @@ class Session(asyncio.Protocol):
         dialled: int = 0,
         stream: Stream = Stream.RAFT,
         opened: "Callable[[Session], None] | None" = None,
+        met: "Callable[[Session], None] | None" = None,
     ) -> None:
         self.host = host
         self.dialled = dialled
         self.stream = stream
         self.opened = opened
+        self.met = met
+        # What the other end showed; None: nothing, or it has not been looked at.
+        self.shown: PeerCertificate | None = None
         self.member = 0
         self.transport: asyncio.Transport | None = None
         self.buffer = b""
@@ -102,8 +112,6 @@ class Session(asyncio.Protocol):
         self.resumed = asyncio.Event()
         self.resumed.set()
         self.meeting: asyncio.Task[None] | None = None
-        # A member that may not speak.
-        self.turned_away = NOBODY
 
     # -- asyncio ---------------------------------------------------------------------
 
@@ -131,16 +139,16 @@ class Session(asyncio.Protocol):
         ssl_object: ssl.SSLObject = transport.get_extra_info("ssl_object")
         if not self.dialled and not ssl_object.getpeercert():
             return NOBODY
-        identity = peer_uri(ssl_object)
+        self.shown = peer_certificate(ssl_object)
+        identity = self.shown.identity
         if identity.cluster_id != self.host.cluster_id:
             raise StrangerError(f"a certificate of cluster {identity.cluster_id:016x}")
         if identity.kind is not Kind.MEMBER:
             raise StrangerError("a certificate that is not a member's")
         if self.dialled and identity.member_id != self.dialled:
             raise StrangerError(f"the certificate of member {identity.member_id:016x}")
-        objection = self.host.objection(identity.member_id)
+        objection = self.host.objection(self.shown)
         if objection is not None:
-            self.turned_away = identity.member_id
             raise StrangerError(objection)
         return identity.member_id
 
@@ -179,8 +187,8 @@ class Session(asyncio.Protocol):
 
     def _greet(self) -> None:
         try:
-            joins = self.buffer[:1] == bytes([Stream.JOIN]) and not self.dialled
-            if joins or self.certified == NOBODY:
+            asks = self.buffer[:1] in _ASKING and not self.dialled
+            if asks or self.certified == NOBODY:
                 self._greet_newcomer()
                 return
             if self.dialled:
@@ -213,19 +221,29 @@ class Session(asyncio.Protocol):
         self.meeting = asyncio.ensure_future(self._meet(who))
 
     def _greet_newcomer(self) -> None:
-        """It asks to join, perhaps through a member; nothing else is heard of it."""
-        body = parse_join(self.buffer)
-        if body is not None:
-            self.meeting = asyncio.ensure_future(self._let_in(body))
+        """It asks to join, perhaps through a member; nothing else is heard of it.
 
-    async def _let_in(self, body: bytes) -> None:
+        Or it is a member, and asks for a new certificate.
+        """
+        body = parse_join(self.buffer)
+        if body is None:
+            return
+        renews = self.buffer[:1] == bytes([Stream.RENEW])
+        if renews and self.certified == NOBODY:
+            raise HelloError("only a member gets a new certificate")
+        self.meeting = asyncio.ensure_future(self._let_in(body, renews=renews))
+
+    async def _let_in(self, body: bytes, *, renews: bool) -> None:
         assert self.transport is not None
         if self.deadline is not None:
             self.deadline.cancel()
         try:
             async with asyncio.timeout(JOIN_TIMEOUT_S):
-                relayed = self.certified != NOBODY
-                answer = await self.host.joins(body, relayed=relayed)
+                if renews:
+                    answer = await self.host.renews(self.certified, body)
+                else:
+                    relayed = self.certified != NOBODY
+                    answer = await self.host.joins(body, relayed=relayed)
         except HelloError as error:
             self._turn_away(str(error))
             return
@@ -250,6 +268,8 @@ class Session(asyncio.Protocol):
         if not self.dialled:
             welcome = encode_welcome(self.host.introduction(0))
             self.transport.write(welcome)
+        if self.met is not None:
+            self.met(self)
         if self.stream is Stream.SNAPSHOT:
             if not self.dialled:
                 self.host.snapshot_stream(self.member, self)
@@ -297,7 +317,7 @@ class Session(asyncio.Protocol):
         where = f"{peer[0]}:{peer[1]}" if peer else "a closed connection"
         self.host.stranger(where, reason)
         if not self.dialled and self.member == 0:
-            removed = self.host.removed(self.turned_away)
+            removed = self.shown is not None and self.host.sent_away(self.shown)
             self.transport.write(encode_refusal(reason, removed=removed))
         if not self.ready.done():
             self.ready.set_exception(HelloError(reason))

@@ -96,6 +96,7 @@ async def _serve(config: NodeConfig, env: Env, door: FaultDoor | None) -> int:
     _watch_lifeline(loop, told)
     node = Node(config, env)
     await node.start()
+    loop.add_signal_handler(signal.SIGHUP, node.credentials.renew)
     if door is not None:
         door.open(node)
     gc.freeze()

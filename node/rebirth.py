@@ -17,7 +17,7 @@ from ..raft import Configuration, Entry, encode_configuration
 from ..storage.engine import Engine
 from ..storage.env import Env
 from .database import Database, layout
-from .database.members import NOTHING_SAID, digest_of
+from .database.members import AS_FOUNDED, NOTHING_SAID, digest_of
 from .database.meta import encode_meta
 from .stable import Stable, StableOptions
 
@@ -100,6 +100,10 @@ def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
     if table.caretaker is not NOTHING_SAID:
         effects[layout.CARETAKER] = None
         digest -= digest_of(layout.CARETAKER, table.caretaker)
+    if table.trust is not AS_FOUNDED:
+        # The new cluster has a CA of its own.
+        effects[layout.TRUST] = None
+        digest -= digest_of(layout.TRUST, table.trust)
     database.session_table.forget_all(effects)
     revision = database.revision + REVISIONS_SKIPPED
     meta = msgspec.structs.replace(

@@ -97,7 +97,8 @@ class Roster:
                 logger.info("caretaker: waiting: %s", waits_for)
 
     def _connect(self, member: int, name: str, address: str) -> None:
-        if member != self.node.member_id:
+        revoked = self.node.replica.database.member_table.trust.members
+        if member != self.node.member_id and member not in revoked:
             self.node.transport.connect(member, self._dialled(name, address))
 
     def _dialled(self, name: str, address: str) -> Address:

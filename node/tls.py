@@ -16,9 +16,10 @@ contexts: a live one keeps what it has loaded.
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
+from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 import msgspec
@@ -39,6 +40,9 @@ _URI = re.compile(
 )
 # Far above what a handshake between two buffers needs; a loop that goes on is a bug.
 _HANDSHAKE_ROUNDS_MAX = 16
+_PEM = re.compile(
+    "-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\\s]*-----END CERTIFICATE-----"
+)
 
 
 class TlsError(Exception):
@@ -86,6 +90,19 @@ class PeerIdentity(msgspec.Struct, frozen=True):
                 return f"{head}/{self.kind}/{self.name}"
 
 
+class PeerCertificate(msgspec.Struct, frozen=True):
+    """What is shown in a handshake. `serial` has no leading zeros.
+
+    `issuer` is the CA's name: two roots of one cluster have two. Times are Unix times.
+    """
+
+    identity: PeerIdentity
+    serial: bytes
+    issuer: str
+    begins_s: float
+    ends_s: float
+
+
 def parse_uri(text: str) -> PeerIdentity:
     """Read a certificate's URI back; whatever is not exactly ours is a stranger's."""
     match = _URI.fullmatch(text)
@@ -120,23 +137,39 @@ def identity_of(uris: list[str]) -> PeerIdentity:
 
 def peer_uri(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> PeerIdentity:
     """Who is at the other end of a finished handshake; `StrangerError` if nobody."""
+    return peer_certificate(ssl_object).identity
+
+
+def peer_certificate(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> PeerCertificate:
+    """What the other end of a finished handshake showed; `StrangerError` if nothing."""
     certificate = ssl_object.getpeercert()
     if not certificate:
         raise StrangerError("the peer showed no certificate")
-    return identity_of(uris_of(certificate))
+    return PeerCertificate(
+        identity_of(uris_of(certificate)),
+        _serial(str(certificate["serialNumber"])),
+        _name(certificate["issuer"]),
+        ssl.cert_time_to_seconds(str(certificate["notBefore"])),
+        ssl.cert_time_to_seconds(str(certificate["notAfter"])),
+    )
 
 
 def uris_of(certificate: Certificate) -> list[str]:
     """The URIs among a certificate's names."""
-    names = certificate.get("subjectAltName", ())
-    assert isinstance(names, tuple)
-    uris: list[str] = []
-    for entry in names:
-        kind, value = entry
-        if kind == "URI":
-            assert isinstance(value, str)
-            uris.append(value)
-    return uris
+    shown = certificate.get("subjectAltName", ())
+    names = msgspec.convert(shown, tuple[tuple[str, str], ...])
+    return [value for kind, value in names if kind == "URI"]
+
+
+def _serial(digits: str) -> bytes:
+    number = int(digits, 16)
+    return number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big")
+
+
+def _name(name: object) -> str:
+    """A distinguished name as one text: only ever compared, or shown."""
+    parts = msgspec.convert(name, tuple[tuple[tuple[str, str], ...], ...])
+    return ", ".join(value for part in parts for _, value in part)
 
 
 def server_context(certfile: str, keyfile: str, cafile: str) -> ssl.SSLContext:
@@ -155,18 +188,59 @@ def client_context(certfile: str, keyfile: str, cafile: str) -> ssl.SSLContext:
     return _context(ssl.PROTOCOL_TLS_CLIENT, certfile, keyfile, cafile)
 
 
-def authority_digest(cafile: str) -> str:
-    """SHA-256, in hex, of the CA's certificate: what tokens know a cluster by."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def roots_of(cafile: str) -> tuple[bytes, ...]:
+    """The certificates (DER) in a file of roots, in its order. Raises TlsError."""
     try:
-        context.load_verify_locations(cafile=cafile)
-    except (OSError, ssl.SSLError) as error:
+        text = Path(cafile).read_text(encoding="ascii")
+        found = tuple(map(ssl.PEM_cert_to_DER_cert, _PEM.findall(text)))
+    except OSError as error:
         raise TlsError(f"{cafile}: {reason_of(error)}") from error
-    return sha256(context.get_ca_certs(binary_form=True)[0]).hexdigest()
+    except ValueError as error:
+        raise TlsError(f"{cafile}: not a certificate: {error}") from error
+    if not found:
+        raise TlsError(f"{cafile}: holds no certificate of a CA")
+    return found
+
+
+def names_of(roots: Sequence[bytes]) -> frozenset[str]:
+    """How the certificates that they sign call them. Raises TlsError."""
+    return frozenset(_name(each["subject"]) for each in _read_roots(roots))
+
+
+def _read_roots(roots: Sequence[bytes]) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    for root in roots:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(cadata=root)
+        except (ValueError, ssl.SSLError) as error:
+            raise TlsError(f"a root that is no certificate: {error}") from error
+        read = msgspec.convert(context.get_ca_certs(), list[dict[str, object]])
+        if len(read) != 1:
+            raise TlsError("a root that is not one certificate of a CA")
+        found += read
+    return found
+
+
+def end_of(roots: Sequence[bytes]) -> float:
+    """When the first of them ends, as a Unix time. Raises TlsError."""
+    return min(
+        ssl.cert_time_to_seconds(str(each["notAfter"])) for each in _read_roots(roots)
+    )
+
+
+def digest_of_root(root: bytes) -> bytes:
+    """SHA-256 of a CA's certificate: what tokens, and members, know it by."""
+    return sha256(root).digest()
 
 
 def own_identity(certfile: str, keyfile: str, cafile: str) -> PeerIdentity:
-    """Who our own files say that we are, found by a handshake with ourselves.
+    """Who our own files say that we are. Raises TlsError."""
+    return own_certificate(certfile, keyfile, cafile).identity
+
+
+def own_certificate(certfile: str, keyfile: str, cafile: str) -> PeerCertificate:
+    """What our own files show to peers, found by a handshake with ourselves.
 
     The node's first peer is itself: files that a peer would refuse (expired, of
     another CA, fit for one direction only) fail here, at start, with the reason.
@@ -174,10 +248,13 @@ def own_identity(certfile: str, keyfile: str, cafile: str) -> PeerIdentity:
     server = server_context(certfile, keyfile, cafile)
     client = client_context(certfile, keyfile, cafile)
     try:
-        return peer_uri(meet_in_memory(server, client)[0])
+        return peer_certificate(meet_in_memory(server, client)[0])
     except ssl.SSLError as error:
+        reason = reason_of(error)
+        if "expired" in reason:
+            reason += "; another one is made by `quorate certs issue`"
         raise TlsError(
-            f"{certfile}: peers would refuse this certificate: {reason_of(error)}"
+            f"{certfile}: peers would refuse this certificate: {reason}"
         ) from error
     except StrangerError as error:
         raise TlsError(f"{certfile}: {error}") from error

@@ -32,6 +32,8 @@ RETRY_MAX_S: Final = 0.5
 HANDSHAKES_MAX: Final = 64
 BACKLOG: Final = 128
 ACCEPT_RETRY_S: Final = 0.1
+# Of a connection whose place another one has taken: what is under way on it arrives.
+GRACE_S: Final = 5.0
 LINKED: Final = (Stream.RAFT, Stream.FORWARD, Stream.GOSSIP)
 
 logger = logging.getLogger("quorate.peer")
@@ -60,6 +62,10 @@ class Link:
         self.context = context
         self.jitter = jitter
         self.session: Session | None = None
+        # Those whose place it has taken, for a while.
+        self.former: set[Session] = set()
+        self.replaced: asyncio.Future[Session]
+        self.renewal: asyncio.Task[None] | None = None
         self.failures = 0
         self.sent_bytes = 0
         self.urgent = asyncio.Event()
@@ -99,8 +105,7 @@ class Link:
                 self.session = session
                 if self.stream is not Stream.GOSSIP:
                     self.host.link_up(self.member)
-                # Shielded: whoever ends this task still waits for the connection's end.
-                await asyncio.shield(session.closed)
+                session = await self._ended(session)
                 self.session = None
                 self.sent_bytes += session.sent_bytes
                 self.host.link_down(self.member, self.stream, session.polite)
@@ -111,6 +116,42 @@ class Link:
                 await asyncio.wait_for(self.urgent.wait(), pause)
             except TimeoutError:
                 delay = min(delay * 2, RETRY_MAX_S)
+
+    async def _ended(self, session: Session) -> Session:
+        """The connection that has ended: this one, or the last to take its place."""
+        while True:
+            replaced = self.replaced = asyncio.get_running_loop().create_future()
+            # This cancels neither: whoever ends this task still waits for the end.
+            await asyncio.wait(
+                (session.closed, replaced), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not replaced.done():
+                return session
+            session = replaced.result()
+
+    def renew(self, *, must: bool = False) -> None:
+        """Put a new connection in the place of the one that is there, without a gap.
+
+        With `must` the old one ends also when there is no new one.
+        """
+        old = self.session
+        if old is None or (self.renewal is not None and not self.renewal.done()):
+            return
+        self.renewal = asyncio.ensure_future(self._renew(old, must))
+
+    async def _renew(self, old: Session, must: bool) -> None:
+        new = await self._dial(self.where)
+        if new and self.session is old and not old.closed.done():
+            self.session = new
+            self.replaced.set_result(new)
+            self.sent_bytes += old.sent_bytes
+            self.former.add(old)
+            old.closed.add_done_callback(lambda _: self.former.discard(old))
+            asyncio.get_running_loop().call_later(GRACE_S, old.close)
+        elif new is not None:
+            new.close()
+        elif must:
+            old.abort()
 
     def _places(self) -> list[Address]:
         """Where it may be, the likeliest first."""
@@ -131,12 +172,14 @@ class Link:
         return None
 
     async def close(self) -> None:
-        self.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.task
-        if self.session is not None:
-            self.session.close()
-            await self.session.closed
+        for task in (self.task, self.renewal):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        for session in [*self.former, *filter(None, [self.session])]:
+            session.close()
+            await session.closed
 
 
 async def _dial(
@@ -178,6 +221,8 @@ class Transport:
         self.jitter = jitter
         self.links: dict[tuple[int, Stream], Link] = {}
         self.accepted: set[Session] = set()
+        # Dialled for one snapshot each.
+        self.passing: set[Session] = set()
         self.answers: dict[int, Session] = {}
         self.received: dict[int, int] = {}
         self.encoder = Encoder()
@@ -230,7 +275,7 @@ class Transport:
         sock.setblocking(False)
         try:
             await loop.connect_accepted_socket(
-                lambda: Session(self.host, opened=self._opened),
+                lambda: Session(self.host, opened=self._opened, met=self._met),
                 sock,
                 ssl=self.server_context,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
@@ -244,6 +289,11 @@ class Transport:
         self.accepted.add(session)
         session.closed.add_done_callback(lambda _: self._gone(session))
 
+    def _met(self, session: Session) -> None:
+        """By the newest connection a member's forwarded requests are answered."""
+        if session.stream is Stream.FORWARD:
+            self.answers[session.member] = session
+
     def _gone(self, session: Session) -> None:
         self.accepted.discard(session)
         member = session.member
@@ -252,12 +302,17 @@ class Transport:
         self.received[member] = self.received.get(member, 0) + session.received_bytes
         if self.answers.get(member) is session:
             del self.answers[member]
-        if session.stream is Stream.RAFT:
+        if session.stream is Stream.RAFT and not self._still_speaks(member):
             self.host.link_down(member, Stream.RAFT, session.polite)
             for stream in LINKED:
                 link = self.links.get((member, stream))
                 if link is not None:
                     link.hurry()
+
+    def _still_speaks(self, member: int) -> bool:
+        """By another connection, that has taken the place of one that ended."""
+        spoken = (member, Stream.RAFT)
+        return any((each.member, each.stream) == spoken for each in self.accepted)
 
     def connect(self, member: int, address: Address) -> None:
         """Keep links to `member` up from now on, where it is reached now."""
@@ -300,8 +355,20 @@ class Transport:
 
         Raises HelloError, OSError, TimeoutError.
         """
-        address = self.links[member, Stream.RAFT].where
-        answer, who = await exchange(address, self.client_context, body)
+        return await self._ask(member, body, Stream.JOIN)
+
+    async def ask_to_renew(self, member: int, body: bytes) -> bytes:
+        """Hand our request for a new certificate to a member; raises the same."""
+        return await self._ask(member, body, Stream.RENEW)
+
+    async def _ask(self, member: int, body: bytes, stream: Stream) -> bytes:
+        link = self.links.get((member, Stream.RAFT))
+        if link is None:
+            raise HelloError(f"member {member:016x} has left")
+        address = link.where
+        answer, who = await exchange(
+            address, self.client_context, body, stream, self.host.objection
+        )
         if who is None or who.member_id != member:
             raise HelloError(f"{address} is another member")
         return answer
@@ -312,12 +379,15 @@ class Transport:
         if link is None:
             return None
         try:
-            return await _dial(
+            session = await _dial(
                 self.host, member, link.where, Stream.SNAPSHOT, self.client_context
             )
         except (OSError, HelloError, TimeoutError) as error:
             logger.warning("no connection for a snapshot: %s", error)
             return None
+        self.passing.add(session)
+        session.closed.add_done_callback(lambda _: self.passing.discard(session))
+        return session
 
     def received_bytes(self, member: int) -> int:
         """Bytes that came over connections which `member` dialled."""

@@ -78,7 +78,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "aiohttp": ("node.api",),
         "click": ("cli",),
-        "cryptography": ("node.certificates",),
+        "cryptography": ("node.certificates", "node.certificate_parts"),
         "msgpack": (),
         "msgspec": ("",),
         "prometheus_client": ("node.api.exposition",),

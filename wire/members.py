@@ -12,9 +12,15 @@ from typing import Final, TypeAlias
 import msgspec
 
 from .caretaker import Decide, SetCaretaker, check_decision, check_settings
+from .certificates import (
+    Present,
+    RevokeCertificate,
+    Rotate,
+    check_certificate_command,
+)
 from .errors import CommandRefused
 
-MEMBER_OPS: Final = range(10, 17)
+MEMBER_OPS: Final = range(10, 20)
 NAME_CHARACTERS_MAX: Final = 64
 ADDRESS_CHARACTERS_MAX: Final = 300
 DIGEST_BYTES: Final = 32
@@ -94,13 +100,25 @@ class Reassign(
 
 
 MemberCommand: TypeAlias = (
-    MakeToken | DropToken | Admit | Announce | Reassign | SetCaretaker | Decide
+    MakeToken
+    | DropToken
+    | Admit
+    | Announce
+    | Reassign
+    | SetCaretaker
+    | Decide
+    | Rotate
+    | Present
+    | RevokeCertificate
 )
 
 _TYPES: Final[dict[int, type[MemberCommand]]] = dict(
     zip(
         MEMBER_OPS,
-        (MakeToken, DropToken, Admit, Announce, Reassign, SetCaretaker, Decide),
+        (
+            *(MakeToken, DropToken, Admit, Announce, Reassign, SetCaretaker, Decide),
+            *(Rotate, Present, RevokeCertificate),
+        ),
         strict=True,
     )
 )
@@ -133,6 +151,9 @@ def decode_member_command(data: bytes) -> MemberCommand:
 def _check(command: MemberCommand) -> None:
     if isinstance(command, SetCaretaker):
         check_settings(command)
+        return
+    if isinstance(command, Rotate | Present | RevokeCertificate):
+        check_certificate_command(command)
         return
     number = _id_of(command)
     if not 0 < number < 1 << 64:

@@ -12,6 +12,7 @@ import msgspec
 
 from . import ids
 from .caretaker import CaretakerStatus
+from .certificates import CertificatesStatus
 from .errors import ProtocolError
 
 _MEMBER: Final = struct.Struct("<Q")
@@ -60,7 +61,8 @@ class Token(msgspec.Struct, frozen=True):
 class Members(msgspec.Struct, frozen=True):
     """The members as the node `told_by` sees them.
 
-    `authority` is the SHA-256 of the CA's certificate (DER), `waits_for` says why the
+    `authority` is the SHA-256 of the CA's certificate (DER) by which new certificates
+    are made, `waits_for` says why the
     leader does not go on towards what is wanted, empty when it does.
     """
 
@@ -73,6 +75,7 @@ class Members(msgspec.Struct, frozen=True):
     members: tuple[Member, ...]
     tokens: tuple[Token, ...]
     caretaker: CaretakerStatus = CaretakerStatus()
+    certificates: CertificatesStatus = CertificatesStatus()
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -141,9 +141,24 @@ _COUNTERS: Final = (
         "gossip_refused",
         "Connections ended for garbage or another cluster's gossip.",
     ),
+    (
+        "quorate_certificate_renewals",
+        "certificate_renewals",
+        "New certificates that this node has got.",
+    ),
 )
 
 _GAUGES: Final = (
+    (
+        "quorate_certificate_seconds_left",
+        "certificate_seconds_left",
+        "Until this node's certificate for peers ends.",
+    ),
+    (
+        "quorate_authority_seconds_left",
+        "authority_seconds_left",
+        "Until the first CA that it trusts for peers ends.",
+    ),
     ("quorate_raft_term", "term", "Current term."),
     ("quorate_raft_commit_index", "commit_index", "Highest committed index."),
     ("quorate_raft_applied_index", "applied_index", "Highest applied index."),

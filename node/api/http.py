@@ -33,7 +33,7 @@ from .errors import Problem, invalid
 from .etcd import errors as etcd_errors
 from .etcd import gateway as etcd_gateway
 from .exposition import CONTENT_TYPE, Exposition
-from .http_body import refuse_body
+from .http_body import overlook_body, refuse_body
 from .http_connection import name_server, problem_response
 from .http_keys import METHODS, Keys
 from .http_requests import bearer, certified, one_header
@@ -224,7 +224,10 @@ class HttpApi:
         call.operation = operation
         _check_method(request, _SAFE)
         targets.parse_query(target.query, _NO_PARAMETERS)
-        await refuse_body(request)
+        if target.path == "/version":
+            await overlook_body(request, self._port)
+        else:
+            await refuse_body(request)
         return self._answer(operation)
 
     def _enter(self, request: web.BaseRequest, target: Target) -> None:

@@ -6,7 +6,7 @@ against the budget that all connections share, and has to be complete within a b
 """
 
 import asyncio
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import HttpVersion11, hdrs, web
@@ -30,6 +30,10 @@ class BodyLimit(msgspec.Struct, frozen=True):
         """What is said of a body that is larger."""
         detail = f"the {self.name} has more than {self.bytes_max} bytes"
         return Problem(self.code, detail, close=True)
+
+
+# Of a request whose body nobody looks at.
+_OVERLOOKED: Final = BodyLimit("body", 64 << 10, ErrorCode.INVALID_REQUEST)
 
 
 def parse_json(decoder: "msgspec.json.Decoder[T]", body: bytes, whole: str) -> T:
@@ -78,6 +82,15 @@ async def refuse_body(request: web.BaseRequest) -> None:
     if request.body_exists and not request.content.at_eof():
         detail = f"a {request.method} takes no body"
         raise Problem(ErrorCode.INVALID_REQUEST, detail, close=True)
+
+
+async def overlook_body(request: web.BaseRequest, port: ClientPort) -> None:
+    """Read a body that nobody needs, where etcd looks at none. Raises Problem.
+
+    Clients of etcd's gateway send one to every path, whatever the method (Patroni).
+    """
+    if request.body_exists:
+        await read_body(request, port, _OVERLOOKED)
 
 
 class _Held:

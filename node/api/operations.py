@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import assert_never
 
 from ...wire.caretaker import Decide, SetCaretaker
+from ...wire.certificates import Present, RevokeCertificate, Rotate
 from ...wire.commands import (
     Command,
     Compact,
@@ -92,6 +93,8 @@ def _of_command(command: Command) -> Iterable[Operation]:
         case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
             return (Operation(Action.CHANGE_MEMBERS),)
         case SetCaretaker() | Decide():
+            return (Operation(Action.CHANGE_MEMBERS),)
+        case Rotate() | Present() | RevokeCertificate():
             return (Operation(Action.CHANGE_MEMBERS),)
         case Grant(lease, _):
             return (Operation(Action.GRANT, lease=lease),)

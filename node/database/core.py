@@ -31,11 +31,14 @@ from ...wire import (
     MakeToken,
     MemberCommand,
     OpenSession,
+    Present,
     ProtocolError,
     Put,
     Reassign,
     Record,
     Revoke,
+    RevokeCertificate,
+    Rotate,
     SetCaretaker,
     TimeToLive,
     Transaction,
@@ -241,6 +244,8 @@ class Database:
             case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
                 return self._change_members(command, index, before.effects)
             case SetCaretaker() | Decide():
+                return self._change_members(command, index, before.effects)
+            case Rotate() | Present() | RevokeCertificate():
                 return self._change_members(command, index, before.effects)
 
     def _write(self, command: Put | Delete, before: Before) -> Applied:

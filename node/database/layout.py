@@ -12,6 +12,7 @@ that compaction tells what may go from the entry alone. See docs/formats.md sect
     m <member>                            a member, or one that has left
     n <token>                             a token by which members may join
     c                                     what the caretaker was told, and did
+    d                                     whom members trust, and what was revoked
     p <session>                           a session: its numbers, what they came to
     q <session> <number>                  the body of an answer in a session
 
@@ -31,6 +32,7 @@ LEASED: Final = b"t"
 MEMBER: Final = b"m"
 TOKEN: Final = b"n"
 CARETAKER: Final = b"c"
+TRUST: Final = b"d"
 SESSION: Final = b"p"
 REPLY: Final = b"q"
 

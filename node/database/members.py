@@ -24,12 +24,16 @@ from ...wire import (
     MakeToken,
     MemberCommand,
     MemberRole,
+    Present,
     Reassign,
+    RevokeCertificate,
+    Rotate,
     SetCaretaker,
 )
 from . import layout, rules
 from .caretaking import CaretakerRecord, Decision, done, told
 from .leases import Effects
+from .trust import TrustRecord, presented, revoked, rotated, without
 
 MEMBERS_MAX: Final = 64
 TOKENS_MAX: Final = 256
@@ -66,8 +70,9 @@ class Token(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     role: MemberRole
 
 
-Kept: TypeAlias = MemberRecord | Token | CaretakerRecord
+Kept: TypeAlias = MemberRecord | Token | CaretakerRecord | TrustRecord
 NOTHING_SAID: Final = CaretakerRecord()
+AS_FOUNDED: Final = TrustRecord()
 _ROLES: Final = {
     Action.PROMOTE: MemberRole.VOTER,
     Action.REPLACE: MemberRole.SPARE,
@@ -78,7 +83,8 @@ _ROLES: Final = {
 class MemberTable:
     """All members and tokens of one database, in memory, beside its store.
 
-    `caretaker` is what the caretaker was told, and did.
+    `caretaker` is what the caretaker was told, and did; `trust`, whose certificates
+    are good.
 
     `version` is another one after each change. `gained` is what the state hash's sum
     gains by what was applied since somebody took it.
@@ -90,6 +96,7 @@ class MemberTable:
         self.gone: dict[int, MemberRecord] = {}
         self.tokens: dict[int, Token] = {}
         self.caretaker = NOTHING_SAID
+        self.trust = AS_FOUNDED
         self.version = 0
         self.gained = 0
         if store.damage is None:
@@ -107,10 +114,13 @@ class MemberTable:
             said = self.store.get(layout.CARETAKER)
             if said is not None:
                 self.caretaker = msgspec.msgpack.decode(said, type=CaretakerRecord)
+            trust = self.store.get(layout.TRUST)
+            if trust is not None:
+                self.trust = msgspec.msgpack.decode(trust, type=TrustRecord)
         except CorruptionError as damage:
             # As everywhere: the replica sees it and heals, or ends.
             self.members, self.gone, self.tokens = {}, {}, {}
-            self.caretaker = NOTHING_SAID
+            self.caretaker, self.trust = NOTHING_SAID, AS_FOUNDED
             self.store.condemn(damage)
 
     # -- what the log says ---------------------------------------------------------
@@ -146,6 +156,9 @@ class MemberTable:
             case Decide():
                 known = decode_configuration(configuration)
                 return self._decide(command, index, now_ms, known, effects)
+            case Rotate() | Present() | RevokeCertificate():
+                known = decode_configuration(configuration)
+                return self._change_trust(command, known, effects)
 
     def configured(self, configuration: bytes, index: int, effects: Effects) -> None:
         """Another configuration was applied: who was leaving may have left."""
@@ -278,6 +291,7 @@ class MemberTable:
         left = msgspec.structs.replace(record, role=None, successor=0, since=index)
         self.gained -= digest_of(layout.member(member), record)
         self._remember(member, left, effects)
+        self._trust(without(self.trust, member), effects)
 
     def _disinherit(self, member: int, known: Configuration, effects: Effects) -> None:
         """Whose place it was to take goes on as a voter, if it does not vote yet.
@@ -357,6 +371,36 @@ class MemberTable:
         released = msgspec.structs.replace(heir, role=MemberRole.SPARE)
         self._set(number, released, effects)
 
+    # -- certificates --------------------------------------------------------------
+
+    def everybody(self, known: Configuration) -> set[int]:
+        """All who show a certificate, also those that never said who they are."""
+        return {*known.members(), *self.members} - self.gone.keys()
+
+    def _change_trust(
+        self,
+        command: Rotate | Present | RevokeCertificate,
+        known: Configuration,
+        effects: Effects,
+    ) -> ErrorCode | None:
+        if isinstance(command, Rotate):
+            made = rotated(self.trust, command, self.everybody(known))
+            if made is None:
+                return ErrorCode.PRECONDITION_FAILED
+        elif command.member and command.member not in self.everybody(known):
+            return ErrorCode.MEMBER_NOT_FOUND
+        elif isinstance(command, Present):
+            made = presented(self.trust, command)
+        else:
+            voters = {*known.voters} - {command.member, *self.trust.members}
+            if command.member and not voters:
+                return ErrorCode.LAST_VOTER
+            made = revoked(self.trust, command)
+            if isinstance(made, ErrorCode):
+                return made
+        self._trust(made, effects)
+        return None
+
     # -- what is kept --------------------------------------------------------------
 
     def _taken(self, name: str, member: int) -> bool:
@@ -390,6 +434,14 @@ class MemberTable:
             self.gained -= digest_of(layout.CARETAKER, self.caretaker)
         self.caretaker = said
         self._store(layout.CARETAKER, said, effects)
+
+    def _trust(self, made: TrustRecord, effects: Effects) -> None:
+        if made == self.trust:
+            return
+        if self.trust is not AS_FOUNDED:
+            self.gained -= digest_of(layout.TRUST, self.trust)
+        self.trust = made
+        self._store(layout.TRUST, made, effects)
 
     def _store(self, at: bytes, record: Kept, effects: Effects) -> None:
         effects[at] = msgspec.msgpack.encode(record)

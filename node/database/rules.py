@@ -85,3 +85,19 @@ def is_a_spare(role: MemberRole | None) -> bool:
 def may_be_let_in(gone: bool) -> bool:
     """I-49: who has left does not come back under its id."""
     return not gone
+
+
+def is_ready_for_root(
+    issuer: bytes, roots: tuple[bytes, ...], new: bytes, *, issuing: bool
+) -> bool:
+    """May the rotation to the root `new` go on, as far as one member is concerned?
+
+    Before anybody shows a certificate of the new root it has to trust that root; before
+    nobody trusts the old one it has to show a certificate of the new one itself.
+    """
+    return issuer == new if issuing else new in roots
+
+
+def is_refused(revoked: bool) -> bool:
+    """What was revoked is not let in, however good it is otherwise."""
+    return revoked

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...raft import Configuration
 from ...raft.progress import REPLICATE
-from ...wire import Decide, ErrorCode, MemberCommand, MemberRole, Reassign
+from ...wire import (
+    Decide,
+    ErrorCode,
+    MemberCommand,
+    MemberRole,
+    Reassign,
+    RevokeCertificate,
+)
 from ..database.members import MemberRecord
 from . import rules
 from .caretaker import Caretaker
@@ -24,7 +31,7 @@ LAG_ENTRIES_MAX: Final = 64
 AT_RISK: Final = "the voters that are left would have no majority that is heard"
 NOT_ASKED: Final = "the caretaker decides by itself; tell it what is wanted"
 # What is refused, if at all, before it is in any log.
-REFUSED: Final = (Reassign, Decide)
+REFUSED: Final = (Reassign, Decide, RevokeCertificate)
 
 
 class Wish(NamedTuple):
@@ -174,6 +181,8 @@ class Steward:
             return ErrorCode.INVALID_REQUEST, NOT_ASKED
         if isinstance(command, Reassign) and self._refuses(command):
             return ErrorCode.QUORUM_AT_RISK, AT_RISK
+        if isinstance(command, RevokeCertificate) and self._needs(command.member):
+            return ErrorCode.QUORUM_AT_RISK, AT_RISK
         return None
 
     def _refuses(self, command: Reassign) -> bool:
@@ -182,13 +191,16 @@ class Steward:
         Asked when somebody wishes for it, so that he is told; asked again when it is
         done.
         """
-        if not self.replica.leading:
+        if command.role is MemberRole.VOTER or command.successor:
             return False
+        return self._needs(command.member)
+
+    def _needs(self, member: int) -> bool:
+        """Are the other voters too few to go on without this one?"""
         current = self.replica.raft.configuration
-        votes = command.member in current.voters
-        if command.role is MemberRole.VOTER or command.successor or not votes:
+        if not self.replica.leading or member not in current.voters:
             return False
-        after = tuple(voter for voter in current.voters if voter != command.member)
+        after = tuple(voter for voter in current.voters if voter != member)
         return bool(after) and not self.safe(current.voters, after)
 
     def heir(self, among: Iterable[int]) -> int:

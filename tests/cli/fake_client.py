@@ -1,7 +1,7 @@
 """A client whose cluster is a dictionary, and which fails as it is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 import msgspec
@@ -19,6 +19,7 @@ from quorate.client import (
     LeaseNotFound,
     Members,
     PreconditionFailed,
+    Step,
     Txn,
     prefix_end,
 )
@@ -99,6 +100,8 @@ class FakeClient:
         self.events: list[Event | BaseException] = []
         # What is told about members, and the text of the next token.
         self.known: Members | None = None
+        # What is told about members after each step of a rotation.
+        self.rotates: Callable[[Step, bytes, bytes], Members] | None = None
         self.states: dict[str, dict[str, object] | Exception] = {}
         # The token of the one who holds the lock, who lets others wait in vain.
         self.token = "2.am9iLzE"
@@ -280,6 +283,16 @@ class FakeClient:
 
     async def set_caretaker(self, **said: float | None) -> None:
         self._call("set_caretaker", {k: v for k, v in said.items() if v is not None})
+
+    async def rotate_authority(self, step: Step, old: bytes, new: bytes) -> None:
+        self._call("rotate_authority", step)
+        if self.rotates is not None:
+            self.known = self.rotates(step, old, new)
+
+    async def revoke_certificate(
+        self, *, member: str | None = None, serial: str | None = None
+    ) -> None:
+        self._call("revoke_certificate", (member, serial))
 
     async def remove_member(self, member: str) -> None:
         self._call("remove_member", member)

@@ -117,13 +117,13 @@ def test_configurations_in_the_documents_are_accepted(tmp_path: Path) -> None:
 
 
 def test_every_make_target_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     used: set[str] = set()
     for path in documents():
         text = without_plans(path.read_text())
         lines = [line for block in blocks(text) for line in block.text.splitlines()]
         for line in [*lines, *spans(text)]:
-            used.update(re.findall(r"^make ([a-z]+)", line))
+            used.update(re.findall(r"^make ([a-z-]+)", line))
     assert used
     assert used <= targets
     assert {"demo", "test", "check", "chaos"} <= used

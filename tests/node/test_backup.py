@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quorate.node.backup import BackupError, BackupReader, head_of, pieces_of
 from quorate.node.database import Database
-from quorate.node.database.members import NOTHING_SAID
+from quorate.node.database.members import AS_FOUNDED, NOTHING_SAID
 from quorate.node.rebirth import REVISIONS_SKIPPED, reborn_from, whole_log_of
 from quorate.node.stable import Stable, StableOptions
 from quorate.raft import Configuration, Entry
@@ -19,6 +19,7 @@ from quorate.wire import (
     MakeToken,
     MemberRole,
     Record,
+    RevokeCertificate,
     SetCaretaker,
     encode_member_command,
 )
@@ -55,6 +56,7 @@ def old_state() -> Database:
             command(5, encode_member_command(said)),
             command(6, encode_member_command(token)),
             command(7, encode_member_command(SetCaretaker(voters=5))),
+            command(8, encode_member_command(RevokeCertificate(0, b"7"))),
         ]
     )
     database.store.flush()
@@ -79,7 +81,7 @@ def test_a_backup_says_what_it_holds() -> None:
     database = old_state()
     head = BackupReader(io.BytesIO(backup_of(database)), "a file").verify()
     assert (head.cluster_id, head.member_id, head.wall_ms) == (CLUSTER, 1, 1_000)
-    assert (head.index, head.revision, head.keys) == (8, 4, 2)
+    assert (head.index, head.revision, head.keys) == (9, 4, 2)
     assert head.state_hash == database.state_hash()
     assert head.size == len(sent_by(database))
 
@@ -126,7 +128,7 @@ def opened(env: MemoryEnv) -> tuple[Stable, Database]:
     found = stable.open(None, 6, new_id)
     assert found.entries == []
     assert found.snapshot.configuration == Configuration((MEMBER,))
-    assert found.hard_state.commit_index == found.snapshot.index == 9
+    assert found.hard_state.commit_index == found.snapshot.index == 10
     return stable, found.database
 
 
@@ -141,9 +143,10 @@ def test_what_is_restored_is_another_cluster_with_the_same_keys() -> None:
     table = database.member_table
     assert (table.members, table.gone, table.tokens) == ({}, {}, {})
     assert table.caretaker is NOTHING_SAID
+    assert table.trust is AS_FOUNDED
     # It goes on as any other.
     assert database.digest_sum == digests_of(database)
-    entry = put(9, b"c", b"3")
+    entry = put(10, b"c", b"3")
     database.apply([entry])
     assert database.revision == revision + 1
     stable.close()

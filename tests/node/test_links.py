@@ -25,6 +25,9 @@ class Ended:
         self.sent_bytes = 0
         self.closed = asyncio.get_running_loop().create_future()
 
+    def abort(self) -> None:
+        self.close()
+
     def close(self) -> None:
         if not self.closed.done():
             self.closed.set_result(None)
@@ -38,6 +41,7 @@ class Net:
         self.dialled: list[Address] = []
         self.refusals = 0
         self.ups = 0
+        self.downs = 0
         self.sessions: list[Ended] = []
         self.changed = asyncio.Event()
 
@@ -62,7 +66,8 @@ class Net:
     def link_up(self, member: int) -> None:
         self.ups += 1
 
-    def link_down(self, member: int, stream: Stream, polite: bool) -> None: ...
+    def link_down(self, member: int, stream: Stream, polite: bool) -> None:
+        self.downs += 1
 
     def link_refused(self, member: int) -> None:
         self.refusals += 1
@@ -167,3 +172,66 @@ async def test_the_stream_of_gossip_is_no_hint_for_elections(
         net.listening = {LOG: None}
         await net.until_up(1)
         assert (net.refusals, net.ups) == (0, 0)
+
+
+async def test_a_new_connection_takes_the_place_of_one_without_a_gap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    net.listening = {LOG: None}
+    monkeypatch.setattr(transport, "GRACE_S", 0.01)
+    async with linked(net, monkeypatch) as link:
+        await net.until_up(1)
+        link.renew()
+        assert link.connected
+        await net.until_up(2)
+        old, new = net.sessions
+        # What is under way on the old one still arrives.
+        assert link.renewal is not None
+        await link.renewal
+        assert link.session is cast(Session, new)
+        assert not old.closed.done()
+        await old.closed
+        await asyncio.sleep(0)
+        assert (net.ups, net.downs) == (1, 0)
+        # And when the new one breaks, that is noticed as ever.
+        new.close()
+        await net.until_up(3)
+        assert (net.ups, net.downs) == (2, 1)
+
+
+async def test_a_break_of_the_new_connection_is_not_hidden_by_the_old_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    net.listening = {LOG: None}
+    async with linked(net, monkeypatch) as link:
+        await net.until_up(1)
+        link.renew()
+        await net.until_up(2)
+        old, new = net.sessions
+        assert link.renewal is not None
+        await link.renewal
+        new.close()
+        await net.until_up(3)
+        assert net.downs == 1
+        assert not old.closed.done()
+
+
+@pytest.mark.parametrize("must", [False, True])
+async def test_a_connection_that_must_end_does_so_also_without_another(
+    must: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net()
+    net.listening = {LOG: None}
+    async with linked(net, monkeypatch) as link:
+        await net.until_up(1)
+        net.listening = {LOG: HelloError("it shows what was revoked")}
+        link.renew(must=must)
+        await net.until_dialled(2)
+        assert link.renewal is not None
+        await link.renewal
+        assert net.sessions[0].closed.done() is must
+        if must:
+            await net.until_dialled(3)
+            assert net.downs == 1

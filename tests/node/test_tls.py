@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from quorate.node.certificates import (
     Authority,
     create_authority,
+    describe,
     issue_client,
     issue_member,
 )
@@ -24,12 +25,17 @@ from quorate.node.tls import (
     StrangerError,
     TlsError,
     client_context,
+    end_of,
     identity_of,
+    names_of,
+    own_certificate,
     own_identity,
     parse_uri,
     peer_uri,
+    roots_of,
     server_context,
 )
+from quorate.wire import serial_name
 
 CLUSTER = 0xC0FFEE
 
@@ -363,3 +369,37 @@ def test_files_of_another_ca_fail_at_start(ours: Files, tmp_path: Path) -> None:
     certificate, key, _ = ours
     with pytest.raises(TlsError, match="peers would refuse"):
         own_identity(certificate, key, str(tmp_path / "other" / "ca.crt"))
+
+
+def test_two_roots_of_one_cluster_are_told_apart_by_who_signed(tmp_path: Path) -> None:
+    names: list[str] = []
+    for folder, successor in (("old", False), ("new", True)):
+        place = tmp_path / folder
+        authority = create_authority(place, cluster_id=CLUSTER, successor=successor)
+        issue_member(authority, place / "n1", name="n1", member_id=0xA1)
+        shown = own_certificate(*files(place / "n1", "node"))
+        (root,) = roots_of(str(place / "ca.crt"))
+        assert names_of((root,)) == {shown.issuer}
+        assert abs(end_of((root,)) - shown.ends_s) > 86_400
+        names.append(shown.issuer)
+    assert names[0] != names[1]
+    assert names[1].startswith(names[0])
+
+
+def test_what_is_shown_has_the_number_that_people_see(tmp_path: Path) -> None:
+    authority = create_authority(tmp_path / "ca", cluster_id=CLUSTER)
+    issue_member(authority, tmp_path / "n1", name="n1", member_id=0xA1)
+    shown = own_certificate(*files(tmp_path / "n1", "node"))
+    told = describe(tmp_path / "n1" / "node.crt")
+    assert serial_name(shown.serial) == told.serial
+    assert shown.ends_s == told.not_after.timestamp()
+    assert shown.begins_s == told.not_before.timestamp()
+
+
+@pytest.mark.parametrize("text", ["", "no certificate", "\xff"])
+def test_a_file_without_roots_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "ca.crt").write_text(text, encoding="latin-1")
+    with pytest.raises(TlsError, match=r"ca\.crt"):
+        roots_of(str(tmp_path / "ca.crt"))
+    with pytest.raises(TlsError):
+        names_of((text.encode(),))

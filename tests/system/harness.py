@@ -112,9 +112,14 @@ def exchange(
 class Running:
     """One node of a test's cluster: its files and its process."""
 
-    def __init__(self, node: LocalNode, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        node: LocalNode,
+        environment: Mapping[str, str],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         self.node = node
-        self.process = NodeProcess(node, environment=environment)
+        self.process = NodeProcess(node, command=command, environment=environment)
 
     @property
     def name(self) -> str:
@@ -206,10 +211,13 @@ class Cluster:
     """All nodes of one directory."""
 
     def __init__(
-        self, local: LocalCluster, environment: Mapping[str, str] | None = None
+        self,
+        local: LocalCluster,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         self.directory = local.directory
-        self.nodes = [Running(node, environment or {}) for node in local.nodes]
+        self.nodes = [Running(node, environment or {}, command) for node in local.nodes]
 
     @property
     def endpoints(self) -> str:
@@ -274,13 +282,14 @@ def running_cluster(
     directory: Path,
     count: int = 3,
     environment: Mapping[str, str] | None = None,
+    command: Sequence[str] = COMMAND,
     *,
     tls: bool = False,
 ) -> Generator[Cluster]:
-    """A cluster of its own for one test."""
+    """A cluster of its own for one test; `command` runs its nodes."""
     names = [f"n{i}" for i in range(1, count + 1)]
     local = create_cluster(directory, names, client_port=0, peer_port=0, tls=tls)
-    cluster = Cluster(local, environment)
+    cluster = Cluster(local, environment, command)
     try:
         cluster.start()
         yield cluster

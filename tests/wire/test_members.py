@@ -14,14 +14,21 @@ from quorate.wire import (
     MakeToken,
     MemberCommand,
     MemberRole,
+    Present,
     Reassign,
+    RevokeCertificate,
+    Rotate,
     SetCaretaker,
+    Step,
     decode_command,
     encode_member_command,
 )
 
 IDS = st.integers(1, 2**64 - 1)
 DIGESTS = st.binary(min_size=32, max_size=32)
+SERIALS = st.integers(1, 2**160 - 1).map(
+    lambda number: number.to_bytes((number.bit_length() + 7) // 8, "big")
+)
 NAMES = st.text("abc-1", min_size=1, max_size=64)
 ADDRESSES = st.text("abc:1", min_size=1, max_size=300)
 JOINING = st.sampled_from([MemberRole.VOTER, MemberRole.REPLICA, MemberRole.SPARE])
@@ -47,6 +54,21 @@ COMMANDS: st.SearchStrategy[MemberCommand] = st.one_of(
         st.sampled_from([Action.PROMOTE, Action.KEEP, Action.MOVE_LEADER]),
         *(IDS, st.just(0), NAMES),
     ),
+    st.builds(
+        Rotate,
+        st.sampled_from(Step),
+        st.just(b"old"),
+        st.binary(min_size=4, max_size=9),
+    ),
+    st.builds(
+        Present,
+        IDS,
+        SERIALS,
+        DIGESTS,
+        st.lists(DIGESTS, min_size=1, max_size=2).map(tuple),
+    ),
+    st.builds(RevokeCertificate, IDS, st.just(b"")),
+    st.builds(RevokeCertificate, st.just(0), SERIALS),
 )
 
 
@@ -92,6 +114,20 @@ def test_bytes_behind_a_command_are_refused(
         Announce(1, "n", "a:1", "b" * 301),
         Reassign(1, MemberRole.LEAVING, 1),
         Reassign(1, MemberRole.LEAVING, -1),
+        Rotate(Step.TRUST, b"", b"new"),
+        Rotate(Step.TRUST, b"same", b"same"),
+        Rotate(Step.DROP, b"old", b"n" * 4097),
+        Present(0, b"s", b"i" * 32, (b"r" * 32,)),
+        Present(1, b"", b"i" * 32, (b"r" * 32,)),
+        Present(1, b"\0s", b"i" * 32, (b"r" * 32,)),
+        Present(1, b"s" * 21, b"i" * 32, (b"r" * 32,)),
+        Present(1, b"s", b"i" * 31, (b"r" * 32,)),
+        Present(1, b"s", b"i" * 32, (b"r" * 33,)),
+        Present(1, b"s", b"i" * 32, ()),
+        Present(1, b"s", b"i" * 32, (b"r" * 32,) * 3),
+        RevokeCertificate(0, b""),
+        RevokeCertificate(1, b"s"),
+        RevokeCertificate(2**64, b""),
         SetCaretaker(),
         *(SetCaretaker(voters=voters) for voters in (-1, 0, 2, 9)),
         *(SetCaretaker(silence_ms=time) for time in (0, 4_999, 8 * 86_400_000)),

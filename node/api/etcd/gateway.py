@@ -15,7 +15,7 @@ from ....wire.errors import ErrorCode
 from .. import targets
 from ..connections import ClientPort
 from ..errors import Problem
-from ..http_body import BodyLimit, read_body, refuse_body
+from ..http_body import BodyLimit, overlook_body, read_body
 from ..http_connection import name_server
 from ..http_requests import JSON_HEADERS
 from ..targets import Target
@@ -189,7 +189,7 @@ class Gateway:
     async def health(self, request: web.BaseRequest, target: Target) -> web.Response:
         """Serve HEALTH."""
         parameters = targets.parse_query(target.query, _HEALTH_PARAMETERS)
-        await refuse_body(request)
+        await overlook_body(request, self._port)
         serializable = parameters.get("serializable") == b"true"
         return await self._cluster.health(serializable, parameters.get("exclude", b""))
 

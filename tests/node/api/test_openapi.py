@@ -160,10 +160,11 @@ async def test_a_body_is_taken_where_one_is_documented_and_refused_else(
     port: Port, sample: Sample
 ) -> None:
     reply = await http(port, sample.method, sample.target, b"{}")
+    # Where etcd looks at none, clients of its API send one: it is overlooked.
+    taken = of(sample).body is not None or of(sample).path in ("/version", "/health")
     if sample.method != "HEAD":
-        refused = b"takes no body" in reply.body
-        assert refused == (of(sample).body is None)
-    if of(sample).body is None:
+        assert (b"takes no body" in reply.body) != taken
+    if not taken:
         assert reply.status == 400
 
 

@@ -1,11 +1,14 @@
 """Members and tokens in the state: the same in memory, on the disk and in the hash."""
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quorate.node.database import Database, layout
 from quorate.node.database.caretaking import DECISIONS_MAX, CaretakerRecord
 from quorate.node.database.members import (
+    AS_FOUNDED,
     GONE_MAX,
     MEMBERS_MAX,
     NOTHING_SAID,
@@ -23,8 +26,12 @@ from quorate.wire import (
     MakeToken,
     MemberCommand,
     MemberRole,
+    Present,
     Reassign,
+    RevokeCertificate,
+    Rotate,
     SetCaretaker,
+    Step,
     encode_member_command,
 )
 
@@ -43,6 +50,7 @@ IDS = st.integers(1, 6)
 TOKENS = st.integers(1, 3)
 NAMES = st.sampled_from(["n1", "n2", "n3"])
 KEYS = st.sampled_from([b"k" * 32, b"l" * 32])
+DIGESTS = st.sampled_from([sha256(b"old").digest(), sha256(b"new").digest()])
 PLACE = ("host:1", "http://host:2")
 COMMANDS: st.SearchStrategy[MemberCommand] = st.one_of(
     st.builds(
@@ -65,6 +73,10 @@ COMMANDS: st.SearchStrategy[MemberCommand] = st.one_of(
         st.sampled_from([Action.PROMOTE, Action.KEEP, Action.MOVE_LEADER]),
         *(IDS, st.just(0), st.just("why")),
     ),
+    st.builds(Rotate, st.sampled_from(Step), st.just(b"old"), st.just(b"new")),
+    st.builds(Present, IDS, st.just(b"s"), DIGESTS, st.tuples(DIGESTS)),
+    st.builds(RevokeCertificate, IDS, st.just(b"")),
+    st.builds(RevokeCertificate, st.just(0), st.sampled_from([b"1", b"2"])),
 )
 
 
@@ -87,7 +99,7 @@ def configured(index: int, configuration: Configuration) -> Entry:
 
 def tables_of(database: Database) -> tuple[object, ...]:
     table = database.member_table
-    return table.members, table.gone, table.tokens, table.caretaker
+    return table.members, table.gone, table.tokens, table.caretaker, table.trust
 
 
 def sum_of(database: Database) -> int:
@@ -100,6 +112,8 @@ def sum_of(database: Database) -> int:
         number += digest_of(layout.token(token), known)
     if table.caretaker is not NOTHING_SAID:
         number += digest_of(layout.CARETAKER, table.caretaker)
+    if table.trust is not AS_FOUNDED:
+        number += digest_of(layout.TRUST, table.trust)
     return number % (1 << 128)
 
 

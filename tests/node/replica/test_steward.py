@@ -13,6 +13,7 @@ from quorate.wire import (
     MemberCommand,
     MemberRole,
     Reassign,
+    RevokeCertificate,
     encode_member_command,
     encode_put,
 )
@@ -189,6 +190,21 @@ def test_a_majority_that_is_not_heard_keeps_every_vote() -> None:
     done(together, Reassign(dead, LEAVING, 0))
     rest = tuple(member for member in (1, 2, 3) if member != dead)
     together.wait_for(lambda: configuration(together) == Configuration(rest))
+
+
+def test_a_member_whose_vote_is_needed_is_not_revoked() -> None:
+    together = cluster()
+    dead = together.follower
+    together.paused.add(dead)
+    together.run(100)
+    alive = together.follower
+    refused = asks(together, RevokeCertificate(alive, b""))
+    assert together.code(refused) == ErrorCode.QUORUM_AT_RISK
+    done(together, RevokeCertificate(dead, b""))
+    # One certificate is not a member: whose it is nobody has to know.
+    done(together, RevokeCertificate(0, b"7"))
+    trust = together.replicas[together.leader].database.member_table.trust
+    assert (trust.members, trust.serials) == ((dead,), (b"7",))
 
 
 def test_the_last_voter_stays() -> None:

@@ -1,0 +1,264 @@
+"""What ten thousand watchers cost the writes: the same load with and without them.
+
+    python -m quorate.benchmarks.watchers [--pairs 7] [--seconds 5] [--rate 1000]
+
+Law: writes come at a fixed rate (an open loop, so that a slow answer delays none of the
+others), over a thousand keys. In every second leg a hundred connections to the same
+node watch a hundred keys each: ten watches match each write. One of the connections
+never reads. With and without follow each other in one run (A-B-B-A).
+"""
+
+import argparse
+import asyncio
+import struct
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Self, cast
+
+import msgspec
+import uvloop
+from quorate.chaos.load import LoadOptions
+from quorate.chaos.load.mixes import key_of
+from quorate.wire import (
+    OK,
+    RequestKind,
+    WatchRequest,
+    encode_client_hello,
+    encode_request,
+    encode_watch,
+    parse_server_hello,
+)
+
+from . import machine, native_load
+from .clusters import BenchmarkFailed, Quorate
+from .pairs import PAIRS_MIN, Leg, alternate, ratios, spread
+
+KEYS: Final = 1000
+CONNECTIONS: Final = 100
+WATCHES: Final = 100
+# Of a reply's head: length, kind, status, nothing, request id.
+_REPLY: Final = struct.Struct("<IBBHI")
+_LENGTH_BYTES: Final = 4
+_PERCENT: Final = 99.0
+_READY: Final = b"ready\n"
+
+
+def keys_of(connection: int) -> list[bytes]:
+    """A hundred keys, so that each of the thousand is watched by ten connections."""
+    first = connection * WATCHES
+    numbers = ((first + number) % KEYS for number in range(WATCHES))
+    return [key_of(native_load.PREFIX, number) for number in numbers]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Of all watches: what they were told, and how many were ended by the node."""
+
+    told: int
+    ended: int
+
+
+class Watcher(asyncio.Protocol):
+    """One connection's watches; counts what it is told and looks at nothing of it.
+
+    `deaf`: once all watches are there, it reads no more.
+    """
+
+    def __init__(self, number: int, deaf: bool) -> None:
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.told: int = 0
+        self.ended: int = 0
+        self._number: int = number
+        self._deaf: bool = deaf
+        self._kept: bytes = b""
+        self._greeted: bool = False
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(encode_client_hello())
+
+    def data_received(self, data: bytes) -> None:
+        data = self._kept + data
+        offset = 0
+        if not self._greeted:
+            parsed = parse_server_hello(data)
+            if parsed is None:
+                self._kept = data
+                return
+            self._greeted, offset = True, parsed[1]
+            self._ask()
+        self._kept = data[self._count(data, offset) :]
+        if self.told >= WATCHES and not self.ready.done():
+            self.ready.set_result(None)
+            if self._deaf and self.transport is not None:
+                self.transport.pause_reading()
+
+    def _ask(self) -> None:
+        assert self.transport is not None
+        frames = [
+            encode_request(
+                RequestKind.WATCH,
+                number,
+                0,
+                encode_watch(WatchRequest(key, key + b"\0")),
+            )
+            for number, key in enumerate(keys_of(self._number), start=1)
+        ]
+        self.transport.write(b"".join(frames))
+
+    def _count(self, data: bytes, offset: int) -> int:
+        """Count the whole replies; where they end."""
+        length: int
+        status: int
+        while len(data) - offset >= _REPLY.size:
+            length, _, status, _, _ = _REPLY.unpack_from(data, offset)
+            if offset + _LENGTH_BYTES + length > len(data):
+                break
+            offset += _LENGTH_BYTES + length
+            self.told += 1
+            self.ended += status != OK
+        return offset
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(BenchmarkFailed(f"no watches: {exc}"))
+
+
+async def watch(port: int) -> None:
+    """Be all watchers until standard input ends; then say what they were told."""
+    loop = asyncio.get_running_loop()
+    watchers: list[Watcher] = []
+    for number in range(CONNECTIONS):
+        watcher = Watcher(number, deaf=number == 0)
+        watchers.append(watcher)
+        await loop.create_connection(lambda it=watcher: it, "127.0.0.1", port)
+    for each in watchers:
+        await each.ready
+    begun = sum(each.told for each in watchers)
+    sys.stdout.buffer.write(_READY)
+    sys.stdout.buffer.flush()
+    await loop.run_in_executor(None, sys.stdin.buffer.read)
+    told = sum(each.told for each in watchers) - begun
+    ended = sum(each.ended for each in watchers)
+    sys.stdout.buffer.write(msgspec.json.encode(Seen(told, ended)))
+    for each in watchers:
+        if each.transport is not None:
+            each.transport.abort()
+
+
+class Watchers:
+    """The process that watches, and how many changes it was told in its life."""
+
+    def __init__(self, port: int) -> None:
+        self._child: subprocess.Popen[bytes] = subprocess.Popen(
+            [sys.executable, "-P", "-m", "quorate.benchmarks.watchers", str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.told: int = 0
+
+    def __enter__(self) -> Self:
+        assert self._child.stdout is not None
+        if self._child.stdout.readline() != _READY:
+            self._child.kill()
+            raise BenchmarkFailed("the watchers did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        said = self._child.communicate(timeout=60)[0]
+        seen = msgspec.json.decode(said, type=Seen)
+        if seen.ended:
+            raise BenchmarkFailed(f"{seen.ended} watches were ended")
+        self.told = seen.told
+
+
+class Bench:
+    """One cluster, and legs with and without watchers."""
+
+    def __init__(self, system: Quorate, rate: float, seconds: float) -> None:
+        self._system: Quorate = system
+        self._rate: float = rate
+        self._seconds: float = seconds
+        self.told: list[int] = []
+
+    def with_watchers(self) -> Leg:
+        """A leg that counts only when the watchers were told of each write."""
+        with Watchers(self._port()) as watchers:
+            leg = self.without()
+        # The connection that does not read is a hundredth of those told.
+        least = leg.operations * (CONNECTIONS - 1) * WATCHES // KEYS
+        if watchers.told < least * 9 // 10:
+            raise BenchmarkFailed(f"told of {watchers.told} changes, not of {least}")
+        self.told.append(watchers.told)
+        return leg
+
+    def without(self) -> Leg:
+        """The 99th percentile of a write, in ms."""
+        places = self._system.places()
+        pids = [each.pid for each in places]
+        before_s = machine.cpu_seconds(pids)
+        result = native_load.run(
+            self._port(),
+            LoadOptions(
+                workload="put",
+                distribution="uniform",
+                seed=1,
+                rate=self._rate,
+                in_flight=10_000,
+                duration_s=self._seconds,
+                keys=KEYS,
+                prefix=native_load.PREFIX,
+            ),
+        )
+        latency = result.report.total().latency
+        used_s = machine.cpu_seconds(pids) - before_s
+        return Leg(
+            latency.percentile_ns(_PERCENT) / 1e6,
+            latency.count,
+            cpu_us=used_s / latency.count * 1e6,
+            anonymous_mb=max(map(machine.anonymous_bytes, pids)) / 2**20,
+        )
+
+    def _port(self) -> int:
+        return self._system.places()[self._system.leader()].port
+
+
+def main() -> None:
+    if len(sys.argv) == 2 and sys.argv[1].isdigit():
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(watch(int(sys.argv[1])))
+        return
+    parser = argparse.ArgumentParser(description="Writes beside 10,000 watchers.")
+    parser.add_argument("--pairs", type=int, default=PAIRS_MIN)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each leg")
+    parser.add_argument("--rate", type=float, default=1000.0, help="writes a second")
+    parser.add_argument("--directory", help="on a real disk, for the data")
+    given = parser.parse_args()
+    print("\n".join(f"{name}: {text}" for name, text in machine.describe().items()))
+    with ExitStack() as stack:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="watchers-", dir=given.directory)
+        )
+        system = Quorate(Path(folder))
+        stack.callback(system.stop)
+        bench = Bench(system, given.rate, given.seconds)
+        bench.without()
+        watched, alone = alternate(given.pairs, bench.with_watchers, bench.without)
+    for name, legs in (("with watchers", watched), ("without", alone)):
+        p99 = spread(leg.figure for leg in legs)
+        cpu = spread(leg.cpu_us for leg in legs)
+        most = max(leg.anonymous_mb for leg in legs)
+        print(
+            f"{name:14} p99 {p99} ms; {cpu.median:.0f} µs of the nodes for each write;"
+            f" largest node {most:.0f} MiB"
+        )
+    print(f"told: {sum(bench.told):,} changes in {given.pairs} legs")
+    print(f"p99 with / without: {ratios(watched, alone)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""certs rotate, revoke, status and show: what is asked for, and what is told."""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+import pytest
+from quorate.client import CertificatesStatus, Members, PreconditionFailed, Step
+from quorate.node.certificates import create_authority, issue_member
+from quorate.node.signing import NEXT_FOLDER, root_in
+from quorate.wire import Revoked, Root, Shown
+from quorate.wire.certificates import Phase
+
+from .fake_client import FakeClient
+from .test_members import A1, A2, Run, known
+
+CLUSTER = 0xC1
+Tell = Callable[..., Members]
+
+
+def root(data: bytes, *, signs: bool = True) -> Root:
+    return Root(sha256(data).hexdigest(), signs)
+
+
+def told(phase: Phase, roots: tuple[bytes, ...], *waits_for: str) -> Members:
+    """What a leader tells; the last root signs, unless both are only trusted."""
+    signs = roots[0] if phase == "trusting" else roots[-1]
+    status = CertificatesStatus(
+        phase,
+        tuple(root(each, signs=each == signs) for each in roots),
+        waits_for=waits_for,
+    )
+    return msgspec.structs.replace(
+        known(), authority=sha256(signs).hexdigest(), certificates=status
+    )
+
+
+class Rotating:
+    """A cluster whose members are all ready for the next step, but those `behind`."""
+
+    def __init__(self, cluster: FakeClient, folder: Path) -> None:
+        self.cluster = cluster
+        create_authority(folder, cluster_id=CLUSTER)
+        old = root_in(folder)
+        assert old is not None
+        self.old = old
+        self.behind: tuple[str, ...] = ()
+        cluster.known = told("settled", (old,))
+        cluster.rotates = self.step
+
+    def step(self, step: Step, old: bytes, new: bytes) -> Members:
+        match step:
+            case Step.TRUST:
+                return told("trusting", (old, new), *self.behind)
+            case Step.ISSUE:
+                return told("issuing", (old, new), *self.behind)
+            case Step.DROP:
+                return told("settled", (new,))
+            case Step.CANCEL:
+                return told("settled", (old,))
+
+    def steps(self) -> list[object]:
+        return [said for call, said in self.cluster.calls if call == "rotate_authority"]
+
+
+@pytest.fixture
+def rotating(cluster: FakeClient, tmp_path: Path) -> Rotating:
+    return Rotating(cluster, tmp_path / "ca")
+
+
+@pytest.mark.slow
+def test_a_rotation_takes_all_steps_and_leaves_the_new_ca_in_the_folder(
+    run: Run, rotating: Rotating, tmp_path: Path
+) -> None:
+    done = run("certs", "rotate", str(tmp_path / "ca"), "-o", "json")
+    assert done.exit_code == 0, done.stderr
+    assert rotating.steps() == [Step.TRUST, Step.ISSUE, Step.DROP]
+    new = root_in(tmp_path / "ca")
+    assert new not in (None, rotating.old)
+    assert new is not None
+    authority = sha256(new).hexdigest()
+    assert json.loads(done.stdout) == {"result": "rotated", "authority": authority}
+    assert not (tmp_path / "ca" / NEXT_FOLDER).exists()
+
+
+@pytest.mark.slow
+def test_an_interrupted_rotation_goes_on_to_the_same_ca(
+    run: Run, rotating: Rotating, tmp_path: Path
+) -> None:
+    ca = str(tmp_path / "ca")
+    rotating.behind = (A2,)
+    stuck = run("certs", "rotate", ca, "--wait", "1s")
+    assert stuck.exit_code == 1
+    assert "everybody trusts both CAs; waiting for n2." in stuck.stderr
+    new = root_in(tmp_path / "ca" / NEXT_FOLDER)
+    assert new is not None
+    rotating.cluster.known = told("trusting", (rotating.old, new))
+    rotating.behind = ()
+    assert run("certs", "rotate", ca).exit_code == 0
+    assert rotating.steps() == [Step.TRUST, Step.ISSUE, Step.DROP]
+    assert root_in(tmp_path / "ca") == new
+
+
+def test_a_rotation_that_was_interrupted_at_its_end_only_clears_up(
+    run: Run, rotating: Rotating, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ca"
+    create_authority(folder / NEXT_FOLDER, cluster_id=CLUSTER, successor=True)
+    new = root_in(folder / NEXT_FOLDER)
+    assert new is not None
+    rotating.cluster.known = told("settled", (new,))
+    assert run("certs", "rotate", str(folder)).exit_code == 0
+    assert rotating.steps() == []
+    assert root_in(folder) == new
+
+
+@pytest.mark.slow
+def test_a_rotation_is_cancelled(run: Run, rotating: Rotating, tmp_path: Path) -> None:
+    ca = str(tmp_path / "ca")
+    rotating.behind = (A2,)
+    run("certs", "rotate", ca, "--wait", "1s")
+    cancelled = run("certs", "rotate", ca, "--cancel")
+    assert "cancelled" in cancelled.stdout
+    assert rotating.steps() == [Step.TRUST, Step.CANCEL]
+    assert root_in(tmp_path / "ca") == rotating.old
+
+
+def test_another_clusters_ca_and_another_rotation_are_refused(
+    run: Run, rotating: Rotating, tmp_path: Path
+) -> None:
+    create_authority(tmp_path / "other")
+    other = run("certs", "rotate", str(tmp_path / "other"))
+    assert "not the CA of this cluster" in other.stderr
+    rotating.cluster.known = told("trusting", (rotating.old, b"elsewhere"))
+    elsewhere = run("certs", "rotate", str(tmp_path / "ca"))
+    assert "is not here" in elsewhere.stderr
+    assert rotating.steps() == []
+
+
+def test_a_step_that_is_refused_is_told(
+    run: Run, rotating: Rotating, tmp_path: Path
+) -> None:
+    def refused(step: Step, old: bytes, new: bytes) -> Members:
+        raise PreconditionFailed("precondition_failed: not now", 1)
+
+    rotating.cluster.rotates = refused
+    assert run("certs", "rotate", str(tmp_path / "ca")).exit_code == 4
+
+
+@pytest.mark.slow
+def test_the_new_key_is_encrypted_as_the_old_one_is(
+    run: Run, cluster: FakeClient, tmp_path: Path
+) -> None:
+    folder, secret = tmp_path / "ca", tmp_path / "secret"
+    secret.write_text("open sesame\n")
+    create_authority(folder, cluster_id=CLUSTER, passphrase="open sesame")
+    old = root_in(folder)
+    assert old is not None
+    cluster.known = told("settled", (old,))
+    plain = run("certs", "rotate", str(folder))
+    assert "is encrypted" in plain.stderr
+    run(
+        "certs", "rotate", str(folder), "--passphrase-file", str(secret), "--wait", "1s"
+    )
+    assert "ENCRYPTED" in (folder / NEXT_FOLDER / "ca.key").read_text()
+
+
+def test_a_member_is_revoked_by_its_name_and_a_certificate_by_its_number(
+    run: Run, cluster: FakeClient
+) -> None:
+    cluster.known = known()
+    for said, meant, text in [
+        (("n2",), (A2, None), f"member {A2} revoked"),
+        ((A1,), (A1, None), f"member {A1} revoked"),
+        (("0A:1B",), (None, "0A:1B"), "serial a1b revoked"),
+        (("--serial", A1), (None, A1), f"serial {A1.lstrip('0')} revoked"),
+    ]:
+        assert text in run("certs", "revoke", *said).stdout
+        assert cluster.calls[-1] == ("revoke_certificate", meant)
+    assert run("certs", "revoke", "n7").exit_code == 3
+    shown = run("certs", "revoke", "77", "-o", "json").stdout
+    assert json.loads(shown) == {"serial": "77"}
+
+
+def test_the_status_shows_what_members_show_and_what_was_revoked(
+    run: Run, cluster: FakeClient
+) -> None:
+    status = CertificatesStatus(
+        "issuing",
+        (root(b"old", signs=False), root(b"new")),
+        (Shown(A1, "a1", "the CA", 90_000), Shown(A2, "b2", "the CA", -1)),
+        (Revoked(A2, ""), Revoked("", "77")),
+        (A2,),
+    )
+    cluster.known = msgspec.structs.replace(known(), certificates=status)
+    lines = run("certs", "status").stdout.splitlines()
+    cells = [[c.strip() for c in x.split("|")[1:-1]] for x in lines if "|" in x]
+    assert cells[1:] == [
+        [A1, "n1", "a1", "the CA", "25 hours"],
+        [A2, "n2", "b2", "the CA", "has ended"],
+    ]
+    assert lines[-5:] == [
+        f"CA {sha256(b'old').hexdigest()}",
+        f"CA {sha256(b'new').hexdigest()} signs",
+        f"revoked: member {A2}",
+        "revoked: 77",
+        "rotation: issuing; waits for n2",
+    ]
+    shown = json.loads(run("certs", "status", "-o", "json").stdout)
+    assert shown == json.loads(msgspec.json.encode(status))
+
+
+def test_a_nodes_folder_shows_what_the_node_shows(run: Run, tmp_path: Path) -> None:
+    authority = create_authority(tmp_path / "ca", cluster_id=CLUSTER)
+    issue_member(authority, tmp_path / "n1" / "certs", name="n1", member_id=0xA1)
+    (tmp_path / "n1" / "quorate.toml").write_text('name = "n1"\n')
+    (shown,) = json.loads(
+        run("certs", "show", str(tmp_path / "n1"), "-o", "json").stdout
+    )
+    assert (shown["member_id"], shown["cluster_id"]) == (
+        f"{0xA1:016x}",
+        f"{CLUSTER:016x}",
+    )
+    assert shown["sha256"]
+    assert "member:" in run("certs", "show", str(tmp_path / "n1")).stdout
+    assert run("certs", "show", str(tmp_path)).exit_code == 1
+
+
+def test_a_certificate_is_issued_for_a_member_by_its_id(
+    run: Run, tmp_path: Path
+) -> None:
+    create_authority(tmp_path / "ca", cluster_id=CLUSTER)
+    issue = (
+        "certs",
+        "issue",
+        "--ca",
+        str(tmp_path / "ca"),
+        "--out",
+        str(tmp_path / "o"),
+    )
+    done = run(*issue, "--name", "n9", "--member-id", A1)
+    assert f"/member/{A1} in" in done.stdout
+    assert run(*issue, "--name", "n9", "--member-id", "9").exit_code == 2
+    assert run(*issue, "--client", "c", "--member-id", A1).exit_code == 2
+
+
+def test_nothing_is_renewed_where_no_node_runs(run: Run, tmp_path: Path) -> None:
+    assert "no node runs here" in run("certs", "renew", str(tmp_path)).stderr
