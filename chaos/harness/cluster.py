@@ -204,8 +204,7 @@ class Cluster(Served[Node]):
             await asyncio.sleep(_POLL_SECONDS)
         node.may_end = False
         if not node.process.alive:
-            self._expect_down([node])
-            await self._refuse_dials([node])
+            await self.lost(node)
             return False
         node.up.set()
         self.any_up.set()
@@ -213,9 +212,7 @@ class Cluster(Served[Node]):
 
     async def bury(self, node: Node, codes: Sequence[int]) -> None:
         """A node has ended by itself, as it may; with one of these exit codes."""
-        self._expect_down([node])
-        node.may_end = False
-        await self._refuse_dials([node])
+        await self.lost(node)
         if node.process.exit_code not in codes:
             raise Violated(
                 Violation(
@@ -225,6 +222,19 @@ class Cluster(Served[Node]):
                     f"{node.process.exit_code}: {node.process.last_words()}",
                 )
             )
+
+    async def lost(self, node: Node) -> None:
+        """A node's process has ended, whoever did it."""
+        self._expect_down([node])
+        node.may_end = False
+        await self._refuse_dials([node])
+
+    async def found(self, node: Node) -> None:
+        """A node runs that somebody else has started."""
+        if self.network is not None:
+            await self.network.back(node.name)
+        node.up.set()
+        self.any_up.set()
 
     def kill(self, nodes: Sequence[Node]) -> float:
         """End nodes as a power cut would, all at once; the moment just before.

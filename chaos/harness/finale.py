@@ -47,14 +47,51 @@ async def check_all(
     problem = hashes_differ(told)
     if problem is not None:
         raise Violated(problem)
-    count = 0
-    for node in cluster.nodes:
-        await check_keys(node, ledger, recording, history, clock)
-        count = await _check_range(node, ledger, clock, prefix)
+    count = await read_all(cluster, ledger, recording, history, clock, prefix)
     return (
         f"{len(told)} nodes at index {told[0].applied_index} with state hash"
         f" {told[0].state_hash}, {count} keys read through each"
     )
+
+
+async def read_all(
+    cluster: Front,
+    ledger: Ledger,
+    recording: Recording,
+    history: History,
+    clock: Clock,
+    prefix: str,
+) -> int:
+    """Every key, through every node; how many there are. Raises Violated."""
+    count = 0
+    for node in cluster.nodes:
+        await check_keys(node, ledger, recording, history, clock)
+        count = await _check_range(node, ledger, clock, prefix)
+    return count
+
+
+async def compare_hashes(cluster: Front, seconds: float) -> str:
+    """That no two nodes differ, where others may be writing; what was compared.
+
+    Looks for so long at most, or until all nodes are at rest at one index. Raises
+    Violated.
+    """
+    found: dict[int, list[NodeStatus]] = {}
+    deadline = time.monotonic() + seconds
+    at_rest = False
+    while not at_rest and time.monotonic() < deadline:
+        told = await cluster.statuses()
+        at_rest = settled(told)
+        for status in told:
+            if status is not None:
+                those = found.setdefault(status.applied_index, [])
+                those += [status] if status.name not in {s.name for s in those} else []
+                problem = hashes_differ(those)
+                if problem is not None:
+                    raise Violated(problem)
+        await asyncio.sleep(_POLL_SECONDS)
+    compared = sum(len(those) > 1 for those in found.values())
+    return f"state hashes were the same at {compared} indexes that nodes shared"
 
 
 async def wait_for_agreement(cluster: Front) -> list[NodeStatus]:

@@ -7,18 +7,18 @@ what it left behind is still fresh.
 
 import asyncio
 import platform
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import msgspec
 
 from ... import __version__
 from .cluster import ANSWER_SECONDS_MAX, Cluster, Node
-from .errors import HarnessError, SetupFailed, Violated
+from .errors import SetupFailed, Violated
 from .faults import Fault, Round, draw_rounds
 from .finale import check_all, check_recording
 from .folders import Folders
@@ -29,6 +29,7 @@ from .network import Network
 from .options import HarnessOptions
 from .report import write_page
 from .strikes import Striker
+from .until import leaves, run_until
 from .verdict import (
     Counts,
     FaultResult,
@@ -203,7 +204,7 @@ class Harness:
             for node in cluster.replicas:
                 await cluster.start(node)
         except* Violated as failed:
-            raise SetupFailed(str(_leaves(failed)[0])) from failed
+            raise SetupFailed(str(leaves(failed)[0])) from failed
 
     async def _tell_moments(self) -> None:
         while True:
@@ -389,7 +390,7 @@ async def run_harness(
     try:
         harness = Harness(options, folders, tell)
         with Janitor(folders.nodes, folders.temporary):
-            violations, reasons = await _run_until(harness.run(), stop)
+            violations, reasons = await run_until(harness.run(), stop)
         if not violations and not reasons:
             reasons = harness.void_reasons()
         summary = harness.summary(violations, reasons)
@@ -402,39 +403,6 @@ async def run_harness(
     finally:
         folders.close(keep=keep)
     return summary
-
-
-async def _run_until(
-    work: Coroutine[None, None, None], stop: asyncio.Event
-) -> tuple[list[Violation], list[str]]:
-    """The violations of a run, and why it is void if it is; all else is raised."""
-    running = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopping.cancel()
-        running.cancel()
-        await asyncio.wait({running})
-    if running.cancelled():
-        return [], ["it was interrupted"]
-    error = running.exception()
-    if error is None:
-        return [], []
-    leaves = _leaves(error)
-    if not all(isinstance(leaf, HarnessError) for leaf in leaves):
-        raise error
-    violations = [leaf.violation for leaf in leaves if isinstance(leaf, Violated)]
-    failed = [str(leaf) for leaf in leaves if not isinstance(leaf, Violated)]
-    return violations, failed
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions in a tree of groups, in order."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    return [leaf for inner in group.exceptions for leaf in _leaves(inner)]
 
 
 def _schedule(harness: Harness) -> list[Round]:

@@ -84,7 +84,7 @@ class Watcher:
             await self._listen(self._watch, shared)
 
     async def _next_revision(self, shared: Shared) -> int:
-        """Named, so that it is known where it begins; at first the first is no error."""
+        """Named, so that it is known where it begins: else at the first of all."""
         try:
             told = await self.client.status(timeout=SECONDS_MAX)
         except QuorateError:

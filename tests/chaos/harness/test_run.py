@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import processes_below
 from quorate.chaos.harness import (
     DEFAULT_MIX,
     FaultResult,
@@ -17,7 +18,7 @@ from quorate.chaos.harness import (
 )
 from quorate.chaos.harness.run import Event, run_harness
 
-from .conftest import Run, processes_below
+from .conftest import Run
 
 pytestmark = pytest.mark.slow
 
