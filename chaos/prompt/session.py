@@ -241,8 +241,12 @@ class Session:
 
     def _load_view(self) -> LoadView:
         now_s = self.clock.now()
+        counts = self.counts
+        # What others stood in the way of is no failure.
+        refused = sum(one.refused for one in self.workloads.values())
         return LoadView(
-            self.counts,
+            counts.operations,
+            counts.rejected - refused + counts.unknown + counts.reads_failed,
             self._per_second,
             self._whole.until(now_s),
             self._cause,

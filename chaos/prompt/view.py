@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ..harness.served import NodeStatus
-from ..harness.verdict import Counts
 from .commands import shown
 
 
@@ -31,16 +30,12 @@ class LinksView(msgspec.Struct, frozen=True):
 class LoadView(msgspec.Struct, frozen=True):
     """The background load until now; gaps are times without an acknowledged write."""
 
-    counts: Counts
+    operations: int
+    failed: int
     per_second: float
     longest_gap_s: float
     cause: str
     gap_s: float
-
-
-def failed(counts: Counts) -> int:
-    """Operations that were refused, not answered, or of unknown outcome."""
-    return counts.rejected + counts.unknown + counts.reads_failed
 
 
 def how_it_ended(code: int | None) -> str:
@@ -71,8 +66,8 @@ def links_text(links: LinksView) -> str:
 def load_text(load: LoadView) -> str:
     """The load in a line."""
     text = (
-        f"{load.counts.operations} operations, {load.per_second:.0f} /s,"
-        f" {failed(load.counts)} failed, longest gap {_seconds(load.longest_gap_s)}"
+        f"{load.operations} operations, {load.per_second:.0f} /s,"
+        f" {load.failed} failed, longest gap {_seconds(load.longest_gap_s)}"
     )
     return f"{text}, {_seconds(load.gap_s)} since {load.cause}" if load.cause else text
 

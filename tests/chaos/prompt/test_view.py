@@ -1,7 +1,6 @@
 """What rows and tables say."""
 
 from quorate.chaos.harness.served import NodeStatus
-from quorate.chaos.harness.verdict import Counts
 from quorate.chaos.prompt.view import (
     LinksView,
     LoadView,
@@ -21,12 +20,11 @@ def node(name: str, state: str = "runs", role: str = "", term: int = 4) -> NodeV
 
 
 NODES = [node("n1", "runs", "leader"), node("n2", "down (SIGKILL)"), node("n3")]
-COUNTS = Counts(acknowledged=90, rejected=1, unknown=2, reads=3, reads_failed=4)
 
 
 def test_the_rows_say_who_leads_who_is_down_and_what_is_done_to_links() -> None:
     links = LinksView(((1,), (2, 3)), {3: 0.2})
-    cluster, load = rows(NODES, links, LoadView(COUNTS, 61.7, 1.26, "kill 2", 0.08))
+    cluster, load = rows(NODES, links, LoadView(100, 7, 61.7, 1.26, "kill 2", 0.08))
     assert cluster == (
         "n1 leader  n2 down (SIGKILL)  n3 no answer"
         "   [partition 1|2,3, n3 slow +200 ms]"
@@ -37,7 +35,7 @@ def test_the_rows_say_who_leads_who_is_down_and_what_is_done_to_links() -> None:
 
 
 def test_nothing_is_said_of_links_that_are_whole_and_of_a_cause_before_any() -> None:
-    cluster, load = rows(NODES[:1], LinksView(), LoadView(COUNTS, 0, 0.08, "", 0.0))
+    cluster, load = rows(NODES[:1], LinksView(), LoadView(100, 7, 0, 0.08, "", 0.0))
     assert cluster == "n1 leader"
     assert load.endswith("longest gap 80 ms")
 
