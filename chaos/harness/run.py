@@ -57,7 +57,7 @@ class Started(msgspec.Struct, frozen=True):
     """The cluster serves and the load runs; rounds begin."""
 
     command: str
-    directory: str
+    where: str
     in_memory: bool
 
 
@@ -233,7 +233,9 @@ class Harness:
             await load.next_acknowledgement(began_s, ANSWER_SECONDS_MAX)
             self.tell(
                 Started(
-                    options.replay(), str(self.folders.nodes), self.folders.in_memory
+                    options.replay(),
+                    f"nodes in {self.folders.nodes}",
+                    self.folders.in_memory,
                 )
             )
             for round_ in self.schedule():
