@@ -34,7 +34,7 @@ def stop_by_signal() -> asyncio.Event:
 def teller(
     *, quiet: bool = False
 ) -> "Callable[[Started | Moment | FaultResult], None]":
-    """Prints what happens, unless it is to be quiet; the live line goes to a terminal."""
+    """Prints what happens, or only the live line, which is for terminals."""
     from ..chaos.harness import FaultResult, Moment
 
     live = sys.stderr.isatty()

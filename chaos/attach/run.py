@@ -185,28 +185,45 @@ class AttachedRun:
         leader = "" if leading is None else leading[0].name
         begun, in_flight = load.begun, load.in_flight
         with load.measured_gap() as gap:
-            at_s = self.clock.now()
-            struck = await self._strike(planned, fault)
-            until_s = self.clock.now()
-            back_s = await load.next_acknowledgement(until_s, self.options.recover_s)
+            async with asyncio.TaskGroup() as group:
+                struck: asyncio.Future[float] = (
+                    asyncio.get_running_loop().create_future()
+                )
+                back = group.create_task(self._back(struck, fault, load))
+                began = await self._strike(planned, fault, struck)
+            at_s, until_s = struck.result(), self.clock.now()
+            await load.next_acknowledgement(until_s, self.options.recover_s)
             gap.note(self.clock.now())
         self.rounds += 1
         names = tuple(name for name in fault.nodes if name in self.names)
         result = _result(planned, fault, names, leader in names, at_s, until_s, gap)
         result = msgspec.structs.replace(
             result,
-            touched=int(struck),
+            touched=int(began),
             overlapped=in_flight + load.begun - begun,
-            gap_ms=round((back_s - at_s) * 1000, 1),
+            gap_ms=round((back.result() - at_s) * 1000, 1),
         )
         history.record(Struck(at_s, until_s, planned.number, fault.name, names))
         self.strikes.append(result)
         self.tell(result)
 
-    async def _strike(self, planned: Planned, fault: NamedFault) -> bool:
+    async def _back(
+        self, struck: "asyncio.Future[float]", fault: NamedFault, load: Workload
+    ) -> float:
+        """When the first write that began after a strike is acknowledged.
+
+        It may take as long as the fault lasts, and then as long as any.
+        """
+        seconds = fault.hold_s[1] + fault.timeout_s + self.options.recover_s
+        return await load.next_acknowledgement(await struck, seconds)
+
+    async def _strike(
+        self, planned: Planned, fault: NamedFault, struck: "asyncio.Future[float]"
+    ) -> bool:
         """Begin it and end it; whether it did begin. Raises NotHealed."""
         try:
             ran = await self._do(fault, "begin", fault.begin)
+            struck.set_result(self.clock.now())
             if ran.failed:
                 self.reasons.append(f"{fault.name} did not begin: {ran}")
             else:
