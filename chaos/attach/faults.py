@@ -35,7 +35,7 @@ _DURATION: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|m)", re.ASCII
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
-class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+class FaultEntry(msgspec.Struct, forbid_unknown_fields=True):
     """One fault as it is written."""
 
     begin: str
@@ -47,7 +47,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    fault: dict[str, _Entry]
+    fault: dict[str, FaultEntry]
 
 
 class NamedFault(msgspec.Struct, frozen=True):
@@ -98,7 +98,7 @@ def load_faults(path: Path) -> FaultFile:
     return FaultFile(str(path), faults)
 
 
-def _fault(path: Path, name: str, entry: _Entry) -> NamedFault:
+def _fault(path: Path, name: str, entry: FaultEntry) -> NamedFault:
     def refuse(key: str, reason: str) -> FaultFileError:
         return FaultFileError(f"{path}: fault.{name[:60]}{key}: {reason}")
 
