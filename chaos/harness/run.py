@@ -173,6 +173,7 @@ class Harness:
                     shared = Shared(
                         *(cluster, self.clock.now, history, self.counts, load),
                         self.options.seed,
+                        drift=self.options.drift,
                     )
                     self.workloads = shared.tallies
                     loads = Loads(shared, self.recording, self.options.load)

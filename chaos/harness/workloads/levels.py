@@ -139,7 +139,8 @@ class Levels:
             return None
         read = LevelRead(
             *(node.name, level, ended.start, ended.end, *ended.result),
-            staleness=microseconds(bound or 0.0),
+            # A slow clock takes less time to have passed.
+            staleness=microseconds((bound or 0.0) / (1 - self.shared.drift)),
             min_revision=least,
         )
         self.reads[key].append(read)

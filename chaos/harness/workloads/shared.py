@@ -86,6 +86,7 @@ class Shared:
         seed: int,
         prefix: str = "",
         first_revision: int = 2,
+        drift: float = 0.0,
     ) -> None:
         self.cluster = cluster
         self.now = now
@@ -95,6 +96,8 @@ class Shared:
         self.seed = seed
         # Before all keys, where they are not the only ones.
         self.prefix = prefix
+        # By which share of the true time clocks of nodes may be wrong.
+        self.drift = drift
         # Nothing below the prefix is older.
         self.first_revision = first_revision
         self.tallies: dict[str, WorkloadCount] = {}
