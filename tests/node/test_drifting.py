@@ -44,3 +44,15 @@ def test_it_never_goes_back_nor_leaves_the_range_of_its_rates(
         gained = clock.now_ms() - before
         assert 0.9 * ns / 1e6 - 1.01 <= gained <= 1.1 * ns / 1e6 + 1.01
         shown = clock.now_ms()
+
+
+@given(st.floats(0.5, 2.0), st.integers(1, 2000))
+def test_ticks_come_at_the_rate_and_one_at_a_time_if_it_is_true(
+    rate: float, count: int
+) -> None:
+    clock = DriftingClock(Still())
+    assert [clock.ticks() for _ in range(5)] == [1] * 5
+    clock.run_at(rate)
+    assert abs(sum(clock.ticks() for _ in range(count)) - rate * count) < 1.01
+    clock.run_at(1.0)
+    assert [clock.ticks() for _ in range(5)] == [1] * 5
