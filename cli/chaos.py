@@ -1,44 +1,41 @@
 """`quorate chaos run`: a real cluster under load and faults, and a verdict.
 
-Law: prints what the harness tells, one line a round, the live line only on a terminal;
-decides nothing. Exit codes: 0 valid, 1 violated, 3 void.
+Law: a thin face of chaos/harness; decides nothing. Exit codes: 0 valid, 1 violated, 3
+void.
 """
 
 import asyncio
 import random
-import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .output import print_table
+from .chaos_attach import attach
+from .chaos_output import EXIT_CODES, print_summary, stop_by_signal, teller
 from .settings import duration
 
 if TYPE_CHECKING:
     from ..chaos.harness import (
-        FaultResult,
         HarnessOptions,
         Mix,
-        Moment,
-        Started,
         Suite,
         Summary,
     )
 
-EXIT_CODES = {"valid": 0, "violated": 1, "void": 3}
 ROUNDS_DEFAULT = 10
 WRITERS_DEFAULT = 64
 VALUE_BYTES_MAX = 1 << 20
-# A killed process that takes longer to go was held, most likely by a sync of its disk.
-DYING_MS_TOLD = 200.0
 
 
 @click.group("chaos")
 def command() -> None:
     """Check the promises on this machine, with real processes and real faults."""
+
+
+command.add_command(attach)
 
 
 @command.command("run")
@@ -156,7 +153,7 @@ def run(
     )
     click.echo(f"seed {options.seed}")
     summary = asyncio.run(_run(options))
-    _print_summary(summary)
+    print_summary(summary)
     click.get_current_context().exit(EXIT_CODES[summary.verdict])
 
 
@@ -229,89 +226,4 @@ def _mutated(name: str) -> tuple[str, ...]:
 async def _run(options: "HarnessOptions") -> "Summary":
     from ..chaos.harness import run_harness
 
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
-    return await run_harness(options, _teller(), stop)
-
-
-def _teller() -> "Callable[[Started | Moment | FaultResult], None]":
-    """Prints what happens; the live line goes to a terminal or nowhere."""
-    from ..chaos.harness import FaultResult, Moment
-
-    live = sys.stderr.isatty()
-
-    def tell(event: "Started | Moment | FaultResult") -> None:
-        if isinstance(event, Moment):
-            if live:
-                click.echo(f"\r\x1b[K{_moment(event)}", err=True, nl=False)
-            return
-        if live:
-            click.echo("\r\x1b[K", err=True, nl=False)
-        if isinstance(event, FaultResult):
-            click.echo(_strike(event))
-        else:
-            note = " (in memory: its syncs cost nothing)" if event.in_memory else ""
-            click.echo(f"{event.command}\nnodes in {event.directory}{note}")
-
-    return tell
-
-
-def _moment(event: "Moment") -> str:
-    return (
-        f"{event.seconds:6.1f} s  {event.rounds} rounds  {event.acknowledged}"
-        f" acknowledged  {event.unknown} unknown  {event.doing}"
-    )
-
-
-def _strike(result: "FaultResult") -> str:
-    who = ",".join(result.targets)
-    leader = " (leader)" if result.leader_hit and len(result.targets) == 1 else ""
-    slow = result.dying_ms > DYING_MS_TOLD
-    note = f" (dead only after {result.dying_ms:.0f} ms)" if slow else ""
-    over_ms = (result.until_s - result.at_s) * 1000
-    return (
-        f"round {result.number:3}  {result.kind:<14}  {who + leader:<14}"
-        f"  writes again after {result.gap_ms:7.1f} ms"
-        f"  longest gap {result.longest_gap_ms:7.1f} ms"
-        f"  over after {over_ms:7.1f} ms{note}"
-    )
-
-
-def _print_summary(summary: "Summary") -> None:
-    counts = summary.counts
-    rows = [
-        ["operations", str(counts.operations)],
-        ["acknowledged", str(counts.acknowledged)],
-        ["unknown", str(counts.unknown)],
-        ["rejected", str(counts.rejected)],
-        ["reads", f"{counts.reads} ({counts.reads_failed} not answered)"],
-        ["keys", str(summary.keys)],
-        *(
-            [name, f"{count.ok} done, {count.refused} refused, {count.unknown} unknown"]
-            for name, count in summary.workloads.items()
-        ),
-        *(
-            [kind, f"{count.fired} ({count.overlapped} during operations)"]
-            for kind, count in sorted(summary.faults.items())
-        ),
-        *(
-            [f"gap after leader kills, {name}", f"{summary.leader_gap_ms[name]:.1f} ms"]
-            for name in ("median", "p90", "max")
-            if name in summary.leader_gap_ms
-        ),
-        ["seconds", f"{summary.seconds:.1f}"],
-        ["verdict", summary.verdict],
-    ]
-    print_table(["WHAT", "HOW MUCH"], rows)
-    for line in summary.checks:
-        click.echo(f"agreed: {line}")
-    for violation in summary.violations:
-        click.echo(str(violation))
-    for reason in summary.reasons:
-        click.echo(f"void: {reason}")
-    if summary.violations:
-        click.echo(f"try it again: {summary.command}")
-    if summary.files is not None:
-        click.echo(f"files: {summary.files}")
+    return await run_harness(options, teller(), stop_by_signal())

@@ -197,8 +197,19 @@ class Demo:
 @click.option(
     "--tls", is_flag=True, help="Clients speak TLS, and have to show a certificate."
 )
+@click.option(
+    "--chaos",
+    is_flag=True,
+    help="A prompt by which nodes and links are hurt under a small load.",
+)
 def command(
-    nodes: int, replicas: int, port: int, directory: Path | None, tls: bool
+    *,
+    nodes: int,
+    replicas: int,
+    port: int,
+    directory: Path | None,
+    tls: bool,
+    chaos: bool,
 ) -> None:
     """Run a cluster of node processes on this machine until Ctrl-C.
 
@@ -207,22 +218,56 @@ def command(
     Nodes n1, n2, … serve clients at PORT, PORT+1, … and each other, by mutual TLS with
     a CA of their own, at PORT+100, …. With a DIR that holds a cluster, that cluster is
     started again with its data. A node that dies is not restarted.
+
+    With --chaos lines from the terminal, a pipe or a file kill, pause, cut off and slow
+    down nodes (`help` lists them), and in the end what the load was told is checked.
+    Exit code then: 0 valid, 1 violated, 3 void.
     """
     if nodes + replicas > NODES_MAX:
         raise click.UsageError(f"more than {NODES_MAX} nodes and replicas")
+    if tls and chaos:
+        raise click.UsageError("--chaos has clients that speak no TLS")
     with caught_signals() as signals:
         try:
-            if directory is not None:
-                _run(_cluster(directory, nodes, replicas, port, tls), signals)
-            else:
-                with tempfile.TemporaryDirectory(prefix="quorate-demo-") as temporary:
-                    cluster = _cluster(Path(temporary), nodes, replicas, port, tls)
+            with _folder(directory) as folder:
+                cluster = _cluster(folder, nodes, replicas, port, tls)
+                if chaos:
+                    temporary = None if directory is not None else folder
+                    _run_chaos(cluster, temporary, signals)
+                else:
                     _run(cluster, signals)
         except (LauncherError, QuorateError) as error:
             raise Failure(str(error)) from error
         except PermissionError as error:
             # A node that another user started can't be stopped from here.
             raise Failure(f"{directory}: {error.strerror}") from error
+
+
+@contextmanager
+def _folder(directory: Path | None) -> Generator[Path]:
+    """Where the cluster is: there, or in a folder that goes at the end."""
+    if directory is not None:
+        yield directory
+    else:
+        with tempfile.TemporaryDirectory(prefix="quorate-demo-") as temporary:
+            yield Path(temporary)
+
+
+def _run_chaos(cluster: LocalCluster, temporary: Path | None, signals: Signals) -> None:
+    """The session with a prompt; exits with its verdict."""
+    from .demo_chaos import EXIT_CODES, print_outcome, run_chaos
+
+    def ready() -> None:
+        _print_nodes(cluster)
+        click.echo("ready")
+        _print_hints(cluster)
+        click.echo("help lists the commands")
+
+    if signals.ending:
+        return
+    outcome = run_chaos(cluster, temporary, ready)
+    print_outcome(outcome)
+    click.get_current_context().exit(EXIT_CODES[outcome.verdict])
 
 
 def _cluster(

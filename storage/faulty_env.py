@@ -16,12 +16,20 @@ from .env import Data, Env, File, Lock, Names, os_error
 ALWAYS = -1
 
 
+def place_of(kind: str, path: str) -> str:
+    """An operation's name, as the simulator's failpoints have it."""
+    folder = "journal" if "journal" in path.split("/") else "engine"
+    return f"{folder}.{kind}"
+
+
 class Rules(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """What fails from now on; nothing, unless it is named.
 
     Of `reads`, `writes` and `syncs` so many report EIO, or all of them (-1). `full`:
     nothing may grow. Each sync waits for `sync_delay_s`. With `tear` the next write
-    reaches the disk in that part of its length alone, and then the process dies.
+    reaches the disk in that part of its length alone, and then the process dies. Before
+    the next operation of the kind `die_before` names, `journal.sync` or such, it dies
+    at once: those of files of the journal, and of the engine, that change something.
     """
 
     reads: int = 0
@@ -30,6 +38,7 @@ class Rules(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     full: bool = False
     sync_delay_s: float = 0.0
     tear: float = 0.0
+    die_before: str = ""
 
 
 class Faults:
@@ -47,7 +56,14 @@ class Faults:
             rules.reads = self._spent(rules.reads)
             raise os_error(errno.EIO, path)
 
+    def before(self, kind: str, path: str) -> None:
+        """The process may have to die here."""
+        if self.rules.die_before and self.rules.die_before == place_of(kind, path):
+            self.hits += 1
+            self._die()
+
     def before_write(self, file: File, offset: int, data: Data) -> None:
+        self.before("write", file.path)
         rules = self.rules
         if rules.tear:
             self._tear(file, offset, data, rules.tear)
@@ -57,7 +73,8 @@ class Faults:
         if rules.full and offset + len(data) > file.size():
             self.no_room(file.path)
 
-    def before_sync(self, path: str) -> None:
+    def before_sync(self, path: str, kind: str = "sync") -> None:
+        self.before(kind, path)
         rules = self.rules
         if rules.sync_delay_s:
             self.hits += 1
@@ -139,6 +156,7 @@ class FaultyEnv:
         read_only: bool = False,
     ) -> FaultyFile:
         if create and not self.inner.exists(path):
+            self.faults.before("create", path)
             self.faults.no_room(path)
         file = self.inner.open(
             path, create=create, exclusive=exclusive, read_only=read_only
@@ -152,6 +170,7 @@ class FaultyEnv:
         return self.inner.size(path)
 
     def rename(self, src: str, dst: str) -> None:
+        self.faults.before("rename", dst)
         self.inner.rename(src, dst)
 
     def link(self, src: str, dst: str) -> None:
@@ -159,6 +178,7 @@ class FaultyEnv:
         self.inner.link(src, dst)
 
     def remove(self, path: str) -> None:
+        self.faults.before("remove", path)
         self.inner.remove(path)
 
     def make_directory(self, path: str) -> None:
@@ -170,7 +190,7 @@ class FaultyEnv:
         self.inner.remove_directory(path)
 
     def sync_directory(self, path: str) -> None:
-        self.faults.before_sync(path)
+        self.faults.before_sync(path, "sync_directory")
         self.inner.sync_directory(path)
 
     def lock(self, path: str) -> Lock:

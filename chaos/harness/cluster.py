@@ -1,9 +1,7 @@
 """A cluster of real processes, and a client's way to each of its nodes.
 
 Law: nothing is known of a node that its process, its log and its client port do not
-tell. Whoever sends an operation chooses its node, so that every finding has a "via";
-nodes that are known to be down are not chosen, and one that listens again is, at once:
-a node that has just come back is the one most likely to be wrong.
+tell.
 """
 
 import asyncio
@@ -13,12 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Final
 
-import msgspec
-
-from ...client import AsyncClient, QuorateError
+from ...client import QuorateError
 from ...node.launcher import (
     COMMAND,
     LauncherError,
@@ -30,10 +25,10 @@ from ...node.launcher import (
 from .door import FAULTS, Door
 from .errors import SetupFailed, Violated
 from .network import CLIENTS, Network
+from .served import Endpoint, Served
 from .verdict import Violation
 
 ANSWER_SECONDS_MAX: Final = 60.0
-STATUS_SECONDS_MAX: Final = 2.0
 STOP_SECONDS_MAX: Final = 15.0
 WATCH_SECONDS: Final = 0.1
 _POLL_SECONDS: Final = 0.02
@@ -41,69 +36,27 @@ _POLL_SECONDS: Final = 0.02
 HOLD_BACK: Final = "QUORATE_HOLD_BACK"
 
 
-class NodeStatus(msgspec.Struct):
-    """The part of a node's status that a run looks at."""
-
-    name: str
-    id: str
-    role: str
-    leader: str | None
-    term: int
-    commit_index: int
-    applied_index: int
-    last_index: int
-    proposals_pending: int
-    reads_pending: int
-    revision: int
-    keys: int
-    state_hash: str
-
-
-class Node:
+class Node(Endpoint):
     """One node: its process, and clients that talk to it and to no other.
 
-    `wanted` says whether its process is meant to run, `up` whether it answers. Clients
-    dial it at `address`; `control` dials it directly, whatever its links suffer. While
-    it `may_end`, its disk is hurt, and to end by itself is the right answer. `door` is
-    the way to hurt it from within.
+    `wanted` says whether its process is meant to run. While it `may_end`, its disk is
+    hurt, and to end by itself is the right answer. `door` is the way to hurt it from
+    within.
     """
 
     def __init__(
         self, local: LocalNode, process: NodeProcess, address: str, connections: int
     ) -> None:
+        direct = str(local.client)
+        super().__init__(local.name, direct, address, connections, voter=local.voter)
         self.local = local
         self.process = process
-        self.address = address
-        self.clients: Sequence[AsyncClient] = [
-            AsyncClient(address, learn=False) for _ in range(connections)
-        ]
-        self.control = AsyncClient(str(local.client), learn=False)
         self.wanted = False
         self.may_end = False
         self.door: Door | None = None
-        self.up = asyncio.Event()
-
-    @property
-    def name(self) -> str:
-        """Its name, such as n1."""
-        return self.local.name
-
-    def client(self, number: int) -> AsyncClient:
-        """The connection that user `number` has to it."""
-        return self.clients[number % len(self.clients)]
-
-    async def status(self) -> NodeStatus | None:
-        """What it tells about itself; None when it does not answer."""
-        try:
-            told = await self.control.status(
-                str(self.local.client), timeout=STATUS_SECONDS_MAX
-            )
-        except QuorateError:
-            return None
-        return msgspec.convert(told, NodeStatus)
 
 
-class Cluster:
+class Cluster(Served[Node]):
     """The nodes of a run, from their first start to their end."""
 
     def __init__(
@@ -119,7 +72,7 @@ class Cluster:
     ) -> None:
         environment = {HOLD_BACK: "1"} if power_loss else {}
         self.network = network
-        self.nodes = [
+        nodes = [
             Node(
                 node,
                 NodeProcess(node, command=command or COMMAND, environment=environment),
@@ -129,14 +82,14 @@ class Cluster:
             for node in local.nodes
         ]
         # Those that have yet to join, and those that were removed.
-        first = len(self.nodes) - spares
-        self.nodes, self.spares = self.nodes[:first], self.nodes[first:]
+        first = len(nodes) - spares
+        super().__init__(nodes[:first])
+        self.spares = nodes[first:]
         for node in self.everybody if doors else ():
             node.door = Door(node.local.directory)
             node.process.environment[FAULTS] = str(node.door.pipe)
         # The one voter whose disk may be damaged.
         self.damaged = 0
-        self.any_up = asyncio.Event()
         self._threads: set[asyncio.Future[int | None]] = set()
 
     @classmethod
@@ -186,11 +139,6 @@ class Cluster:
         return [*self.nodes, *self.spares]
 
     @property
-    def replicas(self) -> list[Node]:
-        """Those that do not vote."""
-        return [node for node in self.nodes if not node.local.voter]
-
-    @property
     def targets(self) -> dict[tuple[str, str], int]:
         """For each way of the network the port to which it leads."""
         assert self.network is not None
@@ -199,40 +147,6 @@ class Cluster:
             (a, b): locals_[b].client.port if a == CLIENTS else locals_[b].peer.port
             for a, b in self.network.ways
         }
-
-    # -- choosing --------------------------------------------------------------------
-
-    async def pick(self, dice: Random) -> Node:
-        """One of the nodes that are up, waiting for one if there is none."""
-        while True:
-            up = [node for node in self.nodes if node.up.is_set()]
-            if up:
-                return dice.choice(up)
-            await self.any_up.wait()
-
-    async def find_leader(self, seconds: float) -> Node:
-        """The node that leads in the highest term; Violated when none does in time."""
-        deadline = time.monotonic() + seconds
-        while True:
-            told = await self.statuses()
-            leaders = [s for s in told if s is not None and s.role == "leader"]
-            if leaders:
-                newest = max(leaders, key=lambda status: status.term)
-                return next(node for node in self.nodes if node.name == newest.name)
-            if time.monotonic() > deadline:
-                raise Violated(
-                    Violation(
-                        "no progress",
-                        "all nodes",
-                        f"a leader within {seconds:g} s",
-                        describe(self.nodes, told),
-                    )
-                )
-            await asyncio.sleep(_POLL_SECONDS)
-
-    async def statuses(self) -> list[NodeStatus | None]:
-        """What each node tells, in the order of `nodes`."""
-        return await asyncio.gather(*(node.status() for node in self.nodes))
 
     # -- starting and stopping -------------------------------------------------------
 
@@ -290,8 +204,7 @@ class Cluster:
             await asyncio.sleep(_POLL_SECONDS)
         node.may_end = False
         if not node.process.alive:
-            self._expect_down([node])
-            await self._refuse_dials([node])
+            await self.lost(node)
             return False
         node.up.set()
         self.any_up.set()
@@ -299,9 +212,7 @@ class Cluster:
 
     async def bury(self, node: Node, codes: Sequence[int]) -> None:
         """A node has ended by itself, as it may; with one of these exit codes."""
-        self._expect_down([node])
-        node.may_end = False
-        await self._refuse_dials([node])
+        await self.lost(node)
         if node.process.exit_code not in codes:
             raise Violated(
                 Violation(
@@ -311,6 +222,19 @@ class Cluster:
                     f"{node.process.exit_code}: {node.process.last_words()}",
                 )
             )
+
+    async def lost(self, node: Node) -> None:
+        """A node's process has ended, whoever did it."""
+        self._expect_down([node])
+        node.may_end = False
+        await self._refuse_dials([node])
+
+    async def found(self, node: Node) -> None:
+        """A node runs that somebody else has started."""
+        if self.network is not None:
+            await self.network.back(node.name)
+        node.up.set()
+        self.any_up.set()
 
     def kill(self, nodes: Sequence[Node]) -> float:
         """End nodes as a power cut would, all at once; the moment just before.
@@ -394,8 +318,7 @@ class Cluster:
             node.wanted = False
             node.process.kill()
         for node in self.everybody:
-            for client in (*node.clients, node.control):
-                await client.close()
+            await node.close()
         if self.network is not None:
             await self.network.close()
 
@@ -427,16 +350,3 @@ class Cluster:
                         f" {node.process.last_words()}",
                     )
                 )
-
-
-def describe(nodes: Sequence[Node], told: Sequence[NodeStatus | None]) -> str:
-    """All statuses in one line, for a violation's text."""
-    return "; ".join(
-        f"{node.name}: no answer"
-        if status is None
-        else f"{node.name}: {status.role} in term {status.term}, committed"
-        f" {status.commit_index}, applied {status.applied_index} of"
-        f" {status.last_index}, {status.proposals_pending} pending,"
-        f" hash {status.state_hash}"
-        for node, status in zip(nodes, told, strict=True)
-    )

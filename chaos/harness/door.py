@@ -31,6 +31,7 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
     full: bool = False
     sync_delay_s: float = 0.0
     tear: float = 0.0
+    die_before: str = ""
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,6 +41,8 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     rules: Rules
     stall_s: float = 0.0
     wall_offset_s: float = 0.0
+    drift: float = 0.0
+    die_at: str = ""
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -69,10 +72,12 @@ class Door:
         *,
         stall_s: float = 0.0,
         wall_offset_s: float = 0.0,
+        drift: float = 0.0,
+        die_at: str = "",
     ) -> int | None:
         """How often rules have been met since its start; None when it has ended."""
         self._number += 1
-        command = Command(self._number, rules, stall_s, wall_offset_s)
+        command = Command(self._number, rules, stall_s, wall_offset_s, drift, die_at)
         data = msgspec.json.encode(command) + b"\n"
         deadline_s = time.monotonic() + ANSWER_SECONDS_MAX
         sent = False

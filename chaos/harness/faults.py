@@ -57,7 +57,13 @@ DiskKind: TypeAlias = Literal[
     "flip-stopped",
     "flip-running",
 ]
-MachineKind: TypeAlias = Literal["stall", "wall-jump"]
+MachineKind: TypeAlias = Literal[
+    "stall",
+    "wall-jump",
+    "drift",
+    "failpoint",
+    "failpoint-flush",
+]
 MemberKind: TypeAlias = Literal[
     "join",
     "promote",
@@ -135,6 +141,8 @@ HOLD_SECONDS: Final = (1.0, 3.0)
 LONG_HOLD_SECONDS: Final = (5.5, 7.0)
 LONG_SHARE: Final = 0.25
 STORM_KILLS: Final = 3
+# By which share of the true time a clock runs fast or slow at most.
+DRIFT_MAX: Final = 0.05
 
 
 class Fault(msgspec.Struct, frozen=True):

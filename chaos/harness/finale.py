@@ -13,10 +13,10 @@ from typing import Final
 
 from ...client import KeyValue, QuorateError
 from ..histories import check_linearizable, check_replay
-from .cluster import Cluster, Node, NodeStatus, describe
 from .errors import Violated
 from .history import LAST_READER, MICROSECONDS, History, Recording, record_get
 from .ledger import Found, Ledger
+from .served import Endpoint, Front, NodeStatus, describe
 from .verdict import Violation
 from .workload import PREFIX, Clock
 
@@ -35,28 +35,66 @@ _KINDS: Final = {
 
 
 async def check_all(
-    cluster: Cluster,
+    cluster: Front,
     ledger: Ledger,
     recording: Recording,
     history: History,
     clock: Clock,
+    prefix: str = PREFIX,
 ) -> str:
     """Everything above; a line that says what was compared. Raises Violated."""
     told = await wait_for_agreement(cluster)
     problem = hashes_differ(told)
     if problem is not None:
         raise Violated(problem)
-    count = 0
-    for node in cluster.nodes:
-        await check_keys(node, ledger, recording, history, clock)
-        count = await _check_range(node, ledger, clock)
+    count = await read_all(cluster, ledger, recording, history, clock, prefix)
     return (
         f"{len(told)} nodes at index {told[0].applied_index} with state hash"
         f" {told[0].state_hash}, {count} keys read through each"
     )
 
 
-async def wait_for_agreement(cluster: Cluster) -> list[NodeStatus]:
+async def read_all(
+    cluster: Front,
+    ledger: Ledger,
+    recording: Recording,
+    history: History,
+    clock: Clock,
+    prefix: str,
+) -> int:
+    """Every key, through every node; how many there are. Raises Violated."""
+    count = 0
+    for node in cluster.nodes:
+        await check_keys(node, ledger, recording, history, clock)
+        count = await _check_range(node, ledger, clock, prefix)
+    return count
+
+
+async def compare_hashes(cluster: Front, seconds: float) -> str:
+    """That no two nodes differ, where others may be writing; what was compared.
+
+    Looks for so long at most, or until all nodes are at rest at one index. Raises
+    Violated.
+    """
+    found: dict[int, list[NodeStatus]] = {}
+    deadline = time.monotonic() + seconds
+    at_rest = False
+    while not at_rest and time.monotonic() < deadline:
+        told = await cluster.statuses()
+        at_rest = settled(told)
+        for status in told:
+            if status is not None:
+                those = found.setdefault(status.applied_index, [])
+                those += [status] if status.name not in {s.name for s in those} else []
+                problem = hashes_differ(those)
+                if problem is not None:
+                    raise Violated(problem)
+        await asyncio.sleep(_POLL_SECONDS)
+    compared = sum(len(those) > 1 for those in found.values())
+    return f"state hashes were the same at {compared} indexes that nodes shared"
+
+
+async def wait_for_agreement(cluster: Front) -> list[NodeStatus]:
     """Wait until all nodes have applied the same, and everything they have."""
     deadline = time.monotonic() + AGREE_SECONDS_MAX
     while True:
@@ -99,26 +137,28 @@ def hashes_differ(told: Sequence[NodeStatus]) -> Violation | None:
     )
 
 
-async def _check_range(node: Node, ledger: Ledger, clock: Clock) -> int:
+async def _check_range(
+    node: Endpoint, ledger: Ledger, clock: Clock, prefix: str
+) -> int:
     """The whole range through one node; how many keys it has."""
     missing = set(ledger.keys)
     count = 0
     try:
-        pager = node.clients[0].range(PREFIX, timeout=READ_SECONDS_MAX)
+        pager = node.clients[0].range(prefix, timeout=READ_SECONDS_MAX)
         async for entry in pager:
             key = entry.key.decode("ascii", "backslashreplace")
             missing.discard(key)
             count += 1
             _check(ledger, key, node, entry, clock)
     except QuorateError as error:
-        raise _no_answer(node, PREFIX, error) from error
+        raise _no_answer(node, prefix, error) from error
     for key in sorted(missing):
         _check(ledger, key, node, None, clock)
     return count
 
 
 async def check_keys(
-    node: Node,
+    node: Endpoint,
     ledger: Ledger,
     recording: Recording,
     history: History,
@@ -175,7 +215,7 @@ def check_recording(recording: Recording) -> str:
 
 
 def _check(
-    ledger: Ledger, key: str, node: Node, entry: KeyValue | None, clock: Clock
+    ledger: Ledger, key: str, node: Endpoint, entry: KeyValue | None, clock: Clock
 ) -> None:
     problem = ledger.check_final(key, node.name, _found(entry), clock.now())
     if problem is not None:
@@ -188,7 +228,7 @@ def _found(entry: KeyValue | None) -> Found | None:
     return Found(entry.value, entry.mod_revision, entry.version)
 
 
-def _no_answer(node: Node, what: str, error: QuorateError) -> Violated:
+def _no_answer(node: Endpoint, what: str, error: QuorateError) -> Violated:
     return Violated(
         Violation(
             "no progress",

@@ -10,16 +10,18 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 from signal import SIGKILL
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from .cluster import Cluster, Node
+from .cluster import STOP_SECONDS_MAX, Cluster, Node
 from .damage import draw_flip
 from .door import Rules
-from .faults import DAMAGE_KINDS, Fault
+from .faults import DAMAGE_KINDS, DRIFT_MAX, Fault
 from .history import History, Kill, Start
 from .workload import Clock
+
+T = TypeVar("T")
 
 ALWAYS: Final = -1
 # How a node ends whose disk has failed, and one that has died in a write.
@@ -31,6 +33,27 @@ SYNC_SECONDS: Final = (0.02, 1.0)
 STALL_SECONDS: Final = (0.2, 2.5)
 # The strengths of a jump: seconds, an hour, a day, years; forward and back.
 JUMPS_SECONDS: Final = (2.0, -2.0, 3600.0, -3600.0, 86_400.0, -86_400.0, 1e9, -1e9)
+# How much of the true time a clock gains; the last ones are the largest.
+DRIFTS: Final = (0.001, -0.001, 0.01, -0.01, DRIFT_MAX, -DRIFT_MAX)
+# Kinds by which a process dies at once.
+DEADLY: Final = frozenset({"torn-write", "failpoint"})
+# The places of one turn: those with a dot stand before an operation of the disk, the
+# others right after a step.
+POINTS: Final = (
+    "journal.write",
+    "journal.sync",
+    "batch-synced",
+    "batch-acknowledged",
+    "entries-applied",
+    "messages-sent",
+)
+# The places of a flush, which a node does when it is asked to end.
+FLUSH_POINTS: Final = (
+    "engine.rename",
+    "engine.write",
+    "engine.sync",
+    "engine.sync_directory",
+)
 _POLL_SECONDS: Final = 0.02
 
 
@@ -73,8 +96,10 @@ class Machines:
         """Do it and undo it; `struck` learns the moment when it began."""
         if fault.kind in DAMAGE_KINDS:
             return await self._damage(fault, node, number, struck)
-        if fault.kind in ("stall", "wall-jump"):
+        if fault.kind in ("stall", "wall-jump", "drift"):
             return await self._confuse(fault, node, struck)
+        if fault.kind == "failpoint-flush":
+            return await self._die_in_flush(fault, node, number, struck)
         return await self._hurt_disk(fault, node, number, struck)
 
     # -- through the door --------------------------------------------------------------
@@ -83,10 +108,10 @@ class Machines:
         self, fault: Fault, node: Node, number: int, struck: "asyncio.Future[float]"
     ) -> Strike:
         before = await _say(node, Rules()) or 0
-        node.may_end = fault.kind.startswith("eio-") or fault.kind == "torn-write"
+        node.may_end = fault.kind.startswith("eio-") or fault.kind in DEADLY
         at_s = self.clock.now()
         struck.set_result(at_s)
-        await _say(node, rules_of(fault))
+        await _say(node, rules_of(fault), die_at=step_of(fault))
         await self._while_it_runs(node, fault.hold_s)
         after = await _say(node, Rules())
         hits = 1 if after is None else after - before
@@ -97,7 +122,7 @@ class Machines:
             self.cluster.check_alive([node])
             gone_s = self.clock.now()
             self.history.record(Kill(gone_s, number, fault.kind, (node.name,)))
-            codes = TORN if fault.kind == "torn-write" else FAILED
+            codes = TORN if fault.kind in DEADLY else FAILED
             await self.cluster.bury(node, codes)
             await self.start(node)
         elif hits and node.may_end:
@@ -125,14 +150,32 @@ class Machines:
             stall_s = _between(STALL_SECONDS, fault.strength)
             await _say(node, Rules(), stall_s=stall_s)
             await asyncio.sleep(stall_s)
+        elif fault.kind == "drift":
+            await _say(node, Rules(), drift=_one_of(DRIFTS, fault.strength))
+            await asyncio.sleep(fault.hold_s)
         else:
-            place = min(
-                int(fault.strength * len(JUMPS_SECONDS)), len(JUMPS_SECONDS) - 1
-            )
-            await _say(node, Rules(), wall_offset_s=JUMPS_SECONDS[place])
+            offset_s = _one_of(JUMPS_SECONDS, fault.strength)
+            await _say(node, Rules(), wall_offset_s=offset_s)
             await asyncio.sleep(fault.hold_s)
         await _say(node, Rules())
         return Strike(at_s, 1)
+
+    async def _die_in_flush(
+        self, fault: Fault, node: Node, number: int, struck: "asyncio.Future[float]"
+    ) -> Strike:
+        """It is asked to end, and dies when it writes down what it has."""
+        node.may_end = True
+        await _say(node, Rules(die_before=_one_of(FLUSH_POINTS, fault.strength)))
+        at_s = self.clock.now()
+        struck.set_result(at_s)
+        node.process.terminate()
+        await self._while_it_runs(node, STOP_SECONDS_MAX)
+        gone_s = self.clock.now()
+        died = node.process.exit_code in TORN
+        self.history.record(Kill(gone_s, number, fault.kind, (node.name,)))
+        await self.cluster.bury(node, (*TORN, 0))
+        await self.start(node)
+        return Strike(at_s, int(died), gone_s)
 
     # -- from outside ------------------------------------------------------------------
 
@@ -190,10 +233,23 @@ def rules_of(fault: Fault) -> Rules:
             return Rules(full=True)
         case "slow-sync":
             return Rules(sync_delay_s=_between(SYNC_SECONDS, fault.strength))
+        case "failpoint":
+            point = _one_of(POINTS, fault.strength)
+            return Rules(die_before=point if "." in point else "")
         case _:
             assert fault.kind == "torn-write", fault.kind
             # Never all of it: that would be whole.
             return Rules(tear=_between((0.02, 0.98), fault.strength))
+
+
+def step_of(fault: Fault) -> str:
+    """The step at which a process dies; empty where it is none."""
+    point = _one_of(POINTS, fault.strength) if fault.kind == "failpoint" else ""
+    return "" if "." in point else point
+
+
+def _one_of(choices: Sequence[T], strength: float) -> T:
+    return choices[min(int(strength * len(choices)), len(choices) - 1)]
 
 
 def _between(span: tuple[float, float], strength: float) -> float:
@@ -201,7 +257,13 @@ def _between(span: tuple[float, float], strength: float) -> float:
 
 
 async def _say(
-    node: Node, rules: Rules, *, stall_s: float = 0.0, wall_offset_s: float = 0.0
+    node: Node,
+    rules: Rules,
+    *,
+    stall_s: float = 0.0,
+    wall_offset_s: float = 0.0,
+    drift: float = 0.0,
+    die_at: str = "",
 ) -> int | None:
     assert node.door is not None
     return await node.door.say(
@@ -209,4 +271,6 @@ async def _say(
         lambda: node.process.alive,
         stall_s=stall_s,
         wall_offset_s=wall_offset_s,
+        drift=drift,
+        die_at=die_at,
     )

@@ -7,6 +7,7 @@ import msgspec
 
 from .faults import (
     DOOR_KINDS,
+    DRIFT_MAX,
     FAULTS,
     LINK_KINDS,
     MEMBER_KINDS,
@@ -65,6 +66,11 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
     def doors(self) -> bool:
         """Whether nodes need a door through which their disks are hurt."""
         return any(kind in DOOR_KINDS for kind in self.kinds)
+
+    @property
+    def drift(self) -> float:
+        """By which share a node's clock may be wrong in this run."""
+        return DRIFT_MAX if "drift" in self.kinds else 0.0
 
     def replay(self) -> str:
         """The command that starts the same run with the same seed."""

@@ -7,18 +7,18 @@ what it left behind is still fresh.
 
 import asyncio
 import platform
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import msgspec
 
 from ... import __version__
 from .cluster import ANSWER_SECONDS_MAX, Cluster, Node
-from .errors import HarnessError, SetupFailed, Violated
+from .errors import SetupFailed, Violated
 from .faults import Fault, Round, draw_rounds
 from .finale import check_all, check_recording
 from .folders import Folders
@@ -29,6 +29,7 @@ from .network import Network
 from .options import HarnessOptions
 from .report import write_page
 from .strikes import Striker
+from .until import leaves, run_until
 from .verdict import (
     Counts,
     FaultResult,
@@ -56,7 +57,7 @@ class Started(msgspec.Struct, frozen=True):
     """The cluster serves and the load runs; rounds begin."""
 
     command: str
-    directory: str
+    where: str
     in_memory: bool
 
 
@@ -172,6 +173,7 @@ class Harness:
                     shared = Shared(
                         *(cluster, self.clock.now, history, self.counts, load),
                         self.options.seed,
+                        drift=self.options.drift,
                     )
                     self.workloads = shared.tallies
                     loads = Loads(shared, self.recording, self.options.load)
@@ -203,7 +205,7 @@ class Harness:
             for node in cluster.replicas:
                 await cluster.start(node)
         except* Violated as failed:
-            raise SetupFailed(str(_leaves(failed)[0])) from failed
+            raise SetupFailed(str(leaves(failed)[0])) from failed
 
     async def _tell_moments(self) -> None:
         while True:
@@ -232,7 +234,9 @@ class Harness:
             await load.next_acknowledgement(began_s, ANSWER_SECONDS_MAX)
             self.tell(
                 Started(
-                    options.replay(), str(self.folders.nodes), self.folders.in_memory
+                    options.replay(),
+                    f"nodes in {self.folders.nodes}",
+                    self.folders.in_memory,
                 )
             )
             for round_ in self.schedule():
@@ -389,7 +393,7 @@ async def run_harness(
     try:
         harness = Harness(options, folders, tell)
         with Janitor(folders.nodes, folders.temporary):
-            violations, reasons = await _run_until(harness.run(), stop)
+            violations, reasons = await run_until(harness.run(), stop)
         if not violations and not reasons:
             reasons = harness.void_reasons()
         summary = harness.summary(violations, reasons)
@@ -402,39 +406,6 @@ async def run_harness(
     finally:
         folders.close(keep=keep)
     return summary
-
-
-async def _run_until(
-    work: Coroutine[None, None, None], stop: asyncio.Event
-) -> tuple[list[Violation], list[str]]:
-    """The violations of a run, and why it is void if it is; all else is raised."""
-    running = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopping.cancel()
-        running.cancel()
-        await asyncio.wait({running})
-    if running.cancelled():
-        return [], ["it was interrupted"]
-    error = running.exception()
-    if error is None:
-        return [], []
-    leaves = _leaves(error)
-    if not all(isinstance(leaf, HarnessError) for leaf in leaves):
-        raise error
-    violations = [leaf.violation for leaf in leaves if isinstance(leaf, Violated)]
-    failed = [str(leaf) for leaf in leaves if not isinstance(leaf, Violated)]
-    return violations, failed
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions in a tree of groups, in order."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    return [leaf for inner in group.exceptions for leaf in _leaves(inner)]
 
 
 def _schedule(harness: Harness) -> list[Round]:

@@ -57,9 +57,9 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
             rounds=24,
         ),
         "disk": Suite(
-            about="disks that fail, fill up, are slow, tear and rot; clocks and loops",
+            about="disks that fail, fill up, are slow, rot; clocks, loops, failpoints",
             faults=("disk", "machine"),
-            rounds=20,
+            rounds=26,
             writers=16,
         ),
         "membership": Suite(

@@ -109,7 +109,10 @@ class WorkloadCount(msgspec.Struct):
 
 
 class Summary(msgspec.Struct):
-    """Everything that is said about a run in the end, on the screen and in a file."""
+    """Everything that is said about a run in the end, on the screen and in a file.
+
+    `attached` says that the nodes are somebody else's.
+    """
 
     verdict: Verdict
     reasons: list[str]
@@ -127,6 +130,7 @@ class Summary(msgspec.Struct):
     checks: list[str]
     workloads: dict[str, WorkloadCount] = {}
     files: str | None = None
+    attached: bool = False
 
 
 def quantile(values: Iterable[float], share: float) -> float:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from random import Random
 from typing import Final, TypeAlias
 
+import msgspec
+
 from ...client import (
     DeadlineExceeded,
     NoSpace,
@@ -26,10 +28,10 @@ from ...client import (
     Unknown,
 )
 from ..histories import NOT_TOLD
-from .cluster import Cluster, Node
 from .errors import Violated
 from .history import Done, History, Input, Output, Recording, record_get, value_name
 from .ledger import Attempt, Found, Ledger
+from .served import Endpoint, Front
 from .verdict import Counts, Violation
 
 PREFIX: Final = "chaos/"
@@ -46,7 +48,7 @@ _REFUSED_SECONDS: Final = 0.01
 # How the ledger's outcomes are called in a history.
 OUTCOMES: Final = {"acknowledged": "ok", "rejected": "refused", "unknown": "unknown"}
 
-_Write: TypeAlias = Callable[[str, Node, int, Random], Coroutine[None, None, bool]]
+_Write: TypeAlias = Callable[[str, Endpoint, int, Random], Coroutine[None, None, bool]]
 
 
 class Clock:
@@ -64,6 +66,16 @@ class Clock:
         return monotonic_s - self._zero_s
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """How often a prober sends, and how long the others rest after each operation."""
+
+    probe_s: float
+    rest_s: float = 0.0
+
+
+PACE: Final = Pace(PROBE_SECONDS)
+
+
 class Gap:
     """The longest time between two acknowledgements, from `since_s` on."""
 
@@ -74,6 +86,10 @@ class Gap:
         """Count from here."""
         self.longest_s = 0.0
         self._last_s = since_s
+
+    def until(self, now_s: float) -> float:
+        """The longest, if nothing is acknowledged until then."""
+        return max(self.longest_s, now_s - self._last_s)
 
     def note(self, now_s: float) -> None:
         """A write was acknowledged, or it is the end."""
@@ -86,7 +102,7 @@ class Workload:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Front,
         ledger: Ledger,
         history: History,
         recording: Recording,
@@ -95,6 +111,8 @@ class Workload:
         *,
         seed: int,
         writers: int,
+        prefix: str = "",
+        pace: Pace = PACE,
     ) -> None:
         self.cluster = cluster
         self.ledger = ledger
@@ -103,6 +121,8 @@ class Workload:
         self.clock = clock
         self.seed = seed
         self.writers = writers
+        self.prefix = f"{prefix}{PREFIX}"
+        self.pace = pace
         self.counts = counts
         self.begun = 0
         self.in_flight = 0
@@ -164,20 +184,21 @@ class Workload:
 
     async def _repeat(self, write: _Write, number: int) -> None:
         dice = Random(f"{self.seed}:writer:{number}")
-        keys = [_key("w", number, i) for i in range(KEYS_PER_WRITER)]
+        keys = [self._key("w", number, i) for i in range(KEYS_PER_WRITER)]
         self._read_keys += keys
         made = KEYS_PER_WRITER
         while not self.stopping.is_set():
             node = await self.cluster.pick(dice)
             slot = dice.randrange(KEYS_PER_WRITER)
             if not await write(keys[slot], node, number, dice):
-                fresh = _key("w", number, made)
+                fresh = self._key("w", number, made)
                 made += 1
                 self._read_keys[self._read_keys.index(keys[slot])] = fresh
                 keys[slot] = fresh
+            await self._rest()
 
     async def _write_blindly(
-        self, key: str, node: Node, number: int, dice: Random
+        self, key: str, node: Endpoint, number: int, dice: Random
     ) -> bool:
         """One put; whether the key may be used again."""
         del dice
@@ -187,7 +208,7 @@ class Workload:
         return attempt.outcome != "unknown"
 
     async def _write_conditionally(
-        self, key: str, node: Node, number: int, dice: Random
+        self, key: str, node: Endpoint, number: int, dice: Random
     ) -> bool:
         """One put on top of what is known, and a look if it did not go through."""
         expected = self.ledger.expected_revision(key)
@@ -205,9 +226,15 @@ class Workload:
             key = dice.choice(self._read_keys)
             if not await self.get(key, node, self.writers + number):
                 await asyncio.sleep(_REFUSED_SECONDS)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        # As fast as it goes, unless another pace was asked for.
+        if self.pace.rest_s:
+            await asyncio.sleep(self.pace.rest_s)
 
     async def _probe_on(
-        self, group: asyncio.TaskGroup, number: int, node: Node
+        self, group: asyncio.TaskGroup, number: int, node: Endpoint
     ) -> None:
         idle: list[str] = []
         made = in_flight = 0
@@ -225,17 +252,20 @@ class Workload:
         while not self.stopping.is_set():
             if node.up.is_set() and in_flight < PROBES_IN_FLIGHT_MAX:
                 if not idle:
-                    idle.append(_key("p", number, made))
+                    idle.append(self._key("p", number, made))
                     made += 1
                 group.create_task(probe(idle.pop()))
             # A beat that was missed is not made up for: others would be in its way.
-            due_s = max(due_s + PROBE_SECONDS, time.monotonic())
+            due_s = max(due_s + self.pace.probe_s, time.monotonic())
             await asyncio.sleep(due_s - time.monotonic())
+
+    def _key(self, kind: str, number: int, made: int) -> str:
+        return f"{self.prefix}{kind}{number:03d}/{made:04d}"
 
     # -- operations ------------------------------------------------------------------
 
     async def put(
-        self, key: str, node: Node, number: int, expected: int | None = None
+        self, key: str, node: Endpoint, number: int, expected: int | None = None
     ) -> Attempt:
         """One write through `node`, in the ledger and in the history."""
         attempt = self.ledger.write_begins(key, node.name, self.clock.now())
@@ -267,7 +297,7 @@ class Workload:
             raise Violated(problem)
         return attempt
 
-    async def get(self, key: str, node: Node, number: int) -> bool:
+    async def get(self, key: str, node: Endpoint, number: int) -> bool:
         """One linearizable read through `node`; whether there was an answer."""
         reading = self.ledger.read_begins(key, self.clock.now())
         operation = self.recording.read_begins(key, number, reading.began_s)
@@ -305,7 +335,7 @@ class Workload:
     def _record_put(
         self,
         attempt: Attempt,
-        node: Node,
+        node: Endpoint,
         client: int,
         expected: int | None,
         met: int,
@@ -361,10 +391,6 @@ class Workload:
             )
         refused = self.ledger.write_rejected(attempt, now_s)
         return refused or wrong_refusal(attempt.key, attempt.node, error, now_s)
-
-
-def _key(kind: str, number: int, made: int) -> str:
-    return f"{PREFIX}{kind}{number:03d}/{made:04d}"
 
 
 def wrong_refusal(

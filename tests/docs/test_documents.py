@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from quorate.chaos.attach import load_faults
 from quorate.cli import group
 from quorate.node.config import load_config
 
@@ -113,7 +114,10 @@ def test_configurations_in_the_documents_are_accepted(tmp_path: Path) -> None:
         assert tomllib.loads(block.text), name
         path = tmp_path / "quorate.toml"
         path.write_text(block.text)
-        assert load_config(path, {}).name == "n1", name
+        if "[fault." in block.text:
+            assert load_faults(path).faults, name
+        else:
+            assert load_config(path, {}).name == "n1", name
 
 
 def test_every_make_target_named_exists() -> None:

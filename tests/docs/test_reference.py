@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from quorate.chaos.attach.faults import FaultEntry
 from quorate.chaos.harness import FAULTS, SUITES, WORKLOADS
 from quorate.chaos.harness.faults import ALL_KINDS
 from quorate.chaos.harness.history import Done, Input, Kill, Output, Start, Struck
@@ -551,6 +552,12 @@ def test_the_workloads_of_the_harness_are_documented() -> None:
     tables = rows(section(read("docs/testing.md"), "The harness"))
     named = {name for row in tables if len(row) == 3 for name in ticked(row[0])}
     assert named - mutants.MUTANTS.keys() == WORKLOADS.keys()
+
+
+def test_the_keys_of_a_file_of_faults_are_documented() -> None:
+    tables = rows(section(read("docs/testing.md"), "A cluster of one's own"))
+    named = {name for row in tables for name in ticked(row[0])}
+    assert named == {*FaultEntry.__struct_fields__}
 
 
 def test_the_fields_of_a_history_are_documented() -> None:

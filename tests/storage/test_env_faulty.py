@@ -137,3 +137,40 @@ def test_a_torn_write_is_on_the_disk_in_part_and_nothing_comes_after_it(
     assert disk.faults.hits == 1
     disk.inner.crash(Random(1))
     assert read_file(disk.inner, "f") == b"AFTore"
+
+
+DIES: dict[str, Callable[[Disk], object]] = {
+    "engine.write": lambda disk: disk.file.write_at(0, b"x"),
+    "engine.sync": lambda disk: disk.file.sync(),
+    "engine.create": lambda disk: disk.env.open("g", create=True),
+    "engine.rename": lambda disk: disk.env.rename("f", "h"),
+    "engine.remove": lambda disk: disk.env.remove("f"),
+    "engine.sync_directory": lambda disk: disk.env.sync_directory("."),
+}
+
+
+@pytest.mark.parametrize("place", DIES)
+def test_a_process_dies_before_the_operation_that_is_named_and_before_no_other(
+    disk: Disk, place: str
+) -> None:
+    disk.faults.rules = Rules(die_before=place)
+    for name, act in DIES.items():
+        # What takes the file away is tried as the last, by itself.
+        if name not in (place, "engine.rename", "engine.remove"):
+            act(disk)
+    with pytest.raises(Died):
+        DIES[place](disk)
+    assert disk.faults.hits == 1
+    # It did not take place.
+    content = b"before" if place == "engine.write" else b"xefore"
+    assert read_file(disk.inner, "f") == content
+    assert disk.env.exists("g") == (place != "engine.create")
+
+
+def test_a_place_in_the_journal_is_none_of_the_engine(disk: Disk) -> None:
+    disk.env.make_directory("journal")
+    file = disk.env.open("journal/s", create=True)
+    disk.faults.rules = Rules(die_before="journal.write")
+    disk.file.write_at(0, b"x")
+    with pytest.raises(Died):
+        file.write_at(0, b"x")

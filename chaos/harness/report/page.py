@@ -24,6 +24,14 @@ _MEANS: Final = {
     "violated": "A promise of the store was broken. The smallest example follows.",
     "void": "Nothing was found, but too little was tried for that to mean anything.",
 }
+_WHERE: Final = {
+    False: "Real node processes on one machine",
+    True: "A cluster that was running",
+}
+_BESIDE: Final = {
+    False: "<code>logs/</code> what the nodes said",
+    True: "<code>commands/</code> what the commands of the faults said",
+}
 
 
 def write_page(folder: Path, summary: Summary, nodes: Sequence[str]) -> None:
@@ -70,11 +78,11 @@ def _head(summary: Summary) -> str:
         f"<div><b>{value}</b><span>{name}</span></div>" for value, name in facts
     )
     return (
-        "<h1>quorate chaos run: a replicated key-value store, hurt on purpose</h1>"
+        "<h1>quorate chaos: a replicated key-value store, hurt on purpose</h1>"
         f'<section class="verdict {summary.verdict}"><strong>{summary.verdict}</strong>'
         f"{_MEANS[summary.verdict]}{f'<ul>{reasons}</ul>' if reasons else ''}</section>"
         f'<section class="facts">{shown}</section>'
-        "<h2>The run</h2><p>Real node processes on one machine, clients that write and"
+        f"<h2>The run</h2><p>{_WHERE[summary.attached]}, clients that write and"
         " read through all of them, and faults on a schedule that its seed decides."
         " Every answer was compared with what the clients knew. The same schedule"
         f" again: <code>{escape(summary.command)}</code></p>"
@@ -201,6 +209,6 @@ def _checks(summary: Summary) -> str:
         f"<h2>Checks in the end</h2><ul>{found}</ul><p class=note>Beside this page:"
         " <code>history.jsonl</code> has every operation and fault, a line of JSON for"
         " each, <code>schedule.json</code> what was planned, <code>summary.json</code>"
-        " these figures, <code>logs/</code> what the nodes said. quorate"
+        f" these figures, {_BESIDE[summary.attached]}. quorate"
         f" {escape(summary.version)}, Python {escape(summary.python)}.</p>"
     )

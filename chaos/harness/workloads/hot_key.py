@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 
 from ....client import KeyValue, PreconditionFailed
 from ...histories import Operation
-from ..cluster import Node
 from ..history import Input, Output, Recording
+from ..served import Endpoint
 from .shared import LAST_SECONDS_MAX, SECONDS_MAX, Beat, Shared, must
 
 NAME: Final = "hot-key"
@@ -35,7 +35,8 @@ class HotKey:
         self.shared = shared
         self.recording = recording
         self.rate = rate
-        self.keys = [f"{PREFIX}0"]
+        self.prefix = f"{shared.prefix}{PREFIX}"
+        self.keys = [f"{self.prefix}0"]
         self._made = 0
 
     def start(self, group: asyncio.TaskGroup) -> None:
@@ -57,12 +58,12 @@ class HotKey:
             known = found or known
 
     async def _cas(
-        self, node: Node, client: int, key: str, at: int, value: bytes | None
+        self, node: Endpoint, client: int, key: str, at: int, value: bytes | None
     ) -> Found | None:
         """One write on top of what is known; what is there now, if it got through."""
         self._made += 1
         if self._made % WRITES_MAX == 0:
-            self.keys.append(f"{PREFIX}{len(self.keys)}")
+            self.keys.append(f"{self.prefix}{len(self.keys)}")
         name = f"{key}:{self._made}"
         operation = self.recording.begin(
             Operation(client, "cas", key.encode(), 0), self.shared.now()
@@ -86,7 +87,7 @@ class HotKey:
         return ended.result, name.encode()
 
     async def read(
-        self, node: Node, client: int, key: str, *, last: bool = False
+        self, node: Endpoint, client: int, key: str, *, last: bool = False
     ) -> Found | None:
         """What is there; None when there was no answer."""
         operation = self.recording.begin(

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from ....client import KeyValue
 from ...histories import Operation
-from ..cluster import Node
 from ..errors import Violated
 from ..history import UNREADABLE, Input, Output, Recording
+from ..served import Endpoint
 from ..verdict import Violation
 from .shared import LAST_SECONDS_MAX, SECONDS_MAX, Beat, Shared, must
 
@@ -34,7 +34,8 @@ class LargeValues:
         self.shared = shared
         self.recording = recording
         self.rate = rate
-        self.keys = [f"{PREFIX}{number}" for number in range(KEYS)]
+        prefix = f"{shared.prefix}{PREFIX}"
+        self.keys = [f"{prefix}{number}" for number in range(KEYS)]
         self._made = 0
 
     def start(self, group: asyncio.TaskGroup) -> None:
@@ -53,7 +54,7 @@ class LargeValues:
             else:
                 await self._put(node, client, key, dice.choice(SIZES))
 
-    async def _put(self, node: Node, client: int, key: str, size: int) -> None:
+    async def _put(self, node: Endpoint, client: int, key: str, size: int) -> None:
         self._made += 1
         name = f"{key}:{self._made}:{size}"
         operation = self.recording.begin(
@@ -70,7 +71,7 @@ class LargeValues:
             operation.revision = ended.result or 0
 
     async def read(
-        self, node: Node, client: int, key: str, *, last: bool = False
+        self, node: Endpoint, client: int, key: str, *, last: bool = False
     ) -> None:
         """One read, whose bytes have to be those of the value it says that it is."""
         operation = self.recording.begin(

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 
 from ....client import KeyValue, PreconditionFailed, TooStale
 from ...histories import Level, LevelRead, Version, check_levels
-from ..cluster import Node
 from ..history import Input, Output
+from ..served import Endpoint
 from .shared import Beat, Shared, microseconds, object_to
 
 NAME: Final = "levels"
@@ -41,7 +41,7 @@ class Levels:
         self.shared = shared
         self.rate = rate
         self.versions: dict[str, list[Version]] = {
-            f"{PREFIX}{number}": [] for number in range(KEYS)
+            f"{shared.prefix}{PREFIX}{number}": [] for number in range(KEYS)
         }
         self.reads: dict[str, list[LevelRead]] = {key: [] for key in self.versions}
         self._newest = 0
@@ -65,7 +65,9 @@ class Levels:
             else:
                 known = await self._write(node, client, key, known)
 
-    async def _write(self, node: Node, client: int, key: str, at: int) -> int | None:
+    async def _write(
+        self, node: Endpoint, client: int, key: str, at: int
+    ) -> int | None:
         """The next number; its revision, None when that is not known."""
         versions = self.versions[key]
         one = Version(len(versions) + 1, microseconds(self.shared.now()))
@@ -100,7 +102,7 @@ class Levels:
                 node, FIRST_CLIENT + number, key, level, staleness_s, least
             )
 
-    async def _pick(self, dice: Random) -> Node:
+    async def _pick(self, dice: Random) -> Endpoint:
         """Every other time a replica without a vote, where there is one."""
         replicas = [n for n in self.shared.cluster.replicas if n.up.is_set()]
         if replicas and dice.random() < 0.5:
@@ -109,7 +111,7 @@ class Levels:
 
     async def _read(
         self,
-        node: Node,
+        node: Endpoint,
         client: int,
         key: str,
         level: Level,
@@ -137,7 +139,8 @@ class Levels:
             return None
         read = LevelRead(
             *(node.name, level, ended.start, ended.end, *ended.result),
-            staleness=microseconds(bound or 0.0),
+            # A slow clock takes less time to have passed.
+            staleness=microseconds((bound or 0.0) / (1 - self.shared.drift)),
             min_revision=least,
         )
         self.reads[key].append(read)

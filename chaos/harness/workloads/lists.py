@@ -14,8 +14,8 @@ import msgspec
 
 from ....client import Committed, KeyValue, Txn
 from ...histories import Append, check_appends
-from ..cluster import Node
 from ..history import Input, Output
+from ..served import Endpoint
 from .shared import (
     LAST_SECONDS_MAX,
     SECONDS_MAX,
@@ -48,6 +48,7 @@ class Lists:
     def __init__(self, shared: Shared, rate: float) -> None:
         self.shared = shared
         self.rate = rate
+        self.prefix = f"{shared.prefix}{PREFIX}"
         self.all: list[Append] = []
         self.used: list[str] = []
         self._open = [self._fresh() for _ in range(LISTS)]
@@ -58,7 +59,7 @@ class Lists:
             group.create_task(self._go_on(number))
 
     def _fresh(self) -> str:
-        self.used.append(f"{PREFIX}{len(self.used)}")
+        self.used.append(f"{self.prefix}{len(self.used)}")
         return self.used[-1]
 
     async def _go_on(self, number: int) -> None:
@@ -83,7 +84,7 @@ class Lists:
 
     async def _append(
         self,
-        node: Node,
+        node: Endpoint,
         client: int,
         keys: Sequence[str],
         known: dict[str, Known],
@@ -124,7 +125,7 @@ class Lists:
             self._saw(client, ended.start, ended.end, known, keys)
 
     async def read(
-        self, node: Node, client: int, keys: Sequence[str], *, last: bool = False
+        self, node: Endpoint, client: int, keys: Sequence[str], *, last: bool = False
     ) -> dict[str, Known] | None:
         """Some lists at once, without a condition; None when there is no answer."""
         txn = Txn()
@@ -169,7 +170,7 @@ class Lists:
         """Judge it; what was looked at. Raises Violated."""
         appended = sum(bool(one.appended) for one in self.all)
         wanted = f"an order of {appended} appends that explains every list"
-        object_to(check_appends(self.all), PREFIX, wanted)
+        object_to(check_appends(self.all), self.prefix, wanted)
         return (
             f"{NAME}: one order for {appended} appends to {len(self.used)} lists and"
             f" {len(self.all) - appended} reads"

@@ -45,6 +45,8 @@ class Locks:
         self.shared = shared
         self.recording = recording
         self.rate = rate
+        self.lock = f"{shared.prefix}{LOCK}"
+        self.guarded = f"{shared.prefix}{GUARDED}"
         self.holdings: list[Holding] = []
         self.writes: dict[str, FencedWrite] = {}
         self.paused = self.outlived = 0
@@ -59,10 +61,10 @@ class Locks:
         client = self.shared.roaming(number)
         while await beat.next():
             lock = client.lock(
-                LOCK, ttl=TTL_SECONDS, wait=WAIT_SECONDS, timeout=SECONDS_MAX
+                self.lock, ttl=TTL_SECONDS, wait=WAIT_SECONDS, timeout=SECONDS_MAX
             )
             ended = await self.shared.do(
-                *(NAME, "lock", LOCK, None, FIRST_CLIENT + number, Input()),
+                *(NAME, "lock", self.lock, None, FIRST_CLIENT + number, Input()),
                 lock.acquire(),
                 lambda held: Output(revision=held.revision),
                 expected=(Held, LeaseNotFound),
@@ -87,7 +89,7 @@ class Locks:
             await self._write(client, number, token, revision)
             await self._write(client, number, token, revision)
         await self.shared.do(
-            *(NAME, "unlock", LOCK, None, FIRST_CLIENT + number, Input()),
+            *(NAME, "unlock", self.lock, None, FIRST_CLIENT + number, Input()),
             lock.release(),
             lambda _: None,
         )
@@ -104,17 +106,18 @@ class Locks:
     async def _write(
         self, client: AsyncClient, number: int, token: str, revision: int
     ) -> None:
-        name = f"{GUARDED}:{len(self.writes) + 1}"
+        name = f"{self.guarded}:{len(self.writes) + 1}"
         user = FIRST_CLIENT + number
         operation = self.recording.begin(
-            Operation(user, "put", GUARDED.encode(), 0), self.shared.now()
+            Operation(user, "put", self.guarded.encode(), 0), self.shared.now()
         )
         operation.value = name.encode()
         one = FencedWrite(number, revision, microseconds(self.shared.now()))
         self.writes[name] = one
         ended = await self.shared.do(
-            *(NAME, "fenced-put", GUARDED, None, user, Input(name, fence=revision)),
-            client.put(GUARDED, name, fence=token, timeout=SECONDS_MAX),
+            *(NAME, "fenced-put", self.guarded, None, user),
+            Input(name, fence=revision),
+            client.put(self.guarded, name, fence=token, timeout=SECONDS_MAX),
             lambda made: Output(revision=made),
             expected=(Fenced,),
         )
@@ -126,11 +129,11 @@ class Locks:
     async def _read(self, client: AsyncClient, number: int) -> None:
         user = FIRST_CLIENT + number
         operation = self.recording.begin(
-            Operation(user, "get", GUARDED.encode(), 0), self.shared.now()
+            Operation(user, "get", self.guarded.encode(), 0), self.shared.now()
         )
         ended = await self.shared.do(
-            *(NAME, "get", GUARDED, None, user, Input()),
-            _found(client.get(GUARDED, timeout=SECONDS_MAX)),
+            *(NAME, "get", self.guarded, None, user, Input()),
+            _found(client.get(self.guarded, timeout=SECONDS_MAX)),
             lambda found: Output(value=found[0] or None, mod_revision=found[1]),
             reads=True,
         )
@@ -151,7 +154,7 @@ class Locks:
         """Judge it; what was looked at. Raises Violated."""
         wanted = "no write by the token of a lock that another one has had since"
         objection = check_fencing(self.holdings, list(self.writes.values()))
-        object_to(objection, GUARDED, wanted)
+        object_to(objection, self.guarded, wanted)
         return (
             f"{NAME}: {len(self.writes)} writes in {len(self.holdings)} holdings, in"
             f" the order of their tokens; {self.paused} holders were paused,"

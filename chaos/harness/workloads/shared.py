@@ -15,9 +15,9 @@ import msgspec
 
 from ....client import AsyncClient, QuorateError, Unknown
 from ...histories import Objection, Outcome
-from ..cluster import Cluster, Node
 from ..errors import Violated
 from ..history import MICROSECONDS, Done, History, Input, Output
+from ..served import Endpoint, Front
 from ..verdict import Counts, Violation, WorkloadCount
 from ..workload import wrong_refusal
 
@@ -74,16 +74,19 @@ class Busy(Protocol):
 
 
 class Shared:
-    """One run's cluster, clock and history, for all workloads."""
+    """One run's cluster, clock, history and keys, for all workloads."""
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Front,
         now: Callable[[], float],
         history: History,
         counts: Counts,
         busy: Busy,
         seed: int,
+        prefix: str = "",
+        first_revision: int = 2,
+        drift: float = 0.0,
     ) -> None:
         self.cluster = cluster
         self.now = now
@@ -91,6 +94,12 @@ class Shared:
         self.counts = counts
         self.busy = busy
         self.seed = seed
+        # Before all keys, where they are not the only ones.
+        self.prefix = prefix
+        # By which share of the true time clocks of nodes may be wrong.
+        self.drift = drift
+        # Nothing below the prefix is older.
+        self.first_revision = first_revision
         self.tallies: dict[str, WorkloadCount] = {}
         # Acknowledged changes below load/: revision and key.
         self.written: list[tuple[int, str]] = []
@@ -113,7 +122,7 @@ class Shared:
         nodes = self.cluster.nodes
         turn = first % len(nodes)
         addresses = [node.address for node in (*nodes[turn:], *nodes[:turn])]
-        self._roaming.append(AsyncClient(addresses, learn=False))
+        self._roaming.append(AsyncClient(addresses, **nodes[0].options))
         return self._roaming[-1]
 
     async def close(self) -> None:
@@ -139,7 +148,7 @@ class Shared:
         workload: str,
         kind: str,
         key: str,
-        node: Node | None,
+        node: Endpoint | None,
         client: int,
         asked: Input,
         sending: Awaitable[T],

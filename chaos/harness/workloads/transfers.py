@@ -17,8 +17,8 @@ from ...histories import (
     check_conserved,
     check_transactions,
 )
-from ..cluster import Node
 from ..history import Input, Output
+from ..served import Endpoint
 from .shared import (
     LAST_SECONDS_MAX,
     REFUSED_SECONDS,
@@ -50,7 +50,8 @@ class Transfers:
     def __init__(self, shared: Shared, rate: float) -> None:
         self.shared = shared
         self.rate = rate
-        self.keys = [f"{PREFIX}{number}" for number in range(ACCOUNTS)]
+        self.prefix = f"{shared.prefix}{PREFIX}"
+        self.keys = [f"{self.prefix}{number}" for number in range(ACCOUNTS)]
         self.all: list[Transaction] = []
         self._made = 0
 
@@ -87,7 +88,7 @@ class Transfers:
                 found = await self._transfer(node, client, found, dice)
 
     async def _transfer(
-        self, node: Node, client: int, found: Mapping[str, Seen], dice: Random
+        self, node: Endpoint, client: int, found: Mapping[str, Seen], dice: Random
     ) -> Mapping[str, Seen] | None:
         """One transfer by what was read; what is known now, None when nothing is."""
         source, target = dice.sample(self.keys, 2)
@@ -102,7 +103,7 @@ class Transfers:
 
     async def _write(
         self,
-        node: Node,
+        node: Endpoint,
         client: int,
         expected: Mapping[str, int],
         amounts: Mapping[str, int],
@@ -131,17 +132,17 @@ class Transfers:
         return {**found, **came_upon}
 
     async def read(
-        self, node: Node, client: int, *, last: bool = False
+        self, node: Endpoint, client: int, *, last: bool = False
     ) -> Mapping[str, Seen] | None:
         """All accounts at one revision; None when there was no answer."""
         seconds = LAST_SECONDS_MAX if last else SECONDS_MAX
-        pager = node.client(client).range(PREFIX, timeout=seconds)
+        pager = node.client(client).range(self.prefix, timeout=seconds)
 
         async def ask() -> dict[str, Seen]:
             return seen_of(self.keys, [entry async for entry in pager])
 
         ended = await self.shared.do(
-            *(NAME, "range", PREFIX, node, client, Input(), ask()),
+            *(NAME, "range", self.prefix, node, client, Input(), ask()),
             lambda found: Output(revision=pager.revision, found=named(found)),
             reads=True,
         )
@@ -185,8 +186,8 @@ class Transfers:
         keys = [key.encode() for key in self.keys]
         total = BALANCE * ACCOUNTS
         wanted = f"{ACCOUNTS} accounts with {total} in all, at every revision"
-        object_to(check_conserved(self.all, keys, _amount, total), PREFIX, wanted)
-        object_to(check_transactions(self.all), PREFIX, wanted)
+        object_to(check_conserved(self.all, keys, _amount, total), self.prefix, wanted)
+        object_to(check_transactions(self.all), self.prefix, wanted)
         reads = sum(not one.writes for one in self.all)
         return (
             f"{NAME}: {len(self.all) - reads} transactions and {reads} reads of all"

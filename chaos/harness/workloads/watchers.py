@@ -25,15 +25,15 @@ from ...histories import (
     check_complete,
     check_watch,
 )
-from ..cluster import Node
 from ..errors import Violated
 from ..history import Input, Output
+from ..served import Endpoint
 from ..verdict import Violation
 from .shared import LAST_SECONDS_MAX, SECONDS_MAX, Shared, must, object_to
 
 NAME: Final = "watches"
 PREFIX: Final = "load/"
-_END: Final = b"load0"
+_END: Final = "load0"
 LAST: Final = "load/last"
 # Kept for each; what comes later is not looked at.
 EVENTS_MAX: Final = 30_000
@@ -46,7 +46,7 @@ class Watcher:
     """One watch, from the moment at which a node took it."""
 
     def __init__(
-        self, who: str, client: AsyncClient, node: Node | None, *, previous: bool
+        self, who: str, client: AsyncClient, node: Endpoint | None, *, previous: bool
     ) -> None:
         self.who = who
         self.node = node
@@ -65,9 +65,9 @@ class Watcher:
     async def run(self, shared: Shared) -> None:
         """Until it is closed, or full. Raises Violated when it ends by itself."""
         while not shared.stopping and self._watch is None:
-            first = await self._next_revision()
+            first = await self._next_revision(shared)
             watch = self.client.watch(
-                PREFIX,
+                f"{shared.prefix}{PREFIX}",
                 revision=first,
                 previous=self.previous,
                 timeout=SECONDS_MAX,
@@ -83,12 +83,12 @@ class Watcher:
         if self._watch is not None:
             await self._listen(self._watch, shared)
 
-    async def _next_revision(self) -> int:
-        """Named, so that it is known where the watch begins; at first 2 is no error."""
+    async def _next_revision(self, shared: Shared) -> int:
+        """Named, so that it is known where it begins: else at the first of all."""
         try:
             told = await self.client.status(timeout=SECONDS_MAX)
         except QuorateError:
-            return 2
+            return shared.first_revision
         revision = told["revision"]
         assert isinstance(revision, int)
         return revision + 1
@@ -121,10 +121,11 @@ class Watcher:
         if self._watch is not None:
             await self._watch.close()
 
-    def told(self, last: int) -> Watch:
-        """As the checkers take it, up to a revision."""
+    def told(self, last: int, before: str) -> Watch:
+        """As the checkers take it, up to a revision; `before` begins all keys."""
         first = self.created + 1
-        watch = Watch(PREFIX.encode(), _END, first, previous=self.previous)
+        start, end = f"{before}{PREFIX}".encode(), f"{before}{_END}".encode()
+        watch = Watch(start, end, first, previous=self.previous)
         watch.told = [Created(self.created)]
         pairs = [
             pair
@@ -142,6 +143,7 @@ class Watchers:
     def __init__(self, shared: Shared, rate: float) -> None:
         del rate  # they are told what others do
         self.shared = shared
+        self.prefix = f"{shared.prefix}{PREFIX}"
         self.all: list[Watcher] = []
         self.logs: list[tuple[str, list[Change]]] = []
         self.compacted = False
@@ -188,10 +190,11 @@ class Watchers:
     async def _write_last(self) -> None:
         """One more change, behind everything that the load has done."""
         client = self.shared.roaming(0)
+        key = f"{self.shared.prefix}{LAST}"
         while not self.last:
             ended = await self.shared.do(
-                *(NAME, "put", LAST, None, FIRST_CLIENT, Input(f"{LAST}:1")),
-                client.put(LAST, "1", timeout=LAST_SECONDS_MAX),
+                *(NAME, "put", key, None, FIRST_CLIENT, Input(f"{key}:1")),
+                client.put(key, "1", timeout=LAST_SECONDS_MAX),
                 lambda revision: Output(revision=revision),
             )
             self.last = ended.result or 0
@@ -205,23 +208,29 @@ class Watchers:
             if changes is not None:
                 self.logs.append((node.name, changes))
 
-    async def _read_log(self, node: Node) -> list[Change] | None:
+    async def _read_log(self, node: Endpoint) -> list[Change] | None:
         """Everything up to the last change; None when it is not kept any more."""
         changes: list[Change] = []
 
+        last = f"{self.shared.prefix}{LAST}".encode()
+
         async def read() -> int:
-            watch = node.client(0).watch(PREFIX, revision=2, timeout=LAST_SECONDS_MAX)
+            watch = node.client(0).watch(
+                self.prefix,
+                revision=self.shared.first_revision,
+                timeout=LAST_SECONDS_MAX,
+            )
             async with watch, asyncio.timeout(TOLD_SECONDS_MAX):
                 async for event in watch:
                     value = None if event.kv is None else event.kv.value
                     changes.append(Change(event.revision, event.key, value))
-                    if event.key == LAST.encode():
+                    if event.key == last:
                         return event.revision
             return 0
 
         with contextlib.suppress(TimeoutError):
             ended = await self.shared.do(
-                *(NAME, "log", PREFIX, node, FIRST_CLIENT, Input(), read()),
+                *(NAME, "log", self.prefix, node, FIRST_CLIENT, Input(), read()),
                 lambda revision: Output(revision=revision),
                 expected=(Compacted,),
                 reads=True,
@@ -242,12 +251,12 @@ class Watchers:
         first, changes = self.logs[0]
         for other, those in self.logs[1:]:
             if those != changes:
-                raise Violated(_differ(first, changes, other, those))
+                raise Violated(_differ(self.prefix, first, changes, other, those))
         self._check_acknowledged(changes)
         facts = Facts(changes, newest=self.last)
         for watcher in self._begun:
-            watch = watcher.told(self.last)
-            wanted = f"all changes of {PREFIX}, each once, in order"
+            watch = watcher.told(self.last, self.shared.prefix)
+            wanted = f"all changes of {self.prefix}, each once, in order"
             object_to(check_watch(watch, facts), watcher.who, wanted)
             if watcher in self._lasting:
                 object_to(check_complete(watch, facts), watcher.who, wanted)
@@ -280,7 +289,11 @@ def _before(kv: KeyValue) -> Before:
 
 
 def _differ(
-    first: str, changes: list[Change], other: str, those: list[Change]
+    prefix: str,
+    first: str,
+    changes: list[Change],
+    other: str,
+    those: list[Change],
 ) -> Violation:
     """Where two nodes begin to tell different things."""
     pairs = enumerate(zip(changes, those, strict=False))
@@ -289,7 +302,7 @@ def _differ(
     left, right = changes[at : at + 1], those[at : at + 1]
     return Violation(
         "nodes tell different histories",
-        PREFIX,
+        prefix,
         f"what {first} tells: {left}",
         f"{other} tells {right}",
     )

@@ -6,25 +6,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from processes import processes_below
 from quorate.chaos.harness import FaultResult, HarnessOptions, Moment, Started, Summary
 from quorate.chaos.harness.run import run_harness
 
 Event = Started | Moment | FaultResult
 Run = Callable[[HarnessOptions], Awaitable[tuple[Summary, list[Event]]]]
-
-
-def processes_below(directory: Path) -> list[str]:
-    """The command lines of processes that work in or for `directory`."""
-    found: list[str] = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue  # it ended meanwhile
-        line = b" ".join(words).decode(errors="replace")
-        if str(directory) in line and "pytest" not in line:
-            found.append(line)
-    return found
 
 
 @pytest.fixture

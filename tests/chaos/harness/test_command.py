@@ -58,7 +58,7 @@ class FakeHarness:
     ) -> Summary:
         assert not stop.is_set()
         self.asked.append(options)
-        tell(Started(options.replay(), "/nodes", False))
+        tell(Started(options.replay(), "nodes in /nodes", False))
         tell(Moment(0.5, 0, 10, 0, "kill-leader"))
         tell(STRIKE)
         return Summary(

@@ -5,12 +5,14 @@ import os
 import select
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from quorate.chaos.harness.door import FAULTS, Door, Rules
+from quorate.client import AsyncClient, LeaseNotFound
 from quorate.node import fault_door
-from quorate.node.launcher import create_cluster
+from quorate.node.launcher import NodeProcess, create_cluster
 from quorate.storage import faulty_env
 
 
@@ -66,3 +68,24 @@ def test_a_node_without_a_lifeline_refuses_to_have_a_door(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert f"{FAULTS} is for nodes that a harness started" in done.stderr
     assert not (node.directory / "data").exists()
+
+
+@pytest.mark.slow
+async def test_the_time_of_leases_goes_by_a_clock_that_drifts(tmp_path: Path) -> None:
+    """One of ten minutes is over long before, and on a true clock it is not."""
+    (node,) = create_cluster(tmp_path / "c", ["n1"], client_port=0, peer_port=0).nodes
+    door = Door(node.directory)
+    with NodeProcess(node, environment={FAULTS: str(door.pipe)}) as process:
+        process.start()
+        process.wait_ready(60.0)
+        async with AsyncClient(str(node.client), timeout=60.0) as client:
+            lease = client.lease(600.0, lease=7)
+            await lease.grant()
+            await lease.abandon()
+            assert (await client.lease_info(7)).ttl == 600.0
+            await door.say(Rules(), lambda: process.alive, drift=300.0)
+            async with asyncio.timeout(200):
+                with suppress(LeaseNotFound):
+                    # Nothing tells who waits for a lease to be over.
+                    while (await client.lease_info(7)).ttl:  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)

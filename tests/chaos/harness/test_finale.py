@@ -1,8 +1,8 @@
 """When nodes agree, and when the same log has led to different states."""
 
 import pytest
-from quorate.chaos.harness.cluster import NodeStatus
 from quorate.chaos.harness.finale import hashes_differ, settled
+from quorate.chaos.harness.served import NodeStatus
 
 
 def status(name: str = "n1", **changes: object) -> NodeStatus:

@@ -9,11 +9,10 @@ from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 import pytest
+from processes import processes_below
 from quorate.chaos.harness.cleaner import clean_up
 from quorate.chaos.harness.janitor import Janitor
 from quorate.node.launcher import NodeProcess, create_cluster, load_cluster
-
-from .conftest import processes_below
 
 pytestmark = pytest.mark.slow
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import processes_below
 from quorate.chaos.harness import (
     DEFAULT_MIX,
     FaultResult,
@@ -17,7 +18,7 @@ from quorate.chaos.harness import (
 )
 from quorate.chaos.harness.run import Event, run_harness
 
-from .conftest import Run, processes_below
+from .conftest import Run
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +93,7 @@ async def test_faults_of_links_and_processes_strike_at_once(
     [
         ("eio-sync", "full-disk", "flip-stopped"),
         ("torn-write", "slow-sync", "stall", "wall-jump"),
+        ("drift", "failpoint", "failpoint-flush"),
     ],
 )
 async def test_disks_clocks_and_loops_are_hurt_and_nothing_is_lost(
@@ -103,7 +105,7 @@ async def test_disks_clocks_and_loops_are_hurt_and_nothing_is_lost(
         rounds=len(faults),
         writers=8,
         value_bytes=64,
-        load={"transfers": 20.0},
+        load={"transfers": 20.0, "leases": 20.0, "levels": 30.0},
         power_loss=True,
     )
     summary, _ = await run(options)

@@ -1,0 +1,45 @@
+"""A run until it is over, until it is stopped, or until something is found.
+
+Law: what is about the nodes or about this machine is returned; a bug of the harness is
+raised as it is.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import cast
+
+from .errors import HarnessError, Violated
+from .verdict import Violation
+
+
+async def run_until(
+    work: Coroutine[None, None, None], stop: asyncio.Event
+) -> tuple[list[Violation], list[str]]:
+    """The violations of a run, and why it is void if it is; all else is raised."""
+    running = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        running.cancel()
+        await asyncio.wait({running})
+    if running.cancelled():
+        return [], ["it was interrupted"]
+    error = running.exception()
+    if error is None:
+        return [], []
+    found = leaves(error)
+    if not all(isinstance(leaf, HarnessError) for leaf in found):
+        raise error
+    violations = [leaf.violation for leaf in found if isinstance(leaf, Violated)]
+    failed = [str(leaf) for leaf in found if not isinstance(leaf, Violated)]
+    return violations, failed
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions in a tree of groups, in order."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for inner in group.exceptions for leaf in leaves(inner)]
