@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias, cast
 
+from ..harness import wait_for
 from .asking import Body, Call, Step, Watch, resolved, written
 from .comparing import (
     SPEAKER,
@@ -30,11 +31,21 @@ FILLERS_MAX = 20
 # The mark of a watch that is not told any.
 NEVER = 2**63
 
+# No request that is drawn has to be answered so.
+UNAVAILABLE = (503, 504)
+NO_LEADER = 14
+# Sequences that are given up: so many, and one of a hundred.
+INTERRUPTED_MAX = 3
+
 Lines: TypeAlias = Iterator[Body]
 
 
 class Differ(AssertionError):
     """They did not say the same."""
+
+
+class Interrupted(Exception):
+    """A node had no leader for a moment, as on a disk that stalls: nothing is known."""
 
 
 class Server:
@@ -60,6 +71,8 @@ class Server:
             replies = [json.loads(line) for line in lines]
         except ValueError:
             return Said(response.status, list(lines))
+        if response.status in UNAVAILABLE:
+            raise Interrupted(f"{self.name}: {replies}")
         for reply in replies:
             self._same_speaker(reply)
         return Said(response.status, replies)
@@ -79,6 +92,8 @@ class Server:
     def _lines(self, response: http.client.HTTPResponse) -> Lines:
         for line in response:
             message = json.loads(line)
+            if message.get("error", {}).get("grpc_code") == NO_LEADER:
+                raise Interrupted(f"{self.name}: {message}")
             self._same_speaker(message.get("result"))
             yield message
 
@@ -103,6 +118,8 @@ class Pair:
         self.here = here
         self.sequences = 0
         self.requests = 0
+        self.refused = 0
+        self.interrupted = 0
         self.watches = 0
         self._sent: list[str] = []
         self._revisions: dict[str, int] = {}
@@ -110,7 +127,16 @@ class Pair:
 
     def run(self, steps: list[Step]) -> None:
         """Raises Differ, with all that was sent until then."""
-        self._begin()
+        self.sequences += 1
+        wait_for(self._begun, "two stores that have nothing")
+        try:
+            self._compare(steps)
+        except Interrupted:
+            self.interrupted += 1
+            if self.interrupted > INTERRUPTED_MAX + self.sequences // 100:
+                raise
+
+    def _compare(self, steps: list[Step]) -> None:
         for step in steps:
             if isinstance(step, Watch):
                 self._watch(step)
@@ -118,12 +144,18 @@ class Pair:
                 self._call(step)
         self._call(Call("kv/range", EVERYTHING))
         self._call(Call("lease/leases", {}))
-        self.sequences += 1
 
     # -- an empty beginning ------------------------------------------------------------
 
+    def _begun(self) -> bool:
+        """Have both nothing, not even a past, and the same revision?"""
+        try:
+            self._begin()
+        except Interrupted:
+            return False
+        return True
+
     def _begin(self) -> None:
-        """Both have nothing, and are at the same revision, before which is nothing."""
         both = (self.etcd, self.here)
         revisions = [_emptied(server) for server in both]
         for server, revision in zip(both, revisions, strict=True):
@@ -140,8 +172,7 @@ class Pair:
 
     # -- one request -------------------------------------------------------------------
 
-    def _call(self, call: Call) -> Body | None:
-        """The answer of both, if it was one."""
+    def _call(self, call: Call) -> None:
         body = resolved(call.body, self._revisions)
         seconds = time.monotonic() - self._began
         sent = Sent(call.path, body, dict(self._revisions), seconds)
@@ -157,13 +188,12 @@ class Pair:
         self.requests += 1
         self._judge(differences(sent, etcd, here))
         if etcd.status != 200:
-            return None
-        reply = etcd.replies[0]
-        reply = reply.get("result", reply)
-        self._revisions["now"] = int(reply["header"]["revision"])
+            self.refused += 1
+            return
+        (reply,) = etcd.replies
+        self._revisions["now"] = _revision(reply.get("result", reply))
         if call.path == "kv/compaction":
             self._revisions["compacted"] = body["revision"]
-        return reply
 
     def _judge(self, found: list[str]) -> None:
         if found:
@@ -184,25 +214,30 @@ class Pair:
         self.watches += 1
         heard: tuple[list[Body], list[Body]] = ([], [])
         with self.etcd.watch(text) as etcd, self.here.watch(text) as here:
-            both = list(zip((etcd, here), heard, strict=True))
-            for lines, messages in both:
-                self._hear(lines, messages, lambda seen: created(seen, len(creates)))
+            names = (self.etcd.name, self.here.name)
+            both = list(zip(names, (etcd, here), heard, strict=True))
+            for each in both:
+                self._hear(*each, lambda seen: created(seen, len(creates)))
             for call in step.during:
                 self._call(call)
             marks = self._mark(creates)
-            for lines, messages in both:
-                self._hear(lines, messages, lambda seen: marked(seen, marks))
+            for each in both:
+                self._hear(*each, lambda seen: marked(seen, marks))
         self._judge(watch_differences(*heard))
 
     def _hear(
-        self, lines: Lines, messages: list[Body], enough: Callable[[list[Body]], bool]
+        self,
+        name: str,
+        lines: Lines,
+        messages: list[Body],
+        enough: Callable[[list[Body]], bool],
     ) -> None:
         """Read on until it is enough."""
         while not enough(messages):
             try:
                 messages.append(next(lines))
             except (TimeoutError, StopIteration) as error:
-                self._judge([f"watch: told {messages}, and then {error!r}"])
+                self._judge([f"{name} told {messages}, and then {error!r}"])
 
     def _mark(self, creates: list[Body]) -> list[int]:
         """Put and delete what is watched; the last revision of it that each is told."""
@@ -247,7 +282,7 @@ def marked(messages: list[Body], marks: list[int]) -> bool:
     begun = [each for each in results if each.get("created")]
     return all(
         any(_ended(each, watch.get("watch_id"), mark) for each in results)
-        for watch, mark in zip(begun, marks, strict=True)
+        for watch, mark in zip(begun, marks, strict=False)
         if mark and not watch.get("canceled")
     )
 

@@ -72,8 +72,9 @@ def test_random_requests_are_answered_as_etcd_answers_them(
     compare(pair, SEQUENCES)
     with capsys.disabled():
         print(
-            f"\n{pair.sequences} sequences, {pair.requests} requests,"
-            f" {pair.watches} streams of watches: no difference"
+            f"\n{pair.sequences} sequences ({pair.interrupted} of them interrupted),"
+            f" {pair.requests} requests ({pair.refused}"
+            f" refused by both), {pair.watches} streams of watches: no difference"
         )
 
 

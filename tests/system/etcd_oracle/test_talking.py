@@ -11,7 +11,7 @@ import pytest
 from ..harness import running_cluster
 from .asking import At, Body, Call, Step, Watch
 from .comparing import Said
-from .talking import Differ, Pair, Server
+from .talking import INTERRUPTED_MAX, Differ, Interrupted, Pair, Server
 
 pytestmark = pytest.mark.slow
 
@@ -179,6 +179,24 @@ def quiet_at_first(lie: Lie) -> Lie:
             lie(path, reply)
 
     return told
+
+
+def test_a_node_that_is_away_for_long_is_no_answer(
+    servers: tuple[Server, Liar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was interrupted says nothing, and may not be what most of it is."""
+    pair = Pair(*servers)
+
+    def away(path: str, reply: Any) -> None:
+        if path == "kv/txn":
+            raise Interrupted
+
+    monkeypatch.setattr(Liar, "lie", staticmethod(away))
+    for number in range(INTERRUPTED_MAX):
+        pair.run(STEPS)
+        assert pair.interrupted == number + 1
+    with pytest.raises(Interrupted):
+        pair.run(STEPS)
 
 
 def test_another_server_in_the_place_of_one_is_noticed(
