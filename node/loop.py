@@ -125,7 +125,7 @@ class ReplicaLoop:
             self.ticks += 1
             if self.ticks % SPACE_CHECK_TICKS == 0:
                 self._check_space()
-        self.turn()
+        self._turn_if_any()
         self._work()
         self.ticked()
         delay = max(0.001, self.ticked_s + TICK_S - self.loop.time())
@@ -168,10 +168,20 @@ class ReplicaLoop:
         """Take a turn once everything that has arrived in this loop turn is stepped."""
         if not self.planned:
             self.planned = True
-            self.loop.call_soon(self.turn)
+            self.loop.call_soon(self._planned_turn)
+
+    def _planned_turn(self) -> None:
+        self.planned = False
+        self._turn_if_any()
+
+    def _turn_if_any(self) -> None:
+        """Most ticks, and every second answer of a follower, leave nothing to do."""
+        if not self.stopped and self.replica.has_work(not self.persisting):
+            self.turn()
+        if self.waiters:
+            self._wake()
 
     def turn(self) -> None:
-        self.planned = False
         if self.stopped:
             return
         self.advance()
@@ -201,12 +211,13 @@ class ReplicaLoop:
                 push.sink.push(push.request_id, push.kind, push.body)
         if effects.again:
             self.plan_turn()
-        if self.waiters:
-            waiters, self.waiters = self.waiters, []
-            for waiter in waiters:
-                # Whoever waited may have given up.
-                if not waiter.done():
-                    waiter.set_result(None)
+
+    def _wake(self) -> None:
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            # Whoever waited may have given up.
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _work(self) -> None:
         """A slice of what the engine owes: flushes and compactions."""
@@ -249,7 +260,7 @@ class ReplicaLoop:
                 logger.warning("the damaged state was replaced by the leader's")
 
     async def turned(self) -> None:
-        """Wait for the end of the next turn; there is one in each tick at least."""
+        """Wait for the end of the next turn, or of a tick that needed none."""
         waiter = self.loop.create_future()
         self.waiters.append(waiter)
         await waiter
@@ -292,7 +303,7 @@ class ReplicaLoop:
         self.advance()
         self.replica.persisted(effects.ack)
         self._send(effects.messages_after)
-        self.turn()
+        self._turn_if_any()
 
     def _retry(self, batch: Batch, effects: Effects) -> None:
         if self.stopped:
