@@ -223,7 +223,8 @@ class Pair:
             marks = self._mark(creates)
             for each in both:
                 self._hear(*each, lambda seen: marked(seen, marks))
-        self._judge(watch_differences(*heard))
+        compacted = self._revisions["compacted"]
+        self._judge(watch_differences(*heard, compacted))
 
     def _hear(
         self,

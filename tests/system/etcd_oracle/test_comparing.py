@@ -29,6 +29,7 @@ from .comparing import (
     FORGIVEN,
     Said,
     Sent,
+    deletion_at_the_compacted_revision,
     differences,
     for_etcd,
     watch_differences,
@@ -121,7 +122,10 @@ def test_no_lie_in_a_recorded_answer_goes_unseen(number: int) -> None:
 # -- rules -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [*ASKED_INSTEAD, *FORGIVEN], ids=lambda r: r.__name__)
+RULES = [*ASKED_INSTEAD, *FORGIVEN, deletion_at_the_compacted_revision]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: r.__name__)
 def test_each_rule_is_a_row_of_what_differs(rule: object) -> None:
     text = (ROOT / "docs/etcd-compatibility.md").read_text()
     named = {row[0] for row in rows(section(text, "What differs"))}
@@ -314,6 +318,20 @@ LIES = {
 @pytest.mark.parametrize("name", LIES)
 def test_no_lie_of_a_watch_goes_unseen(name: str) -> None:
     assert watch_differences(ALONE, LIES[name])
+
+
+def test_a_deletion_is_forgiven_at_the_compacted_revision_alone() -> None:
+    def deletion(revision: int) -> Body:
+        kv = {"key": "YQ==", "mod_revision": str(revision)}
+        return message(revision, events=[{"type": "DELETE", "kv": kv}])
+
+    without, told = [CREATED, events(7, 7)], [CREATED, deletion(6), events(7, 7)]
+    assert watch_differences(without, told, 6) == []
+    assert watch_differences(told, told, 6) == []
+    assert watch_differences(without, told, 5)
+    # What etcd tells is to be told here, and a put is no deletion.
+    assert watch_differences(told, without, 6)
+    assert watch_differences(without, [CREATED, events(6, 6), events(7, 7)], 6)
 
 
 def test_an_event_counts_with_all_its_fields() -> None:
