@@ -71,6 +71,8 @@ class Cluster(Served[Node]):
         spares: int = 0,
     ) -> None:
         environment = {HOLD_BACK: "1"} if power_loss else {}
+        # Of the CA that signs its members.
+        self.authority = local.directory / "ca"
         self.network = network
         nodes = [
             Node(

@@ -73,6 +73,7 @@ MemberKind: TypeAlias = Literal[
     "move-leader",
     "rolling-restart",
     "backup",
+    "rotate-ca",
 ]
 Kind: TypeAlias = ProcessKind | LinkKind | DiskKind | MachineKind | MemberKind
 

@@ -1,4 +1,4 @@
-"""Members that come, change and go under load, rolling restarts, and backups.
+"""Members that come, change and go under load, restarts, backups, another CA.
 
 Law: an operator's work and nothing else: what is wished is asked for through the client
 until it is written, and the strike is over when the cluster is there. Who was removed
@@ -84,6 +84,9 @@ class Members:
                 await self._ask(lambda one: one.control.move_leader())
             case "rolling-restart":
                 who = await self._restart_all()
+            case "rotate-ca":
+                await self._rotate(target)
+                who = list(self.cluster.nodes)
             case _:
                 assert fault.kind == "backup", fault.kind
                 await self._save(target)
@@ -164,29 +167,39 @@ class Members:
         before = self.ledger.newest_revision
         self._saved += 1
         file = target.local.directory / f"backup-{self._saved}"
-        words = ("backup", "save", str(file), "--endpoints", str(target.local.client))
-        process = await asyncio.create_subprocess_exec(
-            *(*COMMAND, *words, "--output", "json", "--timeout", "30s"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+        code, out, said = await _quorate(
+            SAVED_SECONDS_MAX,
+            *("backup", "save", str(file), "--endpoints", str(target.local.client)),
+            *("--output", "json", "--timeout", "30s"),
         )
-        try:
-            async with asyncio.timeout(SAVED_SECONDS_MAX):
-                out, said = await process.communicate()
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
         expected = f"a whole backup, with all up to revision {before}"
-        if process.returncode:
-            found = said.decode(errors="replace")
-            raise Violated(Violation("no backup", target.name, expected, found))
+        if code:
+            raise Violated(Violation("no backup", target.name, expected, said))
         saved = msgspec.json.decode(out, type=Saved)
         file.unlink()
         if saved.revision < before:
             found = f"one of revision {saved.revision}"
             raise Violated(Violation("lost write", target.name, expected, found))
+
+    async def _rotate(self, target: Node) -> None:
+        """Another CA in the place of the one there is; nobody may notice.
+
+        Given again, the command goes on where it was.
+        """
+        deadline_s = self.clock.now() + CHANGED_SECONDS_MAX
+        while True:
+            up = [node for node in self.cluster.nodes if node.up.is_set()]
+            endpoints = ",".join(str(node.local.client) for node in up)
+            code, _, said = await _quorate(
+                CHANGED_SECONDS_MAX,
+                *("certs", "rotate", str(self.cluster.authority), "--wait", "60s"),
+                *("--endpoints", endpoints or str(target.local.client)),
+            )
+            if not code:
+                return
+            if self.clock.now() > deadline_s:
+                raise self._stuck(target, said)
+            await asyncio.sleep(_POLL_SECONDS)
 
     # -- getting there -----------------------------------------------------------------
 
@@ -260,3 +273,22 @@ class Members:
     def _stuck(self, node: Node, found: str) -> Violated:
         expected = f"what was wished for, within {CHANGED_SECONDS_MAX:g} s"
         return Violated(Violation("no progress", node.name, expected, found))
+
+
+async def _quorate(seconds_max: float, *words: str) -> tuple[int, bytes, str]:
+    """What a command ended with, printed and said; it is ended with this."""
+    process = await asyncio.create_subprocess_exec(
+        *(*COMMAND, *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(seconds_max):
+            out, said = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode is not None
+    return process.returncode, out, said.decode(errors="replace")

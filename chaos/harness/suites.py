@@ -63,9 +63,9 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
             writers=16,
         ),
         "membership": Suite(
-            about="members that come, change and go, rolling restarts, backups",
+            about="members that come, change and go, restarts, backups, another CA",
             faults=("members", "kill-leader", "kill-all", "pause-leader"),
-            rounds=22,
+            rounds=24,
             writers=16,
         ),
         "mixed": Suite(

@@ -142,6 +142,25 @@ async def test_members_come_and_go_and_nothing_is_lost(
     assert summary.checks[0].startswith(f"{voters} nodes at index ")
 
 
+async def test_another_ca_takes_the_place_of_the_first_and_nothing_is_lost(
+    run: Run, tmp_path: Path
+) -> None:
+    options = HarnessOptions(
+        seed=4,
+        faults=("rotate-ca", "join"),
+        rounds=2,
+        writers=4,
+        value_bytes=64,
+        load={"transfers": 20.0},
+        power_loss=True,
+    )
+    summary, _ = await run(options)
+    assert summary.verdict == "valid", summary
+    assert summary.faults["rotate-ca"].overlapped
+    logs = [p.read_text() for p in (tmp_path / "report" / "logs").iterdir()]
+    assert sum("a new certificate: " in log for log in logs) >= 3
+
+
 async def test_all_workloads_run_beside_a_replica_and_are_judged(run: Run) -> None:
     options = HarnessOptions(
         seed=4,

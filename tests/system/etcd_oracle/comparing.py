@@ -281,36 +281,41 @@ def headers_of_events(messages: list[Body], here: bool) -> Iterator[str]:
 
 def deletion_at_the_compacted_revision(
     etcd: dict[str, Told], here: dict[str, Told], compacted: int
-) -> dict[str, Told]:
+) -> tuple[dict[str, Told], dict[str, Told]]:
     """a deletion at the very revision that was compacted"""
-    return {
-        name: watch._replace(
-            events=[
-                event
-                for event in watch.events
-                if not _deletes_at(event, compacted)
-                or (name in etcd and event in etcd[name].events)
-            ]
-        )
+
+    def kept(watch: Told, told: frozenset[str]) -> Told:
+        events = [
+            each for each in watch.events if _deleted(each, compacted) not in told
+        ]
+        return watch._replace(events=events)
+
+    # What etcd tells all the same, as its compaction is not done yet, is told here.
+    told_here = {
+        name: frozenset(_deleted(each, compacted) for each in watch.events) - {""}
         for name, watch in here.items()
     }
+    none: frozenset[str] = frozenset()
+    return (
+        {name: kept(watch, told_here.get(name, none)) for name, watch in etcd.items()},
+        {name: kept(watch, told_here[name]) for name, watch in here.items()},
+    )
 
 
-def _deletes_at(event: Body, revision: int) -> bool:
-    deletes = event.get("type") == "DELETE"
-    return deletes and event["kv"].get("mod_revision") == str(revision)
+def _deleted(event: Body, revision: int) -> str:
+    """The key that it deletes at that revision; else nothing."""
+    if event.get("type") != "DELETE":
+        return ""
+    at = event["kv"].get("mod_revision") == str(revision)
+    return str(event["kv"].get("key", "")) if at else ""
 
 
 def watch_differences(
     etcd: list[Body], here: list[Body], compacted: int = 0
 ) -> list[str]:
     """Of two streams that have been read to the same point."""
-    told_by_etcd, told_here = told(etcd), told(here)
-    told_here = deletion_at_the_compacted_revision(told_by_etcd, told_here, compacted)
-    both = [
-        {name: list(watch) for name, watch in each.items()}
-        for each in (told_by_etcd, told_here)
-    ]
+    alike = deletion_at_the_compacted_revision(told(etcd), told(here), compacted)
+    both = [{name: list(watch) for name, watch in each.items()} for each in alike]
     return [
         *unequal("", *both),
         *headers_of_events(etcd, here=False),

@@ -329,6 +329,10 @@ def test_a_deletion_is_forgiven_at_the_compacted_revision_alone() -> None:
     assert watch_differences(without, told, 6) == []
     assert watch_differences(told, told, 6) == []
     assert watch_differences(without, told, 5)
+    before = copy.deepcopy(told)
+    before[1]["result"]["events"][0]["prev_kv"] = {"key": "YQ==", "mod_revision": "5"}
+    assert watch_differences(told, before, 6) == []
+    assert watch_differences(told, before, 5)
     # What etcd tells is to be told here, and a put is no deletion.
     assert watch_differences(told, without, 6)
     assert watch_differences(without, [CREATED, events(6, 6), events(7, 7)], 6)
