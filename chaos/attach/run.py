@@ -27,7 +27,7 @@ from ..harness.history import HISTORY_FILE, History, Recording, Struck
 from ..harness.ledger import Ledger
 from ..harness.report import write_page
 from ..harness.run import SCHEDULE_FILE, SUMMARY_FILE, Event, Moment, Started
-from ..harness.until import run_until
+from ..harness.until import Span, run_until
 from ..harness.verdict import (
     Counts,
     FaultResult,
@@ -145,17 +145,17 @@ class AttachedRun:
             ]
             load.start(group)
             loads.start(group)
-            began_s = self.clock.now()
-            await load.next_acknowledgement(began_s, FIRST_SECONDS_MAX)
+            span = Span(options.duration_s, self.clock.now)
+            await load.next_acknowledgement(self.clock.now(), FIRST_SECONDS_MAX)
             self.tell(Started(options.replay(), f"keys below {self.prefix}", False))
             for planned in self.plan():
                 self.doing = "calm"
-                await self._rest(planned.calm_s, began_s)
-                if self._time_is_over(began_s):
+                await span.rest(planned.calm_s)
+                if span.is_over:
                     break
                 await self._round(planned, cluster, history, load)
-            while options.rounds is None and not self._time_is_over(began_s):
-                await self._rest(MOMENT_SECONDS, began_s)
+            while options.rounds is None and not span.is_over:
+                await span.rest(MOMENT_SECONDS)
             self.doing = "ending the load"
             loads.need(self.rounds)
             load.stop()
@@ -163,18 +163,6 @@ class AttachedRun:
                 task.cancel()
 
     # -- rounds ----------------------------------------------------------------------
-
-    def _time_is_over(self, began_s: float) -> bool:
-        duration_s = self.options.duration_s
-        return duration_s is not None and self.clock.now() - began_s >= duration_s
-
-    async def _rest(self, seconds: float, began_s: float) -> None:
-        """Let the load run without faults, but not beyond the run's time."""
-        duration_s = self.options.duration_s
-        if duration_s is not None:
-            left = began_s + duration_s - self.clock.now()
-            seconds = min(seconds, max(left, 0.0))
-        await asyncio.sleep(seconds)
 
     async def _round(
         self, planned: Planned, cluster: Attached, history: History, load: Workload

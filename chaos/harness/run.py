@@ -29,7 +29,7 @@ from .network import Network
 from .options import HarnessOptions
 from .report import write_page
 from .strikes import Striker
-from .until import leaves, run_until
+from .until import Span, leaves, run_until
 from .verdict import (
     Counts,
     FaultResult,
@@ -230,8 +230,8 @@ class Harness:
             striker = self._striker(cluster, history)
             load.start(group)
             loads.start(group)
-            began_s = self.clock.now()
-            await load.next_acknowledgement(began_s, ANSWER_SECONDS_MAX)
+            span = Span(options.duration_s, self.clock.now)
+            await load.next_acknowledgement(self.clock.now(), ANSWER_SECONDS_MAX)
             self.tell(
                 Started(
                     options.replay(),
@@ -240,30 +240,18 @@ class Harness:
                 )
             )
             for round_ in self.schedule():
-                await self._rest(round_.calm_s, began_s)
-                if self._time_is_over(began_s):
+                await span.rest(round_.calm_s)
+                if span.is_over:
                     break
                 await self._round(round_, cluster, load, striker)
-            while options.rounds is None and not self._time_is_over(began_s):
-                await self._rest(MOMENT_SECONDS, began_s)
+            while options.rounds is None and not span.is_over:
+                await span.rest(MOMENT_SECONDS)
             self.doing = "ending the load"
             loads.need(self.rounds)
             load.stop()
 
     def _striker(self, cluster: Cluster, history: History) -> Striker:
         return Striker(cluster, history, self.clock, self.ledger)
-
-    def _time_is_over(self, began_s: float) -> bool:
-        duration_s = self.options.duration_s
-        return duration_s is not None and self.clock.now() - began_s >= duration_s
-
-    async def _rest(self, seconds: float, began_s: float) -> None:
-        """Let the load run without faults, but not beyond the run's time."""
-        duration_s = self.options.duration_s
-        if duration_s is not None:
-            left = began_s + duration_s - self.clock.now()
-            seconds = min(seconds, max(left, 0.0))
-        await asyncio.sleep(seconds)
 
     async def _round(
         self, round_: Round, cluster: Cluster, load: Workload, striker: Striker

@@ -1,11 +1,11 @@
-"""A run until it is over, until it is stopped, or until something is found.
+"""A run until its time is over, until it is stopped, or until something is found.
 
 Law: what is about the nodes or about this machine is returned; a bug of the harness is
 raised as it is.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import cast
 
 from .errors import HarnessError, Violated
@@ -43,3 +43,21 @@ def leaves(error: BaseException) -> list[BaseException]:
         return [error]
     group = cast("BaseExceptionGroup[BaseException]", error)
     return [leaf for inner in group.exceptions for leaf in leaves(inner)]
+
+
+class Span:
+    """How long a run may last, from now on; None: it has no end of its own."""
+
+    def __init__(self, seconds: float | None, now: Callable[[], float]) -> None:
+        self._now = now
+        self._until_s = None if seconds is None else now() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        return self._until_s is not None and self._now() >= self._until_s
+
+    async def rest(self, seconds: float) -> None:
+        """Let the load run without faults, but not beyond the run's time."""
+        if self._until_s is not None:
+            seconds = min(seconds, max(self._until_s - self._now(), 0.0))
+        await asyncio.sleep(seconds)

@@ -8,6 +8,7 @@ import asyncio
 import http.client
 import os
 import ssl
+import subprocess
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -275,6 +276,21 @@ class Cluster:
             return True
 
         wait_for(equal, "all nodes at one index")
+
+
+def command_line(
+    cluster: Cluster, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """`quorate` for this cluster, with these variables and no others of ours."""
+    known = {k: v for k, v in os.environ.items() if not k.startswith("QUORATE_")}
+    return subprocess.run(
+        [*QUORATE, "--endpoints", cluster.endpoints, *arguments],
+        env=known | environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
 
 
 @contextmanager

@@ -22,7 +22,14 @@ from quorate.node.certificates import (
 from quorate.node.config import CLIENT_PORT_FOLDER
 from quorate.node.launcher import CLIENT_FOLDER
 
-from .harness import QUORATE, Cluster, Running, running_cluster, wait_for
+from .harness import (
+    QUORATE,
+    Cluster,
+    Running,
+    command_line,
+    running_cluster,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -67,20 +74,6 @@ def another(cluster: Cluster, directory: Path) -> tuple[str, str]:
     return str(directory / "theirs/client.crt"), str(directory / "theirs/client.key")
 
 
-def quorate(
-    cluster: Cluster, *arguments: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    known = {k: v for k, v in os.environ.items() if not k.startswith("QUORATE_")}
-    return subprocess.run(
-        [*QUORATE, "--endpoints", cluster.endpoints, *arguments],
-        env=known | environment,
-        capture_output=True,
-        text=True,
-        timeout=ENDED_S,
-        check=False,
-    )
-
-
 def test_all_that_the_port_speaks_is_spoken_by_tls(
     secured: Cluster, tmp_path: Path
 ) -> None:
@@ -105,14 +98,14 @@ def test_all_that_the_port_speaks_is_spoken_by_tls(
                 assert next(changes).key == b"b"
 
     files = {"QUORATE_CACERT": ca, "QUORATE_CERT": cert, "QUORATE_KEY": key}
-    got = quorate(secured, "get", "b", **files)
+    got = command_line(secured, "get", "b", **files)
     assert got.stdout == "b\n3\n", got.stderr
     options = ("--cacert", ca, "--cert", cert, "--key", key)
-    assert quorate(secured, "status", *options).returncode == 0
-    saved = quorate(secured, "backup", "save", str(tmp_path / "b"), **files)
+    assert command_line(secured, "status", *options).returncode == 0
+    saved = command_line(secured, "backup", "save", str(tmp_path / "b"), **files)
     assert saved.returncode == 0, saved.stderr
     load = ("--operations", "20", "--keys", "10", "--warmup", "0")
-    bench = quorate(secured, "bench", "--processes", "2", *load, **files)
+    bench = command_line(secured, "bench", "--processes", "2", *load, **files)
     assert bench.returncode == 0, bench.stderr
 
 
@@ -128,7 +121,7 @@ def test_the_command_line_says_what_is_wrong_at_once(
         (("--cacert", theirs), 5, "certificate is not trusted"),
         (("--cacert", ca, "--cert", cert, "--key", key), 1, "refuses our certificate"),
     ):
-        ended = quorate(secured, "put", "a", "1", "--timeout", "10m", *arguments)
+        ended = command_line(secured, "put", "a", "1", "--timeout", "10m", *arguments)
         assert ended.returncode == code, ended.stderr
         assert said in ended.stderr
         assert "Traceback" not in ended.stderr

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from quorate.client import Client, Unauthenticated
 
-from .harness import QUORATE, Cluster, running_cluster
+from .harness import DEADLINE_S, QUORATE, Cluster, command_line, running_cluster
 
 pytestmark = pytest.mark.slow
 
-ENDED_S = 60.0
 OLD = "canary-old-" + "0123456789abcdef" * 2
 NEW = "canary-new-" + "0123456789abcdef" * 2
 
@@ -26,20 +25,6 @@ def guarded(tmp_path: Path) -> Iterator[Cluster]:
     environment = {"QUORATE_CLIENT_TOKEN_FILE": str(tokens)}
     with running_cluster(tmp_path / "c", 1, environment) as cluster:
         yield cluster
-
-
-def quorate(
-    cluster: Cluster, *arguments: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    known = {k: v for k, v in os.environ.items() if not k.startswith("QUORATE_")}
-    return subprocess.run(
-        [*QUORATE, "--endpoints", cluster.endpoints, *arguments],
-        env=known | environment,
-        capture_output=True,
-        text=True,
-        timeout=ENDED_S,
-        check=False,
-    )
 
 
 def test_everybody_has_to_show_a_token_and_none_is_told_to_anybody(
@@ -60,17 +45,19 @@ def test_everybody_has_to_show_a_token_and_none_is_told_to_anybody(
 
     # On the command line: from a file, from the environment, or not at all.
     tokens = str(tmp_path / "tokens")
-    assert quorate(guarded, "get", "a").returncode == 1
-    assert quorate(guarded, "get", "a", "--token-file", tokens).stdout == "a\n2\n"
-    assert quorate(guarded, "get", "a", QUORATE_TOKEN_FILE=tokens).returncode == 0
-    assert quorate(guarded, "status", QUORATE_TOKEN=NEW).returncode == 0
-    wrong = quorate(guarded, "put", "a", "3", QUORATE_TOKEN=NEW + "x")
+    assert command_line(guarded, "get", "a").returncode == 1
+    assert command_line(guarded, "get", "a", "--token-file", tokens).stdout == "a\n2\n"
+    assert command_line(guarded, "get", "a", QUORATE_TOKEN_FILE=tokens).returncode == 0
+    assert command_line(guarded, "status", QUORATE_TOKEN=NEW).returncode == 0
+    wrong = command_line(guarded, "put", "a", "3", QUORATE_TOKEN=NEW + "x")
     assert wrong.returncode == 1
     assert "wants a token" in wrong.stderr
-    assert quorate(guarded, "members", "--token-file", str(tmp_path)).returncode == 2
+    assert (
+        command_line(guarded, "members", "--token-file", str(tmp_path)).returncode == 2
+    )
     file = tmp_path / "backup"
-    assert quorate(guarded, "backup", "save", str(file)).returncode == 5
-    saved = quorate(guarded, "backup", "save", str(file), QUORATE_TOKEN=OLD)
+    assert command_line(guarded, "backup", "save", str(file)).returncode == 5
+    saved = command_line(guarded, "backup", "save", str(file), QUORATE_TOKEN=OLD)
     assert saved.returncode == 0, saved.stderr
     said = "".join((wrong.stdout, wrong.stderr, saved.stdout, saved.stderr))
     assert "canary" not in said + node.log()
@@ -86,7 +73,7 @@ def test_a_node_does_not_start_with_tokens_that_others_can_read(
     made = subprocess.run(
         [*QUORATE, "init", str(directory), "--name", "n1"],
         capture_output=True,
-        timeout=ENDED_S,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert made.returncode == 0, made.stderr
@@ -95,7 +82,7 @@ def test_a_node_does_not_start_with_tokens_that_others_can_read(
         env=os.environ | {"QUORATE_CLIENT_TOKEN_FILE": str(tokens)},
         capture_output=True,
         text=True,
-        timeout=ENDED_S,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert ended.returncode == 1
