@@ -113,7 +113,9 @@ class Link:
             tries += 1
             pause = delay * (0.5 + self.jitter())
             try:
-                await asyncio.wait_for(self.urgent.wait(), pause)
+                # Not wait_for: until Python 3.12 it may swallow that it was cancelled.
+                async with asyncio.timeout(pause):
+                    await self.urgent.wait()
             except TimeoutError:
                 delay = min(delay * 2, RETRY_MAX_S)
 
