@@ -16,6 +16,7 @@ from .output import print_table
 
 if TYPE_CHECKING:
     from ..chaos.harness import FaultResult, Moment, Started, Summary
+    from ..chaos.prompt import Outcome
 
 EXIT_CODES = {"valid": 0, "violated": 1, "void": 3}
 # A killed process that takes longer to go was held, most likely by a sync of its disk.
@@ -104,13 +105,18 @@ def print_summary(summary: "Summary") -> None:
         ["verdict", summary.verdict],
     ]
     print_table(["WHAT", "HOW MUCH"], rows)
-    for line in summary.checks:
-        click.echo(f"agreed: {line}")
-    for violation in summary.violations:
-        click.echo(str(violation))
-    for reason in summary.reasons:
-        click.echo(f"void: {reason}")
+    print_findings(summary)
     if summary.violations:
         click.echo(f"try it again: {summary.command}")
     if summary.files is not None:
         click.echo(f"files: {summary.files}")
+
+
+def print_findings(found: "Summary | Outcome") -> None:
+    """What was checked and held, what did not, and what makes it void."""
+    for line in found.checks:
+        click.echo(f"agreed: {line}")
+    for violation in found.violations:
+        click.echo(str(violation))
+    for reason in found.reasons:
+        click.echo(f"void: {reason}")

@@ -255,7 +255,8 @@ def _folder(directory: Path | None) -> Generator[Path]:
 
 def _run_chaos(cluster: LocalCluster, temporary: Path | None, signals: Signals) -> None:
     """The session with a prompt; exits with its verdict."""
-    from .demo_chaos import EXIT_CODES, print_outcome, run_chaos
+    from .chaos_output import EXIT_CODES
+    from .demo_chaos import print_outcome, run_chaos
 
     def ready() -> None:
         _print_nodes(cluster)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ..node.launcher import LauncherError, LocalCluster, check_ports
+from .chaos_output import print_findings
 from .settings import Failure
 
 if TYPE_CHECKING:
     from ..chaos.prompt import Outcome
 
-EXIT_CODES = {"valid": 0, "violated": 1, "void": 3}
 # How long a node whose demo was killed may take to end.
 ORPHAN_SECONDS_MAX = 15.0
 
@@ -80,10 +80,5 @@ def _catch_signals(ending: asyncio.Event, stop: asyncio.Event) -> None:
 def print_outcome(outcome: "Outcome") -> None:
     """The verdict, and what it was found by."""
     click.echo(outcome.load)
-    for line in outcome.checks:
-        click.echo(f"agreed: {line}")
-    for violation in outcome.violations:
-        click.echo(str(violation))
-    for reason in outcome.reasons:
-        click.echo(f"void: {reason}")
+    print_findings(outcome)
     click.echo(f"verdict: {outcome.verdict}")

@@ -8,16 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .loop import ReplicaLoop
+from .loop import CLOCK, ReplicaLoop
 
-# As in node/loop: it goes on while the machine sleeps.
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 # What one tick is counted in: whole numbers lose nothing.
 _TICK: Final = 1_000_000
 
 
 def _boot_time_ns() -> int:
-    return time.clock_gettime_ns(_CLOCK)
+    return time.clock_gettime_ns(CLOCK)
 
 
 class DriftingClock:

@@ -36,7 +36,7 @@ WORK_BYTES: Final = 512 << 10
 WORKER_RETRY_S: Final = 1.0
 # Linux's monotonic clock stands still while the machine is suspended; one that slept
 # must not take what it knew before for fresh (I-42's trap, for bounded reads).
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 logger = logging.getLogger("quorate.replica")
 
@@ -97,7 +97,7 @@ class ReplicaLoop:
 
     def advance(self) -> None:
         """Tell the replica the time; before anything is stepped."""
-        elapsed_ms = time.clock_gettime_ns(_CLOCK) // 1_000_000
+        elapsed_ms = time.clock_gettime_ns(CLOCK) // 1_000_000
         wall_ms = time.time_ns() // 1_000_000 + self.wall_offset_ms
         self.replica.advance(elapsed_ms, wall_ms)
 
@@ -240,8 +240,7 @@ class ReplicaLoop:
             self.work_at_s = self.loop.time() + NO_SPACE_RETRY_S
         else:
             self.work_full = False
-        if self.replica.has_work(not self.persisting):
-            self.plan_turn()
+        self.plan_turn()
 
     def found(self, damage: CorruptionError) -> None:
         """Damage was met beside a turn: the state is replaced, or the node ends."""
