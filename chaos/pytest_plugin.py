@@ -8,22 +8,29 @@ asks for one.
     def test_mine(quorate_client): ...          the same, with a client
     @pytest.mark.quorate(nodes=3)
     def test_mine(quorate_cluster): ...         a cluster of one's own, to be hurt
+    @pytest.mark.quorate(faults=["kill", "partition"], seed=7)
+    def test_mine(quorate_siege): ...           one that is hurt all the time
 """
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
     from ..client import Client
     from ..node.launcher import NodeProcess
+    from .harness.history import Struck
+    from .siege import Siege
 
 _NODES_DEFAULT: Final = 3
 _READY_SECONDS: Final = 60.0
 _TRIES: Final = 5
+_FAULTS_DEFAULT: Final = ("kill", "pause", "partition")
+_SEED_BITS: Final = 32
 
 
 class Cluster:
@@ -80,19 +87,8 @@ class Cluster:
 
     def leader(self) -> int:
         """The number of the node that leads. Raises Unavailable when none is found."""
-        from ..client import Client, QuorateError, Unavailable
-
-        for number, each in enumerate(self._processes, 1):
-            if not each.alive:
-                continue
-            at = str(each.node.client)
-            with Client(at, timeout=1.0, learn=False, sessions=False) as client:
-                try:
-                    if client.status(at)["role"] == "leader":
-                        return number
-                except QuorateError:
-                    continue
-        raise Unavailable("no node leads")
+        alive = [(n, each) for n, each in enumerate(self._processes, 1) if each.alive]
+        return _leader((number, str(each.node.client)) for number, each in alive)
 
     def kill(self, number: int) -> None:
         """End a node as a power switch does (kill -9)."""
@@ -124,10 +120,59 @@ class Cluster:
         return self._processes[number - 1]
 
 
+class Besieged:
+    """A cluster that faults strike all the time, until it is healed.
+
+    The faults are the chaos harness's, drawn from a seed: which kind, at whom, for how
+    long. `struck` has those that are over: `kind`, `targets`, and from when until when,
+    in seconds since the cluster served.
+    """
+
+    def __init__(self, siege: "Siege") -> None:
+        self._siege = siege
+
+    @property
+    def endpoints(self) -> str:
+        """Where all nodes serve clients, for `Client` and `AsyncClient`."""
+        return ",".join(self._siege.addresses)
+
+    @property
+    def urls(self) -> list[str]:
+        """The same, for HTTP, node by node."""
+        return [f"http://{address}" for address in self._siege.addresses]
+
+    @property
+    def seed(self) -> int:
+        """What the faults were drawn from."""
+        return self._siege.seed
+
+    @property
+    def struck(self) -> "tuple[Struck, ...]":
+        """The faults that are over."""
+        return tuple(self._siege.struck)
+
+    def heal(self) -> None:
+        """End the faults: when it returns all nodes answer, and nothing is hurt.
+
+        Raises Violated when a node ended by itself, or does not answer any more.
+        """
+        self._siege.heal()
+
+    def leader(self) -> int:
+        """The number of the node that leads. Raises Unavailable when none is found."""
+        return _leader(enumerate(self._siege.direct, 1))
+
+    def log(self, number: int) -> str:
+        """What a node has said so far."""
+        return self._siege.logs[number - 1].read_text(errors="replace")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
-        "markers", "quorate(nodes=3): how many nodes quorate_cluster has"
+        "markers",
+        "quorate(nodes=3, faults=..., seed=...): how many nodes quorate_cluster and"
+        " quorate_siege have, and what strikes the latter",
     )
 
 
@@ -166,16 +211,59 @@ def quorate_cluster(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Cluster]:
     """A cluster for one test alone, which may hurt it; three nodes, or as marked."""
-    marker = request.node.get_closest_marker("quorate")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    nodes = _NODES_DEFAULT
-    if marker is not None:
-        nodes = marker.kwargs.get("nodes", nodes)
-    cluster = Cluster(tmp_path / "quorate", nodes)
+    marked = _marked(request)
+    cluster = Cluster(tmp_path / "quorate", marked.get("nodes", _NODES_DEFAULT))
     try:
         cluster.begin()
         yield cluster
     finally:
         cluster.end()
+
+
+@pytest.fixture
+def quorate_siege(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Besieged]:
+    """A cluster for one test alone that faults strike, drawn anew or by a seed."""
+    from .siege import Siege, kinds_of
+
+    marked = _marked(request)
+    nodes = marked.get("nodes", _NODES_DEFAULT)
+    seed = marked.get("seed")
+    if seed is None:
+        seed = random.SystemRandom().getrandbits(_SEED_BITS)
+    try:
+        kinds = kinds_of(marked.get("faults", _FAULTS_DEFAULT), nodes)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+    siege = Siege(tmp_path / "quorate", nodes, kinds, seed)
+    siege.begin()
+    try:
+        yield Besieged(siege)
+    finally:
+        # Shown beside a test that has failed.
+        print(f"quorate_siege: seed {seed}")
+        for each in siege.struck:
+            who = ", ".join(each.targets)
+            print(f"{each.start_s:8.2f} to {each.until_s:.2f} s: {each.kind} at {who}")
+        siege.end()
+
+
+def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What the marker says of a test, or of its class or module."""
+    marker = request.node.get_closest_marker("quorate")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return {} if marker is None else dict(marker.kwargs)
+
+
+def _leader(nodes: Iterable[tuple[int, str]]) -> int:
+    from ..client import Client, QuorateError, Unavailable
+
+    for number, at in nodes:
+        with Client(at, timeout=1.0, learn=False, sessions=False) as client:
+            try:
+                if client.status(at)["role"] == "leader":
+                    return number
+            except QuorateError:
+                continue
+    raise Unavailable("no node leads")
 
 
 def _clear(client: "Client") -> None:

@@ -23,6 +23,7 @@ from .settings import (
     current_settings,
     duration,
     exit_codes,
+    run_time,
     to_bytes,
 )
 
@@ -71,7 +72,7 @@ MAX_STALENESS_DEFAULT = 1.0
     show_default=True,
     help="Client processes.",
 )
-@click.option("--duration", "duration_s", type=duration, help="Default 10s.")
+@click.option("--duration", "duration_s", type=run_time, help="Default 10s.")
 @click.option(
     "--operations", type=click.IntRange(1), metavar="N", help="End after so many."
 )

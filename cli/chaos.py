@@ -15,7 +15,7 @@ import click
 
 from .chaos_attach import attach
 from .chaos_output import EXIT_CODES, print_summary, stop_by_signal, teller
-from .settings import duration
+from .settings import duration, run_time
 
 if TYPE_CHECKING:
     from ..chaos.harness import (
@@ -72,7 +72,7 @@ command.add_command(attach)
     type=click.IntRange(1, 8),
     help="So many kinds of fault in each round (default 1), of processes one at most.",
 )
-@click.option("--duration", "duration_s", type=duration, help="Faults for that long.")
+@click.option("--duration", "duration_s", type=run_time, help="Faults for that long.")
 @click.option("--seed", type=click.IntRange(0), help="Draws the schedule.")
 @click.option(
     "--report",
@@ -89,6 +89,12 @@ command.add_command(attach)
     "--writers",
     type=click.IntRange(0, 4096),
     help=f"Writers at once (default {WRITERS_DEFAULT}; none for kill-leader alone).",
+)
+@click.option(
+    "--rest",
+    "rest_s",
+    type=duration,
+    help="Writers and readers rest so long after each operation (default 0s).",
 )
 @click.option(
     "--value-bytes",
@@ -113,6 +119,7 @@ def run(
     report: Path | None,
     directory: Path | None,
     writers: int | None,
+    rest_s: float | None,
     value_bytes: int,
     power_loss: bool,
     mutant: str | None,
@@ -144,6 +151,7 @@ def run(
         at_once=base.at_once if at_once is None else at_once,
         duration_s=duration_s,
         writers=writers,
+        rest_s=base.rest_s if rest_s is None else rest_s,
         value_bytes=value_bytes,
         power_loss=power_loss or base.power_loss,
         mutant=mutant,

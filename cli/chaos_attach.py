@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from .chaos_output import EXIT_CODES, print_summary, stop_by_signal, teller
-from .settings import connection_options, current_settings, duration
+from .settings import connection_options, current_settings, duration, run_time
 
 if TYPE_CHECKING:
     from ..chaos.attach import AttachOptions, FaultFile
@@ -40,7 +40,7 @@ VALUE_BYTES_MAX = 1 << 20
 @click.option(
     "--duration",
     "duration_s",
-    type=duration,
+    type=run_time,
     help=f"For that long (default {CALM_SECONDS_DEFAULT:g}s without faults).",
 )
 @click.option(

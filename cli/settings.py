@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DEFAULT_ENDPOINTS = "127.0.0.1:7400"
 TIMEOUT_SECONDS_MAX = 600.0
+# Of a load or of faults.
+RUN_SECONDS_MAX = 86_400.0
 
 # A token itself, for whoever can't keep it in a file.
 TOKEN_VARIABLE = "QUORATE_TOKEN"
@@ -31,8 +33,8 @@ _TOKEN_FILE_BYTES_MAX = 65_536
 NOT_FOUND = 3
 UNAVAILABLE = 5
 
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?", re.ASCII)
-_SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", re.ASCII)
+_SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., object] | click.Command")
@@ -67,13 +69,22 @@ class NotKnown(Failure):
 
 
 def duration(value: str) -> float:
-    """Seconds, from `5`, `1.5`, `500ms`, `5s` or `1m`."""
+    """How long to try: seconds, from `5`, `1.5`, `500ms`, `5s` or `1m`."""
+    return _seconds(value, TIMEOUT_SECONDS_MAX, "10m")
+
+
+def run_time(value: str) -> float:
+    """How long a load or faults go on: as `duration`, also `1h`, and up to a day."""
+    return _seconds(value, RUN_SECONDS_MAX, "24h")
+
+
+def _seconds(value: str, seconds_max: float, named: str) -> float:
     match = _DURATION.fullmatch(value)
     if match is None:
         raise click.BadParameter(f"{value!r} is not a duration such as 5s or 500ms")
     seconds = float(match[1]) * _SECONDS[match[2]]
-    if not 0 < seconds <= TIMEOUT_SECONDS_MAX:
-        raise click.BadParameter(f"{value!r} is not over 0 and up to 10m")
+    if not 0 < seconds <= seconds_max:
+        raise click.BadParameter(f"{value!r} is not over 0 and up to {named}")
     return seconds
 
 

@@ -90,8 +90,8 @@ class Cluster(Served[Node]):
         for node in self.everybody if doors else ():
             node.door = Door(node.local.directory)
             node.process.environment[FAULTS] = str(node.door.pipe)
-        # The one voter whose disk may be damaged.
-        self.damaged = 0
+        # The one voter whose disk may be damaged; it keeps its vote.
+        self.damaged = self.nodes[0]
         self._threads: set[asyncio.Future[int | None]] = set()
 
     @classmethod
@@ -185,24 +185,29 @@ class Cluster(Served[Node]):
         deadline = time.monotonic() + ANSWER_SECONDS_MAX
         while await node.status() is None:
             self.check_alive([node])
-            if time.monotonic() > deadline:
-                raise Violated(
-                    Violation(
-                        "no progress",
-                        node.name,
-                        f"an answer within {ANSWER_SECONDS_MAX:g} s of its start",
-                        node.process.last_words(),
-                    )
-                )
+            self._answer_by(node, deadline)
             await asyncio.sleep(_POLL_SECONDS)
         node.up.set()
         self.any_up.set()
 
+    def _answer_by(self, node: Node, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise Violated(
+                Violation(
+                    "no progress",
+                    node.name,
+                    f"an answer within {ANSWER_SECONDS_MAX:g} s of its start",
+                    node.process.last_words(),
+                )
+            )
+
     async def start_unless_refused(self, node: Node) -> bool:
-        """Start it; whether it answered, and did not end because of its disk."""
+        """Start it; whether it answered, and did not end by itself, as it may."""
         node.may_end = True
         await self.spawn(node)
-        while node.process.alive and await node.status() is None:  # noqa: ASYNC110
+        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        while node.process.alive and await node.status() is None:
+            self._answer_by(node, deadline)
             await asyncio.sleep(_POLL_SECONDS)
         node.may_end = False
         if not node.process.alive:

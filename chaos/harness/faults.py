@@ -82,12 +82,10 @@ LINK_KINDS: Final[tuple[LinkKind, ...]] = get_args(LinkKind)
 DISK_KINDS: Final[tuple[DiskKind, ...]] = get_args(DiskKind)
 MACHINE_KINDS: Final[tuple[MachineKind, ...]] = get_args(MachineKind)
 MEMBER_KINDS: Final[tuple[MemberKind, ...]] = get_args(MemberKind)
-# Who the nodes are stays the same in all of these.
-LASTING_KINDS: Final[tuple[Kind, ...]] = (
+ALL_KINDS: Final[tuple[Kind, ...]] = (
     *(*PROCESS_KINDS, *LINK_KINDS),
-    *(*DISK_KINDS, *MACHINE_KINDS),
+    *(*DISK_KINDS, *MACHINE_KINDS, *MEMBER_KINDS),
 )
-ALL_KINDS: Final[tuple[Kind, ...]] = (*LASTING_KINDS, *MEMBER_KINDS)
 # What is done to one process at a time, and may end it.
 BUSY_KINDS: Final = frozenset(
     (*PROCESS_KINDS, *DISK_KINDS, *MACHINE_KINDS, *MEMBER_KINDS)
@@ -125,7 +123,7 @@ _GROUPS: Final[dict[str, tuple[Kind, ...]]] = {
     "disk": DISK_KINDS,
     "machine": MACHINE_KINDS,
     "members": MEMBER_KINDS,
-    "all": LASTING_KINDS,
+    "all": ALL_KINDS,
 }
 # What may be given as --faults, and the kinds that it stands for.
 FAULTS: Final[Mapping[str, tuple[Kind, ...]]] = MappingProxyType(

@@ -209,9 +209,14 @@ def check_recording(recording: Recording) -> str:
         )
     return (
         f"replay and linearizability each looked at {len(operations)} operations,"
-        f" {verdict.undecided} keys undecided, {recording.left_out} later operations"
-        " left out"
+        f" {verdict.undecided} keys undecided; {recording.left_out} operations left out"
+        f"{_sample(recording)}"
     )
+
+
+def _sample(recording: Recording) -> str:
+    one_in = recording.one_in
+    return f", all but those of one key in {one_in}" if one_in > 1 else ""
 
 
 def _check(

@@ -3,13 +3,15 @@
 Law: the file is written as it happens, and read back one line at a time if at all, so
 that it may be longer than memory; times in it are seconds since the start of the run.
 Its format is promised to other programs (docs/testing.md). For the checkers of
-histories the run's first operations are kept beside it, up to a number.
+histories operations are kept beside it, up to a number: of a long run those of some
+keys, and of these all.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
+from zlib import crc32
 
 import msgspec
 
@@ -184,13 +186,15 @@ class Recording:
     """The operations of a run as the checkers take them, in the order of their starts.
 
     In the place of a value stands what names it, `key:counter`: the ledger has compared
-    the bytes. When so many have begun no more are kept. Then reads that are still in
-    flight tell nothing: what they find may be the value of one that is not kept.
+    the bytes. When there are more than `operations_max`, half of the keys are given up,
+    by their hash, with all their operations: what is left is one key in `one_in`, from
+    the beginning of the run to its end.
     """
 
     def __init__(self, operations_max: int = OPERATIONS_MAX) -> None:
         self.operations: list[Operation] = []
         self.operations_max = operations_max
+        self.one_in = 1
         self.left_out = 0
 
     def begin(self, operation: Operation, now_s: float) -> Operation:
@@ -236,19 +240,29 @@ class Recording:
         self, operation: Operation, counter: int | None, revision: int, now_s: float
     ) -> None:
         """It found the value of that counter at a revision of the key, or nothing."""
-        if self.left_out:
-            return
         operation.outcome, operation.end = "ok", _microseconds(now_s)
         operation.mod_revision = revision
         if counter is not None:
             operation.value = value_name(operation.key.decode(), counter).encode()
 
     def _keep(self, operation: Operation) -> Operation:
-        if len(self.operations) < self.operations_max:
+        if self._kept(operation):
             self.operations.append(operation)
         else:
             self.left_out += 1
+        # Where all of many are of one key, it goes with the others at last.
+        while len(self.operations) > self.operations_max:
+            self._halve()
         return operation
+
+    def _halve(self) -> None:
+        before = len(self.operations)
+        self.one_in *= 2
+        self.operations = list(filter(self._kept, self.operations))
+        self.left_out += before - len(self.operations)
+
+    def _kept(self, operation: Operation) -> bool:
+        return crc32(operation.key) % self.one_in == 0
 
 
 def value_name(key: str, counter: int) -> str:

@@ -3,7 +3,8 @@
 Law: an operator's work and nothing else: what is wished is asked for through the client
 until it is written, and the strike is over when the cluster is there. Who was removed
 ends by itself; its folder is emptied, and somebody new may begin in it under its name.
-The first node signs certificates, and so it always stays.
+The first node signs certificates, and so it always stays. Links may be cut
+meanwhile: what could not be asked for is asked for again, as an operator would.
 """
 
 import asyncio
@@ -22,9 +23,9 @@ from ...client import (
 from ...node.launcher import COMMAND
 from ...wire import Member
 from .cluster import Cluster, Node
-from .errors import Violated
+from .errors import SetupFailed, Violated
 from .faults import Fault
-from .history import History
+from .history import History, Start
 from .ledger import Ledger
 from .machines import FAILED, Machines, Strike
 from .verdict import Violation
@@ -57,6 +58,7 @@ class Members:
         ledger: Ledger,
     ) -> None:
         self.cluster = cluster
+        self.history = history
         self.clock = clock
         self.ledger = ledger
         self.machines = Machines(cluster, history, clock)
@@ -81,7 +83,9 @@ class Members:
             case "replace":
                 who = [await self._replace(target)]
             case "move-leader":
-                await self._ask(lambda one: one.control.move_leader())
+                await self._ask(
+                    lambda one: one.control.move_leader(timeout=ASK_SECONDS)
+                )
             case "rolling-restart":
                 who = await self._restart_all()
             case "rotate-ca":
@@ -95,9 +99,23 @@ class Members:
     # -- what an operator does ---------------------------------------------------------
 
     async def _join(self) -> Node:
-        """A new member, which does not vote."""
+        """A new member, which does not vote.
+
+        Where nobody can let it in while links are cut, it is asked for again.
+        """
         node = self.cluster.spares.pop(0)
-        await self.machines.start(node)
+        at_s = self.clock.now()
+        while True:
+            try:
+                if await self.cluster.start_unless_refused(node):
+                    break
+                found = node.process.last_words()
+            except SetupFailed as error:
+                found = str(error)
+            if self.clock.now() > at_s + CHANGED_SECONDS_MAX:
+                raise self._stuck(node, found)
+            await asyncio.sleep(_POLL_SECONDS)
+        self.history.record(Start(at_s, node.name, self.clock.now()))
         self.cluster.nodes.append(node)
         return node
 
@@ -167,14 +185,20 @@ class Members:
         before = self.ledger.newest_revision
         self._saved += 1
         file = target.local.directory / f"backup-{self._saved}"
-        code, out, said = await _quorate(
-            SAVED_SECONDS_MAX,
-            *("backup", "save", str(file), "--endpoints", str(target.local.client)),
-            *("--output", "json", "--timeout", "30s"),
-        )
         expected = f"a whole backup, with all up to revision {before}"
-        if code:
-            raise Violated(Violation("no backup", target.name, expected, said))
+        deadline_s = self.clock.now() + CHANGED_SECONDS_MAX
+        while True:
+            code, out, said = await _quorate(
+                SAVED_SECONDS_MAX,
+                *("backup", "save", str(file), "--endpoints", str(target.local.client)),
+                *("--output", "json", "--timeout", "30s"),
+            )
+            if not code:
+                break
+            # Who hears of no majority has nothing to save from.
+            if self.clock.now() > deadline_s:
+                raise Violated(Violation("no backup", target.name, expected, said))
+            await asyncio.sleep(_POLL_SECONDS)
         saved = msgspec.json.decode(out, type=Saved)
         file.unlink()
         if saved.revision < before:
@@ -204,9 +228,12 @@ class Members:
     # -- getting there -----------------------------------------------------------------
 
     async def _voter(self, target: Node) -> Node:
-        """Who is meant, or another voter; never the first node, which signs."""
+        """Who is meant, or another voter; never the first, which signs, and never
+        the one that may be damaged: it would have to be another one then.
+        """
         voters = await self._voters()
-        able = [n for n in self.cluster.nodes[1:] if n.name in voters]
+        stay = (self.cluster.nodes[0], self.cluster.damaged)
+        able = [n for n in self.cluster.nodes if n.name in voters and n not in stay]
         return target if target in able else able[0]
 
     async def _keep_enough(self, node: Node) -> None:

@@ -26,7 +26,8 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
     With both, whichever is over first ends the faults. `command` is what stands before
     `node --dir DIR` when a node is started; None for the ordinary one. So many kinds of
     fault strike `at_once` in a round. `replicas` do not vote. `load` has workloads
-    beside the writers, and how many operations a second each has. `directory` and
+    beside the writers, and how many operations a second each has. Writers and readers
+    rest for `rest_s` after each operation, and probers send as seldom. `directory` and
     `report` are temporary folders when None, kept after a violation.
     """
 
@@ -38,6 +39,7 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float | None = None
     at_once: int = 1
     writers: int = 64
+    rest_s: float = 0.0
     value_bytes: int = 256
     load: Mix = {}
     power_loss: bool = False
@@ -85,6 +87,8 @@ class HarnessOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.at_once > 1:
             words.append(f"--at-once {self.at_once}")
         words.append(f"--writers {self.writers} --value-bytes {self.value_bytes}")
+        if self.rest_s:
+            words.append(f"--rest {self.rest_s:g}s")
         words.append(f"--load {format_mix(self.load)}")
         if self.power_loss:
             words.append("--power-loss")

@@ -41,7 +41,7 @@ from .verdict import (
     leader_gaps,
     void_reasons,
 )
-from .workload import Clock, Gap, Workload
+from .workload import Clock, Gap, Workload, rested
 from .workloads import Loads, Shared
 
 # How long a cluster with a majority may refuse writes.
@@ -149,7 +149,7 @@ class Harness:
             spares=options.spares,
         )
         dice = Random(f"{options.seed}:damage")
-        cluster.damaged = dice.randrange(options.nodes)
+        cluster.damaged = dice.choice(cluster.nodes[: options.nodes])
         self.logs = {node.name: node.local.log for node in cluster.everybody}
         return cluster
 
@@ -169,6 +169,7 @@ class Harness:
                         *(self.clock, self.counts),
                         seed=self.options.seed,
                         writers=self.options.writers,
+                        pace=rested(self.options.rest_s),
                     )
                     shared = Shared(
                         *(cluster, self.clock.now, history, self.counts, load),

@@ -127,10 +127,12 @@ class Served(Generic[E]):
 
     async def leader(self) -> tuple[E, NodeStatus] | None:
         """The node that leads in the highest term, among those that answer."""
-        told = await self.statuses()
+        # Members may come and go while they are asked.
+        nodes = list(self.nodes)
+        told = await asyncio.gather(*(node.status() for node in nodes))
         leading = [
             (node, status)
-            for node, status in zip(self.nodes, told, strict=True)
+            for node, status in zip(nodes, told, strict=True)
             if status is not None and status.role == "leader"
         ]
         return max(leading, key=lambda pair: pair[1].term, default=None)

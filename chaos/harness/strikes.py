@@ -55,12 +55,16 @@ class Striker:
     def targets(self, fault: Fault, leader: Node) -> list[Node]:
         """Whom it is aimed at: the nodes that it takes, or the first of its order."""
         nodes = self.cluster.nodes
-        fault = fault.fitted(len(nodes))
-        along = fault.along(nodes.index(leader))
-        numbers = fault.victims(nodes.index(leader)) or along[:1]
         if fault.kind in DAMAGE_KINDS:
-            numbers = (self.cluster.damaged,)
+            return [self.cluster.damaged]
+        fault, number = fault.fitted(len(nodes)), self._number(leader)
+        numbers = fault.victims(number) or fault.along(number)[:1]
         return [nodes[number] for number in numbers]
+
+    def _number(self, leader: Node) -> int:
+        """Its number; of one that is no member any more, the first."""
+        nodes = self.cluster.nodes
+        return nodes.index(leader) if leader in nodes else 0
 
     async def strike(
         self, fault: Fault, leader: Node, number: int, struck: "asyncio.Future[float]"
@@ -92,7 +96,7 @@ class Striker:
         network = self.cluster.network
         assert network is not None
         names = [node.name for node in self.cluster.nodes]
-        steps = plan_steps(fault, names, self.cluster.nodes.index(leader))
+        steps = plan_steps(fault, names, self._number(leader))
         before = await network.told()
         began_s = time.monotonic()
         for place, (after_s, table) in enumerate(steps):

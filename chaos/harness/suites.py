@@ -23,6 +23,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float | None = None
     at_once: int = 1
     writers: int = 32
+    rest_s: float = 0.0
     replicas: int = 1
     load: Mapping[str, float] = DEFAULT_MIX
     power_loss: bool = True
@@ -81,6 +82,10 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
             nodes=5,
             duration_s=3600.0,
             at_once=2,
+            writers=16,
+            # What an hour makes has to fit into memory.
+            rest_s=0.05,
+            load={name: rate / 2 for name, rate in DEFAULT_MIX.items()},
         ),
     }
 )

@@ -76,6 +76,11 @@ class Pace(msgspec.Struct, frozen=True):
 PACE: Final = Pace(PROBE_SECONDS)
 
 
+def rested(rest_s: float) -> Pace:
+    """The pace of a run whose writers and readers rest, and whose probers do, too."""
+    return Pace(max(PROBE_SECONDS, rest_s), rest_s)
+
+
 class Gap:
     """The longest time between two acknowledgements, from `since_s` on."""
 

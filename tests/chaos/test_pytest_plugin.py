@@ -1,12 +1,16 @@
 """The fixtures that others use: real nodes, an empty store, and nodes to be hurt."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from quorate import Client
-from quorate.chaos.pytest_plugin import Cluster
+from quorate.chaos.harness.errors import SetupFailed, Violated
+from quorate.chaos.pytest_plugin import Besieged, Cluster
+from quorate.chaos.siege import Siege, kinds_of
 from quorate.client import QuorateError
 
 pytestmark = pytest.mark.slow
@@ -80,3 +84,67 @@ def test_it_works_in_a_project_of_somebody_else(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout
+
+
+@pytest.mark.quorate(faults=["kill-leader", "isolate-one"], seed=5)
+def test_a_besieged_cluster_is_struck_until_it_is_healed(
+    quorate_siege: Besieged,
+) -> None:
+    with Client(quorate_siege.endpoints, timeout=60) as client:
+        number = 0
+        while len(quorate_siege.struck) < 3:
+            number += 1
+            client.put("k", str(number))
+        quorate_siege.heal()
+        struck = len(quorate_siege.struck)
+        entry = client.get("k")
+        assert entry is not None
+        assert entry.text == str(number)
+    assert {each.kind for each in quorate_siege.struck} == {
+        "kill-leader",
+        "isolate-one",
+    }
+    assert 1 <= quorate_siege.leader() <= 3
+    ran = [quorate_siege.log(number).count(" is member ") for number in (1, 2, 3)]
+    killed = [each for each in quorate_siege.struck if each.kind == "kill-leader"]
+    assert sum(ran) == 3 + len(killed)
+    assert len(quorate_siege.struck) == struck
+
+
+def test_a_siege_tells_of_a_node_that_ends_by_itself(tmp_path: Path) -> None:
+    siege = Siege(tmp_path / "siege", 1, ("pause-one",), 1)
+    siege.begin()
+    pid = int((tmp_path / "siege" / "nodes" / "n1" / "pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(Violated, match="node ended by itself"):
+        siege.end()
+    with pytest.raises(Violated):
+        siege.heal()
+
+
+def test_a_siege_that_can_not_begin_says_why(tmp_path: Path) -> None:
+    (tmp_path / "nodes").mkdir()
+    (tmp_path / "nodes" / "left").write_text("by somebody")
+    with pytest.raises(SetupFailed, match="not empty"):
+        Siege(tmp_path, 1, ("pause-one",), 1).begin()
+
+
+@pytest.mark.parametrize(
+    ("faults", "nodes", "said"),
+    [
+        (["kil"], 3, "no such fault: kil"),
+        (["members"], 3, "members strikes nothing"),
+        (["halves"], 3, "halves strikes nothing in a cluster of 3 nodes"),
+    ],
+)
+def test_a_fault_that_strikes_nothing_is_refused(
+    faults: list[str], nodes: int, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        kinds_of(faults, nodes)
+
+
+def test_a_group_of_faults_has_what_a_cluster_of_that_size_can_suffer() -> None:
+    assert "halves" not in kinds_of(["partition"], 3)
+    assert {"halves", "ring"} <= set(kinds_of(["all"], 5))
+    assert "join" not in kinds_of(["all"], 5)

@@ -105,7 +105,7 @@ class HotKey:
         )
         if last:
             must(ended, f"a read of {key}", node.name)
-        if ended.result is None or self.recording.left_out:
+        if ended.result is None:
             return ended.result
         operation.outcome, operation.end = "ok", ended.end
         operation.mod_revision, operation.value = ended.result

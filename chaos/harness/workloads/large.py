@@ -86,7 +86,7 @@ class LargeValues:
         )
         if last:
             must(ended, f"a read of {key}", node.name)
-        if ended.result is None or self.recording.left_out:
+        if ended.result is None:
             return
         name, revision = ended.result
         if name == UNREADABLE:

@@ -137,7 +137,7 @@ class Locks:
             lambda found: Output(value=found[0] or None, mod_revision=found[1]),
             reads=True,
         )
-        if ended.result is None or self.recording.left_out:
+        if ended.result is None:
             return
         name, revision = ended.result
         operation.outcome, operation.end = "ok", ended.end

@@ -36,7 +36,7 @@ PREFIX: Final = "load/"
 _END: Final = "load0"
 LAST: Final = "load/last"
 # Kept for each; what comes later is not looked at.
-EVENTS_MAX: Final = 30_000
+EVENTS_MAX: Final = 100_000
 PATIENCE_SECONDS: Final = 600.0
 TOLD_SECONDS_MAX: Final = 60.0
 FIRST_CLIENT: Final = 8000

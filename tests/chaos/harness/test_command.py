@@ -112,6 +112,7 @@ def test_every_option_arrives(fake: FakeHarness, tmp_path: Path) -> None:
         *("--faults", "kill-one,ring", "--nodes", "5", "--duration", "1m"),
         *("--at-once", "2", "--replicas", "2", "--load", "lists,transfers=7.5"),
         *("--seed", "6", "--writers", "9", "--value-bytes", "10", "--power-loss"),
+        *("--rest", "20ms"),
         *("--dir", str(tmp_path / "nodes"), "--report", str(tmp_path / "report")),
         *("--mutant", "ack-before-sync"),
     )
@@ -128,6 +129,7 @@ def test_every_option_arrives(fake: FakeHarness, tmp_path: Path) -> None:
         at_once=2,
         duration_s=60.0,
         writers=9,
+        rest_s=0.02,
         value_bytes=10,
         power_loss=True,
         mutant="ack-before-sync",
@@ -151,6 +153,8 @@ def test_a_suite_is_its_options(fake: FakeHarness, name: str) -> None:
     for field in set(Suite.__struct_fields__) - {"about"}:
         assert getattr(asked, field) == getattr(suite, field), field
     assert asked.kinds
+    run(*asked.replay().split()[3:])
+    assert fake.asked[1] == asked
 
 
 def test_what_is_given_beside_a_suite_wins(fake: FakeHarness) -> None:

@@ -222,7 +222,7 @@ async def test_all_operations_are_recorded_as_they_ended_and_judged_as_a_whole(
     total = len(load.recording.operations)
     assert check_recording(load.recording) == (
         f"replay and linearizability each looked at {total} operations, 0 keys"
-        " undecided, 0 later operations left out"
+        " undecided; 0 operations left out"
     )
 
 
