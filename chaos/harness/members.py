@@ -83,9 +83,7 @@ class Members:
             case "replace":
                 who = [await self._replace(target)]
             case "move-leader":
-                await self._ask(
-                    lambda one: one.control.move_leader(timeout=ASK_SECONDS)
-                )
+                await self._move_leader()
             case "rolling-restart":
                 who = await self._restart_all()
             case "rotate-ca":
@@ -172,6 +170,14 @@ class Members:
         await self._bury(node)
         return node
 
+    async def _move_leader(self) -> None:
+        """Asked of who leads: the others would refuse it."""
+        leading = await self.cluster.leader()
+        await self._ask(
+            lambda one: one.control.move_leader(timeout=ASK_SECONDS),
+            first=None if leading is None else leading[0],
+        )
+
     async def _restart_all(self) -> list[Node]:
         """One after the other, each when the one before has answered."""
         everybody = list(self.cluster.nodes)
@@ -255,6 +261,7 @@ class Members:
         self,
         asking: Callable[[Node], Awaitable[T]],
         done: type[QuorateError] = Held,
+        first: Node | None = None,
     ) -> T | None:
         """Ask one node after the other until one does it; `done` means that it was.
 
@@ -262,7 +269,8 @@ class Members:
         """
         deadline_s = self.clock.now() + CHANGED_SECONDS_MAX
         while True:
-            for one in [node for node in self.cluster.nodes if node.up.is_set()]:
+            up = [node for node in self.cluster.nodes if node.up.is_set()]
+            for one in sorted(up, key=lambda node: node is not first):
                 try:
                     return await asking(one)
                 except done:
