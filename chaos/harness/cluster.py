@@ -91,7 +91,7 @@ class Cluster(Served[Node]):
             node.door = Door(node.local.directory)
             node.process.environment[FAULTS] = str(node.door.pipe)
         # The one voter whose disk may be damaged; it keeps its vote.
-        self.damaged = self.nodes[0]
+        self.damaged: Node | None = None
         self._threads: set[asyncio.Future[int | None]] = set()
 
     @classmethod

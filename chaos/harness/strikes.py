@@ -56,7 +56,7 @@ class Striker:
         """Whom it is aimed at: the nodes that it takes, or the first of its order."""
         nodes = self.cluster.nodes
         if fault.kind in DAMAGE_KINDS:
-            return [self.cluster.damaged]
+            return [self.cluster.damaged or nodes[0]]
         fault, number = fault.fitted(len(nodes)), self._number(leader)
         numbers = fault.victims(number) or fault.along(number)[:1]
         return [nodes[number] for number in numbers]

@@ -55,7 +55,8 @@ class Watcher:
         self.created = 0
         self.events: list[Event] = []
         self.revisions: list[int] = []
-        self.full = False
+        # Told of no more: of enough, or its node has left for good.
+        self.over = False
         self._watch: ClientWatch | None = None
 
     @property
@@ -63,7 +64,7 @@ class Watcher:
         return self.revisions[-1] if self.revisions else self.created
 
     async def run(self, shared: Shared) -> None:
-        """Until it is closed, or full. Raises Violated when it ends by itself."""
+        """Until it is closed, or over. Raises Violated when it ends by itself."""
         while not shared.stopping and self._watch is None:
             first = await self._next_revision(shared)
             watch = self.client.watch(
@@ -101,15 +102,21 @@ class Watcher:
                 shared.tally(NAME).ok += 1
                 # A revision is delivered whole: a part of one would be missing.
                 if len(self.events) >= EVENTS_MAX:
-                    self.full = True
+                    self.over = True
                     self._drop_last()
                     break
         except QuorateError as error:
-            found = f"{type(error).__name__}: {error.reason}"
-            raise Violated(
-                Violation("wrong watch", self.who, "a watch that goes on", found)
-            ) from error
+            if self._is_there(shared):
+                found = f"{type(error).__name__}: {error.reason}"
+                raise Violated(
+                    Violation("wrong watch", self.who, "a watch that goes on", found)
+                ) from error
+            self.over = True
         await watch.close()
+
+    def _is_there(self, shared: Shared) -> bool:
+        """Whether its node is a member; one that roams finds another one."""
+        return self.node is None or self.node in shared.cluster.nodes
 
     def _drop_last(self) -> None:
         last = self.revisions[-1]
@@ -181,7 +188,7 @@ class Watchers:
         """Those that are told everything: who watches at a node that was removed,
         or has been told enough, is not."""
         nodes = (None, *self.shared.cluster.nodes)
-        return [w for w in self._begun if not w.full and w.node in nodes]
+        return [w for w in self._begun if not w.over and w.node in nodes]
 
     @property
     def _begun(self) -> list[Watcher]:

@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from quorate.chaos.harness.cluster import Cluster
 from quorate.chaos.harness.errors import Violated
 from quorate.chaos.harness.history import History
+from quorate.chaos.harness.served import Endpoint
 from quorate.chaos.harness.verdict import Counts
 from quorate.chaos.harness.workloads import Shared
 from quorate.chaos.harness.workloads.watchers import LAST, Watcher, Watchers
 from quorate.chaos.histories import Change, Event
-from quorate.client import AsyncClient
+from quorate.client import AsyncClient, Unavailable
+from quorate.client import Event as ClientEvent
 from quorate.node.launcher import LocalCluster
 
 KEY = b"load/a"
@@ -105,8 +108,61 @@ def test_what_came_after_the_last_change_is_not_looked_at(watchers: Watchers) ->
 
 def test_who_was_told_enough_need_not_be_told_everything(watchers: Watchers) -> None:
     end_early(watchers)
-    watchers.all[0].full = True
+    watchers.all[0].over = True
     watchers.check()
+
+
+class Ended:
+    """A watch that nobody takes any more."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def begin(self) -> None:
+        pass
+
+    def __aiter__(self) -> "Ended":
+        return self
+
+    async def __anext__(self) -> ClientEvent:
+        raise Unavailable("no node takes the watch")
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Asked:
+    """A client of one node, whose watch ends."""
+
+    def __init__(self) -> None:
+        self.ended = Ended()
+
+    async def status(self, *, timeout: float) -> dict[str, object]:
+        del timeout
+        return {"revision": 1}
+
+    def watch(self, prefix: str, **options: object) -> Ended:
+        del prefix, options
+        return self.ended
+
+
+async def test_a_watch_at_a_node_that_was_removed_ends_with_it(
+    watchers: Watchers,
+) -> None:
+    """Found by the first soak with changes of members: it was called violated, ten
+    minutes after the node had left, when the watch's patience was over."""
+    node, asked = Endpoint("n4", "127.0.0.1:1", "127.0.0.1:1", 1), Asked()
+    client = cast("AsyncClient", asked)
+    watcher = Watcher("n4", client, node, previous=False)
+    await watcher.run(watchers.shared)
+    assert watcher.over
+    assert asked.ended.closed
+    await node.close()
+    watchers.all.append(watcher)
+    watchers.check()
+    roaming = Watcher("any node", client, None, previous=False)
+    with pytest.raises(Violated, match="no node takes the watch"):
+        await roaming.run(watchers.shared)
 
 
 @pytest.mark.parametrize("name", BROKEN)

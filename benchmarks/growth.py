@@ -1,0 +1,286 @@
+"""What writes feel while members come, change and go: 1 → 3 → 5 voters and back.
+
+    python -m quorate.benchmarks.growth [--rate 200] [--quiet 10]
+
+Law: writes come at a fixed rate through one client that knows the first node and learns
+of the others, each to a key of its own, and what was acknowledged is looked for in the
+end. Beside each change stands the same load with nothing going on, right before it, by
+the same voters; a change that is over sooner is watched for as long. All is done by
+what operators have: tokens, wishes, signals.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+from quorate.client import AsyncClient, QuorateError
+from quorate.node.config import load_config, to_toml
+from quorate.node.launcher import LocalNode, NodeProcess, create_cluster
+
+from . import machine
+from .clusters import BenchmarkFailed
+
+NODES: Final = 10
+FIRST: Final = "n1"
+PREFIX: Final = "growth/"
+VALUE: Final = b"v" * 256
+TIMEOUT_S: Final = 10.0
+DONE_SECONDS_MAX: Final = 120.0
+_POLL_SECONDS: Final = 0.02
+_PERCENT: Final = 0.99
+
+
+class Phase(msgspec.Struct):
+    """Writes of some time: how long each took, from when it was due; those that failed;
+    the longest time from one acknowledgement to the next.
+    """
+
+    name: str
+    took_s: float = 0.0
+    latencies_s: list[float] = []
+    failed: int = 0
+    longest_gap_s: float = 0.0
+
+    @property
+    def p99_ms(self) -> float:
+        """Of a hundred writes the slowest, and of all the others none is slower."""
+        if not self.latencies_s:
+            raise BenchmarkFailed(f"{self.name}: not one write was acknowledged")
+        ordered = sorted(self.latencies_s)
+        return ordered[int((len(ordered) - 1) * _PERCENT)] * 1000
+
+
+class Writer:
+    """The load; `phase` is where what it sees is noted."""
+
+    def __init__(self, client: AsyncClient, rate: float) -> None:
+        self._client: AsyncClient = client
+        self._period_s: float = 1 / rate
+        self._phase: Phase = Phase("before")
+        self._last_s: float = time.monotonic()
+        self._ending: bool = False
+        self._sent: int = 0
+        self.acknowledged: set[str] = set()
+
+    def begin(self, name: str) -> Phase:
+        """What is due from now on belongs to another phase."""
+        self._last_s = time.monotonic()
+        self._phase = Phase(name)
+        return self._phase
+
+    def end(self) -> None:
+        """Send no more."""
+        self._ending = True
+
+    async def run(self) -> None:
+        """Until `end`, and then until all has been answered."""
+        async with asyncio.TaskGroup() as group:
+            due_s = time.monotonic()
+            while not self._ending:
+                await asyncio.sleep(due_s - time.monotonic())
+                group.create_task(self._put(due_s, self._phase))
+                due_s += self._period_s
+
+    async def _put(self, due_s: float, phase: Phase) -> None:
+        self._sent += 1
+        key = f"{PREFIX}{self._sent:08}"
+        try:
+            await self._client.put(key, VALUE)
+        except QuorateError:
+            phase.failed += 1
+            return
+        now_s = time.monotonic()
+        phase.latencies_s.append(now_s - due_s)
+        self.acknowledged.add(key)
+        if phase is self._phase:
+            phase.longest_gap_s = max(phase.longest_gap_s, now_s - self._last_s)
+            self._last_s = now_s
+
+
+class Cluster:
+    """One voter at first, and folders for those that come later."""
+
+    def __init__(self, directory: Path) -> None:
+        names = [f"n{number + 1}" for number in range(NODES)]
+        local = create_cluster(
+            *(directory, names[:1]), replicas=names[1:], client_port=0, peer_port=0
+        )
+        for node in local.nodes:
+            _let_sign(node)
+        self._all: list[NodeProcess] = [NodeProcess(node) for node in local.nodes]
+        self.spares: list[NodeProcess] = self._all[1:]
+        # Those that vote, in the order in which they came.
+        self.voters: list[NodeProcess] = self._all[:1]
+        self._all[0].start()
+        self._all[0].wait_ready()
+
+    @property
+    def first(self) -> str:
+        """Where the first node serves clients."""
+        return str(self._all[0].node.client)
+
+    async def grow(self, client: AsyncClient) -> None:
+        """One more voter."""
+        node = self.spares.pop(0)
+        token = await client.create_token("voter")
+        contact = self.voters[-1].node.peer
+        await asyncio.to_thread(node.start, contact, token)
+        self.voters.append(node)
+        await self._settled(client)
+
+    async def replace(self, client: AsyncClient, old: NodeProcess) -> None:
+        """A new machine in the place of a voter, in one step."""
+        new = self.spares.pop(0)
+        token = await client.create_token("replica")
+        contact = next(each for each in self.voters if each is not old).node.peer
+        await asyncio.to_thread(new.start, contact, token)
+        await _until(lambda: asyncio.to_thread(new.node.ready))
+        await client.replace_member(old.node.name, new.node.name)
+        self.voters[self.voters.index(old)] = new
+        await self._settled(client)
+        await self._gone(old)
+
+    async def shrink(self, client: AsyncClient) -> None:
+        """The voter that came last leaves."""
+        old = self.voters.pop()
+        await client.remove_member(old.node.name)
+        await self._settled(client)
+        await self._gone(old)
+
+    async def restart(self, node: NodeProcess) -> None:
+        """Stopped cleanly, and started again."""
+        await asyncio.to_thread(node.stop)
+        await asyncio.to_thread(node.start)
+        await _until(lambda: asyncio.to_thread(node.node.ready))
+
+    async def _settled(self, client: AsyncClient) -> None:
+        """Who shall vote does, and nobody else."""
+        wanted = {node.node.name for node in self.voters}
+
+        async def settled() -> bool:
+            try:
+                known = await client.members(timeout=1.0)
+            except QuorateError:
+                return False
+            return {each.name for each in known.members if each.votes} == wanted
+
+        await _until(settled)
+
+    async def _gone(self, node: NodeProcess) -> None:
+        async def ended() -> bool:
+            return not node.alive
+
+        await _until(ended)
+
+    def stop(self) -> None:
+        for node in self._all:
+            node.terminate()
+        for node in self._all:
+            node.stop()
+
+
+def _let_sign(node: LocalNode) -> None:
+    """Whoever is left can let others in, also when the first one has gone."""
+    path = node.directory / "quorate.toml"
+    config = load_config(path, {})
+    peer = msgspec.structs.replace(config.peer, authority="../ca")
+    path.write_text(to_toml(msgspec.structs.replace(config, peer=peer)))
+
+
+async def _until(done: Callable[[], Awaitable[bool]]) -> None:
+    deadline_s = time.monotonic() + DONE_SECONDS_MAX
+    while not await done():
+        if time.monotonic() > deadline_s:
+            raise BenchmarkFailed(f"a change took more than {DONE_SECONDS_MAX:.0f} s")
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+class Run:
+    """All changes, one after the other, each beside a quiet time."""
+
+    def __init__(self, cluster: Cluster, quiet_s: float) -> None:
+        self._cluster: Cluster = cluster
+        self._quiet_s: float = quiet_s
+
+    async def all(self, rate: float) -> None:
+        cluster = self._cluster
+        client = AsyncClient(cluster.first, timeout=TIMEOUT_S)
+        writer = Writer(client, rate)
+        async with client, asyncio.TaskGroup() as group:
+            group.create_task(writer.run())
+            for count in (2, 3, 4, 5):
+                await self._beside(
+                    writer, f"{count - 1} → {count}", lambda: cluster.grow(client)
+                )
+            for node in list(cluster.voters):
+                name = f"{node.node.name} replaced"
+                await self._beside(
+                    writer, name, lambda it=node: cluster.replace(client, it)
+                )
+            for node in list(cluster.voters):
+                name = f"{node.node.name} restarted"
+                await self._beside(writer, name, lambda it=node: cluster.restart(it))
+            for count in (4, 3, 2, 1):
+                await self._beside(
+                    writer, f"{count + 1} → {count}", lambda: cluster.shrink(client)
+                )
+            writer.end()
+        await self._nothing_is_lost(writer)
+
+    async def _beside(
+        self, writer: Writer, name: str, change: Callable[[], Awaitable[None]]
+    ) -> None:
+        quiet = writer.begin("quiet")
+        await asyncio.sleep(self._quiet_s)
+        during = writer.begin(name)
+        began_s = time.monotonic()
+        await change()
+        during.took_s = time.monotonic() - began_s
+        await asyncio.sleep(max(0.0, self._quiet_s - during.took_s))
+        # What was due in it is answered by then, or has failed.
+        writer.begin("between")
+        await asyncio.sleep(1.0)
+        ratio = during.p99_ms / quiet.p99_ms
+        print(
+            f"{name:14} in {during.took_s:5.1f} s: p99 {during.p99_ms:6.1f} ms, quiet"
+            f" {quiet.p99_ms:6.1f} ms, {ratio:4.1f} times; longest gap"
+            f" {during.longest_gap_s * 1000:4.0f} ms; {during.failed} failed",
+            flush=True,
+        )
+
+    async def _nothing_is_lost(self, writer: Writer) -> None:
+        last = str(self._cluster.voters[0].node.client)
+        found: set[str] = set()
+        async with AsyncClient(last, timeout=TIMEOUT_S) as client:
+            async for entry in client.range(PREFIX, keys_only=True):
+                found.add(entry.key.decode())
+        lost = len(writer.acknowledged - found)
+        if lost:
+            raise BenchmarkFailed(f"{lost} acknowledged writes are not there")
+        print(f"{len(writer.acknowledged):,} acknowledged writes, all there in the end")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Writes while members change.")
+    parser.add_argument("--rate", type=float, default=200.0, help="writes a second")
+    parser.add_argument("--quiet", type=float, default=10.0, help="seconds of each leg")
+    parser.add_argument("--directory", help="on a real disk, for the data")
+    given = parser.parse_args()
+    print("\n".join(f"{name}: {text}" for name, text in machine.describe().items()))
+    with tempfile.TemporaryDirectory(prefix="growth-", dir=given.directory) as folder:
+        cluster = Cluster(Path(folder))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(Run(cluster, given.quiet).all(given.rate))
+        finally:
+            cluster.stop()
+
+
+if __name__ == "__main__":
+    main()
