@@ -7,11 +7,14 @@ connection that is good stays; where it can be, another one is there before it e
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .peer_hello import Stream
 from .tls import PeerCertificate
 from .transport import GRACE_S, Transport
+
+# So long one whose certificate was revoked may take to show another one.
+REDIAL_S: Final = 1.0
 
 Objection: TypeAlias = Callable[[PeerCertificate], str | None]
 Revokes: TypeAlias = Callable[[PeerCertificate], bool]
@@ -36,8 +39,10 @@ def renew(transport: Transport, ended_s: float | None = None) -> None:
 def review(transport: Transport, objection: Objection, revokes: Revokes) -> None:
     """Part with whoever shows what is not good any more.
 
-    What was revoked is cut off. Else whoever dialled has shown a new certificate by
-    now, and what is under way may arrive; who was dialled may show a new one.
+    What was revoked is cut off, where we dialled it a moment later: it may be a member
+    that shows another certificate on the next connection. Else whoever dialled has
+    shown a new one by now, and what is under way may arrive; who was dialled may show
+    a new one.
     """
     loop = asyncio.get_running_loop()
     for session in [*transport.accepted, *transport.passing]:
@@ -49,6 +54,10 @@ def review(transport: Transport, objection: Objection, revokes: Revokes) -> None
         shown = link.session.shown if link.session else None
         if shown is not None and objection(shown) is not None:
             link.renew(must=True)
+        # The polite end of a connection waits for the other side, who may never answer.
+        for session in filter(None, [link.session, *link.former]):
+            if session.shown is not None and revokes(session.shown):
+                loop.call_later(REDIAL_S, session.abort)
 
 
 def shown(transport: Transport) -> dict[int, PeerCertificate]:

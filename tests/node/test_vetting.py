@@ -31,6 +31,7 @@ class Session:
 
     def abort(self) -> None:
         self.fate = "cut off"
+        self.ended.set()
 
     def close(self) -> None:
         self.fate = "closed"
@@ -43,6 +44,7 @@ class Link:
     def __init__(self, shown: PeerCertificate | None) -> None:
         self.session = Session(shown)
         self.context: object = None
+        self.former: set[Session] = set()
         self.renewed: list[bool] = []
 
     def renew(self, *, must: bool = False) -> None:
@@ -101,6 +103,23 @@ async def test_a_link_to_whoever_shows_what_is_not_good_is_dialled_anew() -> Non
     bad, good = Link(certificate(STOLEN)), Link(certificate(GOOD))
     vetting.review(Connections(bad, good).all, objection, is_stolen)
     assert (bad.renewed, good.renewed) == ([True], [])
+
+
+async def test_a_link_to_whoever_shows_what_was_revoked_is_cut_off_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Dialling anew was all, and the polite end of the old one: to a node that stood
+    still connections stayed open for half a minute."""
+    monkeypatch.setattr(vetting, "REDIAL_S", 0.0)
+    link, other = Link(certificate(STOLEN)), Link(certificate(GOOD))
+    before = Session(certificate(STOLEN))
+    link.former.add(before)
+    vetting.review(Connections(link, other).all, objection, is_stolen)
+    assert link.session.fate == before.fate == ""
+    await asyncio.wait_for(link.session.ended.wait(), 60)
+    await asyncio.wait_for(before.ended.wait(), 60)
+    assert link.session.fate == before.fate == "cut off"
+    assert other.session.fate == ""
 
 
 async def test_links_are_renewed_where_a_certificate_has_ended() -> None:

@@ -21,6 +21,12 @@ from .harness import DEADLINE_S, QUORATE, Cluster, Running, wait_for
 pytestmark = pytest.mark.slow
 
 FILES = ("node.crt", "node.key", "ca.crt")
+# So soon a revoked certificate is refused, and its open connections are cut
+# (docs/security.md).
+REFUSED_S = 5.0
+CUT_OFF_S = 30.0
+# The state of a connection in /proc/net/tcp.
+ESTABLISHED = "01"
 
 
 class Load:
@@ -172,6 +178,20 @@ def test_the_ca_is_replaced_under_load_without_a_failure_or_an_election(
         assert len(list((tmp_path / "c" / "ca").glob("retired-*"))) == 1
 
 
+def open_links(node: Running, cluster: Cluster) -> int:
+    """How many connections between it and other nodes are open, as the system says."""
+    fds = Path(f"/proc/{node.process.pid}/fd").iterdir()
+    own = {str(fd.readlink()) for fd in fds}
+    ports = {each.node.peer.port for each in cluster.nodes}
+    count = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        ends = {int(end.partition(":")[2], 16) for end in fields[1:3]}
+        is_open = fields[3] == ESTABLISHED and f"socket:[{fields[9]}]" in own
+        count += is_open and not ports.isdisjoint(ends)
+    return count
+
+
 def refusal(node: Running, cluster: Cluster, shown: Path) -> str:
     """What `node` says to somebody who shows the certificate in this folder."""
     context = client_context(*(str(shown / name) for name in FILES))
@@ -201,7 +221,9 @@ def test_a_stolen_certificate_is_refused_once_it_is_revoked_and_nobody_notices(
             certs("revoke", serial, "--endpoints", cluster.endpoints)
             for node in cluster.nodes[:2]:
                 assert "was revoked" in wait_for(
-                    lambda node=node: refusal(node, cluster, stolen), "a refusal"
+                    lambda node=node: refusal(node, cluster, stolen),
+                    "a refusal",
+                    REFUSED_S,
                 )
             load.goes_on()
         assert cluster.leader().status().term == term
@@ -219,7 +241,12 @@ def test_a_revoked_member_is_cut_off_and_ends_and_does_not_come_back(
         # One that does not lead, and has no key of the CA.
         victim = next(each for each in cluster.followers() if each.name != "n1")
         others = [each for each in cluster.nodes if each is not victim]
+        # It stands still, so that who ends its connections is not it.
+        victim.process.pause()
+        assert open_links(victim, cluster)
         certs("revoke", victim.name, "--endpoints", cluster.endpoints)
+        wait_for(lambda: not open_links(victim, cluster), "all are cut", CUT_OFF_S)
+        victim.process.resume()
         wait_for(lambda: not victim.process.alive, "the revoked node ends")
         assert "was revoked" in victim.log()
 
