@@ -26,6 +26,7 @@ this process closed it, or is gone. Nodes that are started by hand have no lifel
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -263,6 +264,20 @@ def load_cluster(directory: Path) -> LocalCluster:
     if not nodes:
         raise ClusterUnusable(f"{directory}: holds no nodes")
     return LocalCluster(directory, tuple(nodes))
+
+
+def emptied(node: LocalNode) -> LocalNode:
+    """The same folder and addresses, for one that has yet to join.
+
+    All that the member had is removed; it must not run.
+    """
+    for folder in (node.directory / "data", node.directory / "certs"):
+        if folder.exists():
+            shutil.rmtree(folder)
+    path = node.directory / CONFIG_FILE
+    config = msgspec.structs.replace(load_config(path, {}), cluster=Cluster())
+    replace_file(path, to_toml(config))
+    return msgspec.structs.replace(node, voter=False)
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:

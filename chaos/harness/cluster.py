@@ -21,6 +21,7 @@ from ...node.launcher import (
     LocalNode,
     NodeProcess,
     create_cluster,
+    emptied,
 )
 from .door import FAULTS, Door
 from .errors import SetupFailed, Violated
@@ -229,6 +230,12 @@ class Cluster(Served[Node]):
                     f"{node.process.exit_code}: {node.process.last_words()}",
                 )
             )
+
+    def empty(self, node: Node) -> None:
+        """It was buried: its folder is for somebody who joins later."""
+        node.local = node.process.node = emptied(node.local)
+        node.voter = False
+        self.spares.append(node)
 
     async def lost(self, node: Node) -> None:
         """A node's process has ended, whoever did it."""

@@ -8,7 +8,6 @@ meanwhile: what could not be asked for is asked for again, as an operator would.
 """
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -301,9 +300,7 @@ class Members:
             await asyncio.sleep(_POLL_SECONDS)
         await self.cluster.bury(node, FAILED)
         self.cluster.nodes.remove(node)
-        for name in ("data", "certs"):
-            shutil.rmtree(node.local.directory / name)
-        self.cluster.spares.append(node)
+        self.cluster.empty(node)
 
     def _stuck(self, node: Node, found: str) -> Violated:
         expected = f"what was wished for, within {CHANGED_SECONDS_MAX:g} s"

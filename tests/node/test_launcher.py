@@ -24,6 +24,7 @@ from quorate.node.launcher import (
     PortsTaken,
     check_ports,
     create_cluster,
+    emptied,
     free_ports,
     load_cluster,
 )
@@ -134,6 +135,24 @@ def test_a_node_finds_another_by_its_detour_and_itself_where_it_listens(
     config = load_config(second.directory / "quorate.toml", {})
     assert config.cluster.voters == plain
     assert config.peer.dial == {}
+
+
+def test_the_folder_of_a_first_voter_can_be_for_somebody_who_joins(
+    tmp_path: Path,
+) -> None:
+    """In the first soak with changes of members one was started again as the voter that
+    it had been, without its certificate, until the run gave up."""
+    cluster = create_cluster(tmp_path / "c", ["n1", "n2"], client_port=0, peer_port=0)
+    node = cluster.nodes[1]
+    (node.directory / "data").mkdir()
+    newcomer = emptied(node)
+    assert newcomer.joins
+    assert not (node.directory / "certs").exists()
+    assert not (node.directory / "data").exists()
+    config = load_config(node.directory / "quorate.toml", {})
+    assert not config.cluster.voters
+    assert (config.client_address, config.peer_address) == (node.client, node.peer)
+    assert load_cluster(tmp_path / "c").nodes[1] == emptied(newcomer)
 
 
 def test_a_cluster_can_be_moved_to_another_folder(tmp_path: Path) -> None:
