@@ -146,7 +146,8 @@ class Membership:
         groups = [g for g in (configuration.voters, configuration.outgoing) if g]
         lost = {*self.wiped, member}
         if self.careful:
-            return True
+            # The first voters that stay are no majority of all that come.
+            return all(2 * len(lost.intersection(g)) < len(g) for g in groups)
         return all(
             member not in voters
             or (len(voters) >= 3 and len(lost.intersection(voters)) == 1)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Then: TypeAlias = Callable[[ErrorCode | None], None]
 
 _TIMEOUT_MS: Final = 1500
+# By then no node still waits for a leader, to ask for what an operator wished.
+PATIENCE_US: Final = 2 * SECOND
 _SILENCE_US: Final = 3 * SECOND
 _AGAIN_US: Final = 200 * MILLISECOND
 _TRIES: Final = 8

@@ -13,6 +13,7 @@ from .faults import Faults
 from .faults.ground import Undo
 from .membership import Membership
 from .node import Node
+from .operators import PATIENCE_US
 from .repeaters import Repeater
 from .shape import Shape
 from .tenants import Tenant
@@ -173,8 +174,21 @@ class Recovery:
             node.start()
 
     def _settle_members(self, membership: Membership) -> None:
-        """Operators ask for nothing more; what they wished for becomes so."""
+        """Operators ask for nothing more; what they wished for becomes so.
+
+        Also what nobody answered: a wish that came true later would take away a node
+        on which the others are told to count (seeds 2040 and 2072).
+        """
         membership.operators.active = False
+        world, nodes = self.world, self.nodes
+        world.run_until(world.now_us + PATIENCE_US)
+        last = max(node.raft.log.last_index for node in nodes if node.up)
+
+        def decided() -> bool:
+            return any(n.up and n.raft.log.applied_index >= last for n in nodes)
+
+        # Without a leader there may be nobody who could decide.
+        world.run_until(world.now_us + self.bound_us, decided)
         self._expect(membership.as_wished, "members are as wished", self.whole)
 
     def _choose_core(self) -> list[Node]:
@@ -268,11 +282,22 @@ class Recovery:
         broken voter, too: nobody can tell any more, so nobody may go on without it
         (decision 0004).
         """
-        sure = [n for n in self.voters if n.up and n.raft.doubt is None]
-        broken = any(node.broken is not None for node in self.voters)
+        up = [n for n in self.nodes if n.up and n.raft.doubt is None]
+        sure = {node.member for node in up}
+        gone = {node.member for node in self.nodes if node.broken is not None}
         if self.membership is not None:
-            broken = broken or bool(self.membership.lost_voters())
-        return broken and len(sure) < self.majority
+            gone |= self.membership.wiped
+        told = [self.checkers.book.configuration]
+        if up:
+            # A change that is under way counts: by its rules whoever leads is elected.
+            log = max(up, key=lambda n: (n.raft.log.last_term, n.raft.log.last_index))
+            told.append(log.raft.configuration)
+        return any(
+            gone.intersection(voters)
+            and 2 * len(sure.intersection(voters)) <= len(voters)
+            for each in told
+            for voters in (each.voters, each.outgoing)
+        )
 
 
 def _can_go_on(core: list[Node]) -> bool:

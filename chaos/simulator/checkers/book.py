@@ -74,6 +74,8 @@ class Member:
         self.leads_since: int | None = None  # its commit index when it began to lead
         self.heard_leader: tuple[int, int] | None = None  # term, tick
         self.heard: dict[int, int] = {}
+        # As a leader: the tick at which it wrote its last configuration.
+        self.configured = 0
         # What was committed when a read index was asked for, by id.
         self.asked: dict[int, int] = {}
         # As a leader: the last round that each peer answered, and that confirmed reads.
@@ -94,6 +96,7 @@ class Member:
         self.leads_since = self.heard_leader = None
         self.shown = 0
         self.heard, self.asked, self.rounds = {}, {}, {}
+        self.configured = 0
         self.configurations, self.read_up_to = [], (0, 0)
         self.before = None
 

@@ -134,15 +134,18 @@ def sticks_to_its_leader(book: Book, node: "Node", message: PreVoteReply) -> Non
 
 
 def leads_with_a_quorum(book: Book, node: "Node") -> None:
-    """I-13: a leader that a majority is silent to steps down in time."""
+    """I-13: a leader that a majority is silent to steps down in time.
+
+    A majority of those whom it needs: of another configuration they are others.
+    """
     assert node.replica is not None
-    ticks = node.replica.ticks
-    heard = book.members[node.member].heard
+    ticks, known = node.replica.ticks, book.members[node.member]
+    heard, since = known.heard, known.configured
     configuration = in_force(book, node)
     longest = 0
     for voters in (configuration.voters, configuration.outgoing):
         silent = sorted(
-            0 if voter == node.member else ticks - heard.get(voter, 0)
+            0 if voter == node.member else ticks - max(heard.get(voter, 0), since)
             for voter in voters
         )
         longest = max(longest, silent[len(voters) // 2] if voters else 0)

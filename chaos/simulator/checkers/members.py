@@ -53,9 +53,8 @@ def _changed(
     new_voters_have_caught_up(book, node, before[1], configuration)
     voters_are_heard(book, node, before[1], configuration)
     assert node.replica is not None
-    for voter in configuration.all_voters():
-        # Who votes from now on is given its time to be heard.
-        book.members[node.member].heard.setdefault(voter, node.replica.ticks)
+    # Who is needed from now on is given its time to be heard.
+    book.members[node.member].configured = node.replica.ticks
 
 
 def configuration_follows_the_log(book: Book, node: "Node") -> None:
