@@ -39,7 +39,7 @@ def command() -> None:
     print_table(head, [_row(known, each) for each in known.members])
     if known.waits_for:
         click.echo(f"waiting: {known.waits_for}")
-    for line in caretaker_lines(known, decisions=1):
+    for line in (*version_lines(known), *caretaker_lines(known, decisions=1)):
         click.echo(line)
     if known.leader != known.told_by:
         click.echo("the leader was not asked: nobody knows who is behind", err=True)
@@ -74,6 +74,21 @@ def _heard(member: "Member") -> list[str]:
 
 def _truth(value: bool) -> str:
     return "yes" if value else "no"
+
+
+def version_lines(known: "Members") -> list[str]:
+    """Which version the cluster has, as soon as there is more than one."""
+    line = f"cluster version {known.cluster_version}"
+    names = {each.id: each.name or each.id for each in known.members}
+    waits_for = [names.get(each, each) for each in known.version_waits_for]
+    if waits_for:
+        following = known.cluster_version + 1
+        return [f"{line}: {', '.join(waits_for)} can't go to version {following}"]
+    if known.cluster_version > 1:
+        return [line]
+    if any(each.understands[1] > known.cluster_version for each in known.members):
+        return [f"{line}: the next one waits until the caretaker goes on"]
+    return []
 
 
 def caretaker_lines(known: "Members", decisions: int) -> list[str]:

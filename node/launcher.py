@@ -8,8 +8,7 @@ have too: files, signals and its client port.
                             says that the cluster's files are complete
     DIR/ca/                 the cluster's CA, with its key
     DIR/client/             with TLS: a client's certificate
-    DIR/NAME/quorate.toml   and certs/, data/; `pid` while it runs, `log` of all runs;
-                            with TLS also client-port/
+    DIR/NAME/quorate.toml   and certs/, data/, `pid`, `log`; with TLS client-port/
 
 The lifeline. A node that is started here must not outlive who started it, however that
 one ends. It inherits the read end of a pipe, whose number is in QUORATE_LIFELINE; the
@@ -26,7 +25,6 @@ this process closed it, or is gone. Nodes that are started by hand have no lifel
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +52,7 @@ from .config import (
     to_toml,
     with_tls,
 )
+from .newcomer import emptied
 from .pid_file import (
     LIFELINE,
     has_lifeline,
@@ -121,6 +120,10 @@ class LocalNode(msgspec.Struct, frozen=True):
     def joins(self) -> bool:
         """Whether it has to become a member first, for which it needs a token."""
         return not self.voter and not (self.directory / "data" / IDENTITY_FILE).exists()
+
+    def emptied(self) -> "LocalNode":
+        """The same, for one that has yet to join; what a member had is removed."""
+        return emptied(self)
 
     @property
     def log(self) -> Path:
@@ -264,20 +267,6 @@ def load_cluster(directory: Path) -> LocalCluster:
     if not nodes:
         raise ClusterUnusable(f"{directory}: holds no nodes")
     return LocalCluster(directory, tuple(nodes))
-
-
-def emptied(node: LocalNode) -> LocalNode:
-    """The same folder and addresses, for one that has yet to join.
-
-    All that the member had is removed; it must not run.
-    """
-    for folder in (node.directory / "data", node.directory / "certs"):
-        if folder.exists():
-            shutil.rmtree(folder)
-    path = node.directory / CONFIG_FILE
-    config = msgspec.structs.replace(load_config(path, {}), cluster=Cluster())
-    replace_file(path, to_toml(config))
-    return msgspec.structs.replace(node, voter=False)
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:

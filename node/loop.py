@@ -22,6 +22,7 @@ from ..storage.errors import (
 )
 from ..storage.journal import Batch
 from ..wire import OK
+from .database import NotUnderstood
 from .journal_thread import JournalThread
 from .replica import Effects, PeerMessage, Replica
 from .stable import Stable
@@ -187,8 +188,9 @@ class ReplicaLoop:
         self.advance()
         try:
             effects = self.replica.turn(not self.persisting)
-        except (StorageError, OSError) as error:
-            # The engine's disk does not hold what was written: nothing is answered.
+        except (StorageError, OSError, NotUnderstood) as error:
+            # The engine's disk does not hold what was written, or nobody here knows
+            # what to make of it: nothing is answered.
             self.fail(error)
             return
         for event in effects.events:

@@ -112,6 +112,8 @@ def _members(node: "Node", body: bytes) -> bytes:
             tokens=_tokens(node),
             caretaker=_caretaker(node),
             certificates=node.credentials.status(),
+            cluster_version=replica.database.version,
+            version_waits_for=tuple(map(shown, replica.steward.upgrades.waits_for)),
         )
     )
 
@@ -135,7 +137,14 @@ def _member(node: "Node", member: Member) -> Told:
         version=heard.version,
         applied_index=heard.applied_index,
         lag_ms=heard.lag_ms,
+        understands=_understands(node, member.member_id),
     )
+
+
+def _understands(node: "Node", member: int) -> tuple[int, int]:
+    versions = node.replica.database.member_table.versions
+    understood = versions.understood_by(member)
+    return understood.lowest, understood.highest
 
 
 def _silent_ms(node: "Node", member: int) -> int | None:

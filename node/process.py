@@ -18,6 +18,7 @@ from ..storage.hold_back_env import HoldBackEnv
 from .api.errors import ParserMissing
 from .client_tokens import TokenFileError
 from .config import NodeConfig
+from .database import NotUnderstood
 from .fault_door import FAULTS, FaultDoor
 from .identity import IdentityError
 from .logs import start_logging
@@ -78,6 +79,7 @@ def _run(config: NodeConfig, env: Env, door: FaultDoor | None) -> int:
     except (
         IdentityError,
         NotBootstrapped,
+        NotUnderstood,
         OSError,
         StorageError,
         ParserMissing,

@@ -17,8 +17,9 @@ from ..raft import Configuration, Entry, encode_configuration
 from ..storage.engine import Engine
 from ..storage.env import Env
 from .database import Database, layout
-from .database.members import AS_FOUNDED, NOTHING_SAID, digest_of
+from .database.members import AS_FOUNDED, FIRST_VERSION, NOTHING_SAID, digest_of
 from .database.meta import encode_meta
+from .database.versions import VersionRecord
 from .stable import Stable, StableOptions
 
 REVISIONS_SKIPPED: Final = 1_000_000
@@ -104,6 +105,14 @@ def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
         # The new cluster has a CA of its own.
         effects[layout.TRUST] = None
         digest -= digest_of(layout.TRUST, table.trust)
+    if table.versions is not FIRST_VERSION:
+        # What the state is made of stays; who understands it, its members will say.
+        effects[layout.VERSION] = None
+        digest -= digest_of(layout.VERSION, table.versions)
+        kept = VersionRecord(table.versions.version)
+        if kept != FIRST_VERSION:
+            effects[layout.VERSION] = msgspec.msgpack.encode(kept)
+            digest += digest_of(layout.VERSION, kept)
     database.session_table.forget_all(effects)
     revision = database.revision + REVISIONS_SKIPPED
     meta = msgspec.structs.replace(

@@ -8,7 +8,14 @@ its certificate. A member that has left may not speak, and learns that it has le
 import logging
 from typing import TYPE_CHECKING, Final
 
-from ..wire import Announce, MemberRole, RequestKind, encode_member_command
+from ..wire import (
+    Announce,
+    MemberCommand,
+    MemberRole,
+    RequestKind,
+    Understand,
+    encode_member_command,
+)
 from .address import Address, parse_address
 from .api.service import Member
 from .database.caretaking import Decision
@@ -38,6 +45,8 @@ class Roster:
         # Of the caretaker: the last decisions that were logged, and what it waits for.
         self.decisions: tuple[Decision, ...] = ()
         self.waits_for = ""
+        # Of the cluster, as it was logged last.
+        self.version = 0
 
     def start(self) -> None:
         """Link up with whoever is known. Raises RemovedMember."""
@@ -49,6 +58,7 @@ class Roster:
                 " the cluster; a new member needs a new folder"
             )
         self.decisions = table.caretaker.decisions
+        self.version = table.versions.version
         for member, place in node.identity.places.items():
             if member not in table.gone:
                 self._connect(member, place.name, place.address)
@@ -75,6 +85,9 @@ class Roster:
             if record.peer:
                 self._connect(member, record.name, record.peer)
         self._log_decisions(table.caretaker.decisions)
+        if table.versions.version != self.version:
+            self.version = table.versions.version
+            logger.warning("the cluster has version %d", self.version)
         for member in node.transport.known():
             if member in table.gone:
                 logger.info("member %016x has left the cluster", member)
@@ -109,25 +122,35 @@ class Roster:
 
     def _announce(self) -> None:
         node = self.node
-        raft, config = node.replica.raft, node.config
-        said = Announce(
-            node.member_id, config.name, str(config.peer_address), config.client_url
-        )
-        known = node.replica.database.member_table.members.get(node.member_id)
-        place = (said.name, said.peer, said.client)
-        if known is not None and (known.name, known.peer, known.client) == place:
+        raft, said = node.replica.raft, self._news()
+        if said is None:
             return
-        belongs = known is not None or node.member_id in raft.configuration.members()
-        if raft.leader_id and belongs and not node.stopping:
+        known = node.replica.database.member_table.members
+        belongs = {*known, *raft.configuration.members()}
+        if raft.leader_id and node.member_id in belongs and not node.stopping:
             self.announcing = True
             node.background(self._say(said))
 
-    async def _say(self, said: Announce) -> None:
+    def _news(self) -> Announce | Understand | None:
+        """What the log does not know yet of this member: where it is, what it can."""
+        node, config = self.node, self.node.config
+        database = node.replica.database
+        known = database.member_table.members.get(node.member_id)
+        place = (config.name, str(config.peer_address), config.client_url)
+        if known is None or (known.name, known.peer, known.client) != place:
+            return Announce(node.member_id, *place)
+        told = database.member_table.versions.understood_by(node.member_id)
+        if told != database.understood:
+            lowest, highest = database.understood.lowest, database.understood.highest
+            return Understand(node.member_id, lowest, highest)
+        return None
+
+    async def _say(self, said: MemberCommand) -> None:
         body = encode_member_command(said)
         try:
             await ask(self.node, RequestKind.WRITE, body, _TIMEOUT_MS)
         except Refused as refused:
-            logger.debug("our address was not written down: %s", refused.reason)
+            logger.debug("what we said was not written down: %s", refused.reason)
         finally:
             self.announcing = False
 

@@ -214,6 +214,7 @@ from .transactions import (
     TxnPut,
     encode_transaction,
 )
+from .versions import Raise, Understand
 from .watches import (
     WatchCreated,
     WatchEvent,
@@ -315,6 +316,7 @@ __all__ = [
     "ProtocolError",
     "Put",
     "Queue",
+    "Raise",
     "RangeReply",
     "RangeRequest",
     "ReadHeader",
@@ -348,6 +350,7 @@ __all__ = [
     "TxnPut",
     "TxnReply",
     "TxnResult",
+    "Understand",
     "VersionMismatch",
     "Wanted",
     "WatchCreated",

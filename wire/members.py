@@ -19,8 +19,9 @@ from .certificates import (
     check_certificate_command,
 )
 from .errors import CommandRefused
+from .versions import Raise, Understand, check_version_command
 
-MEMBER_OPS: Final = range(10, 20)
+MEMBER_OPS: Final = (*range(10, 20), 23, 24)
 NAME_CHARACTERS_MAX: Final = 64
 ADDRESS_CHARACTERS_MAX: Final = 300
 DIGEST_BYTES: Final = 32
@@ -110,6 +111,8 @@ MemberCommand: TypeAlias = (
     | Rotate
     | Present
     | RevokeCertificate
+    | Understand
+    | Raise
 )
 
 _TYPES: Final[dict[int, type[MemberCommand]]] = dict(
@@ -117,7 +120,7 @@ _TYPES: Final[dict[int, type[MemberCommand]]] = dict(
         MEMBER_OPS,
         (
             *(MakeToken, DropToken, Admit, Announce, Reassign, SetCaretaker, Decide),
-            *(Rotate, Present, RevokeCertificate),
+            *(Rotate, Present, RevokeCertificate, Understand, Raise),
         ),
         strict=True,
     )
@@ -154,6 +157,9 @@ def _check(command: MemberCommand) -> None:
         return
     if isinstance(command, Rotate | Present | RevokeCertificate):
         check_certificate_command(command)
+        return
+    if isinstance(command, Understand | Raise):
+        check_version_command(command)
         return
     number = _id_of(command)
     if not 0 < number < 1 << 64:

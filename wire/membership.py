@@ -30,7 +30,8 @@ class Member(msgspec.Struct, frozen=True):
     `client` are empty where it has not been heard of. `silent_ms` is how long the
     leader has not heard it, counted since it leads; None where another node tells. The
     rest is hearsay, by gossip: its health, and what it said last of its version, its
-    applied index and by how much its event loop was late.
+    applied index and by how much its event loop was late. `understands` are the lowest
+    and the highest version of a cluster that it can be part of, as it said in the log.
     """
 
     id: Id
@@ -47,6 +48,7 @@ class Member(msgspec.Struct, frozen=True):
     version: str = ""
     applied_index: int = 0
     lag_ms: int = 0
+    understands: tuple[int, int] = (1, 1)
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -64,6 +66,8 @@ class Members(msgspec.Struct, frozen=True):
     `authority` is the SHA-256 of the CA's certificate (DER) by which new certificates
     are made, `waits_for` says why the
     leader does not go on towards what is wanted, empty when it does.
+    `cluster_version` says which commands and formats are used; `version_waits_for` are
+    the members that do not understand the next one, which the one that tells does.
     """
 
     cluster_id: Id
@@ -76,6 +80,8 @@ class Members(msgspec.Struct, frozen=True):
     tokens: tuple[Token, ...]
     caretaker: CaretakerStatus = CaretakerStatus()
     certificates: CertificatesStatus = CertificatesStatus()
+    cluster_version: int = 1
+    version_waits_for: tuple[Id, ...] = ()
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -21,7 +21,6 @@ from ...node.launcher import (
     LocalNode,
     NodeProcess,
     create_cluster,
-    emptied,
 )
 from .door import FAULTS, Door
 from .errors import SetupFailed, Violated
@@ -233,7 +232,7 @@ class Cluster(Served[Node]):
 
     def empty(self, node: Node) -> None:
         """It was buried: its folder is for somebody who joins later."""
-        node.local = node.process.node = emptied(node.local)
+        node.local = node.process.node = node.local.emptied()
         node.voter = False
         self.spares.append(node)
 

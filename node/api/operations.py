@@ -41,6 +41,7 @@ from ...wire.transactions import (
     TxnOperation,
     TxnPut,
 )
+from ...wire.versions import Raise, Understand
 from ...wire.watches import decode_watch
 from .rights import Action, Operation
 
@@ -94,7 +95,7 @@ def _of_command(command: Command) -> Iterable[Operation]:
             return (Operation(Action.CHANGE_MEMBERS),)
         case SetCaretaker() | Decide():
             return (Operation(Action.CHANGE_MEMBERS),)
-        case Rotate() | Present() | RevokeCertificate():
+        case Rotate() | Present() | RevokeCertificate() | Understand() | Raise():
             return (Operation(Action.CHANGE_MEMBERS),)
         case Grant(lease, _):
             return (Operation(Action.GRANT, lease=lease),)

@@ -3,13 +3,16 @@
 from .applied import Applied, StateAt
 from .core import FIRST_REVISION, Database, begin
 from .meta import Meta, decode_meta, encode_meta
+from .versions import NotUnderstood, Understood
 
 __all__ = [
     "FIRST_REVISION",
     "Applied",
     "Database",
     "Meta",
+    "NotUnderstood",
     "StateAt",
+    "Understood",
     "begin",
     "decode_meta",
     "encode_meta",

@@ -14,13 +14,9 @@ from zlib import crc32
 from ...storage.engine import Droppable, Engine, Incoming
 from ...wire import (
     FORMAT_LIMITS,
-    Admit,
-    Announce,
     CloseSession,
     Compact,
-    Decide,
     Delete,
-    DropToken,
     Effective,
     EnvelopeKind,
     ErrorCode,
@@ -28,18 +24,12 @@ from ...wire import (
     InSession,
     KeepAlive,
     ListLeases,
-    MakeToken,
     MemberCommand,
     OpenSession,
-    Present,
     ProtocolError,
     Put,
-    Reassign,
     Record,
     Revoke,
-    RevokeCertificate,
-    Rotate,
-    SetCaretaker,
     TimeToLive,
     Transaction,
     decode_command,
@@ -48,7 +38,7 @@ from ...wire import (
     encode_session_opened,
     encode_txn_reply,
 )
-from . import layout, rules
+from . import layout, rules, versions
 from .applied import Applied, StateAt
 from .before import Before
 from .feed import Change
@@ -91,12 +81,14 @@ class Database:
     """Keys, their versions, and the store's revision.
 
     `store` was `begin`-ed, or is a copy of one that was. Raises `CorruptionError` when
-    its state is of another cluster.
+    its state is of another cluster, NotUnderstood when that has a version which this
+    build does not understand.
     """
 
     def __init__(self, store: Engine, cluster_id: int) -> None:
         self.store = store
         self.cluster_id = cluster_id
+        self.understood = versions.UNDERSTOOD
         self.puts = 0
         self.deletes = 0
         # The state at entries that asked for it, until somebody takes it.
@@ -106,6 +98,11 @@ class Database:
         self.changes: list[Change] = []
         store.droppable = self._droppable
         self._take(self.durable_meta())
+
+    @property
+    def version(self) -> int:
+        """Of the cluster: what may be written to the log now."""
+        return self.member_table.versions.version
 
     def durable_meta(self) -> Meta:
         """The state at `store.applied_index`."""
@@ -126,6 +123,7 @@ class Database:
         self.chain = meta.chain
         self.lease_table = LeaseTable(self.store)
         self.member_table = MemberTable(self.store)
+        versions.check(self.version, self.understood)
         self.session_table = SessionTable(self.store)
         # Sessions are summed by step, not by entry: the chain knows nothing of theirs.
         total = int.from_bytes(meta.digest_sum, "little")
@@ -166,7 +164,10 @@ class Database:
     # -- writing -------------------------------------------------------------------
 
     def apply(self, entries: Sequence[LogEntry]) -> list[Applied]:
-        """Apply entries in order; one result each. They enter the store as one step."""
+        """Apply entries in order; one result each. They enter the store as one step.
+
+        After NotUnderstood nothing of the step is durable, and this is of no use.
+        """
         effects: Effects = {}
         before = Before(self.store, self.lease_table, effects)
         results: list[Applied] = []
@@ -177,7 +178,11 @@ class Database:
                 continue
             assert entry.index == self.applied_index + 1, "no entry is left out"
             if entry.kind == KIND_COMMAND:
-                result = self._apply_command(entry, before)
+                try:
+                    result = self._apply_command(entry, before)
+                except ProtocolError as error:
+                    # A newer build has written it, or it is damaged: never skipped.
+                    raise versions.not_understood(entry.index, error.reason) from error
             else:
                 assert entry.kind in (KIND_NOOP, KIND_CONFIGURATION), entry.kind
                 if entry.kind == KIND_CONFIGURATION:
@@ -241,11 +246,7 @@ class Database:
                 return self._grant(command, index, before.effects)
             case Revoke():
                 return self._revoke(command, before)
-            case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
-                return self._change_members(command, index, before.effects)
-            case SetCaretaker() | Decide():
-                return self._change_members(command, index, before.effects)
-            case Rotate() | Present() | RevokeCertificate():
+            case _:
                 return self._change_members(command, index, before.effects)
 
     def _write(self, command: Put | Delete, before: Before) -> Applied:
@@ -408,6 +409,7 @@ class Database:
         now_ms, configuration = self.cluster_time_ms, self.configuration
         table = self.member_table
         code = table.apply(command, index, now_ms, configuration, effects)
+        versions.check(self.version, self.understood)
         self._gain()
         return Applied(code or 0, self.revision, 0)
 

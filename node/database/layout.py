@@ -13,6 +13,7 @@ that compaction tells what may go from the entry alone. See docs/formats.md sect
     n <token>                             a token by which members may join
     c                                     what the caretaker was told, and did
     d                                     whom members trust, and what was revoked
+    e                                     the cluster's version, and who knows which
     p <session>                           a session: its numbers, what they came to
     q <session> <number>                  the body of an answer in a session
 
@@ -33,6 +34,7 @@ MEMBER: Final = b"m"
 TOKEN: Final = b"n"
 CARETAKER: Final = b"c"
 TRUST: Final = b"d"
+VERSION: Final = b"e"
 SESSION: Final = b"p"
 REPLY: Final = b"q"
 

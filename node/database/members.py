@@ -7,7 +7,7 @@ replica has not heard of yet (I-49).
 """
 
 from hashlib import blake2b
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -25,15 +25,18 @@ from ...wire import (
     MemberCommand,
     MemberRole,
     Present,
+    Raise,
     Reassign,
     RevokeCertificate,
     Rotate,
     SetCaretaker,
+    Understand,
 )
-from . import layout, rules
+from . import layout, rules, versions
 from .caretaking import CaretakerRecord, Decision, done, told
 from .leases import Effects
 from .trust import TrustRecord, presented, revoked, rotated, without
+from .versions import VersionRecord
 
 MEMBERS_MAX: Final = 64
 TOKENS_MAX: Final = 256
@@ -70,9 +73,11 @@ class Token(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     role: MemberRole
 
 
-Kept: TypeAlias = MemberRecord | Token | CaretakerRecord | TrustRecord
+Kept: TypeAlias = MemberRecord | Token | CaretakerRecord | TrustRecord | VersionRecord
+K = TypeVar("K", CaretakerRecord, TrustRecord, VersionRecord)
 NOTHING_SAID: Final = CaretakerRecord()
 AS_FOUNDED: Final = TrustRecord()
+FIRST_VERSION: Final = VersionRecord()
 _ROLES: Final = {
     Action.PROMOTE: MemberRole.VOTER,
     Action.REPLACE: MemberRole.SPARE,
@@ -84,7 +89,7 @@ class MemberTable:
     """All members and tokens of one database, in memory, beside its store.
 
     `caretaker` is what the caretaker was told, and did; `trust`, whose certificates
-    are good.
+    are good; `versions`, which version the cluster has.
 
     `version` is another one after each change. `gained` is what the state hash's sum
     gains by what was applied since somebody took it.
@@ -97,6 +102,7 @@ class MemberTable:
         self.tokens: dict[int, Token] = {}
         self.caretaker = NOTHING_SAID
         self.trust = AS_FOUNDED
+        self.versions = FIRST_VERSION
         self.version = 0
         self.gained = 0
         if store.damage is None:
@@ -111,17 +117,19 @@ class MemberTable:
             for at, data in self.store.scan(*layout.token_bounds()):
                 token = msgspec.msgpack.decode(data, type=Token)
                 self.tokens[layout.number_of(at)] = token
-            said = self.store.get(layout.CARETAKER)
-            if said is not None:
-                self.caretaker = msgspec.msgpack.decode(said, type=CaretakerRecord)
-            trust = self.store.get(layout.TRUST)
-            if trust is not None:
-                self.trust = msgspec.msgpack.decode(trust, type=TrustRecord)
+            self.caretaker = self._read(layout.CARETAKER, NOTHING_SAID)
+            self.trust = self._read(layout.TRUST, AS_FOUNDED)
+            self.versions = self._read(layout.VERSION, FIRST_VERSION)
         except CorruptionError as damage:
             # As everywhere: the replica sees it and heals, or ends.
             self.members, self.gone, self.tokens = {}, {}, {}
             self.caretaker, self.trust = NOTHING_SAID, AS_FOUNDED
+            self.versions = FIRST_VERSION
             self.store.condemn(damage)
+
+    def _read(self, at: bytes, usual: K) -> K:
+        data = self.store.get(at)
+        return usual if data is None else msgspec.msgpack.decode(data, type=type(usual))
 
     # -- what the log says ---------------------------------------------------------
 
@@ -159,6 +167,9 @@ class MemberTable:
             case Rotate() | Present() | RevokeCertificate():
                 known = decode_configuration(configuration)
                 return self._change_trust(command, known, effects)
+            case Understand() | Raise():
+                everybody = self.everybody(decode_configuration(configuration))
+                return self._change_version(command, everybody, effects)
 
     def configured(self, configuration: bytes, index: int, effects: Effects) -> None:
         """Another configuration was applied: who was leaving may have left."""
@@ -292,6 +303,7 @@ class MemberTable:
         self.gained -= digest_of(layout.member(member), record)
         self._remember(member, left, effects)
         self._trust(without(self.trust, member), effects)
+        self._use(versions.without(self.versions, member), effects)
 
     def _disinherit(self, member: int, known: Configuration, effects: Effects) -> None:
         """Whose place it was to take goes on as a voter, if it does not vote yet.
@@ -401,6 +413,22 @@ class MemberTable:
         self._trust(made, effects)
         return None
 
+    # -- versions ------------------------------------------------------------------
+
+    def _change_version(
+        self, command: Understand | Raise, everybody: set[int], effects: Effects
+    ) -> ErrorCode | None:
+        if isinstance(command, Raise):
+            made = versions.raised(self.versions, command, everybody)
+            if made is None:
+                return ErrorCode.PRECONDITION_FAILED
+        elif command.member not in everybody:
+            return ErrorCode.MEMBER_NOT_FOUND
+        else:
+            made = versions.understanding(self.versions, command)
+        self._use(made, effects)
+        return None
+
     # -- what is kept --------------------------------------------------------------
 
     def _taken(self, name: str, member: int) -> bool:
@@ -442,6 +470,14 @@ class MemberTable:
             self.gained -= digest_of(layout.TRUST, self.trust)
         self.trust = made
         self._store(layout.TRUST, made, effects)
+
+    def _use(self, made: VersionRecord, effects: Effects) -> None:
+        if made == self.versions:
+            return
+        if self.versions is not FIRST_VERSION:
+            self.gained -= digest_of(layout.VERSION, self.versions)
+        self.versions = made
+        self._store(layout.VERSION, made, effects)
 
     def _store(self, at: bytes, record: Kept, effects: Effects) -> None:
         effects[at] = msgspec.msgpack.encode(record)

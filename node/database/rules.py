@@ -98,6 +98,16 @@ def is_ready_for_root(
     return issuer == new if issuing else new in roots
 
 
+def understands(version: int, lowest: int, highest: int) -> bool:
+    """A version is used only when every member can be part of such a cluster."""
+    return lowest <= version <= highest
+
+
+def has_come(since: int, version: int) -> bool:
+    """What a later version brings is not written before the cluster has that one."""
+    return version >= since
+
+
 def is_refused(revoked: bool) -> bool:
     """What was revoked is not let in, however good it is otherwise."""
     return revoked

@@ -30,6 +30,7 @@ from ...wire import (
     encode_envelope_head,
 )
 from ..database import Database
+from ..database.versions import may_be_written
 from . import rules
 from .comparing import Comparing
 from .effects import Effects, Reply, batch_of
@@ -211,7 +212,11 @@ class Replica:
             request.question = command
         if isinstance(command, InSession):
             command = command.command
-        if isinstance(command, REFUSED) and (no := self.steward.refusal(command)):
+        version = self.database.version
+        if not may_be_written(command, version):
+            reason = f"the cluster has version {version}, which does not have this yet"
+            self._refuse(request, ErrorCode.UNSUPPORTED, reason)
+        elif isinstance(command, REFUSED) and (no := self.steward.refusal(command)):
             self._refuse(request, *no)
         elif self.no_space and request.question is None:
             self._refuse(request, ErrorCode.NO_SPACE, "the disk is full")

@@ -16,12 +16,14 @@ from ...wire import (
     ErrorCode,
     MemberCommand,
     MemberRole,
+    Raise,
     Reassign,
     RevokeCertificate,
 )
 from ..database.members import MemberRecord
 from . import rules
 from .caretaker import Caretaker
+from .upgrades import Upgrades
 
 if TYPE_CHECKING:
     from .core import Replica
@@ -31,7 +33,7 @@ LAG_ENTRIES_MAX: Final = 64
 AT_RISK: Final = "the voters that are left would have no majority that is heard"
 NOT_ASKED: Final = "the caretaker decides by itself; tell it what is wanted"
 # What is refused, if at all, before it is in any log.
-REFUSED: Final = (Reassign, Decide, RevokeCertificate)
+REFUSED: Final = (Reassign, Decide, RevokeCertificate, Raise)
 
 
 class Wish(NamedTuple):
@@ -97,6 +99,7 @@ class Steward:
         self.replica = replica
         self.waits_for = ""
         self.caretaker = Caretaker(replica)
+        self.upgrades = Upgrades(replica)
         self._heard: dict[int, int] = {}
 
     def tick(self) -> None:
@@ -107,6 +110,7 @@ class Steward:
             return
         self._listen()
         self.caretaker.tick()
+        self.upgrades.tick()
         index, current = raft.configurations[-1]
         if current.joint or index > replica.database.applied_index:
             return
@@ -177,7 +181,7 @@ class Steward:
 
     def refusal(self, command: MemberCommand) -> tuple[ErrorCode, str] | None:
         """Why one of REFUSED, which a client sent, is not taken."""
-        if isinstance(command, Decide):
+        if isinstance(command, Decide | Raise):
             return ErrorCode.INVALID_REQUEST, NOT_ASKED
         if isinstance(command, Reassign) and self._refuses(command):
             return ErrorCode.QUORUM_AT_RISK, AT_RISK

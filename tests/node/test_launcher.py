@@ -24,7 +24,6 @@ from quorate.node.launcher import (
     PortsTaken,
     check_ports,
     create_cluster,
-    emptied,
     free_ports,
     load_cluster,
 )
@@ -145,14 +144,14 @@ def test_the_folder_of_a_first_voter_can_be_for_somebody_who_joins(
     cluster = create_cluster(tmp_path / "c", ["n1", "n2"], client_port=0, peer_port=0)
     node = cluster.nodes[1]
     (node.directory / "data").mkdir()
-    newcomer = emptied(node)
+    newcomer = node.emptied()
     assert newcomer.joins
     assert not (node.directory / "certs").exists()
     assert not (node.directory / "data").exists()
     config = load_config(node.directory / "quorate.toml", {})
     assert not config.cluster.voters
     assert (config.client_address, config.peer_address) == (node.client, node.peer)
-    assert load_cluster(tmp_path / "c").nodes[1] == emptied(newcomer)
+    assert load_cluster(tmp_path / "c").nodes[1] == newcomer.emptied()
 
 
 def test_a_cluster_can_be_moved_to_another_folder(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from quorate.node.database import Applied, Database
+from quorate.node.database import Applied, Database, NotUnderstood
 from quorate.raft import (
     CONFIGURATION,
     NOOP,
@@ -15,7 +15,7 @@ from quorate.raft import (
     Entry,
     encode_configuration,
 )
-from quorate.wire import ErrorCode, ProtocolError, Record, encode_put
+from quorate.wire import ErrorCode, Record, encode_put
 
 from .support import command, delete, entry, history, new_database, put, records_of
 
@@ -154,7 +154,7 @@ def test_what_is_not_understood_stops_apply_and_leaves_the_store(data: bytes) ->
     """I-37: skipping it would make this replica another one than its peers."""
     database, _ = applied([put(1, b"a", b"x")])
     records = records_of(database)
-    with pytest.raises(ProtocolError):
+    with pytest.raises(NotUnderstood, match="entry 4 can't be applied"):
         database.apply([put(2, b"b", b"y"), entry(3, 1, 1, data)])
     assert records_of(database) == records
     assert database.store.last_index == 2

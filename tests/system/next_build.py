@@ -1,0 +1,79 @@
+"""`quorate node` of a build that there is not yet: it understands version 2.
+
+    next_build.py node --dir DIRECTORY
+
+What version 2 brings: values are kept compressed, in records that no build of version 1
+can read. Everything else is as it is.
+"""
+
+import sys
+import zlib
+from pathlib import Path
+
+import msgspec
+from quorate.node import process
+from quorate.node.config import CONFIG_FILE, load_config
+from quorate.node.database import Database, Understood, core, records, versions
+from quorate.node.database.applied import Applied
+from quorate.node.database.leases import Effects
+from quorate.node.database.records import KeyRecord
+from quorate.wire import Put
+
+VERSION = 2
+# In a record's version, whose upper bits nobody needs.
+COMPRESSED = 1 << 63
+
+_plain_decode = records.decode_record
+_plain_put = Database._put  # pyright: ignore[reportPrivateUsage]
+
+
+def main() -> int:
+    _, directory = sys.argv[2:]
+    versions.UNDERSTOOD = Understood(1, VERSION)  # pyright: ignore[reportConstantRedefinition]
+    records.decode_record = decode
+    Database._put = put  # pyright: ignore[reportPrivateUsage]
+    return process.run_node(load_config(Path(directory) / CONFIG_FILE, {}))
+
+
+def put(
+    self: Database, command: Put, before: bytes | None, effects: Effects
+) -> Applied:
+    """As ever, and from version 2 on in the new format."""
+    core.put_over = compressed if self.version >= VERSION else plain
+    return _plain_put(self, command, before, effects)
+
+
+def plain(
+    before: bytes | None, key: bytes, value: bytes, revision: int, lease: int = 0
+) -> tuple[bytes, int]:
+    if before is None:
+        return records.encode_record(key, revision, revision, 1, lease, value)
+    old = decode(before)
+    record, number = records.encode_record(
+        key, old.create_revision, revision, old.version + 1, lease, value
+    )
+    return record, number - old.digest
+
+
+def compressed(
+    before: bytes | None, key: bytes, value: bytes, revision: int, lease: int = 0
+) -> tuple[bytes, int]:
+    record, gained = plain(before, key, value, revision, lease)
+    head, small = bytearray(record[: records.HEAD_BYTES]), zlib.compress(value)
+    head[23] |= COMPRESSED >> 56
+    return bytes(head) + small, gained
+
+
+def decode(record: bytes) -> KeyRecord:
+    found = _plain_decode(record)
+    if not found.version & COMPRESSED:
+        return found
+    return msgspec.structs.replace(
+        found,
+        version=found.version & ~COMPRESSED,
+        value=zlib.decompress(found.value),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
