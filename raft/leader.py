@@ -246,12 +246,17 @@ def _maybe_commit(raft: "Raft") -> None:
 
 
 def prepare_turn(raft: "Raft") -> None:
-    """This turn's messages: one round of heartbeats if due, one append per peer."""
-    if raft.new_reads:
-        _start_read_round(raft)
-    if raft.heartbeat_due:
-        raft.heartbeat_due = False
+    """This turn's messages: one round of heartbeats if due, one append per peer.
+
+    A round for reads alone goes to voters: the others' answers would confirm nothing,
+    and with many replicas they are most of what a read costs their leader.
+    """
+    asked = bool(raft.new_reads) and _start_read_round(raft)
+    if asked or raft.heartbeat_due:
+        everybody, raft.heartbeat_due = raft.heartbeat_due, False
         for member, progress in raft.progress.items():
+            if not (everybody or raft.configuration.is_voter(member)):
+                continue
             commit = rules.commit_to_tell(raft.log.commit_index, progress.match_index)
             progress.sent_commit = max(progress.sent_commit, commit)
             raft.send(Heartbeat(raft.id, member, raft.term, commit, raft.round))
@@ -324,16 +329,18 @@ def on_read_index(raft: "Raft", message: ReadIndex) -> None:
         raft.new_reads.append((message.sender, message.id))
 
 
-def _start_read_round(raft: "Raft") -> None:
-    """All reads that wait share one round, which starts after they came (I-40)."""
+def _start_read_round(raft: "Raft") -> bool:
+    """All reads that wait share one round, which starts after they came (I-40).
+
+    False: not yet. The next heartbeat comes when it would have come without.
+    """
     log = raft.log
     if not rules.may_serve_reads(log.term(log.commit_index), raft.term):
-        return
+        return False
     raft.round += 1
     raft.pending_reads.append((raft.round, log.commit_index, raft.new_reads))
     raft.new_reads = []
-    raft.heartbeat_due = True
-    raft.heartbeat_elapsed = 0
+    return True
 
 
 def _confirm_reads(raft: "Raft") -> None:
