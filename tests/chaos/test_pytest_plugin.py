@@ -2,8 +2,11 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,52 @@ def test_a_group_of_faults_has_what_a_cluster_of_that_size_can_suffer() -> None:
     assert "halves" not in kinds_of(["partition"], 3)
     assert {"halves", "ring"} <= set(kinds_of(["all"], 5))
     assert "join" not in kinds_of(["all"], 5)
+
+
+THEIRS_BESIEGED = """
+import time
+import pytest
+
+@pytest.mark.quorate(nodes=2, faults=["slow", "pause-one"], seed=1)
+def test_for_ever(quorate_siege, pytestconfig):
+    print("BEGUN", quorate_siege.endpoints, flush=True)
+    time.sleep(3600)
+"""
+
+
+def test_a_siege_ends_with_a_test_run_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "test_theirs.py").write_text(THEIRS_BESIEGED)
+    base = tmp_path / "base"
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:xdist"]
+    run = subprocess.Popen(
+        [*command, "--basetemp", str(base)], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    assert run.stdout is not None
+    try:
+        line = next(line for line in run.stdout if b"BEGUN" in line)
+        (pid_file,) = base.glob("**/n1/pid")
+        node = int(pid_file.read_text())
+        port = int(line.split(b":")[-1])
+        socket.create_connection(("127.0.0.1", port), 10).close()
+    finally:
+        run.kill()
+        run.wait()
+        run.stdout.close()
+    wait_until(lambda: not Path(f"/proc/{node}").exists())
+    # The relay has ended as well.
+    wait_until(lambda: refused(port))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 10).close()
+    except ConnectionRefusedError:
+        return True
+    return False
