@@ -65,10 +65,13 @@ async def send_snapshot(
         session.write(Encoder().encode(message) + _SIZE.pack(pinned.size_bytes))
         pieces = pinned.pieces()
         while piece := await loop.run_in_executor(executor, next, pieces, b""):
-            await asyncio.wait_for(session.resumed.wait(), TRANSFER_TIMEOUT_S)
+            # Not wait_for: until Python 3.12 it may swallow that it was cancelled.
+            async with asyncio.timeout(TRANSFER_TIMEOUT_S):
+                await session.resumed.wait()
             if not session.write(piece):
                 return False
-        return await asyncio.wait_for(answer, TRANSFER_TIMEOUT_S) == b"\x01"
+        async with asyncio.timeout(TRANSFER_TIMEOUT_S):
+            return await answer == b"\x01"
     except TimeoutError:
         return False
     finally:
@@ -103,7 +106,8 @@ class SnapshotReceiver:
                 raise _Broken("the connection ended")
             self.arrived.clear()
             transport.resume_reading()
-            await asyncio.wait_for(self.arrived.wait(), TRANSFER_TIMEOUT_S)
+            async with asyncio.timeout(TRANSFER_TIMEOUT_S):
+                await self.arrived.wait()
         data = bytes(self.buffer[:most])
         del self.buffer[:most]
         return data
