@@ -447,6 +447,19 @@ def heard_gossip(modules: list[Module]) -> Generator[str]:
                     yield f"{module.path}:{node.lineno}: {module.name} hears gossip"
 
 
+def waits_that_swallow(modules: list[Module]) -> Generator[str]:
+    """`asyncio.wait_for` may lose a cancellation before Python 3.12, `timeout` not.
+
+    Two nodes that had been told to end ran on because of it (tests/regressions).
+    """
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Attribute) or node.attr != "wait_for":
+                continue
+            if _dotted(node.value) == "asyncio":
+                yield f"{module.path}:{node.lineno}: waits with asyncio.wait_for"
+
+
 Rule = Callable[[list[Module]], Generator[str]]
 RULES: tuple[Rule, ...] = (
     crossed_borders,
@@ -458,4 +471,5 @@ RULES: tuple[Rule, ...] = (
     long_files,
     swallowed_errors,
     heard_gossip,
+    waits_that_swallow,
 )
