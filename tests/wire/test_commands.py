@@ -22,11 +22,13 @@ from quorate.wire import (
     OpenSession,
     Present,
     Put,
+    Raise,
     Reassign,
     RevokeCertificate,
     Rotate,
     SetCaretaker,
     Transaction,
+    Understand,
     decode_command,
     encode_compact,
     encode_delete,
@@ -88,7 +90,7 @@ def encoded(command: Command) -> bytes:
             return encode_member_command(command)
         case SetCaretaker() | Decide():
             return encode_member_command(command)
-        case Rotate() | Present() | RevokeCertificate():
+        case Rotate() | Present() | RevokeCertificate() | Understand() | Raise():
             return encode_member_command(command)
         case InSession(place, inside):
             return encode_in_session(place, encoded(inside))
