@@ -43,7 +43,7 @@ async def test_a_short_run_of_all_kills_loses_nothing(run: Run, tmp_path: Path) 
     # Those of the load, and each key once more through each node.
     in_the_end = 3 * summary.keys
     assert int(looked_at[1]) == summary.counts.operations + in_the_end
-    assert judged.endswith("0 keys undecided, 0 later operations left out")
+    assert judged.endswith("0 keys undecided; 0 operations left out")
     assert [type(event) for event in events if not isinstance(event, Moment)] == [
         Started,
         FaultResult,
