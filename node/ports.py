@@ -3,6 +3,7 @@
 Law: what was free a moment ago may be taken now; whoever binds finds out.
 """
 
+import os
 import random
 import socket
 from collections.abc import Iterable
@@ -14,20 +15,33 @@ from .address import Address
 # gone when a killed node comes back for it.
 _PORTS: Final = range(15_000, 32_000)
 _TRIES: Final = 200
+# Each process looks in a part of its own first.
+_PART: Final = 500
+_given: set[int] = set()
 
 
 def free(count: int, host: str) -> list[int]:
-    """So many ports, or fewer; all are held at once, so that they differ."""
+    """So many ports, or fewer; all are held at once, so that they differ.
+
+    They are bound a moment later, and in between whoever else looks may be given the
+    same: so processes look in different places, and none twice for the same port as
+    long as there are others.
+    """
     held: list[socket.socket] = []
     dice = random.SystemRandom()
+    first = os.getpid() % (len(_PORTS) // _PART) * _PART
+    part = [port for port in _PORTS[first : first + _PART] if port not in _given]
+    others = dice.sample(_PORTS, _TRIES + count)
     try:
-        for port in dice.sample(_PORTS, _TRIES + count):
+        for port in (*dice.sample(part, len(part)), *others):
             if len(held) == count:
                 break
             listener = _bound(Address(host, port))
             if listener is not None:
                 held.append(listener)
-        return [int(listener.getsockname()[1]) for listener in held]
+        found = [int(listener.getsockname()[1]) for listener in held]
+        _given.update(found)
+        return found
     finally:
         for listener in held:
             listener.close()

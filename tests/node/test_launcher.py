@@ -196,6 +196,18 @@ def test_free_ports_differ_and_can_be_bound() -> None:
             listener.bind(("127.0.0.1", port))
 
 
+def test_two_who_look_at_the_same_moment_are_given_other_ports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One demo of a test run could not start: its port was given to another test."""
+    found: list[list[int]] = []
+    for pid in (1000, 1001):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        found.append(free_ports(100))
+    assert not set(found[0]) & set(found[1])
+    assert not set(found[1]) & set(free_ports(100))
+
+
 def test_ports_that_overlap_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PortsTaken, match="overlap"):
         create_cluster(tmp_path / "c", ["a", "b"], client_port=7400, peer_port=7401)
