@@ -102,7 +102,8 @@ class Siege:
         try:
             self._serving.result()
         except BaseException:
-            self._thread.join()
+            # Whoever does not want to wait any longer leaves nothing behind either.
+            self._stop(self._thread)
             raise
 
     def heal(self) -> None:
@@ -113,14 +114,19 @@ class Siege:
     def end(self) -> None:
         """Heal it and stop the nodes. Raises Violated, also for what was before."""
         assert self._thread is not None
+        self._stop(self._thread)
+        self._over.result()
+
+    def _stop(self, thread: threading.Thread) -> None:
         self._tell(self._heal)
         self._tell(self._end)
-        self._thread.join()
-        self._over.result()
+        thread.join()
 
     def _tell(self, event: asyncio.Event) -> None:
         loop = self._loop
-        assert loop is not None
+        if loop is None:
+            event.set()
+            return
         # Of a loop that has ended nobody waits for anything.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(event.set)

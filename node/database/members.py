@@ -458,26 +458,24 @@ class MemberTable:
             self._store(at, token, effects)
 
     def _say(self, said: CaretakerRecord, effects: Effects) -> None:
-        if self.caretaker is not NOTHING_SAID:
-            self.gained -= digest_of(layout.CARETAKER, self.caretaker)
+        self._change(layout.CARETAKER, self.caretaker, said, NOTHING_SAID, effects)
         self.caretaker = said
-        self._store(layout.CARETAKER, said, effects)
 
     def _trust(self, made: TrustRecord, effects: Effects) -> None:
-        if made == self.trust:
-            return
-        if self.trust is not AS_FOUNDED:
-            self.gained -= digest_of(layout.TRUST, self.trust)
-        self.trust = made
-        self._store(layout.TRUST, made, effects)
+        if made != self.trust:
+            self._change(layout.TRUST, self.trust, made, AS_FOUNDED, effects)
+            self.trust = made
 
     def _use(self, made: VersionRecord, effects: Effects) -> None:
-        if made == self.versions:
-            return
-        if self.versions is not FIRST_VERSION:
-            self.gained -= digest_of(layout.VERSION, self.versions)
-        self.versions = made
-        self._store(layout.VERSION, made, effects)
+        if made != self.versions:
+            self._change(layout.VERSION, self.versions, made, FIRST_VERSION, effects)
+            self.versions = made
+
+    def _change(self, at: bytes, old: K, new: K, usual: K, effects: Effects) -> None:
+        """Of what there is one; what is as usual was never stored."""
+        if old is not usual:
+            self.gained -= digest_of(at, old)
+        self._store(at, new, effects)
 
     def _store(self, at: bytes, record: Kept, effects: Effects) -> None:
         effects[at] = msgspec.msgpack.encode(record)

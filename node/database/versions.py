@@ -54,7 +54,9 @@ class Understood(msgspec.Struct, frozen=True, array_like=True):
     highest: int
 
     def __contains__(self, version: object) -> bool:
-        return isinstance(version, int) and self.lowest <= version <= self.highest
+        return isinstance(version, int) and rules.understands(
+            version, self.lowest, self.highest
+        )
 
     def __str__(self) -> str:
         if self.lowest == self.highest:
@@ -107,15 +109,8 @@ class VersionRecord(
 
     def waits_for(self, members: Iterable[int]) -> list[int]:
         """Of `members` those that do not understand the next version."""
-        return [
-            member
-            for member in sorted(members)
-            if not rules.understands(self.version + 1, *self._range(member))
-        ]
-
-    def _range(self, member: int) -> tuple[int, int]:
-        understood = self.understood_by(member)
-        return understood.lowest, understood.highest
+        following = self.version + 1
+        return [m for m in sorted(members) if following not in self.understood_by(m)]
 
 
 def understanding(known: VersionRecord, command: Understand) -> VersionRecord:
