@@ -63,6 +63,15 @@ def can_be_served(first: int, compacted: int) -> bool:
     return first >= compacted
 
 
+def tells_before(revision: int, compacted: int) -> bool:
+    """Is what was there before this revision kept, and so told from the log?
+
+    At the compacted revision itself it may be there still, or not, as the tree's
+    compaction goes; nobody is told what others are not.
+    """
+    return revision > compacted
+
+
 def told_from(first: int, told: int) -> int:
     """I-61: what was told once is not told again from a state that took the place."""
     return max(first, told + 1)

@@ -297,7 +297,7 @@ class Watches:
             # Of the future, or of what a state that heals does not have again yet.
             return 0, 0
         found, last = changes(view, first, newest, changes_max)
-        lookup, previous = Slice(view, first, last), watch.request.previous
+        lookup, kept = Slice(view, first, last), self.database.compacted
         room = min(bytes_max, self._room(watch))
         told = seen = 0
         for revision, group in groupby(found, itemgetter(0)):
@@ -306,6 +306,7 @@ class Watches:
                 watch.next = revision
                 return told, seen
             events: list[bytes] = []
+            previous = watch.request.previous and rules.tells_before(revision, kept)
             for _, put, key in group:
                 seen += 1
                 if watch.wants(key, bool(put)):

@@ -15,6 +15,7 @@ from quorate.wire import (
     Transaction,
     TxnDelete,
     TxnPut,
+    WatchEvents,
     WatchRequest,
     encode_compact,
     encode_delete,
@@ -251,6 +252,24 @@ def test_what_is_still_kept_can_be_watched(
         assert sink.ended == {1: ErrorCode.COMPACTED}
     else:
         assert keys_of(sink) == changed(b"k", range(6, 11))
+
+
+def test_what_was_there_before_is_told_after_the_compacted_revision_and_not_at_it(
+    database: Database, watches: Watches
+) -> None:
+    """It was told at it as long as the tree had not thrown it away."""
+    put_many(database, 9)
+    write(database, encode_compact(6))
+    sink = FakeSink(1)
+    begin(watches, sink, WatchRequest(b"", b"", 6, previous=True))
+    turns(watches)
+    before = {
+        told.revision: event.previous and event.previous.mod_revision
+        for told in sink.told[1]
+        if isinstance(told, WatchEvents)
+        for event in told.events
+    }
+    assert before == {6: None, 7: 6, 8: 7, 9: 8, 10: 9}
 
 
 def test_who_does_not_read_keeps_nothing_and_costs_nobody(
