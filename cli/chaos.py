@@ -53,7 +53,7 @@ command.add_command(attach)
 )
 @click.option("--nodes", type=click.IntRange(1, 9), help="How many (default 3).")
 @click.option(
-    "--replicas", type=click.IntRange(0, 4), help="How many more that do not vote."
+    "--replicas", type=click.IntRange(0, 10), help="How many more that do not vote."
 )
 @click.option(
     "--load",

@@ -21,8 +21,6 @@ from .world import CLUSTER, GossipWorld, Member
 # Within so long everybody has to know everybody, and that somebody is dead.
 CONVERGENCE_S: Final = 60.0
 DEATH_S: Final = 10.0
-# One whom every telling of it missed learns it when whole tables are compared.
-DEATH_BY_SYNC_S: Final = 20.0
 _SECOND: Final = TICKS_PER_SECOND
 _LOOK_TICKS: Final = 100
 _SILENCE_TICKS: Final = 20 * _SECOND
@@ -53,13 +51,7 @@ def pauses(
     )
 
 
-def deaths(
-    seed: int,
-    count: int = 100,
-    loss: float = 0.05,
-    rounds: int = 10,
-    within_s: float = DEATH_S,
-) -> str:
+def deaths(seed: int, count: int = 100, loss: float = 0.05, rounds: int = 10) -> str:
     """The dead are known everywhere soon, stay dead whatever is late, may return."""
     world = GossipWorld(seed, count, loss)
     _meet(world)
@@ -69,7 +61,7 @@ def deaths(
     for _ in range(rounds):
         victim = world.random.choice(world.running)
         victim.up = False
-        took.append(_until_all_hold_dead(world, victim, within_s))
+        took.append(_until_all_hold_dead(world, victim))
         _replay_old_news(world, victim)
         world.boot(victim.id, victim.address, victim.boot + 1)
         returned.append(_converge(world))
@@ -199,14 +191,14 @@ def _all_alive(world: GossipWorld) -> bool:
     return True
 
 
-def _until_all_hold_dead(world: GossipWorld, victim: Member, within_s: float) -> float:
+def _until_all_hold_dead(world: GossipWorld, victim: Member) -> float:
     def known() -> bool:
         running = world.running
         return all(m.gossip.state_of(victim.id) is State.DEAD for m in running)
 
-    seconds = world.run_until(known, within_s)
+    seconds = world.run_until(known, DEATH_S)
     if seconds < 0:
-        world.fail("I-73", f"{victim.id:x} is not known to be dead after {within_s} s")
+        world.fail("I-73", f"{victim.id:x} is not known to be dead after {DEATH_S} s")
     return seconds
 
 

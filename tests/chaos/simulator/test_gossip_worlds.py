@@ -17,9 +17,7 @@ from quorate.node.gossip.table import Change
 
 SMALL: dict[str, Callable[[int], str]] = {
     "gossip-pauses": lambda seed: worlds.pauses(seed, count=20, probes=8_000),
-    "gossip-deaths": lambda seed: worlds.deaths(
-        seed, count=40, rounds=2, within_s=worlds.DEATH_BY_SYNC_S
-    ),
+    "gossip-deaths": lambda seed: worlds.deaths(seed, count=40, rounds=2),
     "gossip-partitions": lambda seed: worlds.partitions(seed, count=20, rounds=3),
     "gossip-moved": lambda seed: worlds.moved(seed, count=40),
     "gossip-lies": lambda seed: worlds.lies(seed, count=12, seconds=60),
