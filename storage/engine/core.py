@@ -156,8 +156,8 @@ class Engine:
 
         `index` is the place in the owner's journal and only grows; `meta` is what the
         owner wants to find again with it. Raises `ValueError` for a key that is empty
-        or over 8 KiB or a value over 64 MiB, `WriteStalled` when flushes have fallen
-        too far behind; then nothing was applied.
+        or over 8,256 bytes or a value over 64 MiB, `WriteStalled` when flushes have
+        fallen too far behind; then nothing was applied.
         """
         assert index > self.last_index, "effects are applied in order"
         records = {
