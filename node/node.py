@@ -29,6 +29,7 @@ from .client_tls import LOOK_S, ClientTlsFiles
 from .client_tokens import read_token_digests
 from .config import NodeConfig
 from .credentials import Credentials
+from .descriptors import room_for_clients
 from .figures import gather
 from .gossiping import Gossiping
 from .identity import LOCK_FILE, Identity, open_identity
@@ -226,7 +227,7 @@ class Node:
             origins=config.client.origins,
             advertise=config.client_url,
             limits=_limits(config),
-            connections_max=config.limits.connections_max,
+            connections_max=room_for_clients(config.limits.connections_max),
         )
 
     async def stop(self) -> None:

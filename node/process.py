@@ -19,6 +19,7 @@ from .api.errors import ParserMissing
 from .client_tokens import TokenFileError
 from .config import NodeConfig
 from .database import NotUnderstood
+from .descriptors import raise_limit
 from .fault_door import FAULTS, FaultDoor
 from .identity import IdentityError
 from .logs import start_logging
@@ -39,6 +40,7 @@ def run_node(config: NodeConfig) -> int:
     """Run one node until it is told to stop; the process's exit code."""
     listener = start_logging(config.log.format, config.log.level)
     try:
+        raise_limit()
         door = _door()
         env = _env(config)
         return _run(config, env if door is None else door.env(env), door)

@@ -1,11 +1,14 @@
-"""The bytes of requests that have not arrived whole, on all connections together.
+"""Bytes that all connections of a port hold together, so many and no more.
+
+There is one of requests that have not arrived whole, and one of replies over HTTP that
+have not left.
 
 Law: whoever would go over the limit is refused, never made to wait: those who wait
 would hold what the others wait for.
 """
 
 
-class PartialBudget:
+class SharedBudget:
     """A count that is never above its limit."""
 
     def __init__(self, bytes_max: int) -> None:
@@ -18,10 +21,14 @@ class PartialBudget:
         """What is reserved now."""
         return self._held
 
+    def fits(self, count: int) -> bool:
+        """Whether so many bytes could be reserved now."""
+        return self._held + count <= self._bytes_max
+
     def reserve(self, count: int) -> bool:
         """Take `count` bytes; False, and nothing taken, when they don't fit."""
         assert count >= 0, count
-        if self._held + count > self._bytes_max:
+        if not self.fits(count):
             return False
         self._held += count
         return True

@@ -6,6 +6,7 @@ nothing moves: a frame that never completes, replies that nobody reads.
 """
 
 import asyncio
+import select
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Final, Protocol, cast
 from ...wire.hello import ClientHello, ServerHello, choose_version
 from ..client_tls import ClientTls
 from . import rights
-from .budget import PartialBudget
+from .budget import SharedBudget
 from .door import Door
 from .handshakes import Handshakes
 from .options import ApiOptions
@@ -64,7 +65,7 @@ class Flow(Protocol):
         ...
 
     def replies_begun(self) -> int:
-        """A count that grows only while replies can be written."""
+        """A count that grows only while replies can be written, or as they leave."""
         ...
 
 
@@ -82,7 +83,8 @@ class ClientPort:
         self.http_timings: Timings = Timings()
         self.native_timings: Timings = Timings()
         self.loop: asyncio.AbstractEventLoop = loop
-        self.partial: PartialBudget = PartialBudget(options.partial_bytes_max)
+        self.partial: SharedBudget = SharedBudget(options.partial_bytes_max)
+        self.unsent: SharedBudget = SharedBudget(options.unsent_bytes_max)
         self.closing: bool = False
         self._numbers: Iterator[int] = count(1)
         self.refused: int = 0
@@ -228,3 +230,17 @@ def keep_alive(transport: asyncio.Transport) -> None:
     for name, value in _KEEPALIVE:
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def hung_up(transport: asyncio.BaseTransport) -> bool:
+    """Whether the other end has reset the connection, or closed both ways.
+
+    Asked of the kernel, for a transport that reads no more: it would not notice.
+    """
+    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
+    descriptor = -1 if sock is None else sock.fileno()
+    if descriptor < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))

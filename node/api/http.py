@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import web
 
+from ...wire.errors import ErrorCode
 from . import (
     http_backup,
     http_caretaker,
@@ -33,8 +34,19 @@ from .errors import Problem, invalid
 from .etcd import errors as etcd_errors
 from .etcd import gateway as etcd_gateway
 from .exposition import CONTENT_TYPE, Exposition
-from .http_body import overlook_body, refuse_body
-from .http_connection import name_server, problem_response
+from .http_body import (
+    check_expectation,
+    check_framing,
+    overlook_body,
+    refuse_body,
+)
+from .http_connection import (
+    SPOKEN,
+    HttpConnection,
+    large_body,
+    name_server,
+    problem_response,
+)
 from .http_keys import METHODS, Keys
 from .http_requests import bearer, certified, one_header
 from .origins import OriginRule
@@ -53,6 +65,10 @@ UNTIMED: Final = (
     *("etcd_watch", "etcd_lock", "etcd_campaign", "etcd_observe"),
 )
 _SAFE: Final = ("GET", "HEAD")
+# What only reads, though it is asked by POST.
+_READS: Final = frozenset(
+    ("etcd_range", "etcd_lease_timetolive", "etcd_lease_leases", "etcd_member_list")
+)
 _WRITES: Final = frozenset(("PUT", "DELETE", "POST"))
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
 _OPERATIONS: Final = {
@@ -63,6 +79,8 @@ _OPERATIONS: Final = {
     "/metrics": "metrics",
     "/v1/openapi.json": "openapi",
 }
+# How a node is, and why, is told whatever else it can't tell any more.
+_ABOUT: Final = frozenset(_OPERATIONS.values())
 # What probes and clients look at before they have a token: the same for everybody.
 OPEN: Final = etcd_gateway.OPEN | {
     *("/livez", "/readyz", "/health", "/version", "/v1/openapi.json")
@@ -172,6 +190,7 @@ class HttpApi:
         ASKING.set(NOBODY)
         try:
             response = await self._route(request, call)
+            self._check_unsent(request, call, response)
         except Problem as problem:
             if (
                 request.method in _WRITES
@@ -196,9 +215,11 @@ class HttpApi:
         return response
 
     async def _route(self, request: web.BaseRequest, call: _Call) -> web.StreamResponse:
-        if request.version not in (HttpVersion10, HttpVersion11):
+        if request.version not in SPOKEN:
             detail = "this port speaks HTTP/1.1"
             raise Problem("http_version_not_supported", detail, close=True)
+        check_framing(request)
+        check_expectation(request)
         target = targets.split_target(request.raw_path)
         etcd_path = etcd_gateway.path_of(target)
         call.etcd = etcd_path is not None
@@ -208,6 +229,7 @@ class HttpApi:
             call.operation = self._etcd.operation(etcd_path)
             if call.operation != "unknown":
                 _check_method(request, etcd_gateway.METHODS)
+            _tell_wait(request, call)
             return await self._etcd.handle(request, etcd_path)
         if target.path.startswith(KEYS_PREFIX):
             call.operation = _key_operation(request.method, target)
@@ -217,6 +239,7 @@ class HttpApi:
         if route is not None:
             call.operation = route.operation
             _check_method(request, route.methods)
+            _tell_wait(request, call)
             return await route.handle(request, target)
         operation = _OPERATIONS.get(target.path)
         if operation is None:
@@ -285,11 +308,33 @@ class HttpApi:
             raise invalid("the host name is malformed")
         self._origins.check(host, one_header(request, "Origin"))
 
+    def _check_unsent(
+        self, request: web.BaseRequest, call: _Call, response: web.StreamResponse
+    ) -> None:
+        """Raise Problem instead of adding a large reply to too much that is unread."""
+        body = large_body(request, response)
+        if body is None or self._port.unsent.fits(len(body)):
+            return
+        if call.operation in _ABOUT:
+            return
+        detail = "too many bytes of replies are unread on this node"
+        if request.method in _SAFE or call.operation in _READS:
+            raise Problem(ErrorCode.TOO_BUSY, detail)
+        # It was done; what came of it can't be told.
+        raise Problem(ErrorCode.UNKNOWN_OUTCOME, detail, outcome="unknown")
+
     def _observe(self, call: _Call, result: str, started: float) -> None:
         elapsed = self._port.loop.time() - started
         if call.operation in UNTIMED:
             elapsed = 0.0
         self._port.http_timings.of(call.operation, result).observe(elapsed)
+
+
+def _tell_wait(request: web.BaseRequest, call: _Call) -> None:
+    """Have the connection know when a request lasts as long as its client."""
+    connection = request.protocol
+    if call.operation in UNTIMED and isinstance(connection, HttpConnection):
+        connection.wait_begins()
 
 
 def _key_operation(method: str, target: Target) -> str:

@@ -3,9 +3,11 @@
 Law: a body that is too large is refused by its Content-Length before a byte of it is
 read, and a chunked one when the first byte too many arrives. What is held is counted
 against the budget that all connections share, and has to be complete within a bound.
+Nothing of that budget is for a body that nobody looks at, nor for a stranger's.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Final, TypeVar
 
 import msgspec
@@ -14,7 +16,9 @@ from aiohttp import HttpVersion11, hdrs, web
 from ...wire.errors import CommandRefused, ErrorCode
 from ...wire.strict_json import decode_json, refuse_repeated
 from .connections import ClientPort
+from .door import ASKING
 from .errors import Problem, invalid
+from .rights import NODE
 
 T = TypeVar("T")
 
@@ -32,6 +36,8 @@ class BodyLimit(msgspec.Struct, frozen=True):
         return Problem(self.code, detail, close=True)
 
 
+# A login's: what somebody may send who has shown nothing yet.
+_STRANGER_BYTES_MAX: Final = 4096
 # Of a request whose body nobody looks at.
 _OVERLOOKED: Final = BodyLimit("body", 64 << 10, ErrorCode.INVALID_REQUEST)
 
@@ -50,29 +56,15 @@ async def read_body(
     request: web.BaseRequest, port: ClientPort, limit: BodyLimit
 ) -> bytes:
     """The whole body; raises Problem."""
-    _check_coding(request)
-    waiting = _expects_continue(request)
-    length = request.content_length
-    if length is not None and length > limit.bytes_max:
-        raise limit.refusal()
-    if request.content.is_eof():
+    if not await _comes(request, limit):
         # The usual case: head and body came together.
         body = request.content.read_nowait(-1)
         if len(body) > limit.bytes_max:
             raise limit.refusal()
         return body
-    if waiting:
-        await _continue(request)
-    held = _Held(port)
+    held = _Held(port, limit)
     try:
-        async with asyncio.timeout(port.options.stall_timeout_s):
-            return await _collect(request, limit, held)
-    except TimeoutError:
-        detail = "the body was not complete in time"
-        raise Problem("request_timeout", detail, close=True) from None
-    except web.RequestPayloadError:
-        detail = "the body is malformed"
-        raise Problem("malformed_http", detail, close=True) from None
+        return await _in_time(port, _collect(request, limit, held))
     finally:
         held.release()
 
@@ -85,22 +77,56 @@ async def refuse_body(request: web.BaseRequest) -> None:
 
 
 async def overlook_body(request: web.BaseRequest, port: ClientPort) -> None:
-    """Read a body that nobody needs, where etcd looks at none. Raises Problem.
+    """Let a body pass that nobody needs, where etcd looks at none. Raises Problem.
 
     Clients of etcd's gateway send one to every path, whatever the method (Patroni).
     """
     if request.body_exists:
-        await read_body(request, port, _OVERLOOKED)
+        await _comes(request, _OVERLOOKED)
+        await _in_time(port, _drop(request, _OVERLOOKED))
+
+
+def check_framing(request: web.BaseRequest) -> None:
+    """Raise Problem when nobody can say for sure where the body ends.
+
+    Of every request, also where no body is looked at: behind the wrong end another
+    request would begin (RFC 9112, 6.1).
+    """
+    codings = request.headers.getall(hdrs.TRANSFER_ENCODING, ())
+    if not codings:
+        return
+    if request.version < HttpVersion11:
+        detail = "HTTP/1.0 has no Transfer-Encoding"
+        raise Problem("malformed_http", detail, close=True)
+    if [coding.strip().lower() for coding in codings] != ["chunked"]:
+        detail = "no transfer coding but chunked is understood"
+        raise Problem(ErrorCode.UNSUPPORTED, detail, close=True)
+
+
+def check_expectation(request: web.BaseRequest) -> None:
+    """Raise Problem when something is expected that can't be met."""
+    expect = _expected(request)
+    if expect is not None and expect != "100-continue":
+        detail = "nothing can be expected but 100-continue"
+        raise Problem("expectation_failed", detail, close=True)
 
 
 class _Held:
-    """What one body holds of the shared budget."""
+    """What one body holds of the shared budget.
 
-    def __init__(self, port: ClientPort) -> None:
+    A stranger's is small, and holds nothing: else strangers, who need no token to send
+    half of it, could hold everything.
+    """
+
+    def __init__(self, port: ClientPort, limit: BodyLimit) -> None:
         self._port: ClientPort = port
         self._count: int = 0
+        strange = ASKING.get() is NODE and limit.bytes_max <= _STRANGER_BYTES_MAX
+        self._counted: bool = not strange
 
     def grow(self, count: int) -> None:
+        if not self._counted:
+            return
         if not self._port.partial.reserve(count):
             detail = "too many bytes of unfinished requests are held"
             raise Problem(ErrorCode.TOO_BUSY, detail, close=True)
@@ -122,25 +148,49 @@ async def _collect(request: web.BaseRequest, limit: BodyLimit, held: _Held) -> b
     return bytes(body)
 
 
-def _check_coding(request: web.BaseRequest) -> None:
-    transfer = request.headers.get(hdrs.TRANSFER_ENCODING)
-    if transfer is not None and transfer.strip().lower() != "chunked":
-        detail = "no transfer coding but chunked is understood"
-        raise Problem(ErrorCode.UNSUPPORTED, detail, close=True)
+async def _drop(request: web.BaseRequest, limit: BodyLimit) -> None:
+    count = 0
+    while chunk := await request.content.readany():
+        count += len(chunk)
+        if count > limit.bytes_max:
+            raise limit.refusal()
+
+
+async def _in_time(port: ClientPort, coming: Coroutine[None, None, T]) -> T:
+    """What came of it; raises Problem when that takes too long, or is garbage."""
+    try:
+        async with asyncio.timeout(port.options.stall_timeout_s):
+            return await coming
+    except TimeoutError:
+        detail = "the body was not complete in time"
+        raise Problem("request_timeout", detail, close=True) from None
+    except web.RequestPayloadError:
+        detail = "the body is malformed"
+        raise Problem("malformed_http", detail, close=True) from None
+
+
+async def _comes(request: web.BaseRequest, limit: BodyLimit) -> bool:
+    """Whether some of the body has yet to come, which is asked for if it has to be."""
     coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if coding.strip().lower() != "identity":
         detail = "bodies are taken as they are sent: no Content-Encoding"
         raise Problem("unsupported_media_type", detail, close=True)
+    length = request.content_length
+    if length is not None and length > limit.bytes_max:
+        raise limit.refusal()
+    if request.content.is_eof():
+        return False
+    if _expected(request) is not None:
+        await _continue(request)
+    return True
 
 
-def _expects_continue(request: web.BaseRequest) -> bool:
+def _expected(request: web.BaseRequest) -> str | None:
+    """What the client expects; in HTTP/1.0 nothing can be."""
     expect = request.headers.get(hdrs.EXPECT)
     if expect is None or request.version < HttpVersion11:
-        return False
-    if expect.strip().lower() != "100-continue":
-        detail = "nothing can be expected but 100-continue"
-        raise Problem("expectation_failed", detail, close=True)
-    return True
+        return None
+    return expect.strip().lower()
 
 
 async def _continue(request: web.BaseRequest) -> None:

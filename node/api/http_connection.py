@@ -2,17 +2,24 @@
 
 Law: the parser is the compiled one, and what it refuses is answered with a problem
 document that echoes nothing of what was sent. A request head has a time and a size.
-What is private to aiohttp and used here is named here: `_request_count` (heads parsed)
-and `_waiter` (pending while no request is served).
+Who has gone is noticed while a request of his waits: the socket is read meanwhile, or
+the connection ends. What a client does not read is counted.
+
+What is private to aiohttp and used here is named here: `_request_count` (heads parsed),
+`_waiter` (pending while no request is served), `_messages` (requests that are not taken
+up, each with its body), `_current_request` (the one whose handler runs),
+`_reading_paused` and `_buffer_paused` (why the socket is not read), `_lingering_time`,
+`_drain_helper` (waits until less is unsent), and of a request `_cache` (its version).
 """
 
 import asyncio
 import logging
+from typing import Final
 
-from aiohttp import hdrs, http_exceptions, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, http_exceptions, web
 
 from ...wire.errors import ErrorCode
-from .connections import ClientPort, StallTimer
+from .connections import PROGRESS_BYTES, ClientPort, StallTimer, hung_up, keep_alive
 from .errors import Problem, problem_document
 
 logger = logging.getLogger("quorate.api")
@@ -20,12 +27,42 @@ logger = logging.getLogger("quorate.api")
 # How long what follows a refused head is read and dropped, so that the refusal is not
 # overtaken by a reset.
 LINGER_S = 2.0
+# The versions that are spoken, and answered in.
+SPOKEN: Final = (HttpVersion10, HttpVersion11)
+# A reply that is no larger is written whatever else is unsent here, and in one piece.
+UNCOUNTED_BYTES: Final = 64 * 1024
+_SLICE_BYTES: Final = 128 * 1024
+# One write more or less is not counted: what was there before it, which is as much as a
+# transport takes before it pauses, a slice, and a head.
+_FREE_BYTES: Final = _SLICE_BYTES + 2 * UNCOUNTED_BYTES
+
+# A connection that sends no more is looked at so often.
+_LOOK_S: Final = 0.1
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# How aiohttp and its parser say what has no class of its own.
+_TOO_MANY_HEADERS: Final = "Too many headers received"
+_BAD_BYTES: Final = "Invalid char in"
 
 
 class HttpConnection(web.RequestHandler):
     """aiohttp's protocol, registered with the port and ended when it stands still."""
 
-    __slots__ = ("_head_bytes", "_head_timer", "_port", "_stall")
+    __slots__ = (
+        "_answered",
+        "_below",
+        "_counted",
+        "_end_timer",
+        "_ends_at",
+        "_half_closed",
+        "_head_bytes",
+        "_head_timer",
+        "_port",
+        "_probed",
+        "_replying",
+        "_stall",
+        "_waits",
+        "_written",
+    )
 
     protocol_name: str = "http"
 
@@ -45,15 +82,34 @@ class HttpConnection(web.RequestHandler):
             auto_decompress=False,
         )
         self._port: ClientPort = port
+        # aiohttp forgets its own when it closes, before the last bytes have left.
+        self._below: asyncio.Transport | None = None
         self._stall: StallTimer | None = None
         self._head_bytes: int = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        # What is served lasts until something happens, or its client goes.
+        self._waits: bool = False
+        # Replies: how many are over, what they had, the one that is written now, and
+        # what is held of the budget for it.
+        self._answered: int = 0
+        self._written: int = 0
+        self._replying: web.BaseRequest | None = None
+        self._counted: int = 0
+        # The client sends nothing more.
+        self._half_closed: bool = False
+        self._probed: bool = False
+        self._ends_at: float = 0.0
+        self._end_timer: asyncio.TimerHandle | None = None
+
+    # The transport's calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the timers."""
         super().connection_made(transport)
         assert self.transport is not None
+        self._below = self.transport
         self._stall = StallTimer(self._port, self.transport, self)
+        keep_alive(self.transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse; watch how a head grows that does not end."""
@@ -64,19 +120,43 @@ class HttpConnection(web.RequestHandler):
         elif before == 0 or (self._waiter is not None and not self._waiter.done()):
             # No request is being served, so these bytes belong to the next one's head.
             self._head_grows(len(data))
+        self._end_if_deaf()
+
+    def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The client sends nothing more, or is gone, which looks the same.
+
+        What it has asked is still answered, within a bound; but for a stream, which has
+        no end to wait for.
+        """
+        if not self._half_closed:
+            self._half_closed = True
+            self._head_over()
+            if self._unanswered:
+                self._cut_body()
+                # Nothing can follow that would have to be dropped.
+                self._lingering_time = 0.0
+                drain_s = self._port.options.drain_timeout_s
+                self._ends_at = self._port.loop.time() + drain_s
+                self._look_later()
+        return self._answer_due
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the timers and leave the registry."""
         assert self._stall is not None
         self._stall.stop()
         self._head_over()
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+        self._below = None
         super().connection_lost(exc)
         self._port.remove(self)
 
+    # The registry's and the stall timer's calls.
+
     def abort(self) -> None:
         """End at once."""
-        if self.transport is not None:
-            self.transport.abort()
+        if self._below is not None:
+            self._below.abort()
 
     def drain(self) -> None:
         """Serve no other request, and end soon."""
@@ -92,8 +172,24 @@ class HttpConnection(web.RequestHandler):
         return None
 
     def replies_begun(self) -> int:
-        """A request is not taken up while the reply to another can't be written."""
-        return self._request_count
+        """How often PROGRESS_BYTES have left.
+
+        It is not enough that replies begin, or that requests come: whoever does not
+        read could see to that.
+        """
+        replying = self._replying or self._current_request
+        written = self._written
+        if replying is not None:
+            written += replying.writer.output_size
+        unsent = 0 if self._below is None else self._below.get_write_buffer_size()
+        return (written - unsent) // PROGRESS_BYTES
+
+    # The handlers' calls.
+
+    def wait_begins(self) -> None:
+        """What is served now lasts until something happens: a lock, a watch."""
+        self._waits = True
+        self._end_if_deaf()
 
     def handle_error(
         self,
@@ -116,6 +212,67 @@ class HttpConnection(web.RequestHandler):
         name_server(response, self._port)
         return response
 
+    async def finish_response(
+        self,
+        request: web.BaseRequest,
+        resp: web.StreamResponse,
+        start_time: float | None,
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write the reply, or what is left of it; count it."""
+        self._waits = False
+        if request.version not in SPOKEN:
+            # A reply says which version is spoken here, not which was asked for.
+            request._cache["version"] = HttpVersion11
+        self._replying = request
+        try:
+            if (body := large_body(request, resp)) is not None:
+                await self._write_slices(request, resp, body)
+            return await super().finish_response(request, resp, start_time)
+        except ConnectionError:
+            return resp, True
+        finally:
+            self._replying = None
+            self._written += request.writer.output_size
+            self._answered += 1
+            if self._half_closed and not self._unanswered:
+                self.close()
+
+    async def _write_slices(
+        self, request: web.BaseRequest, resp: web.StreamResponse, body: bytes
+    ) -> None:
+        """Write a large body so that no copy of it waits besides; it is counted.
+
+        Whether there is room for it was asked before; it is too late to say no.
+        """
+        assert isinstance(resp, web.Response)
+        if self._port.unsent.reserve(len(body)):
+            self._counted = len(body)
+        try:
+            await resp.prepare(request)
+            whole = memoryview(body)
+            for start in range(0, len(body), _SLICE_BYTES):
+                await resp.write(whole[start : start + _SLICE_BYTES])
+            resp.body = None
+        finally:
+            self._port.unsent.release(self._counted)
+            self._counted = 0
+
+    async def _drain_helper(self) -> None:
+        """Wait until the client has read; what a stream left unsent is counted."""
+        unsent = 0 if self._below is None else self._below.get_write_buffer_size()
+        held = max(0, unsent - self._counted - _FREE_BYTES)
+        if not self._port.unsent.reserve(held):
+            code = ErrorCode.TOO_BUSY.name.lower()
+            self._port.http_timings.of("connection", code).observe(0.0)
+            self.abort()
+            raise ConnectionAbortedError("too many bytes of replies are unread")
+        try:
+            await super()._drain_helper()
+        finally:
+            self._port.unsent.release(held)
+
+    # Heads.
+
     def _head_grows(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > self._port.options.head_bytes_max:
@@ -130,6 +287,84 @@ class HttpConnection(web.RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    # Whether the client is still there.
+
+    @property
+    def _unanswered(self) -> bool:
+        return self._request_count > self._answered
+
+    @property
+    def _reply_begun(self) -> bool:
+        request = self._replying or self._current_request
+        return request is not None and request.writer.output_size > 0
+
+    @property
+    def _answer_due(self) -> bool:
+        """Whether something was asked that has an end."""
+        return self._unanswered and not (self._waits and self._reply_begun)
+
+    def _end_if_deaf(self) -> None:
+        """End when so much came behind a request that waits that reading has paused.
+
+        Nobody would notice that its client goes: it would wait, and get the lock.
+        """
+        request = self._current_request
+        if not self._waits or request is None or not request.content.is_eof():
+            return
+        if self._reading_paused or self._buffer_paused:
+            self.abort()
+
+    def _cut_body(self) -> None:
+        """The body that has not come whole never will."""
+        request = self._current_request
+        if self._messages:
+            body = self._messages[-1][1]
+        elif request is not None:
+            body = request.content
+        else:
+            return
+        if not body.is_eof():
+            body.set_exception(web.RequestPayloadError("the client sends no more"))
+
+    def _look_later(self) -> None:
+        self._end_timer = self._port.loop.call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """End a half-closed connection whose client is gone, or that takes too long."""
+        transport = self._below
+        if transport is None or transport.is_closing():
+            return
+        if hung_up(transport):
+            transport.abort()
+            return
+        late = self._port.loop.time() >= self._ends_at
+        if not self._answer_due or (late and not self._reply_begun):
+            # What was written before still leaves.
+            self.force_close()
+            return
+        self._probe(transport)
+        self._look_later()
+
+    def _probe(self, transport: asyncio.Transport) -> None:
+        """Say something to a client that waits: who has gone both ways resets then.
+
+        Else it would be found out only when it has the lock.
+        """
+        request = self._current_request
+        if not self._waits or self._probed or request is None:
+            return
+        if request.version >= HttpVersion11:
+            self._probed = True
+            transport.write(_CONTINUE)
+
+
+def large_body(request: web.BaseRequest, response: web.StreamResponse) -> bytes | None:
+    """The body of a reply that is counted while it is unsent; None of any other."""
+    body = response.body if isinstance(response, web.Response) else None
+    if not isinstance(body, bytes) or len(body) <= UNCOUNTED_BYTES:
+        return None
+    return None if request.method == "HEAD" else body
 
 
 def problem_response(problem: Problem) -> web.Response:
@@ -157,6 +392,13 @@ def _parser_problem(exc: BaseException | None) -> Problem:
     if isinstance(exc, http_exceptions.LineTooLong):
         return Problem("head_too_large", "the request line or a header is too long")
     if isinstance(exc, http_exceptions.InvalidURLError):
-        detail = "the request target holds bytes that have to be percent-encoded"
+        if exc.message.startswith(_BAD_BYTES):
+            detail = "the request target holds bytes that have to be percent-encoded"
+        else:
+            detail = "the request target is neither a path nor a URL with a good host"
         return Problem("malformed_http", detail)
+    if isinstance(exc, http_exceptions.BadHttpMessage) and (
+        exc.message == _TOO_MANY_HEADERS
+    ):
+        return Problem("head_too_large", "there are too many headers")
     return Problem("malformed_http", "this is not well-formed HTTP")

@@ -1,7 +1,8 @@
 """What a client port is told at its start: who it is, and every limit it keeps.
 
 Law: nothing a client can do costs more than a number written here. Bytes are counted
-per connection, except `partial_bytes_max`, which all connections share.
+per connection, except `partial_bytes_max` and `unsent_bytes_max`, which all
+connections share.
 """
 
 import msgspec
@@ -46,6 +47,9 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     waiting_max: int = 1000
     # Half-received frames and bodies of all connections together.
     partial_bytes_max: int = 40 * MIB
+    # Replies over HTTP that their clients have not read: above it a read is answered
+    # with `too_busy` instead of its result.
+    unsent_bytes_max: int = 128 * MIB
 
     # A connection of a port with TLS whose handshake is not done.
     handshake_timeout_s: float = 5.0
@@ -58,7 +62,8 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     # An HTTP connection between two requests. Native ones may idle; the kernel's
     # keep-alive finds those whose other end is gone.
     idle_timeout_s: float = 75.0
-    # How long replies may take to leave when a connection or the port is closed.
+    # How long replies may take to leave when a connection or the port is closed, and to
+    # be found when a client sends nothing more.
     drain_timeout_s: float = 5.0
 
     # An escaped key has up to three characters a byte, and a cursor comes beside it.

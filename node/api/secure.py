@@ -84,8 +84,8 @@ class SecureConnection(asyncio.Transport, asyncio.Protocol):
         self._abort_after(self._port.options.handshake_timeout_s)
 
     def data_received(self, data: bytes) -> None:
-        """Step the handshake, or decrypt."""
-        if self._deaf:
+        """Step the handshake, or decrypt; behind a goodbye nothing is kept."""
+        if self._deaf or self._ended:
             return
         if self._above is not None:
             self._incoming.write(data)

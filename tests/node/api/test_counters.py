@@ -1,15 +1,17 @@
 """Budget and timings: the two kinds of counting."""
 
 import pytest
-from quorate.node.api.budget import PartialBudget
+from quorate.node.api.budget import SharedBudget
 from quorate.node.api.timings import BOUNDS_S, Timings
 
 
 def test_a_budget_is_never_overdrawn() -> None:
-    budget = PartialBudget(10)
+    budget = SharedBudget(10)
     assert budget.reserve(6)
     assert not budget.reserve(5)
     assert budget.held_bytes == 6
+    assert not budget.fits(5)
+    assert budget.fits(4)
     assert budget.reserve(4)
     budget.release(10)
     assert budget.held_bytes == 0
@@ -17,7 +19,7 @@ def test_a_budget_is_never_overdrawn() -> None:
 
 def test_giving_back_more_than_was_taken_is_a_bug() -> None:
     with pytest.raises(AssertionError):
-        PartialBudget(10).release(1)
+        SharedBudget(10).release(1)
 
 
 def test_a_time_is_counted_in_the_first_bucket_that_is_not_below_it() -> None:

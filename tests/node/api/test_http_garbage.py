@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from hashlib import sha256
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -85,8 +86,20 @@ async def test_malformed_http_is_refused_once_and_nothing_behind_it_is_read(
 )
 async def test_another_version_of_http_is_not_spoken(port: Port, line: bytes) -> None:
     answer = await exchange(port, line + b"\r\nHost: h\r\n\r\n")
-    assert b" 505 " in answer or answer.startswith(b"HTTP/1.0 400 ")
+    assert answer.startswith((b"HTTP/1.1 505 ", b"HTTP/1.0 400 "))
     assert b"ok\n" not in answer
+
+
+@pytest.mark.parametrize(
+    "lines", [b"GET /livez HTTP/2.0\r\nHost: h\r\n\r\n", b"GET /livez\r\n\r\n"]
+)
+async def test_the_version_that_is_spoken_is_what_another_is_answered_in(
+    port: Port, lines: bytes
+) -> None:
+    answer = await exchange(port, lines)
+    assert answer.startswith(b"HTTP/1.1 505 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b'"detail":"this port speaks HTTP/1.1"' in answer
 
 
 @settings(
@@ -177,6 +190,50 @@ async def test_bodies_of_all_connections_share_one_budget(port: Port) -> None:
     await _wait_until_held(port, 0)
 
 
+TOKEN = "t" * 32
+# What is answered to whoever has shown nothing, and takes a body.
+OPEN = [("GET", "/version"), ("GET", "/health"), ("POST", "/v3/auth/authenticate")]
+
+
+@pytest.mark.parametrize(("method", "target"), OPEN)
+async def test_nothing_that_strangers_send_is_held_instead_of_what_others_send(
+    method: str, target: str
+) -> None:
+    digest = sha256(TOKEN.encode()).digest()
+    async with (
+        open_port(token_digests=(digest,), partial_bytes_max=1000) as port,
+        connect(port) as stranger,
+        connect(port) as raw,
+    ):
+        more = {"Content_Length": "4000", "Expect": "100-continue"}
+        stranger.send(head(method, target, **more))
+        assert (await stranger.http_reply()).status == 100
+        # More than may be held of everybody, and he is not told that it is.
+        stranger.send(b" " * 3900)
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        more = {"Content_Length": "1000", "Expect": "100-continue"}
+        raw.send(head("PUT", "/v1/kv/a", **more, **bearer))
+        assert (await raw.http_reply()).status == 100
+        raw.send(b"x" * 1000)
+        assert (await raw.http_reply()).status == 200
+        stranger.send(b" " * 100)
+        assert (await stranger.http_reply()).status in (200, 400)
+
+
+async def test_a_body_that_nobody_looks_at_has_a_length_and_a_time() -> None:
+    async with open_port(stall_timeout_s=0.05) as port:
+        reply = await http(port, "GET", "/version", bytes(65536))
+        assert reply.status == 200
+        assert (await http(port, "GET", "/version", bytes(65537))).status == 400
+        async with connect(port) as raw:
+            raw.send(head("GET", "/version", Transfer_Encoding="chunked"))
+            raw.send(b"10001\r\n" + bytes(65537) + b"\r\n")
+            assert (await raw.http_reply()).status == 400
+        async with connect(port) as raw:
+            raw.send(head("GET", "/version", Content_Length="9") + b"half")
+            assert (await raw.http_reply()).status == 408
+
+
 async def _wait_until_held(port: Port, count: int) -> None:
     line = f"quorate_client_partial_bytes {float(count)}\n".encode()
     async with asyncio.timeout(5):
@@ -235,9 +292,21 @@ async def test_a_client_that_waits_to_be_asked_is_refused_without_its_body(
             assert reply.status == status
 
 
-async def test_another_expectation_fails(port: Port) -> None:
-    reply = await http(port, "PUT", "/v1/kv/a", b"x", Expect="a miracle")
-    assert reply.status == 417
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("PUT", "/v1/kv/a"), ("GET", "/livez"), ("GET", "/v1/kv/a"), ("GET", "/nowhere")],
+)
+async def test_another_expectation_fails(port: Port, method: str, target: str) -> None:
+    body = b"x" if method == "PUT" else None
+    reply = await http(port, method, target, body, Expect="a miracle")
+    assert (reply.status, reply.json()["code"]) == (417, "expectation_failed")
+    assert reply.headers["connection"] == "close"
+    assert port.service.asked == []
+
+
+async def test_http_1_0_knows_no_expectations(port: Port) -> None:
+    answer = await exchange(port, b"GET /livez HTTP/1.0\r\nExpect: a miracle\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 200 ")
 
 
 @pytest.mark.parametrize(
@@ -263,6 +332,35 @@ async def test_stacked_transfer_codings_are_refused(port: Port) -> None:
     assert not port.service.asked
 
 
+@pytest.mark.parametrize("target", ["/livez", "/version", "/nowhere", "/v1/kv/a"])
+async def test_stacked_transfer_codings_are_refused_also_where_no_body_belongs(
+    port: Port, target: str
+) -> None:
+    coded = head("GET", target, Transfer_Encoding="gzip, chunked")
+    answer = await exchange(port, coded + b"0\r\n\r\n" + head("GET", "/livez"))
+    assert answer.startswith(b"HTTP/1.1 501 ")
+    assert b" 200 OK" not in answer
+    assert not port.service.asked
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"PUT /v1/kv/a", b"GET /livez", b"POST /v3/kv/put", b"GET /v1/kv/a"),
+        *(b"GET /nowhere", b"PUT /v1/kv/../a", b"OPTIONS *", b"GET /v1/kv/?x=1"),
+    ],
+)
+async def test_http_1_0_has_no_transfer_codings_and_nothing_follows_one(
+    port: Port, line: bytes
+) -> None:
+    fields = b"Host: h\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"
+    whole = line + b" HTTP/1.0\r\n" + fields + b"2\r\n{}\r\n0\r\n\r\n"
+    answer = await exchange(port, whole + head("GET", "/livez"))
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert b" 200 OK" not in answer
+    assert not port.service.asked
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -279,9 +377,33 @@ async def test_a_line_that_is_too_long_is_refused(port: Port, lines: bytes) -> N
 
 
 async def test_too_many_headers_are_refused(port: Port) -> None:
-    lines = b"".join(b"X%d: y\r\n" % number for number in range(100))
-    answer = await exchange(port, b"GET / HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n")
+    for count, status in ((63, b"HTTP/1.1 404 "), (64, b"HTTP/1.0 431 ")):
+        lines = b"".join(b"X%d: y\r\n" % number for number in range(count))
+        async with connect(port) as raw:
+            raw.send(b"GET / HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n")
+            raw.writer.write_eof()
+            answer = await raw.read_to_end()
+        assert answer.startswith(status)
+        assert (b"head_too_large" in answer) == (count == 64)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (b"http://localhost:99999999/livez", b"neither a path nor a URL"),
+        (b"http://[::1/livez", b"neither a path nor a URL"),
+        (b"http:///livez", b"neither a path nor a URL"),
+        (b"livez", b"neither a path nor a URL"),
+        (b"/v1/kv/\xff", b"have to be percent-encoded"),
+    ],
+)
+async def test_a_target_that_is_none_is_told_why(
+    port: Port, target: bytes, reason: bytes
+) -> None:
+    answer = await exchange(port, b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n")
     assert answer.startswith(b"HTTP/1.0 400 ")
+    assert b"malformed_http" in answer
+    assert reason in answer
 
 
 async def test_a_head_that_does_not_end_is_cut_off_by_its_size(port: Port) -> None:

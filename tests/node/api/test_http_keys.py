@@ -394,6 +394,7 @@ async def test_a_client_that_leaves_does_not_disturb_the_service(port: Port) -> 
     async with connect(port) as raw:
         raw.send(head("GET", "/v1/kv/a"))
         await wait_for(lambda: bool(port.service.held))
+        raw.reset()
     await wait_for(lambda: port.listener.connections == 0)
     port.service.release()
     assert (await http(port, "GET", "/v1/kv/a")).status == 404

@@ -1,6 +1,7 @@
 """TLS at the client port: who gets in, what the others are told, what it may cost."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -16,6 +17,7 @@ from quorate.client import AsyncClient, TlsFailed, Unauthenticated
 from quorate.node.api.door import Door
 from quorate.node.api.handshakes import STEPS_PER_TURN, Handshakes
 from quorate.node.api.rights import ANYBODY, NO_CERTIFICATE, Principal
+from quorate.node.api.secure import SecureConnection
 from quorate.node.client_tls import ClientTlsFiles
 from quorate.wire.commands import encode_put
 from quorate.wire.frames import OK, RequestKind
@@ -410,6 +412,57 @@ async def test_both_sides_say_goodbye(ours: Folder) -> None:
         # `unwrap` fails unless the other side says goodbye as well.
         answer = await asyncio.to_thread(half_close, port.listener.port, context)
         assert answer.startswith(b"HTTP/1.1 200 OK")
+        await wait_for(lambda: port.listener.connections == 0)
+
+
+def ask_and_say_goodbye(port: int, context: ssl.SSLContext, request: bytes) -> bytes:
+    """Ask, say goodbye as TLS does and nothing else, read all that comes; blocking."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with socket.create_connection(("127.0.0.1", port), 5) as plain:
+        while True:
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                plain.sendall(outgoing.read())
+                incoming.write(plain.recv(65536))
+        session.write(request)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            session.unwrap()
+        plain.sendall(outgoing.read())
+        while data := plain.recv(65536):
+            incoming.write(data)
+    answer = b""
+    with contextlib.suppress(ssl.SSLError):
+        while piece := session.read(65536):
+            answer += piece
+    return answer
+
+
+async def test_whoever_says_goodbye_after_asking_is_answered(ours: Folder) -> None:
+    context = ours.trusting(ours.client())
+    requests = head("PUT", "/v1/kv/a", Content_Length="1") + b"v"
+    requests += head("GET", "/v1/kv/a")
+    async with secured(ours) as port:
+        port.service.holding = True
+        asking = asyncio.create_task(
+            asyncio.to_thread(
+                ask_and_say_goodbye, port.listener.port, context, requests
+            )
+        )
+        await wait_for(lambda: len(port.service.held) == 1)
+        (secure,) = port.listener._port.secured
+        assert isinstance(secure, SecureConnection)
+        await wait_for(lambda: secure._ended)
+        # What comes behind a goodbye is not kept.
+        secure.data_received(b"x" * 100)
+        assert secure._incoming.pending == 0
+        port.service.release()
+        answer = await asking
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert answer.count(b"HTTP/1.1 200 OK") == 2
+        assert answer.endswith(b"\r\n\r\nv")
         await wait_for(lambda: port.listener.connections == 0)
 
 
