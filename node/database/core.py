@@ -13,6 +13,7 @@ from zlib import crc32
 
 from ...storage.engine import Droppable, Engine, Incoming
 from ...wire import (
+    ENVELOPE_HEAD_BYTES,
     FORMAT_LIMITS,
     CloseSession,
     Compact,
@@ -33,10 +34,10 @@ from ...wire import (
     TimeToLive,
     Transaction,
     decode_command,
-    decode_envelope,
     decode_expiry,
     encode_session_opened,
     encode_txn_reply,
+    open_envelope,
 )
 from . import layout, rules, versions
 from .applied import Applied, StateAt
@@ -46,7 +47,14 @@ from .history import record_at, records_at
 from .leases import Effects, LeaseTable
 from .members import MemberTable
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
-from .records import as_record, decode_record, lease_of, mod_revision_of, put_over
+from .records import (
+    as_record,
+    decode_record,
+    lease_of,
+    mod_and_lease_of,
+    mod_revision_of,
+    put_over,
+)
 from .sessions import SessionTable
 from .transactions import Changes, Refused, at_revision, choose
 
@@ -54,6 +62,8 @@ KIND_NOOP = 0
 KIND_COMMAND = 1
 KIND_CONFIGURATION = 2
 FIRST_REVISION = 1
+# A plain number: an enum's member costs more than the comparison.
+_CLIENT_COMMAND = int(EnvelopeKind.CLIENT_COMMAND)
 _MODULUS = 1 << 128
 _LOW = (1 << 64) - 1
 _EFFECT = struct.Struct("<QQQIQQ")
@@ -215,18 +225,19 @@ class Database:
         return results
 
     def _apply_command(self, entry: LogEntry, before: Before) -> Applied:
-        envelope = decode_envelope(entry.data)
-        self.cluster_time_ms = max(self.cluster_time_ms, envelope.cluster_time_ms)
-        if envelope.kind == EnvelopeKind.EXPIRY:
-            return self._expire(decode_expiry(envelope.payload), before)
-        if envelope.kind == EnvelopeKind.CHECK:
-            if envelope.payload:
-                raise ProtocolError("an entry to compare states at has a payload")
-            return _CHECKED
-        command = decode_command(envelope.payload, FORMAT_LIMITS)
+        data = entry.data
+        kind, cluster_time_ms, _ = open_envelope(data)
+        if cluster_time_ms > self.cluster_time_ms:
+            self.cluster_time_ms = cluster_time_ms
+        if kind != _CLIENT_COMMAND:
+            return self._apply_leaders(kind, data[ENVELOPE_HEAD_BYTES:], before)
+        command = decode_command(data, FORMAT_LIMITS, ENVELOPE_HEAD_BYTES)
+        # The two that almost all are come first.
+        if type(command) is InSession:
+            return self._in_session(command, entry.index, before)
+        if type(command) is Put:
+            return self._put(command, before)
         match command:
-            case InSession():
-                return self._in_session(command, entry.index, before)
             case OpenSession() | CloseSession():
                 return self._change_sessions(command, entry.index, before.effects)
             case KeepAlive() | TimeToLive() | ListLeases():
@@ -234,10 +245,21 @@ class Database:
             case _:
                 return self._carry_out(command, entry.index, before)
 
+    def _apply_leaders(self, kind: int, payload: bytes, before: Before) -> Applied:
+        """What no client has asked for."""
+        if kind == EnvelopeKind.EXPIRY:
+            return self._expire(decode_expiry(payload), before)
+        assert kind == EnvelopeKind.CHECK, kind
+        if payload:
+            raise ProtocolError("an entry to compare states at has a payload")
+        return _CHECKED
+
     def _carry_out(self, command: Effective, index: int, before: Before) -> Applied:
+        if type(command) is Put:
+            return self._put(command, before)
         match command:
-            case Put() | Delete():
-                return self._write(command, before)
+            case Delete():
+                return self._delete(command, before)
             case Transaction():
                 return self._transact(command, before)
             case Compact():
@@ -249,40 +271,39 @@ class Database:
             case _:
                 return self._change_members(command, index, before.effects)
 
-    def _write(self, command: Put | Delete, before: Before) -> Applied:
-        old, effects = before.get(command.key), before.effects
+    def _put(self, command: Put, before: Before) -> Applied:
+        key, lease = command.key, command.lease
+        old = before.get(key)
         if command.expected is not None:
-            current = mod_revision_of(old) if old is not None else 0
-            if not rules.expectation_met(command.expected, current):
-                return Applied(ErrorCode.PRECONDITION_FAILED, current, 0)
-        if isinstance(command, Put):
-            return self._put(command, old, effects)
-        return self._delete(command.key, old, effects)
-
-    def _put(self, command: Put, before: bytes | None, effects: Effects) -> Applied:
-        lease = command.lease
+            refused = _unexpected(command.expected, old)
+            if refused is not None:
+                return refused
         if lease:
-            had = 0 if before is None else lease_of(before)
+            had = 0 if old is None else lease_of(old)
             code = self.lease_table.refusal(lease, had)
             if code is not None:
                 return Applied(code, self.revision, 0)
-        self.revision += 1
-        self.keys += before is None
-        key, value = command.key, command.value
-        record, gained = put_over(before, key, value, self.revision, lease)
+        self.revision = revision = self.revision + 1
+        self.keys += old is None
+        record, gained = put_over(old, key, command.value, revision, lease)
         self.digest_sum = (self.digest_sum + gained) % _MODULUS
-        self._change(effects, 0, command.key, before, record)
+        self._change(before.effects, 0, key, old, record, lease)
         self.puts += 1
-        return Applied(0, self.revision, 1)
+        return Applied(0, revision, 1)
 
-    def _delete(self, key: bytes, before: bytes | None, effects: Effects) -> Applied:
-        if before is None:
+    def _delete(self, command: Delete, before: Before) -> Applied:
+        key = command.key
+        old = before.get(key)
+        if command.expected is not None:
+            refused = _unexpected(command.expected, old)
+            if refused is not None:
+                return refused
+        if old is None:
             return Applied(0, self.revision, 0)
         self.revision += 1
         self.keys -= 1
-        old = decode_record(before)
-        self.digest_sum = (self.digest_sum - old.digest) % _MODULUS
-        self._change(effects, 0, key, before, None)
+        self.digest_sum = (self.digest_sum - decode_record(old).digest) % _MODULUS
+        self._change(before.effects, 0, key, old, None, 0)
         self.deletes += 1
         return Applied(0, self.revision, 1)
 
@@ -293,23 +314,23 @@ class Database:
         key: bytes,
         before: bytes | None,
         after: bytes | None,
+        lease: int,
     ) -> None:
-        """The change of this revision with this number: on the tree in three places."""
+        """The change of this revision with this number: on the tree in three places.
+
+        `lease` is what the key hangs on now.
+        """
+        revision, had = self.revision, 0
         effects[layout.NEWEST + key] = after
-        had = has = 0
         if before is not None:
-            at = layout.old(key, mod_revision_of(before), self.revision)
-            effects[at] = before
-            had = lease_of(before)
-        kind = layout.DELETED
-        if after is not None:
-            kind = layout.PUT
-            has = lease_of(after)
-        effects[layout.change(self.revision, number)] = kind + key
+            mod_revision, had = mod_and_lease_of(before)
+            effects[layout.old(key, mod_revision, revision)] = before
+        kind = layout.DELETED if after is None else layout.PUT
+        effects[layout.change(revision, number)] = kind + key
         if self.watched:
-            self.changes.append(Change(self.revision, key, after, before))
-        if had or has:
-            self.lease_table.moved(key, had, has, effects)
+            self.changes.append(Change(revision, key, after, before))
+        if had or lease:
+            self.lease_table.moved(key, had, lease, effects)
 
     def _transact(self, transaction: Transaction, before: Before) -> Applied:
         """All of it at one revision, or nothing."""
@@ -333,7 +354,9 @@ class Database:
         self.deletes += changes.deletes
         self.digest_sum = (self.digest_sum + changes.digest) % _MODULUS
         for number, (key, record) in enumerate(changes.writes.items()):
-            self._change(effects, number, key, changes.before.get(key), record)
+            lease = 0 if record is None else lease_of(record)
+            old = changes.before.get(key)
+            self._change(effects, number, key, old, record, lease)
         return True
 
     # -- leases ------------------------------------------------------------------------
@@ -498,3 +521,11 @@ def begin(
     store.write({}, index, encode_meta(meta))
     store.flush()
     return Database(store, cluster_id)
+
+
+def _unexpected(expected: int, old: bytes | None) -> Applied | None:
+    """Why a conditional write does nothing; None: the key is as it is expected."""
+    current = mod_revision_of(old) if old is not None else 0
+    if rules.expectation_met(expected, current):
+        return None
+    return Applied(ErrorCode.PRECONDITION_FAILED, current, 0)

@@ -15,6 +15,11 @@ from ...wire import Record
 _HEAD = struct.Struct("<QQQQ16s")
 HEAD_BYTES = _HEAD.size
 _DIGESTED = struct.Struct("<QQQQI")
+_unpack_mod_and_lease = struct.Struct("<8xQ8xQ").unpack_from
+_unpack_head = _HEAD.unpack_from
+_pack_head = _HEAD.pack
+_pack_digested = _DIGESTED.pack
+_number = int.from_bytes
 
 
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
@@ -54,12 +59,17 @@ def put_over(
     before: bytes | None, key: bytes, value: bytes, revision: int, lease: int = 0
 ) -> tuple[bytes, int]:
     """The record of a put over `before`, and what the sum of digests gains by it."""
+    # Most of what a node does: in one pass, with no call that can be spared.
     if before is None:
-        return encode_record(key, revision, revision, 1, lease, value)
-    # Not `decode_record`: its value is of no use here, and may be long.
-    create, _, version, _, told = _HEAD.unpack_from(before)
-    record, number = encode_record(key, create, revision, version + 1, lease, value)
-    return record, number - int.from_bytes(told, "little")
+        create, version, lost = revision, 1, 0
+    else:
+        create, _, version, _, old = _unpack_head(before)
+        version += 1
+        lost = _number(old, "little")
+    head = _pack_digested(create, revision, version, lease, len(key))
+    told = blake2b(head + key + value, digest_size=16).digest()
+    record = _pack_head(create, revision, version, lease, told) + value
+    return record, _number(told, "little") - lost
 
 
 def as_record(key: bytes, record: bytes, keys_only: bool = False) -> Record:
@@ -85,6 +95,12 @@ def decode_record(record: bytes) -> KeyRecord:
         int.from_bytes(number, "little"),
         record[HEAD_BYTES:],
     )
+
+
+def mod_and_lease_of(record: bytes) -> tuple[int, int]:
+    """The record's mod revision and its lease, 0 for none."""
+    mod_revision, lease = _unpack_mod_and_lease(record)
+    return mod_revision, lease
 
 
 def lease_of(record: bytes) -> int:

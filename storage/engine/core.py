@@ -164,18 +164,21 @@ class Engine:
             key: TOMBSTONE if value is None else VALUE + value
             for key, value in effects.items()
         }
-        if records:
-            if not min(records) or max(map(len, records)) > KEY_BYTES_MAX:
-                raise ValueError("a key is empty or too long")
-            if max(map(len, records.values())) > VALUE_BYTES_MAX:
-                raise ValueError("a value is too long")
+        sizes = [*map(len, records)]
+        if b"" in records or max(sizes, default=0) > KEY_BYTES_MAX:
+            raise ValueError("a key is empty or too long")
+        size_bytes = sum(sizes)
+        sizes = [*map(len, records.values())]
+        if max(sizes, default=0) > VALUE_BYTES_MAX:
+            raise ValueError("a value is too long")
+        size_bytes += sum(sizes)
         if self._memtable.size_bytes >= self.options.memtable_bytes:
             if self.stalled:
                 raise WriteStalled(self.directory, len(self._frozen))
             self._freeze()
         memtable = self._memtable
         before = memtable.size_bytes
-        memtable.write(records)
+        memtable.write(records, size_bytes)
         memtable.last_index, memtable.meta = index, meta
         self.written_bytes += memtable.size_bytes - before
 
