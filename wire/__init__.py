@@ -46,7 +46,6 @@ from .envelope import (
     EnvelopeKind,
     decode_envelope,
     encode_envelope_head,
-    open_envelope,
 )
 from .errors import (
     ERROR_TRAITS,
@@ -426,7 +425,6 @@ __all__ = [
     "id_name",
     "is_token",
     "leave",
-    "open_envelope",
     "parse_client_hello",
     "parse_member_id",
     "parse_serial",

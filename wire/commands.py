@@ -161,17 +161,17 @@ def encode_compact(revision: int) -> bytes:
         raise CommandRefused(f"{revision} is not a revision") from None
 
 
-def decode_command(data: bytes, limits: Limits, at: int = 0) -> Command:
-    """The command in `data` from `at` on, or CommandRefused with the code to answer."""
+def decode_command(data: bytes, limits: Limits) -> Command:
+    """The command in `data`, or CommandRefused with the code to answer."""
     size = len(data)
-    if size < at + _HEAD_BYTES:
-        raise CommandRefused(f"a command of {size - at} bytes is cut off")
-    op, flags, key_length, value_length = _unpack_from(data, at)
+    if size < _HEAD_BYTES:
+        raise CommandRefused(f"a command of {size} bytes is cut off")
+    op, flags, key_length, value_length = _unpack_from(data)
     if op != PUT and op != DELETE:
-        return _decode_other(op, data, limits, at)
+        return _decode_other(op, data, limits)
     if flags > _EXPECTED and (op == DELETE or flags > _EXPECTED | _LEASED):
         raise CommandRefused(f"unknown flags {flags:#x} in a command")
-    start = at + (_HEAD_EXPECTED_BYTES if flags else _HEAD_BYTES)
+    start = _HEAD_EXPECTED_BYTES if flags else _HEAD_BYTES
     if flags == _EXPECTED | _LEASED:
         start += _REVISION.size
     if op == DELETE and value_length:
@@ -183,12 +183,11 @@ def decode_command(data: bytes, limits: Limits, at: int = 0) -> Command:
     split = start + key_length
     if size != split + value_length:
         raise CommandRefused(
-            f"a command of {size - at} bytes whose fields say"
-            f" {split + value_length - at}"
+            f"a command of {size} bytes whose fields say {split + value_length}"
         )
     expected: int | None = None
     if flags & _EXPECTED:
-        (expected,) = _REVISION.unpack_from(data, at + _HEAD_BYTES)
+        (expected,) = _REVISION.unpack_from(data, _HEAD_BYTES)
     if op == PUT:
         if flags & _LEASED:
             (lease,) = _REVISION.unpack_from(data, start - _REVISION.size)
@@ -199,11 +198,7 @@ def decode_command(data: bytes, limits: Limits, at: int = 0) -> Command:
     return Delete(data[start:], expected)
 
 
-def _decode_other(op: int, data: bytes, limits: Limits, at: int) -> Command:
-    if op == IN_SESSION:
-        return _decode_in_session(data, limits, at)
-    if at:
-        data = data[at:]
+def _decode_other(op: int, data: bytes, limits: Limits) -> Command:
     if op == TRANSACTION:
         return decode_transaction(data, limits)
     if op == COMPACT:
@@ -212,18 +207,20 @@ def _decode_other(op: int, data: bytes, limits: Limits, at: int) -> Command:
         return decode_lease_command(data)
     if op in MEMBER_OPS:
         return decode_member_command(data)
+    if op == IN_SESSION:
+        return _decode_in_session(data, limits)
     if op in SESSION_OPS:
         return decode_session_command(data)
     raise CommandRefused(f"unknown command {op}")
 
 
-def _decode_in_session(data: bytes, limits: Limits, at: int) -> InSession:
-    place = decode_place(data, at)
-    at += IN_SESSION_HEAD_BYTES
+def _decode_in_session(data: bytes, limits: Limits) -> InSession:
+    place = decode_place(data)
+    inner = data[IN_SESSION_HEAD_BYTES:]
     # Looked at before it is decoded: sessions in sessions would have no end.
-    if at == len(data) or data[at] not in _SAID_IN_SESSIONS:
+    if not inner or inner[0] not in _SAID_IN_SESSIONS:
         raise CommandRefused("what stands in a session is no write")
-    command = decode_command(data, limits, at)
+    command = decode_command(inner, limits)
     assert not isinstance(command, _NEVER_IN_SESSIONS), command
     return InSession(place, command)
 

@@ -54,15 +54,6 @@ def encode_envelope_head(kind: int, cluster_time_ms: int, wall_time_ms: int) -> 
 
 def decode_envelope(data: bytes) -> Envelope:
     """The envelope in `data`; refuses every format, kind, flag and store but ours."""
-    kind, cluster_time_ms, wall_time_ms = open_envelope(data)
-    return Envelope(kind, STORE, cluster_time_ms, wall_time_ms, data[_HEAD_BYTES:])
-
-
-def open_envelope(data: bytes) -> tuple[int, int, int]:
-    """Kind, cluster time and wall time; the payload begins at ENVELOPE_HEAD_BYTES.
-
-    Refuses what `decode_envelope` refuses, and copies nothing.
-    """
     if len(data) < _HEAD_BYTES:
         raise ProtocolError(f"an envelope of {len(data)} bytes is cut off")
     form, kind, flags, store, cluster_time_ms, wall_time_ms = _unpack_from(data)
@@ -74,4 +65,4 @@ def open_envelope(data: bytes) -> tuple[int, int, int]:
         raise ProtocolError(f"unknown flags {flags:#x} in an envelope")
     if store != STORE:
         raise ProtocolError(f"unknown store {store}")
-    return kind, cluster_time_ms, wall_time_ms
+    return Envelope(kind, store, cluster_time_ms, wall_time_ms, data[_HEAD_BYTES:])

@@ -79,12 +79,11 @@ def encode_in_session(place: Place, command: bytes) -> bytes:
     return head + command
 
 
-def decode_place(data: bytes, at: int = 0) -> Place:
-    """Where the command behind the IN_SESSION_HEAD_BYTES from `at` on belongs."""
-    size = len(data) - at
-    if size < IN_SESSION_HEAD_BYTES:
-        raise CommandRefused(f"a command in a session of {size} bytes is cut off")
-    _, zero, unfinished, zeros, session, since, sequence = _unpack_from(data, at)
+def decode_place(data: bytes) -> Place:
+    """Where the command that begins at IN_SESSION_HEAD_BYTES of `data` belongs."""
+    if len(data) < IN_SESSION_HEAD_BYTES:
+        raise CommandRefused(f"a command in a session of {len(data)} bytes is cut off")
+    _, zero, unfinished, zeros, session, since, sequence = _unpack_from(data)
     if zero or zeros:
         raise CommandRefused("a reserved field of a command in a session is not zero")
     if session == _NOBODY or not since or not sequence:

@@ -29,6 +29,7 @@ from ...wire import (
     encode_compact,
     encode_envelope_head,
 )
+from ...wire.plain import is_plain_put
 from ..database import Database
 from ..database.versions import may_be_written
 from . import rules
@@ -203,6 +204,13 @@ class Replica:
 
     def _admit_write(self, request: Request) -> None:
         """Everything that can be refused is refused here, before it is in any log."""
+        if (
+            is_plain_put(request.body, self.options.limits)
+            and not self.no_space
+            and (self.raft.is_leader or not self.stopping)
+        ):
+            self.writes.add(request)
+            return
         try:
             command = decode_command(request.body, self.options.limits)
         except ProtocolError as error:
