@@ -96,6 +96,9 @@ class Raft:
         self.progress: dict[int, Progress] = {}
         self.heartbeat_elapsed = 0
         self.heartbeat_due = False
+        # A commit that no append has told of yet is told now, or is to be told soon.
+        self.commit_due = False
+        self.commit_owed = False
         self.quorum_elapsed = 0
         self.round = 0
         self.new_reads: list[tuple[int, int]] = []
@@ -248,6 +251,13 @@ class Raft:
         if not self.is_leader:
             return Refused.NOT_LEADER
         return leader.propose(self, commands)
+
+    def tell_commits(self) -> None:
+        """Tell followers in the next turn of commits that no append has told them of.
+
+        A shell does so a moment after `commit_owed` was set; each tick does so, too.
+        """
+        self.commit_due = True
 
     def read_index(self) -> int | None:
         """Ask for a read index for all reads that wait now; its id, or None.

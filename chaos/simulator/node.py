@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _TICK_US = TICK_MS * MILLISECOND
 _RESTART_US = 300 * MILLISECOND
 _RETRY_US = 100 * MILLISECOND
+# As in node/loop.
+_TELL_US = 2 * MILLISECOND
 _ASKS = (RequestPreVote, RequestVote)
 # A peer that stops politely is given up after so many ticks.
 _HAND_OVER_TICKS = 15
@@ -81,6 +83,7 @@ class Node:
         self.held: list[tuple[int, Action, tuple[object, ...]]] = []
         self.slow = 1
         self.turn_planned = False
+        self.telling = False
         self.persisting = False
         # Held down by a fault: nobody starts it until the fault is over.
         self.wanted = True
@@ -115,7 +118,7 @@ class Node:
         self.cluster.starts(self)
         self.boots += 1
         self.epoch += 1
-        self.persisting = self.turn_planned = self.paused = False
+        self.persisting = self.turn_planned = self.telling = self.paused = False
         self.stopping_ticks = 0
         self.held.clear()
         self.snapshots.forget()
@@ -432,6 +435,15 @@ class Node:
                 self.work.plan()
             if effects.again:
                 self.plan_turn()
+            if replica.raft.commit_owed and not self.telling:
+                self.telling = True
+                self.later(_TELL_US, self._tell_commits)
+
+    def _tell_commits(self) -> None:
+        self.telling = False
+        if self.raft.commit_owed:
+            self.raft.tell_commits()
+            self._turn_if_any()
 
     def _send(self, messages: list[PeerMessage]) -> None:
         for message in messages:
