@@ -6,6 +6,7 @@ from quorate.raft import (
     AppendEntries,
     AppendEntriesReply,
     Commit,
+    Configuration,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -272,14 +273,24 @@ def test_a_commit_that_no_append_tells_of_is_told_with_the_next_tick() -> None:
     assert not raft.commit_owed
 
 
-def test_who_waits_for_a_read_is_told_of_the_commit_that_it_waits_for() -> None:
-    raft = _leader()
+def test_a_learner_that_waits_for_a_read_is_told_of_the_commit_that_it_waits_for() -> (
+    None
+):
+    """A round of heartbeats for reads alone does not go to it."""
+    raft = alone(1, configuration=Configuration((1, 2, 3), learners=(4,)))
+    make_leader(raft)
+    speak(raft)
+    for member in (2, 4):
+        raft.step(AppendEntriesReply(member, 1, 1, True, 1, 0, 0))
+    speak(raft)
     raft.propose([b"x"])
     speak(raft)
-    raft.step(AppendEntriesReply(3, 1, 1, True, 2, 0, 0))
+    for member in (2, 4):
+        raft.step(AppendEntriesReply(member, 1, 1, True, 2, 0, 0))
     speak(raft)
-    raft.step(ReadIndex(3, 1, 1, 77))
-    speak(raft)
+    assert raft.commit_owed
+    raft.step(ReadIndex(4, 1, 1, 77))
+    assert not [m for m in speak(raft) if m.to == 4]
     raft.step(HeartbeatReply(2, 1, 1, raft.round))
-    said = [m for m in speak(raft) if m.to == 3]
-    assert [type(m) for m in said] == [Commit, ReadIndexReply]
+    said = [m for m in speak(raft) if m.to == 4]
+    assert said == [Commit(1, 4, 1, 2), ReadIndexReply(1, 4, 1, 77, 2)]
