@@ -167,19 +167,6 @@ def _append(raft: "Raft", items: Sequence[tuple[int, bytes]]) -> None:
     raft.uncommitted_bytes += size
 
 
-def step(
-    raft: "Raft", message: AppendEntriesReply | HeartbeatReply | ReadIndex
-) -> None:
-    """Take what only a leader takes."""
-    match message:
-        case AppendEntriesReply():
-            on_append_reply(raft, message)
-        case HeartbeatReply():
-            on_heartbeat_reply(raft, message)
-        case ReadIndex():
-            on_read_index(raft, message)
-
-
 # -- replication -------------------------------------------------------------------
 
 

@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 _TICK_US = TICK_MS * MILLISECOND
 _RESTART_US = 300 * MILLISECOND
 _RETRY_US = 100 * MILLISECOND
-# As in node/loop.
-_TELL_US = 2 * MILLISECOND
+_TELL_US = 2 * MILLISECOND  # as in node/loop
 _ASKS = (RequestPreVote, RequestVote)
 # A peer that stops politely is given up after so many ticks.
 _HAND_OVER_TICKS = 15
@@ -75,16 +74,13 @@ class Node:
         self.env.make_directory("/data")
         self.env.sync_directory("/")
         self.clock = Clock()
-        self.boots = 0
-        self.epoch = 0
+        self.boots = self.epoch = 0
         self.replica: Replica | None = None
         self.stable: Stable | None = None
         self.paused = False
         self.held: list[tuple[int, Action, tuple[object, ...]]] = []
         self.slow = 1
-        self.turn_planned = False
-        self.telling = False
-        self.persisting = False
+        self.turn_planned = self.telling = self.persisting = False
         # Held down by a fault: nobody starts it until the fault is over.
         self.wanted = True
         # Its disk was damaged on purpose; then, and only then, it may refuse to start.
@@ -441,9 +437,8 @@ class Node:
 
     def _tell_commits(self) -> None:
         self.telling = False
-        if self.raft.commit_owed:
-            self.raft.tell_commits()
-            self._turn_if_any()
+        self.raft.tell_commits()
+        self._turn_if_any()
 
     def _send(self, messages: list[PeerMessage]) -> None:
         for message in messages:

@@ -7,7 +7,7 @@ already in there changes nothing (I-32).
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 from zlib import crc32
 
@@ -28,7 +28,6 @@ from ...wire import (
     OpenSession,
     ProtocolError,
     Put,
-    Record,
     Revoke,
     TimeToLive,
     Transaction,
@@ -43,12 +42,11 @@ from . import layout, rules, versions
 from .applied import Applied, StateAt
 from .before import Before
 from .feed import Change
-from .history import record_at, records_at
 from .leases import Effects, LeaseTable
 from .members import MemberTable
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
+from .reading import Reading
 from .records import (
-    as_record,
     decode_record,
     lease_of,
     mod_and_lease_of,
@@ -85,7 +83,7 @@ NOTHING = Applied(0, 0, 0)
 _CHECKED = Applied(0, 0, 0)
 
 
-class Database:
+class Database(Reading):
     """Keys, their versions, and the store's revision.
 
     `store` was `begin`-ed, or is a copy of one that was. Raises `CorruptionError` when
@@ -178,12 +176,14 @@ class Database:
         """
         effects: Effects = {}
         before = Before(self.store, self.lease_table, effects)
-        results: list[Applied] = []
+        known = 0
+        while known < len(entries) and rules.already_applied(
+            entries[known].index, self.applied_index
+        ):
+            known += 1
+        results = [NOTHING] * known
         pack, chain = _EFFECT.pack, self.chain
-        for entry in entries:
-            if rules.already_applied(entry.index, self.applied_index):
-                results.append(NOTHING)
-                continue
+        for entry in entries[known:] if known else entries:
             assert entry.index == self.applied_index + 1, "no entry is left out"
             if entry.kind == KIND_COMMAND:
                 plain = decode_plain_put(entry.data)
@@ -462,54 +462,6 @@ class Database:
             return Applied(ErrorCode.COMPACTED, self.compacted, 0)
         self.compacted = command.revision
         return Applied(0, self.revision, 0)
-
-    # -- reading -------------------------------------------------------------------
-
-    def readable(self, revision: int) -> ErrorCode | None:
-        """Why `revision` can't be read here; 0 is the newest."""
-        if revision > self.revision:
-            return ErrorCode.FUTURE_REVISION
-        if revision and not rules.still_kept(revision, self.compacted):
-            return ErrorCode.COMPACTED
-        return None
-
-    def get(self, key: bytes, revision: int = 0) -> Record | None:
-        """`key` at a `readable` revision, by default the newest."""
-        record = self.store.get(layout.newest(key))
-        if revision and (record is None or mod_revision_of(record) > revision):
-            record = record_at(self.store.view(), key, revision)
-        return None if record is None else as_record(key, record)
-
-    def range(
-        self,
-        start: bytes,
-        end: bytes | None,
-        *,
-        records_max: int,
-        bytes_max: int,
-        keys_only: bool = False,
-        revision: int = 0,
-    ) -> tuple[list[Record], bool]:
-        """Records of `start` ≤ key < `end` in order, up to a limit; do more follow?
-
-        At a `readable` revision, by default the newest.
-        """
-        found: list[Record] = []
-        size = 0
-        for key, record in self._records(start, end, revision):
-            if len(found) >= records_max or size >= bytes_max:
-                return found, True
-            found.append(as_record(key, record, keys_only))
-            size += len(key) + (0 if keys_only else len(record))
-        return found, False
-
-    def _records(
-        self, start: bytes, end: bytes | None, revision: int
-    ) -> Iterator[tuple[bytes, bytes]]:
-        if revision and revision < self.revision:
-            return records_at(self.store.view(), start, end, revision)
-        scan = self.store.scan(*layout.newest_bounds(start, end))
-        return ((at[1:], record) for at, record in scan)
 
 
 def begin(

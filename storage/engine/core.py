@@ -32,7 +32,7 @@ from .opening import clean, load_or_begin
 from .options import EngineOptions
 from .policy import pick
 from .table import Table
-from .table_format import KEY_BYTES_MAX, TOMBSTONE, VALUE
+from .table_format import KEY_BYTES_MAX, TOMBSTONE, VALUE, VALUE_KIND
 from .transfer import Incoming, Pinned
 from .version import DamagedVersion, Run, Version, open_version
 from .view import View
@@ -164,14 +164,12 @@ class Engine:
             key: TOMBSTONE if value is None else VALUE + value
             for key, value in effects.items()
         }
-        sizes = [*map(len, records)]
+        size_bytes = sum(sizes := [*map(len, records)])
         if b"" in records or max(sizes, default=0) > KEY_BYTES_MAX:
             raise ValueError("a key is empty or too long")
-        size_bytes = sum(sizes)
-        sizes = [*map(len, records.values())]
+        size_bytes += sum(sizes := [*map(len, records.values())])
         if max(sizes, default=0) > VALUE_BYTES_MAX:
             raise ValueError("a value is too long")
-        size_bytes += sum(sizes)
         if self._memtable.size_bytes >= self.options.memtable_bytes:
             if self.stalled:
                 raise WriteStalled(self.directory, len(self._frozen))
@@ -217,7 +215,7 @@ class Engine:
                 record = self._version.get(key)
                 if record is None:
                     return None
-        return self._version.value(record)
+        return record[1:] if record[0] == VALUE_KIND else self._version.value(record)
 
     def view(self) -> View:
         """Everything as it is now, for as long as it is held."""
@@ -304,15 +302,14 @@ class Engine:
 
     def _pick(self) -> range | None:
         """The runs that should become one."""
-        sizes = [run.size_bytes for run in self._version.runs]
-        return pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
+        sizes, options = [r.size_bytes for r in self._version.runs], self.options
+        return pick(sizes, options.memtable_bytes, options.tier_ratio)
 
     def _merge(self, merged: tuple[Run, ...]) -> Steps:
         """Make one run of neighbours."""
-        version = self._version
+        version, sparse = self._version, self._manifest.sparse()
         oldest = rules.may_drop_deletions(merged[-1] is version.runs[-1])
         source = Version(merged, version.blobs)
-        sparse = self._manifest.sparse()
         # By the durable meta: after a crash the owner is back at that one.
         droppable = self.droppable(self.meta)
         made = yield from self._jobs.merge(source, sparse, droppable, oldest=oldest)
@@ -327,8 +324,8 @@ class Engine:
                     runs.append(made.tables)
                 if run not in gone:
                     runs.append(run)
-            index, meta = manifest.applied_index, manifest.meta
-            return edited(manifest, tuple(runs), made.blobs, index, meta)
+            place = manifest.applied_index, manifest.meta
+            return edited(manifest, tuple(runs), made.blobs, *place)
 
         yield from self._edit(changed, made.blobs)
 

@@ -30,6 +30,7 @@ FORMAT: Final = 1
 
 # The first byte of a record says what the rest is.
 VALUE: Final = b"\0"
+VALUE_KIND: Final = VALUE[0]
 TOMBSTONE: Final = b"\1"
 BLOB: Final = b"\2"
 

@@ -15,9 +15,7 @@ from .filter import GOLDEN, MASK64, TWO_BITS
 from .manifest import BlobMeta, TableMeta
 from .merge import Chunk
 from .table import Table
-from .table_format import TOMBSTONE, VALUE
-
-_VALUE = VALUE[0]
+from .table_format import TOMBSTONE, VALUE_KIND
 
 
 class Run:
@@ -77,7 +75,7 @@ class Version:
 
     def value(self, record: bytes) -> bytes | None:
         """What a record stands for; None: a deletion. Raises `CorruptionError`."""
-        if record[0] == _VALUE:
+        if record[0] == VALUE_KIND:
             return record[1:]
         return None if record == TOMBSTONE else resolve(self.blobs, record)
 
@@ -87,7 +85,7 @@ class Version:
             return [record[1:] for record in records]
         blobs = self.blobs
         return [
-            record[1:] if record[0] == _VALUE else resolve(blobs, record)
+            record[1:] if record[0] == VALUE_KIND else resolve(blobs, record)
             for record in records
         ]
 
