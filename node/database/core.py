@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from zlib import crc32
 
-from ...storage.engine import Droppable, Engine, Incoming
+from ...storage.engine import TOMBSTONE, VALUE, Droppable, Engine, Incoming
 from ...wire import (
     FORMAT_LIMITS,
     CloseSession,
@@ -46,13 +46,7 @@ from .leases import Effects, LeaseTable
 from .members import MemberTable
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
 from .reading import Reading
-from .records import (
-    decode_record,
-    lease_of,
-    mod_and_lease_of,
-    mod_revision_of,
-    put_over,
-)
+from .records import decode_record, lease_of, mod_and_lease_of, put_over
 from .sessions import SessionTable
 from .transactions import Changes, Refused, at_revision, choose
 
@@ -60,6 +54,8 @@ KIND_NOOP = 0
 KIND_COMMAND = 1
 KIND_CONFIGURATION = 2
 FIRST_REVISION = 1
+_PUT = VALUE + layout.PUT
+_DELETED = VALUE + layout.DELETED
 _MODULUS = 1 << 128
 _LOW = (1 << 64) - 1
 _EFFECT = struct.Struct("<QQQIQQ")
@@ -222,7 +218,9 @@ class Database(Reading):
         self.chain = chain
         if self.applied_index > self.store.last_index:
             self.session_table.written(effects)
-            self.store.write(effects, self.applied_index, encode_meta(self.meta()))
+            self.store.write_records(
+                effects, self.applied_index, encode_meta(self.meta())
+            )
             self.lease_table.written()
         return results
 
@@ -270,24 +268,22 @@ class Database(Reading):
             self.cluster_time_ms = time_ms
         effects = before.effects
         if place is None:
-            return self._store(key, value, before.get(key), 0, effects)
+            return self._store(key, value, before.record(key), 0, effects)
         table = self.session_table
         answered = table.answered(place, self.cluster_time_ms, effects)
         if answered is not None:
             return answered
-        result = self._store(key, value, before.get(key), 0, effects)
+        result = self._store(key, value, before.record(key), 0, effects)
         table.done(place, result, effects)
         return result
 
     def _put(self, command: Put, before: Before) -> Applied:
         key, lease = command.key, command.lease
-        old = before.get(key)
-        if command.expected is not None:
-            refused = _unexpected(command.expected, old)
-            if refused is not None:
-                return refused
+        old = before.record(key)
+        if refused := _unexpected(command.expected, old):
+            return refused
         if lease:
-            had = 0 if old is None else lease_of(old)
+            had = 0 if old is None else mod_and_lease_of(old)[1]
             code = self.lease_table.refusal(lease, had)
             if code is not None:
                 return Applied(code, self.revision, 0)
@@ -296,7 +292,7 @@ class Database(Reading):
     def _store(
         self, key: bytes, value: bytes, old: bytes | None, lease: int, effects: Effects
     ) -> Applied:
-        """Put it, at a revision of its own."""
+        """Put it over the record `old`, at a revision of its own."""
         self.revision = revision = self.revision + 1
         self.keys += old is None
         record, gained = put_over(old, key, value, revision, lease)
@@ -307,17 +303,15 @@ class Database(Reading):
 
     def _delete(self, command: Delete, before: Before) -> Applied:
         key = command.key
-        old = before.get(key)
-        if command.expected is not None:
-            refused = _unexpected(command.expected, old)
-            if refused is not None:
-                return refused
+        old = before.record(key)
+        if refused := _unexpected(command.expected, old):
+            return refused
         if old is None:
             return Applied(0, self.revision, 0)
         self.revision += 1
         self.keys -= 1
-        self.digest_sum = (self.digest_sum - decode_record(old).digest) % _MODULUS
-        self._change(before.effects, 0, key, old, None, 0)
+        self.digest_sum = (self.digest_sum - decode_record(old[1:]).digest) % _MODULUS
+        self._change(before.effects, 0, key, old, TOMBSTONE, 0)
         self.deletes += 1
         return Applied(0, self.revision, 1)
 
@@ -327,7 +321,7 @@ class Database(Reading):
         number: int,
         key: bytes,
         before: bytes | None,
-        after: bytes | None,
+        after: bytes,
         lease: int,
     ) -> None:
         """The change of this revision with this number: on the tree in three places.
@@ -339,10 +333,12 @@ class Database(Reading):
         if before is not None:
             mod_revision, had = mod_and_lease_of(before)
             effects[layout.old(key, mod_revision, revision)] = before
-        kind = layout.DELETED if after is None else layout.PUT
+        kind = _DELETED if after == TOMBSTONE else _PUT
         effects[layout.change(revision, number)] = kind + key
         if self.watched:
-            self.changes.append(Change(revision, key, after, before))
+            now = None if after == TOMBSTONE else after[1:]
+            was = None if before is None else before[1:]
+            self.changes.append(Change(revision, key, now, was))
         if had or lease:
             self.lease_table.moved(key, had, lease, effects)
 
@@ -368,9 +364,11 @@ class Database(Reading):
         self.deletes += changes.deletes
         self.digest_sum = (self.digest_sum + changes.digest) % _MODULUS
         for number, (key, record) in enumerate(changes.writes.items()):
-            lease = 0 if record is None else lease_of(record)
-            old = changes.before.get(key)
-            self._change(effects, number, key, old, record, lease)
+            old, lease, after = changes.before.get(key), 0, TOMBSTONE
+            if record is not None:
+                lease, after = lease_of(record), VALUE + record
+            before = None if old is None else VALUE + old
+            self._change(effects, number, key, before, after, lease)
         return True
 
     # -- leases ------------------------------------------------------------------------
@@ -489,9 +487,11 @@ def begin(
     return Database(store, cluster_id)
 
 
-def _unexpected(expected: int, old: bytes | None) -> Applied | None:
+def _unexpected(expected: int | None, old: bytes | None) -> Applied | None:
     """Why a conditional write does nothing; None: the key is as it is expected."""
-    current = mod_revision_of(old) if old is not None else 0
+    if expected is None:
+        return None
+    current = mod_and_lease_of(old)[0] if old is not None else 0
     if rules.expectation_met(expected, current):
         return None
     return Applied(ErrorCode.PRECONDITION_FAILED, current, 0)

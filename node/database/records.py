@@ -9,15 +9,18 @@ from hashlib import blake2b
 
 import msgspec
 
+from ...storage.engine import VALUE
 from ...wire import Record
 
 # create_revision, mod_revision, version, lease, digest; then the value
 _HEAD = struct.Struct("<QQQQ16s")
 HEAD_BYTES = _HEAD.size
 _DIGESTED = struct.Struct("<QQQQI")
-_unpack_mod_and_lease = struct.Struct("<8xQ8xQ").unpack_from
-_unpack_head = _HEAD.unpack_from
-_pack_head = _HEAD.pack
+# The same behind what the store writes before it.
+_STORED = struct.Struct("<cQQQQ16s")
+_unpack_stored = _STORED.unpack_from
+_pack_stored = _STORED.pack
+_unpack_mod_and_lease = struct.Struct("<9xQ8xQ").unpack_from
 _pack_digested = _DIGESTED.pack
 _number = int.from_bytes
 
@@ -58,17 +61,20 @@ def encode_record(
 def put_over(
     before: bytes | None, key: bytes, value: bytes, revision: int, lease: int = 0
 ) -> tuple[bytes, int]:
-    """The record of a put over `before`, and what the sum of digests gains by it."""
+    """The record of a put over `before`, and what the sum of digests gains by it.
+
+    Both are as the store has them, behind a `VALUE`.
+    """
     # Most of what a node does: in one pass, with no call that can be spared.
     if before is None:
         create, version, lost = revision, 1, 0
     else:
-        create, _, version, _, old = _unpack_head(before)
+        _, create, _, version, _, old = _unpack_stored(before)
         version += 1
         lost = _number(old, "little")
     head = _pack_digested(create, revision, version, lease, len(key))
     told = blake2b(head + key + value, digest_size=16).digest()
-    record = _pack_head(create, revision, version, lease, told) + value
+    record = _pack_stored(VALUE, create, revision, version, lease, told) + value
     return record, _number(told, "little") - lost
 
 
@@ -98,7 +104,7 @@ def decode_record(record: bytes) -> KeyRecord:
 
 
 def mod_and_lease_of(record: bytes) -> tuple[int, int]:
-    """The record's mod revision and its lease, 0 for none."""
+    """Of a record as the store has it: the mod revision, and the lease or 0."""
     mod_revision, lease = _unpack_mod_and_lease(record)
     return mod_revision, lease
 

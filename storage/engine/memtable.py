@@ -13,7 +13,9 @@ from itertools import islice
 from typing import Final
 from weakref import ref
 
+from .blob import VALUE_BYTES_MAX
 from .merge import Chunk
+from .table_format import KEY_BYTES_MAX
 
 _CHUNK_KEYS: Final = 512
 _FORGET_KEYS: Final = 1000
@@ -144,3 +146,13 @@ class Memtable:
                 known.append(key)
                 records.append(record)
         return known, records
+
+
+def size_of(records: Mapping[bytes, bytes]) -> int:
+    """Bytes of keys and records. Raises `ValueError` for what no table has room for."""
+    keys, values = [*map(len, records)], [*map(len, records.values())]
+    if b"" in records or max(keys, default=0) > KEY_BYTES_MAX:
+        raise ValueError("a key is empty or too long")
+    if max(values, default=0) > VALUE_BYTES_MAX:
+        raise ValueError("a value is too long")
+    return sum(keys) + sum(values)
