@@ -106,13 +106,13 @@ def encode_block(
     keys_at = BLOCK_HEAD_BYTES + ENTRY_BYTES * (count + 1)
     # Each key stands behind its own number: whoever finds the bytes can tell at once
     # whether they are a whole key, and which.
-    column: list[bytes] = []
-    for name, key in zip(_NUMBERS[:count], keys, strict=True):
-        column += (name, key)
-    key_ends = accumulate([len(key) + 2 for key in keys], initial=keys_at)
-    ends = list(key_ends)
-    record_ends = accumulate(map(len, records), initial=ends[-1])
-    pairs = [n for pair in zip(ends, record_ends, strict=True) for n in pair]
+    column = [b""] * (2 * count)
+    column[::2] = _NUMBERS[:count]
+    column[1::2] = keys
+    pairs = [0] * (2 * count + 2)
+    ends = [*accumulate([len(key) + 2 for key in keys], initial=keys_at)]
+    pairs[::2] = ends
+    pairs[1::2] = accumulate(map(len, records), initial=ends[-1])
     return b"".join(
         (
             _BLOCK.pack(file, number, count, 0),

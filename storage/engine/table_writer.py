@@ -8,7 +8,8 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import add
 from zlib import crc32
 
 import msgspec
@@ -81,14 +82,8 @@ class TableWriter:
         self._record_bytes += sum(map(len, records))
         if self._keys:
             keys, records = [*self._keys, *keys], [*self._records, *records]
-        sizes = list(
-            accumulate(
-                [
-                    len(k) + len(r) + _ENTRY_BYTES
-                    for k, r in zip(keys, records, strict=True)
-                ]
-            )
-        )
+        lengths = map(add, map(len, keys), map(len, records))
+        sizes = [*accumulate(map(add, lengths, repeat(_ENTRY_BYTES)))]
         start, done, count = 0, 0, len(keys)
         while sizes[-1] - done >= self._options.block_bytes:
             # The entry that reaches the block's size is its last one, and a block has
