@@ -99,7 +99,10 @@ def _save_from(
             at.host, at.port, timeout=patience, context=tls
         )
     with closing(connection):
-        connection.request("GET", f"/v1/backup?timeout={timeout:g}s", headers=headers)
+        # A duration in a URL has no fractions.
+        milliseconds = max(1, round(timeout * 1000))
+        target = f"/v1/backup?timeout={milliseconds}ms"
+        connection.request("GET", target, headers=headers)
         response = connection.getresponse()
         if response.status != 200:
             raise OSError(response.read(4096).decode(errors="replace"))

@@ -41,9 +41,9 @@ class UnsafeKey(Exception):
 def command(directory: Path, prefix: str, force: bool) -> None:
     """Write each key that begins with PREFIX as a file: DIR/ + the rest of the key.
 
-    Keys are read in pages, each at least as new as the one before; what changes during
-    the export is written in its old or its new state. The exit code is 1 when a key
-    could not be written; the others are written all the same.
+    All keys are written as they were at one revision, whatever changes during the
+    export. The exit code is 1 when a key could not be written; the others are written
+    all the same.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

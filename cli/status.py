@@ -13,7 +13,7 @@ from .settings import (
     exit_codes,
 )
 
-# What a node says in its status (design: GET /v1/status), and how the column is called.
+# What a node says in its status (docs/http-api.md), and how the column is called.
 _COLUMNS = {
     "name": "NAME",
     "id": "ID",

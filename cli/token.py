@@ -49,7 +49,8 @@ def command() -> None:
 def create_command(role: "JoinRole", ttl: float, uses: int) -> None:
     """Print the line that starts a new member, with a token in it.
 
-    DIR, which the line names, is the new member's folder, with its quorate.toml.
+    DIR, which the line names, is the new member's folder. It may be absent, and is
+    made then; add --peer HOST:PORT where the others reach it from other machines.
     """
 
     async def create(client: "AsyncClient") -> tuple[str, str]:

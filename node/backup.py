@@ -6,7 +6,7 @@ since, and that nothing is missing (docs/formats.md section 9).
 
     backup = magic[8] "QRBACKUP" | length u32 | head | store | sha256[32] of all before
     head   = msgpack map of BackupHead's fields
-    store  = as in a snapshot's transfer (docs/formats.md section 8)
+    store  = as in a snapshot's transfer (docs/formats.md section 6)
 
     BackupError: the file is not a whole backup; the message says where and why
 """

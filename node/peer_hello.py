@@ -188,7 +188,7 @@ def _introduction(body: bytes) -> Introduction:
 
 
 class BootPairs(msgspec.Struct):
-    """The last boot pair of each member that this one has met (design: peers).
+    """The last boot pair of each member that this one has met (docs/formats.md).
 
     A member whose history does not hold the last boot that was met has an old copy of
     its data directory, or a new one: it has forgotten what the real one promised.

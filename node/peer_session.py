@@ -254,7 +254,7 @@ class Session(asyncio.Protocol):
         self.transport.close()
 
     async def _meet(self, who: Introduction) -> None:
-        """Only once the boot pair is durable may the two speak (design: peers)."""
+        """Only once the boot pair is durable may the two speak (docs/formats.md)."""
         try:
             await self.host.meet(who)
         except HelloError as error:

@@ -2,8 +2,8 @@
 
 Law: as for all commands, one encoding each, written to the log. What is asked for is a
 wish: which members there shall be, and in which role. The leader goes there step by
-step, by Raft's configurations (docs/peers.md); so a change survives whoever asked for
-it. Names and addresses are kept here, too, for people and for whoever has to dial.
+step, by Raft's configurations (docs/membership.md); so a change survives whoever asked
+for it. Names and addresses are kept here, too, for people and for whoever has to dial.
 """
 
 from enum import IntEnum

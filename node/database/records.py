@@ -1,7 +1,7 @@
 """The bytes of one key's newest version, as the store keeps them.
 
 Law: pure. The record carries its digest, so that replacing or deleting it needs no
-second look at the value (design: state hash).
+second look at the value (docs/formats.md section 5).
 """
 
 import struct

@@ -15,7 +15,7 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     `history_revisions` are kept, and what is younger than `history_ms`; the leader has
     older ones compacted, unless the first is 0.
 
-    `hint_*`: how a broken link to the leader speeds up an election (design: peers).
+    `hint_*`: how a broken link to the leader speeds up an election (decision 0006).
     """
 
     limits: Limits = Limits()

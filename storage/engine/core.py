@@ -151,8 +151,8 @@ class Engine:
 
         `index` is the place in the owner's journal and only grows; `meta` is what the
         owner wants to find again with it. Raises `ValueError` for a key that is empty
-        or over 8 KiB or a value over 64 MiB, `WriteStalled` when flushes have fallen
-        too far behind; then nothing was applied.
+        or over 8,256 bytes or a value over 64 MiB, `WriteStalled` when flushes have
+        fallen too far behind; then nothing was applied.
         """
         records = {
             key: TOMBSTONE if value is None else VALUE + value

@@ -3,7 +3,7 @@
 Law: the sender checks what it reads against the checksums above it, so that damage is
 found where it is; the receiver checks all of it again on its own disk before anybody
 believes any of it. A store is sent as it was when it was pinned, whatever happens to it
-meanwhile. See docs/formats.md section 8.
+meanwhile. See docs/formats.md section 6.
 
     length u32 | manifest (the bytes of a MANIFEST) | each file, in the manifest's order
 """

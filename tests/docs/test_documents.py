@@ -1,6 +1,7 @@
 """The documents as documents: links, code that compiles, commands that exist."""
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -105,6 +106,16 @@ def test_python_in_the_documents_compiles_and_imports_what_exists() -> None:
             if isinstance(node, ast.ImportFrom) and node.module == "quorate":
                 for alias in node.names:
                     assert hasattr(quorate, alias.name), f"{name}: {alias.name}"
+
+
+def test_json_in_the_documents_is_one_whole_document_each() -> None:
+    found = code("json")
+    assert len(found) > 3
+    for name, block in found:
+        try:
+            json.loads(block.text)
+        except ValueError as error:
+            pytest.fail(f"{name}: {error}:\n{block.text}")
 
 
 def test_configurations_in_the_documents_are_accepted(tmp_path: Path) -> None:

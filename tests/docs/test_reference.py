@@ -3,9 +3,10 @@
 import ast
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -44,9 +45,10 @@ from quorate.node.pid_file import LIFELINE
 from quorate.node.statistics import PeerStatistics, Statistics
 from quorate.wire import KEYS_MAX, CaretakerStatus, transaction_json
 from quorate.wire.errors import ERROR_TRAITS, ErrorCode
+from quorate.wire.membership import Members
 from quorate.wire.transaction_json import parse_transaction
 
-from .markdown import ROOT, read, rows, section, spans
+from .markdown import ROOT, blocks, read, rows, section, spans
 
 METHODS = ("GET", "POST", "DELETE")
 MEMBER_CHANGES = (
@@ -136,13 +138,30 @@ def test_every_environment_variable_that_is_named_exists() -> None:
 
 
 def command_line_variables() -> set[str]:
-    """Those that the command line reads."""
-    from quorate.cli import certs, group
+    """Those that the command line reads, and those that `quorate lock` sets."""
+    from quorate.cli import group
     from quorate.cli.settings import TOKEN_VARIABLE
 
-    parameters = [*group.params, *certs.init.params]
-    options = {str(p.envvar) for p in parameters if p.envvar is not None}
-    return options | {TOKEN_VARIABLE}
+    options = {
+        str(parameter.envvar)
+        for command in every_command(group)
+        for parameter in command.params
+        if parameter.envvar is not None
+    }
+    set_by_lock = set(re.findall(r'"(QUORATE_\w+)": ', read("cli/lock.py")))
+    assert set_by_lock
+    return options | {TOKEN_VARIABLE} | set_by_lock
+
+
+def every_command(command: click.Command) -> Iterator[click.Command]:
+    """It and all that are below it."""
+    yield command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None, name
+            yield from every_command(found)
 
 
 # -- HTTP --------------------------------------------------------------------------
@@ -315,6 +334,16 @@ def test_transactions_in_the_documents_are_understood() -> None:
     assert found
     for document in found:
         assert parse_transaction(document.encode()), document
+
+
+def test_the_sample_of_the_members_has_the_fields_of_the_code() -> None:
+    own = section(read("docs/http-api.md"), "`/v1/members`, `/v1/tokens`, `/v1/leader`")
+    (text,) = (block.text for block in blocks(own) if block.language == "json")
+    # Where a hash is cut off.
+    sample = re.sub(r'"([0-9a-f]+)…"', lambda cut: f'"{cut[1]:0<64}"', text)
+    told = msgspec.json.decode(sample, type=Members)
+    again = msgspec.json.encode(told)
+    assert msgspec.json.decode(again) == msgspec.json.decode(sample)
 
 
 def response_headers(text: str) -> set[str]:
@@ -582,7 +611,7 @@ def test_files_and_folders_that_the_map_names_exist(name: str) -> None:
 
 def test_the_threads_that_the_map_names_are_started() -> None:
     named = {span for span in spans(read("ARCHITECTURE.md")) if "quorate-" in span}
-    code = sources("node") + sources("client")
+    code = sources("node") + sources("storage") + sources("client")
     assert named
     for name in named:
         assert f'"{name}"' in code, name
