@@ -38,6 +38,9 @@ VERSION: Final = b"e"
 SESSION: Final = b"p"
 REPLY: Final = b"q"
 
+# Nobody asks for one of these by its whole place.
+SCANNED: Final = OLD + CHANGE
+
 DELETED: Final = b"\0"
 PUT: Final = b"\1"
 

@@ -53,8 +53,11 @@ _FOOTER: Final = struct.Struct("<8sII16sQQIQQIQQI")
 FOOTER_BYTES: Final = _FOOTER.size + CRC_BYTES
 
 
-class Properties(msgspec.Struct, frozen=True):
-    """What a table says of itself; a msgpack map, which may grow."""
+class Properties(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a table says of itself; a msgpack map, which may grow.
+
+    `scanned`: keys that begin with one of these bytes are not in its filter.
+    """
 
     entries: int
     tombstones: int
@@ -63,6 +66,7 @@ class Properties(msgspec.Struct, frozen=True):
     record_bytes: int
     first: bytes
     last: bytes
+    scanned: bytes = b""
 
 
 class Section(msgspec.Struct, frozen=True, gc=False):

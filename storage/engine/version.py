@@ -45,17 +45,22 @@ class Run:
 class Version:
     """`touched` counts the blocks that gets have read, for measurement."""
 
-    __slots__ = ("blobs", "runs", "touched")
+    __slots__ = ("_scanned", "blobs", "runs", "touched")
 
     def __init__(self, runs: Sequence[Run], blobs: Mapping[bytes, Blob]) -> None:
         self.runs = tuple(runs)
         self.blobs = blobs
         self.touched = 0
+        # Keys that begin with one of these bytes are not in all filters.
+        scanned = {first for table in self.tables() for first in table.scanned}
+        self._scanned = bytes(sorted(scanned))
 
     def get(self, key: bytes) -> bytes | None:
         """The newest record of `key`."""
         hashed = crc32(key) * GOLDEN & MASK64
         bits = TWO_BITS[hashed & 4095] | TWO_BITS[hashed >> 12 & 4095]
+        if key[:1] in self._scanned:
+            bits = 0  # of which no filter lacks any
         for run in self.runs:
             place = bisect_left(run.last_keys, key)
             if place == len(run.tables):
