@@ -47,7 +47,11 @@ from .errors import (
 )
 from .leases import Lease, LeaseInfo
 from .locks import Lock
+from .options import ClientOptions
+from .paging import Pager
 from .synchronous import Client
+from .synchronous_handles import SyncLease, SyncPager, SyncWatch
+from .synchronous_locks import SyncElection, SyncLock, SyncObservation
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel, prefix_end
 from .watching import Event, Watch
@@ -57,6 +61,7 @@ __all__ = [
     "CaretakerStatus",
     "CertificatesStatus",
     "Client",
+    "ClientOptions",
     "Committed",
     "Compacted",
     "DeadlineExceeded",
@@ -81,6 +86,7 @@ __all__ = [
     "Members",
     "NoSpace",
     "Observation",
+    "Pager",
     "PreconditionFailed",
     "QuorateError",
     "QuorumAtRisk",
@@ -88,6 +94,12 @@ __all__ = [
     "Rejected",
     "ServerFault",
     "Step",
+    "SyncElection",
+    "SyncLease",
+    "SyncLock",
+    "SyncObservation",
+    "SyncPager",
+    "SyncWatch",
     "TlsFailed",
     "Token",
     "TokenRefused",

@@ -5,6 +5,7 @@ error (errors.py); it hides connections, nodes and retries, never an outcome. Ev
 here is used from one event loop.
 """
 
+import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
@@ -40,7 +41,7 @@ from .calls import Calls
 from .elections import Election
 from .endpoints import make_tls_context, parse_endpoints, speaks_tls
 from .errors import InvalidRequest, TooLarge
-from .leases import Lease, LeaseCalls, LeaseInfo
+from .leases import Lease, LeaseCalls, Leasing
 from .locks import Lock
 from .membership import MemberCalls, Membership
 from .options import (
@@ -65,6 +66,7 @@ from .values import (
     to_key,
     to_lease,
     to_level,
+    to_limit,
     to_revision,
     to_timeout,
 )
@@ -74,7 +76,7 @@ IN_FLIGHT_MAX_DEFAULT = 65_536
 _status_decoder = msgspec.json.Decoder(dict[str, object])
 
 
-class AsyncClient(Membership):
+class AsyncClient(Membership, Leasing):
     """A quorate cluster, reached through any of its nodes.
 
     `endpoints` is a list or a comma-separated string of `host:port`; by default
@@ -85,9 +87,10 @@ class AsyncClient(Membership):
 
     Calls go to the endpoint that worked last, at first to the one given first, or to
     one at random with `balance`. With `learn`, the addresses that nodes tell of each
-    other are tried after the ones given. At most `in_flight_max` calls may be waiting.
-    With `sessions`, a write whose answer was lost is asked again until its deadline,
-    and happens once all the same; the first write opens a session, `close` ends it.
+    other are tried after the ones given; without, none of them is dialled. At most
+    `in_flight_max` calls may be waiting, besides those that keep or revoke leases. With
+    `sessions`, a write whose answer was lost is asked again until its deadline, and
+    happens once all the same; the first write opens a session, `close` ends it.
     `jitter` draws from [0, 1) and spreads retries.
     """
 
@@ -125,7 +128,7 @@ class AsyncClient(Membership):
             token=to_client_token(token),
         )
         self._writes: Writes = Writes(self._calls, sessions=sessions)
-        self._lease_calls: LeaseCalls = LeaseCalls(self._writes)
+        self._lease_calls: LeaseCalls = LeaseCalls(self._writes, self._timeout)
         self._places: Places = Places(
             self._writes, self._lease_calls, self._leases, self._watches
         )
@@ -296,12 +299,11 @@ class AsyncClient(Membership):
     ) -> Pager:
         """All keys with `prefix`, or `start <= key < end`, in order; at most `limit`.
 
-        All at one revision, by default the newest when the first page is read. Long
-        ranges are read in pages, each with its own `timeout`; one that takes until its
-        revision is compacted ends in Compacted. With `keys_only` values are empty.
+        All at one revision, by default the newest when the first page is read; what is
+        returned says it as `revision`, behind which a watch goes on. Long ranges are
+        read in pages, each with its own `timeout`; one that takes until its revision is
+        compacted ends in Compacted. With `keys_only` values are empty.
         """
-        if limit is not None and limit < 0:
-            raise InvalidRequest(f"limit is {limit}")
         number, staleness_ms = to_level(level, max_staleness)
         first, last = to_bounds(prefix, start, end)
         request = RangeRequest(
@@ -313,40 +315,8 @@ class AsyncClient(Membership):
             keys_only=keys_only,
             revision=to_revision("revision", revision),
         )
-        return Pager(self._calls, request, limit, self._patience(timeout))
-
-    def lease(
-        self, ttl: float, *, lease: int = 0, timeout: float | None = None
-    ) -> Lease:
-        """A lease of `ttl` seconds, which is kept alive while its context is open.
-
-        At least 1 second. `lease` is its id, by default a random one; LeaseExists when
-        there is such a lease.
-        """
-        number = to_lease(lease)
-        return Lease(
-            self._lease_calls, ttl, self._patience(timeout), number, self._leases
-        )
-
-    async def lease_info(
-        self, lease: int, *, keys: bool = False, timeout: float | None = None
-    ) -> LeaseInfo:
-        """How long a lease has left, and with `keys` which hang on it."""
-        return await self._lease_calls.info(lease, keys, self._patience(timeout))
-
-    async def keep_alive(
-        self, lease: int, *, timeout: float | None = None
-    ) -> LeaseInfo:
-        """Begin the time of a lease anew, once; LeaseNotFound when it has ended."""
-        return await self._lease_calls.keep_alive(lease, self._patience(timeout))
-
-    async def revoke(self, lease: int, *, timeout: float | None = None) -> None:
-        """End a lease and all keys that hang on it, at one revision."""
-        await self._lease_calls.revoke(lease, self._patience(timeout))
-
-    async def leases(self, *, timeout: float | None = None) -> list[int]:
-        """The ids of all leases."""
-        return await self._lease_calls.all(self._patience(timeout))
+        most = to_limit(limit)
+        return Pager(self._calls, request, most, self._patience(timeout))
 
     def lock(
         self,
@@ -364,6 +334,9 @@ class AsyncClient(Membership):
 
             async with kv.lock("reports", ttl=10) as lock:
                 await kv.put("report", "done", fence=lock.token)
+
+        A name has a place of its own among the keys: those below `name/` are its line,
+        and what somebody else puts there stands in it, too.
         """
         patience = self._patience(timeout)
         return Lock(self._places, to_key(name), ttl, wait, patience)
@@ -374,7 +347,8 @@ class AsyncClient(Membership):
         """The election of this name: to campaign in it, or to see who leads.
 
         A leader that can't be kept alive for `ttl` seconds leads no more. Leaving its
-        context resigns.
+        context resigns. As with a lock, the keys below `name/` are its line, and nobody
+        else's.
         """
         patience = self._patience(timeout)
         return Election(self._places, to_key(name), ttl, patience)
@@ -397,9 +371,10 @@ class AsyncClient(Membership):
 
         From `revision` on, by default from now on; each once and in order, whatever
         happens to nodes and connections. With `previous` an event has what was there
-        before. `timeout` is how long the first node may take, `patience` how long none
+        before. `timeout` is how long it may take to begin, `patience` how long no node
         at all may be there later; then it ends in Unavailable. When what it still
-        needs was compacted it ends in Compacted.
+        needs was compacted it ends in Compacted. Without a context it goes on, with its
+        connection, after a `break` until it or the client is closed.
 
             async with kv.watch("service/") as changes:
                 async for event in changes: ...
@@ -443,12 +418,14 @@ class AsyncClient(Membership):
 
         Leases are kept alive no longer, and end by themselves.
         """
-        for watch in list(self._watches):
-            await watch.close()
-        for lease in list(self._leases):
-            await lease.abandon()
+        # First, so that none begins behind the back of what follows.
+        self._calls.end()
+        await asyncio.gather(*[watch.close() for watch in list(self._watches)])
+        await self._abandon()
         await self._writes.close()
         await self._calls.close()
+        # A grant that was on its way then has ended only now.
+        await self._abandon()
 
     async def __aenter__(self) -> Self:
         return self
@@ -460,6 +437,10 @@ class AsyncClient(Membership):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def _abandon(self) -> None:
+        for lease in list(self._leases):
+            await lease.abandon()
 
     def _write(
         self, command: bytes, timeout: float | None

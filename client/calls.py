@@ -10,7 +10,15 @@ often it comes (client/sessions). From then on only the log's own answer settles
 
 import asyncio
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import (
+    Callable,
+    Container,
+    Coroutine,
+    Generator,
+    Iterable,
+    Sequence,
+)
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
@@ -37,12 +45,12 @@ from .errors import (
     QuorateError,
     ServerFault,
     TlsFailed,
-    TooBusy,
     TooLarge,
     Unauthenticated,
     Unavailable,
     Unknown,
 )
+from .in_flight import InFlight
 from .links import ConnectFailed, Link
 from .refusals import AT_REVISION, FINAL, LOGGED, reason_of
 from .siblings import REFRESH_SECONDS, Siblings
@@ -51,7 +59,6 @@ T = TypeVar("T")
 
 BACKOFF_SECONDS_MIN: Final = 0.02
 BACKOFF_SECONDS_MAX: Final = 0.5
-IN_FLIGHT_BYTES_MAX: Final = 256 * 1024 * 1024
 # The node is told a little less than we wait, so that its answer (which may say more
 # than "unknown") still arrives in time.
 MARGIN_SHARE: Final = 0.1
@@ -124,17 +131,18 @@ class Calls:
         self._tls: ssl.SSLContext | None = tls
         self._learn: bool = learn
         self._jitter: Callable[[], float] = jitter
-        self._in_flight_max: int = in_flight_max
+        # Those that were given, which are kept, then those that were learnt.
         self._links: list[Link] = [self._link(endpoint) for endpoint in endpoints]
+        self._given: int = len(self._links)
+        # Each of one call alone, which is asked of one node.
+        self._private: set[Link] = set()
         self._at: int = int(jitter() * len(endpoints)) % len(endpoints) * balance
-        self._watch_at: int = self._at
         self._cluster_id: int | None = None
-        self._in_flight: int = 0
-        self._in_flight_bytes: int = 0
+        self._in_flight: InFlight = InFlight(in_flight_max)
         self._siblings: Siblings = Siblings(self._members, self._learn_from)
+        self._ending: bool = False
         self._closed: bool = False
         self._closing: asyncio.Event = asyncio.Event()
-        self._idle: asyncio.Event = asyncio.Event()
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -147,6 +155,10 @@ class Calls:
         if speaks_tls(text, certificates=tls) != tls:
             raise InvalidRequest(f"endpoint {text!r} means TLS, and the others do not")
         return parse_endpoint(text)
+
+    def allows(self, endpoint: Endpoint) -> bool:
+        """May what nodes tell of be dialled? Without `learn` what was given alone."""
+        return self._learn or endpoint in self.endpoints
 
     @property
     def connected(self) -> bool:
@@ -189,41 +201,48 @@ class Calls:
                 call = _Call(kind, body, deadline, decode, write, link)
                 return await self._counted(call, timeout)
         link = self._link(endpoint)
+        self._private.add(link)
         try:
             call = _Call(kind, body, deadline, decode, write, link)
             return await self._counted(call, timeout)
         finally:
             await link.close("the call has ended")
+            self._private.discard(link)
 
-    def next_link(self) -> Link:
-        """A way of one's own to the endpoint in use; the next call gets another one."""
-        if self._closed:
+    def next_link(self, tried: Container[Endpoint]) -> Link:
+        """A way of one's own to the endpoint in use, or the next that was not tried."""
+        self.check_open()
+        endpoints = [link.endpoint for link in self._links]
+        turned = endpoints[self._at :] + endpoints[: self._at]
+        return self._link(next((at for at in turned if at not in tried), turned[0]))
+
+    def check_open(self) -> None:
+        """Nothing that outlives a call begins once the client is being closed."""
+        if self._ending:
             raise Unavailable("the client is closed")
-        link = self._links[self._watch_at % len(self._links)]
-        self._watch_at += 1
-        return self._link(link.endpoint)
+
+    def end(self) -> None:
+        """Let nothing begin that outlives a call; calls go on until `close`."""
+        self._ending = True
 
     async def close(self) -> None:
         """End all calls and connections; writes in flight end as Unknown."""
-        self._closed = True
+        self._ending = self._closed = True
         self._closing.set()
         self._siblings.stop()
-        for link in list(self._links):
-            await link.close("the client was closed")
-        while self._in_flight:
-            self._idle.clear()
-            await self._idle.wait()
+        links = (*self._links, *self._private)
+        # A call whose caller gives it up meanwhile must not end this with it.
+        await asyncio.gather(
+            *[link.close("the client was closed") for link in links],
+            return_exceptions=True,
+        )
+        await self._in_flight.ended()
         await self._siblings.ended()
 
     async def _counted(self, call: _Call[T], patience: float) -> T:
         """`patience` is what is left until the call's deadline now."""
         size = len(call.body)
-        if self._in_flight >= self._in_flight_max:
-            raise TooBusy(f"{self._in_flight_max} calls of this client are in flight")
-        if self._in_flight and self._in_flight_bytes + size > IN_FLIGHT_BYTES_MAX:
-            raise TooBusy(f"calls of {IN_FLIGHT_BYTES_MAX} bytes are in flight")
-        self._in_flight += 1
-        self._in_flight_bytes += size
+        counts = self._in_flight.begin(size)
         try:
             if self._closed:
                 raise Unavailable("the client is closed")
@@ -237,10 +256,7 @@ class Calls:
                 first = failed
             return await self._carry_on(link, call, first)
         finally:
-            self._in_flight -= 1
-            self._in_flight_bytes -= size
-            if not self._in_flight and self._closed:
-                self._idle.set()
+            self._in_flight.end(size, counts)
 
     async def _carry_on(self, link: Link, call: _Call[T], failed: _TryNext) -> T:
         """Try one node after the other; what is raised is the call's end."""
@@ -261,7 +277,7 @@ class Calls:
             delay = self._delay(tries, failed)
             if (
                 call.only is not None
-                or len(hopeless) == len(self._links)
+                or hopeless.issuperset(self._links)
                 or _now() + delay >= call.deadline
             ):
                 told = "; ".join(f"{at}: {why}" for at, why in reasons.items())
@@ -385,22 +401,44 @@ class Calls:
             self._siblings.heard(hello.endpoints)
         return None
 
-    def _members(self) -> Coroutine[object, object, Members]:
-        return self.call(RequestKind.MEMBERS, b"", REFRESH_SECONDS, decode_members)
+    async def _members(self) -> Members:
+        kind = RequestKind.MEMBERS
+        found = await self.call(kind, b"", REFRESH_SECONDS, decode_members)
+        self._forget_but(each.client for each in found.members)
+        return found
+
+    def _forget_but(self, endpoints: Iterable[str]) -> None:
+        """Let go of what was learnt, is told of no more, and is not in use.
+
+        Nodes move: what nobody answers at would take its share of the time of every
+        call that looks for one, and in the end the room of those that came later.
+        """
+        told = set(self._understood(endpoints))
+        at = self._links[self._at]
+        self._links = [
+            link
+            for number, link in enumerate(self._links)
+            if number < self._given or link.endpoint in told or _used(link)
+        ]
+        self._at = self._links.index(at) if at in self._links else 0
 
     def _learn_from(self, endpoints: Iterable[str]) -> None:
         known = set(self.endpoints)
-        for text in endpoints:
-            if len(self._links) >= ENDPOINTS_MAX:
-                return
-            try:
-                endpoint = self.endpoint(text)
-            except InvalidRequest:
-                # A hint that makes no sense to us is no reason to leave a node.
-                continue
-            if endpoint not in known:
+        for endpoint in self._understood(endpoints):
+            if endpoint not in known and len(self._links) < ENDPOINTS_MAX:
                 known.add(endpoint)
                 self._links.append(self._link(endpoint))
+
+    def _understood(self, endpoints: Iterable[str]) -> Generator[Endpoint]:
+        for text in endpoints:
+            # A hint that makes no sense to us is no reason to leave a node.
+            with suppress(InvalidRequest):
+                yield self.endpoint(text)
+
+
+def _used(link: Link) -> bool:
+    """Is it being connected, or has a connection that is not closed yet?"""
+    return link._connecting is not None or bool(link._unclosed)
 
 
 def _now() -> float:

@@ -23,6 +23,7 @@ from ..wire import (
     queue_end,
     queue_prefix,
 )
+from ..wire.locks import lease_of_key
 from .errors import Compacted
 from .places import Holding, Places, checked_wait
 from .refusals import error_of
@@ -62,11 +63,11 @@ class Election(Holding):
         """Who leads, as the key that holds what it said; None: nobody."""
         while True:
             revision, queue = await self._places.queue(self.name, self._timeout)
-            holder = queue.holder()
-            if holder is None:
+            first = leading(self.name, queue)
+            if first is None:
                 return None
             try:
-                return await read_at(self._places, holder, revision, self._timeout)
+                return await read_at(self._places, first, revision, self._timeout)
             except Compacted:
                 continue
 
@@ -90,6 +91,10 @@ class Observation(AsyncIterator[KeyValue | None]):
         self._timeout: float = timeout
         self._queue: Queue = Queue(())
         self._watch: Watch | None = None
+        # Whoever leads as of this revision is still to be looked at; 0: nobody is.
+        self._due: int = 0
+        # What was said at that revision.
+        self._said: dict[bytes, KeyValue] = {}
         # The revision at which the leader that was told last said it; 0: nobody leads.
         self._told: int = _UNTOLD
         self._closed: bool = False
@@ -128,37 +133,67 @@ class Observation(AsyncIterator[KeyValue | None]):
         await self.close()
 
     async def _next(self) -> KeyValue | None:
-        """Who leads, after one more change."""
+        """Who leads, after one more revision that changed something in this line."""
+        if not self._due:
+            await self._change()
+        # Whoever is cancelled here, or not answered, asks for the same again.
+        leader = await self._leader()
+        self._due = 0
+        return leader
+
+    async def _change(self) -> None:
+        """Wait for that revision; what was taken from the watch is kept at once."""
         if self._watch is None:
             revision, self._queue = await self._places.queue(self._name, self._timeout)
             start, end = queue_prefix(self._name), queue_end(self._name)
             self._watch = self._places.watch(
                 start, end, revision + 1, self._timeout, puts=True
             )
-            return await self._leader(revision)
-        event = await anext(self._watch)
+            self._due = revision
+            self._said.clear()
+            return
+        watch = self._watch
+        event = await anext(watch)
+        self._said.clear()
         self._take(event)
-        holder = self._queue.holder()
-        if holder is not None and event.kv is not None and holder.key == event.key:
-            return event.kv
-        return await self._leader(event.revision)
+        while watch.revision < event.revision:
+            # The rest of the revision has come with it: nothing is waited for.
+            self._take(await anext(watch))
+        self._due = event.revision
 
     def _take(self, event: Event) -> None:
         if event.kv is None:
             self._queue.delete(event.key)
+            self._said.pop(event.key, None)
         else:
             self._queue.put(event.kv)
+            self._said[event.key] = event.kv
 
-    async def _leader(self, revision: int) -> KeyValue | None:
-        holder = self._queue.holder()
-        if holder is None:
+    async def _leader(self) -> KeyValue | None:
+        first = leading(self._name, self._queue)
+        if first is None:
             return None
-        return await read_at(self._places, holder, revision, self._timeout)
+        said = self._said.get(first.key)
+        if said is not None:
+            return said
+        return await read_at(self._places, first, self._due, self._timeout)
 
     async def _hang_up(self) -> None:
+        self._due = 0
         watch, self._watch = self._watch, None
         if watch is not None:
             await watch.close()
+
+
+def leading(name: bytes, queue: Queue) -> Entry | None:
+    """Who leads; None: nobody does.
+
+    Where what came first is no place, all who campaign wait for it, and nobody leads.
+    """
+    first = queue.holder()
+    if first is None or not first.lease or lease_of_key(name, first.key) is None:
+        return None
+    return first
 
 
 async def read_at(

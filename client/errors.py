@@ -37,7 +37,7 @@ Unavailable: no. Unknown: perhaps; asking again may do it twice. `retryable` say
 whether the same call may do better later without that danger.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 
 class QuorateError(Exception):
@@ -63,12 +63,20 @@ class TooLarge(Rejected):
     """A key, value or request is over its limit, or it touches too many keys."""
 
 
-class PreconditionFailed(Rejected):
-    """The key is not at the expected revision but at `revision` (0: absent)."""
+class _AtRevision(Rejected):
+    """Refused because of a revision; `revision` is the one that there is."""
 
     def __init__(self, reason: str, revision: int) -> None:
         super().__init__(reason)
         self.revision: int = revision
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, int], dict[str, object]]:
+        # Other processes get it, too; by itself an exception is made anew of its text.
+        return type(self), (self.reason, self.revision), self.__dict__
+
+
+class PreconditionFailed(_AtRevision):
+    """The key is not at the expected revision but at `revision` (0: absent)."""
 
 
 class Fenced(Rejected):
@@ -81,20 +89,12 @@ class Held(Rejected):
     retryable = True
 
 
-class Compacted(Rejected):
+class Compacted(_AtRevision):
     """The revision asked for was compacted; `revision` is the oldest that is kept."""
 
-    def __init__(self, reason: str, revision: int) -> None:
-        super().__init__(reason)
-        self.revision: int = revision
 
-
-class FutureRevision(Rejected):
+class FutureRevision(_AtRevision):
     """The revision asked for is not there yet; `revision` is the newest."""
-
-    def __init__(self, reason: str, revision: int) -> None:
-        super().__init__(reason)
-        self.revision: int = revision
 
 
 class LeaseNotFound(Rejected):

@@ -34,8 +34,10 @@ from ..wire import (
     encode_lease_command,
 )
 from .calls import Calls
-from .errors import InvalidRequest, LeaseNotFound, QuorateError
+from .errors import InvalidRequest, LeaseExists, LeaseNotFound, QuorateError
+from .in_flight import spared
 from .sessions import Writes
+from .values import to_lease, to_timeout
 
 # A lease is kept alive so often within its time.
 _TIMES: Final = 3
@@ -76,20 +78,28 @@ class LeaseInfo(msgspec.Struct, frozen=True):
 class LeaseCalls:
     """What can be asked about leases, through the calls of a client."""
 
-    def __init__(self, writes: Writes) -> None:
+    def __init__(self, writes: Writes, timeout: float) -> None:
         self._writes: Writes = writes
         self._calls: Calls = writes.calls
+        self._timeout: float = timeout
+
+    def seconds(self, timeout: float | None) -> float:
+        """How long a call that was given `timeout` may take."""
+        return self._timeout if timeout is None else to_timeout(timeout)
 
     async def grant(self, lease: int, ttl_ms: int, timeout: float) -> None:
+        self._calls.check_open()
         command = _encode(Grant(lease, ttl_ms))
         await self._writes.write(command, timeout, decode_write_reply)
 
     async def revoke(self, lease: int, timeout: float) -> None:
         command = _encode(Revoke(lease))
-        await self._writes.write(command, timeout, decode_write_reply)
+        with spared():
+            await self._writes.write(command, timeout, decode_write_reply)
 
     async def keep_alive(self, lease: int, timeout: float) -> LeaseInfo:
-        return await self._ask(KeepAlive(lease), lease, timeout, reads=False)
+        with spared():
+            return await self._ask(KeepAlive(lease), lease, timeout, reads=False)
 
     async def info(self, lease: int, keys: bool, timeout: float) -> LeaseInfo:
         return await self._ask(TimeToLive(lease, keys), lease, timeout, reads=True)
@@ -147,7 +157,10 @@ class Lease:
         self._timer: asyncio.TimerHandle | None = None
         # All of this client that are kept alive.
         self._kept: set[Lease] = kept
+        # Has a grant failed, which may have made it all the same?
+        self._failed: bool = False
         # A number that nobody else draws: what its grant did is told from it alone.
+        self._drawn: bool = not lease
         self.id: int = lease or secrets.randbits(63) or 1
         # What is granted, which may be less than a millisecond beside what was said.
         self.ttl: float = self._ttl_ms / 1000
@@ -164,19 +177,32 @@ class Lease:
         return self.lost.is_set() or 0.0 < self._until <= now()
 
     async def grant(self) -> Self:
-        """Make the lease, and begin to keep it alive."""
+        """Make the lease, and begin to keep it alive; to be tried again if it fails."""
         if self._until or self.lost.is_set():
             raise InvalidRequest("a lease is granted once")
         begun = now()
-        await self._calls.grant(self.id, self._ttl_ms, self._timeout)
-        if begun + self.ttl <= now():
-            # That took longer than the lease has: is it there at all?
+        if not await self._made() or begun + self.ttl <= now():
+            # It is there since an earlier try, or that took longer than the lease has:
+            # is it there at all?
             begun = now()
             await self._calls.keep_alive(self.id, self._timeout)
         self._begin(begun, self.ttl)
         self._kept.add(self)
         self._keeper = asyncio.create_task(self._keep())
         return self
+
+    async def _made(self) -> bool:
+        """Make it; False when a try whose fate was lost has made it."""
+        try:
+            await self._calls.grant(self.id, self._ttl_ms, self._timeout)
+        except LeaseExists:
+            if not (self._drawn and self._failed):
+                raise
+            return False
+        except BaseException:
+            self._failed = True
+            raise
+        return True
 
     async def revoke(self) -> None:
         """End it now, with all its keys; one that is gone already is no error."""
@@ -266,6 +292,48 @@ class Lease:
                 self._begin(begun, min(self.ttl, found.ttl))
                 due = begun + self.ttl / _TIMES
         self._lose()
+
+
+class Leasing:
+    """What AsyncClient has of it."""
+
+    _lease_calls: LeaseCalls
+    # Those that are kept alive.
+    _leases: set[Lease]
+
+    def lease(
+        self, ttl: float, *, lease: int = 0, timeout: float | None = None
+    ) -> Lease:
+        """A lease of `ttl` seconds, which is kept alive while its context is open.
+
+        At least 1 second. `lease` is its id, by default a random one; LeaseExists when
+        there is such a lease.
+        """
+        seconds = self._lease_calls.seconds(timeout)
+        return Lease(self._lease_calls, ttl, seconds, to_lease(lease), self._leases)
+
+    async def lease_info(
+        self, lease: int, *, keys: bool = False, timeout: float | None = None
+    ) -> LeaseInfo:
+        """How long a lease has left, and with `keys` which hang on it."""
+        seconds = self._lease_calls.seconds(timeout)
+        return await self._lease_calls.info(to_lease(lease), keys, seconds)
+
+    async def keep_alive(
+        self, lease: int, *, timeout: float | None = None
+    ) -> LeaseInfo:
+        """Begin the time of a lease anew, once; LeaseNotFound when it has ended."""
+        seconds = self._lease_calls.seconds(timeout)
+        return await self._lease_calls.keep_alive(to_lease(lease), seconds)
+
+    async def revoke(self, lease: int, *, timeout: float | None = None) -> None:
+        """End a lease and all keys that hang on it, at one revision."""
+        seconds = self._lease_calls.seconds(timeout)
+        await self._lease_calls.revoke(to_lease(lease), seconds)
+
+    async def leases(self, *, timeout: float | None = None) -> list[int]:
+        """The ids of all leases."""
+        return await self._lease_calls.all(self._lease_calls.seconds(timeout))
 
 
 def _to_ttl_ms(ttl: float) -> int:

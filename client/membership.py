@@ -2,12 +2,15 @@
 
 Law: changing members is a wish that is written to the log, and done when a call returns
 is the writing: the leader goes there step by step, and `members` shows how far it is. A
-token's secret is drawn here; the cluster learns its digest alone.
+token's secret is drawn here; the cluster learns its digest alone. A call has one
+deadline, however much it asks.
 """
 
+import asyncio
 import math
 import secrets
 from hashlib import sha256
+from operator import index
 from typing import Final
 
 from ..wire import (
@@ -40,7 +43,6 @@ from ..wire import (
     token_digest,
 )
 from .calls import Calls
-from .endpoints import parse_endpoint
 from .errors import InvalidRequest, MemberNotFound, QuorateError
 from .sessions import Writes
 from .values import to_timeout
@@ -61,99 +63,104 @@ class MemberCalls:
         self._calls: Calls = writes.calls
         self._timeout: float = timeout
 
-    def patience(self, timeout: float | None) -> float:
-        """How long a call that was given `timeout` may take."""
-        return self._timeout if timeout is None else to_timeout(timeout)
+    def until(self, timeout: float | None) -> float:
+        """When a call that was given `timeout` is over, on the loop's clock."""
+        patience = self._timeout if timeout is None else to_timeout(timeout)
+        return asyncio.get_running_loop().time() + patience
 
-    async def members(self, timeout: float) -> Members:
+    async def members(self, until: float) -> Members:
         """As some node sees them, or as the leader does, if it can be reached."""
         kind = RequestKind.MEMBERS
-        found = await self._calls.call(kind, b"", timeout, decode_members)
+        found = await self._calls.call(kind, b"", _left(until), decode_members)
         if found.leader in (None, found.told_by):
             return found
         url = next((each.client for each in found.members if each.leads), "")
         try:
-            at = parse_endpoint(url)
-            return await self._calls.call_at(at, kind, b"", timeout / 2, decode_members)
+            at = self._calls.endpoint(url)
+            if not self._calls.allows(at):
+                return found
+            # Half of it: what this is asked for needs the rest.
+            patience = _left(until) / 2
+            return await self._calls.call_at(at, kind, b"", patience, decode_members)
         except QuorateError:
             # What another node sees is better than nothing.
             return found
 
-    async def create_token(
-        self, role: str, ttl: float, uses: int, timeout: float
-    ) -> str:
+    async def create_token(self, role: str, ttl: float, uses: int, until: float) -> str:
         if role not in ROLES:
             raise InvalidRequest(f"role is {role!r}, not one of {', '.join(ROLES)}")
         ttl_ms = math.ceil(ttl * 1000) if 0 < ttl * 1000 <= TOKEN_TTL_MS_MAX else 0
         if not ttl_ms:
             most = TOKEN_TTL_MS_MAX // 1000
             raise InvalidRequest(f"ttl is {ttl} s, not over 0 and at most {most} s")
+        uses = index(uses)
         if not 0 < uses <= TOKEN_USES_MAX:
             raise InvalidRequest(f"uses is {uses}, not from 1 to {TOKEN_USES_MAX}")
-        authority = bytes.fromhex((await self.members(timeout)).authority)
+        authority = bytes.fromhex((await self.members(until)).authority)
         number, secret = secrets.randbits(64) or 1, secrets.token_bytes(SECRET_BYTES)
         made = MakeToken(number, token_digest(secret), ttl_ms, uses, ROLES[role])
-        await self._write(made, timeout)
+        await self._write(made, until)
         return encode_join_token(JoinToken(authority, number, secret))
 
-    async def drop_token(self, token: str, timeout: float) -> None:
+    async def drop_token(self, token: str, until: float) -> None:
         number = parse_member_id(token)
         if number is None:
             raise InvalidRequest(f"{token!r} is not a token's id: 16 hex digits")
-        await self._write(DropToken(number), timeout)
+        await self._write(DropToken(number), until)
 
     async def reassign(
-        self, member: str, role: MemberRole, successor: str | None, timeout: float
+        self, member: str, role: MemberRole, successor: str | None, until: float
     ) -> None:
-        number = await self._number(member, timeout)
-        heir = 0 if successor is None else await self._number(successor, timeout)
+        number = await self._number(member, until)
+        heir = 0 if successor is None else await self._number(successor, until)
         if number == heir:
             raise InvalidRequest("a member can't take its own place")
-        await self._write(Reassign(number, role, heir), timeout)
+        await self._write(Reassign(number, role, heir), until)
 
-    async def set_caretaker(self, said: SetCaretaker, timeout: float) -> None:
-        await self._told(said, timeout)
+    async def set_caretaker(self, said: SetCaretaker, until: float) -> None:
+        await self._told(said, until)
 
-    async def rotate(self, step: Step, old: bytes, new: bytes, timeout: float) -> None:
+    async def rotate(self, step: Step, old: bytes, new: bytes, until: float) -> None:
         if step is Step.TRUST:
-            signs = (await self.members(timeout)).authority
+            signs = (await self.members(until)).authority
             if sha256(old).hexdigest() != signs:
                 raise InvalidRequest(f"the cluster's CA is another one: {signs}")
-        await self._told(Rotate(step, old, new), timeout)
+        await self._told(Rotate(step, old, new), until)
 
     async def revoke(
-        self, member: str | None, serial: str | None, timeout: float
+        self, member: str | None, serial: str | None, until: float
     ) -> None:
         if (member is None) == (serial is None):
             raise InvalidRequest("a member or a serial number is revoked, not both")
-        number = 0 if member is None else await self._number(member, timeout)
+        number = 0 if member is None else await self._number(member, until)
         meant = b"" if serial is None else parse_serial(serial)
         if meant is None:
             raise InvalidRequest(f"{serial!r} is not a serial number in hex digits")
-        await self._told(RevokeCertificate(number, meant), timeout)
+        await self._told(RevokeCertificate(number, meant), until)
 
-    async def _told(self, command: MemberCommand, timeout: float) -> None:
+    async def _told(self, command: MemberCommand, until: float) -> None:
         try:
-            await self._write(command, timeout)
+            await self._write(command, until)
         except CommandRefused as refused:
             raise InvalidRequest(refused.reason) from None
 
-    async def move_leader(self, to: str | None, timeout: float) -> None:
-        number = 0 if to is None else await self._number(to, timeout)
+    async def move_leader(self, to: str | None, until: float) -> None:
+        number = 0 if to is None else await self._number(to, until)
         body = encode_move_leader(number)
-        await self._calls.call(RequestKind.MOVE_LEADER, body, timeout, _nothing)
+        kind = RequestKind.MOVE_LEADER
+        await self._calls.call(kind, body, _left(until), _nothing)
 
-    async def _number(self, member: str, timeout: float) -> int:
+    async def _number(self, member: str, until: float) -> int:
         """The id of a member; what looks like an id is one, everything else a name."""
         number = parse_member_id(member)
         if number is not None:
             return number
-        known = await self.members(timeout)
+        known = await self.members(until)
         return int(named_member(known, member).id, 16)
 
-    async def _write(self, command: MemberCommand, timeout: float) -> None:
+    async def _write(self, command: MemberCommand, until: float) -> None:
         body = encode_member_command(command)
-        await self._writes.write(body, timeout, decode_write_reply)
+        await self._writes.write(body, _left(until), decode_write_reply)
 
 
 class Membership:
@@ -163,7 +170,7 @@ class Membership:
 
     async def members(self, *, timeout: float | None = None) -> Members:
         """Members and tokens, as the leader sees them, or else as some node does."""
-        return await self._member_calls.members(self._member_calls.patience(timeout))
+        return await self._member_calls.members(self._member_calls.until(timeout))
 
     async def create_token(
         self,
@@ -178,44 +185,44 @@ class Membership:
         They shall be voters, replicas, or spares, which the caretaker makes voters when
         they are needed. Whoever has it can join: it is a secret.
         """
-        patience = self._member_calls.patience(timeout)
-        return await self._member_calls.create_token(role, ttl, uses, patience)
+        until = self._member_calls.until(timeout)
+        return await self._member_calls.create_token(role, ttl, uses, until)
 
     async def drop_token(self, token: str, *, timeout: float | None = None) -> None:
         """Let nobody in by this token any more; `token` is its id."""
-        await self._member_calls.drop_token(token, self._member_calls.patience(timeout))
+        await self._member_calls.drop_token(token, self._member_calls.until(timeout))
 
     async def promote_member(
         self, member: str, *, timeout: float | None = None
     ) -> None:
         """`member`, an id or a name, shall vote, once it has caught up."""
-        patience = self._member_calls.patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.VOTER, None, patience)
+        until = self._member_calls.until(timeout)
+        await self._member_calls.reassign(member, MemberRole.VOTER, None, until)
 
     async def demote_member(self, member: str, *, timeout: float | None = None) -> None:
         """`member` shall be a replica, which has all data and no vote.
 
         LastVoter when nobody else votes; QuorumAtRisk when too few others are heard.
         """
-        patience = self._member_calls.patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.REPLICA, None, patience)
+        until = self._member_calls.until(timeout)
+        await self._member_calls.reassign(member, MemberRole.REPLICA, None, until)
 
     async def remove_member(self, member: str, *, timeout: float | None = None) -> None:
         """`member` shall leave, for ever; as with demote_member, if it is a voter."""
-        patience = self._member_calls.patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.LEAVING, None, patience)
+        until = self._member_calls.until(timeout)
+        await self._member_calls.reassign(member, MemberRole.LEAVING, None, until)
 
     async def replace_member(
         self, old: str, new: str, *, timeout: float | None = None
     ) -> None:
         """`new` shall vote, and as soon as it does `old` shall leave."""
-        patience = self._member_calls.patience(timeout)
-        await self._member_calls.reassign(old, MemberRole.LEAVING, new, patience)
+        until = self._member_calls.until(timeout)
+        await self._member_calls.reassign(old, MemberRole.LEAVING, new, until)
 
     async def spare_member(self, member: str, *, timeout: float | None = None) -> None:
         """`member` shall be a replica, and vote when it is needed; as demote_member."""
-        patience = self._member_calls.patience(timeout)
-        await self._member_calls.reassign(member, MemberRole.SPARE, None, patience)
+        until = self._member_calls.until(timeout)
+        await self._member_calls.reassign(member, MemberRole.SPARE, None, until)
 
     async def caretaker(self, *, timeout: float | None = None) -> CaretakerStatus:
         """What the caretaker was told, did, and, asked of the leader, waits for."""
@@ -238,9 +245,10 @@ class Membership:
         seconds without a break. A leader whose loop is late by `lag` seconds, again and
         again, hands over; 0 is never. What is None stays as it is.
         """
-        said = SetCaretaker(paused, voters, _ms(silence), _ms(stable), _ms(lag))
-        patience = self._member_calls.patience(timeout)
-        await self._member_calls.set_caretaker(said, patience)
+        wanted = None if voters is None else index(voters)
+        said = SetCaretaker(paused, wanted, _ms(silence), _ms(stable), _ms(lag))
+        until = self._member_calls.until(timeout)
+        await self._member_calls.set_caretaker(said, until)
 
     async def rotate_authority(
         self, step: Step, old: bytes, new: bytes, *, timeout: float | None = None
@@ -250,8 +258,8 @@ class Membership:
         PreconditionFailed when somebody is not ready for it: members().certificates
         says who. `quorate certs rotate` takes all steps.
         """
-        patience = self._member_calls.patience(timeout)
-        await self._member_calls.rotate(step, old, new, patience)
+        until = self._member_calls.until(timeout)
+        await self._member_calls.rotate(step, old, new, until)
 
     async def revoke_certificate(
         self,
@@ -264,14 +272,14 @@ class Membership:
 
         LastVoter when nobody else votes; QuorumAtRisk when too few others are heard.
         """
-        patience = self._member_calls.patience(timeout)
-        await self._member_calls.revoke(member, serial, patience)
+        until = self._member_calls.until(timeout)
+        await self._member_calls.revoke(member, serial, until)
 
     async def move_leader(
         self, to: str | None = None, *, timeout: float | None = None
     ) -> None:
         """Begin to hand the leadership to `to`, by default to whoever is furthest."""
-        await self._member_calls.move_leader(to, self._member_calls.patience(timeout))
+        await self._member_calls.move_leader(to, self._member_calls.until(timeout))
 
 
 def named_member(known: Members, name: str) -> Member:
@@ -281,6 +289,10 @@ def named_member(known: Members, name: str) -> Member:
         if name and each.name == name:
             return each
     raise MemberNotFound(f"there is no member {name!r}")
+
+
+def _left(until: float) -> float:
+    return until - asyncio.get_running_loop().time()
 
 
 def _ms(seconds: float | None) -> int | None:

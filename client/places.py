@@ -2,16 +2,18 @@
 
 Law: a place hangs on a lease of its own, which is kept alive, so that whoever dies
 makes room. A wait that ends without the place leaves nothing behind, or, when no node
-can be asked, only what goes with the lease. What may be done twice is asked again when
+answers soon, only what goes with the lease. What may be done twice is asked again when
 its fate was lost: a change of leaders costs nobody the place.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 from ..wire import (
+    CommandRefused,
     Entry,
     Fence,
     Level,
@@ -34,6 +36,7 @@ from .errors import (
     InvalidRequest,
     LeaseNotFound,
     QuorateError,
+    TooLarge,
     Unavailable,
     Unknown,
 )
@@ -43,8 +46,13 @@ from .sessions import Writes
 from .watching import Watch
 
 _PAUSE_SECONDS: Final = 0.05
+# How long whoever did not get the place may be kept until it is given back; what is
+# left of it then ends with its lease.
+CLEAN_UP_SECONDS_MAX: Final = 1.0
 # No node at all for so long ends a wait; before that, the end of the lease may.
 _PATIENCE_SECONDS: Final = 60.0
+
+T = TypeVar("T")
 
 
 class Places:
@@ -68,20 +76,20 @@ class Places:
         return Lease(self._leases, ttl, timeout, 0, self._kept)
 
     async def commit(self, transaction: Transaction, timeout: float) -> TxnReply:
-        command = encode_transaction(transaction)
+        try:
+            command = encode_transaction(transaction)
+        except CommandRefused as error:
+            raise TooLarge(error.reason) from None
         return await self._writes.write(command, timeout, decode_txn_reply)
 
     async def repeat(self, transaction: Transaction, timeout: float) -> TxnReply:
         """As commit, of what may be done twice."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        while True:
-            try:
-                return await self.commit(transaction, deadline - loop.time())
-            except Unknown:
-                if loop.time() + _PAUSE_SECONDS >= deadline:
-                    raise
-            await asyncio.sleep(_PAUSE_SECONDS)
+        return await _again(lambda left: self.commit(transaction, left), timeout)
+
+    async def revoke(self, lease: int, timeout: float) -> None:
+        """End a lease; one that is gone already is no error."""
+        with suppress(LeaseNotFound):
+            await _again(lambda left: self._leases.revoke(lease, left), timeout)
 
     async def queue(self, name: bytes, timeout: float) -> tuple[int, Queue]:
         """All who stand in line now, and the revision that shows them."""
@@ -136,17 +144,28 @@ class Place:
             taken = True
         finally:
             if not taken:
-                # What happened counts more; and what is left goes with the lease.
-                with suppress(QuorateError):
-                    await self.leave()
+                await self._clean_up()
 
     async def leave(self) -> None:
         """Give it up, with its lease; one that is lost is no error."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
         try:
             await self.lease.revoke()
         except Unknown:
+            left = deadline - loop.time()
+            if left < _PAUSE_SECONDS:
+                raise
             # A second time does no harm: then there is nothing.
-            await self.lease.revoke()
+            await self._places.revoke(self.lease.id, left)
+
+    async def _clean_up(self) -> None:
+        """Leave nothing behind, if that can be done soon."""
+        await self.lease.abandon()
+        # What happened counts more; and what is left goes with the lease.
+        with suppress(QuorateError):
+            seconds = min(self._timeout, CLEAN_UP_SECONDS_MAX)
+            await self._places.revoke(self.lease.id, seconds)
 
     async def _wait(self, ahead: Entry, revision: int, left: float | None) -> None:
         if left is not None and left <= 0:
@@ -263,3 +282,16 @@ def checked_wait(wait: float | None) -> float | None:
     if wait is not None and not wait >= 0:
         raise InvalidRequest(f"wait is {wait} s, not at least 0")
     return wait
+
+
+async def _again(ask: Callable[[float], Awaitable[T]], timeout: float) -> T:
+    """What came of it, of what may be done twice, within `timeout` seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while True:
+        try:
+            return await ask(deadline - loop.time())
+        except Unknown:
+            if loop.time() + _PAUSE_SECONDS >= deadline:
+                raise
+        await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,145 +1,31 @@
 """The synchronous client: the asynchronous one over a private event loop's thread.
 
 Law: same methods, same arguments, same errors. It may be used from many threads at
-once; closing it ends its thread, and no call is left waiting.
+once, and from signal handlers; closing it ends its thread, and no call is left waiting.
 """
 
 import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
 from ..wire import CaretakerStatus, JoinRole, Members, Step
 from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
-from .errors import Unavailable
-from .leases import Lease, LeaseInfo
+from .leases import LeaseInfo
 from .loop_thread import LoopThread
 from .options import ClientOptions, options_from_env, options_from_url
-from .paging import Pager
+from .synchronous_handles import SyncLease, SyncPager, SyncWatch
 from .synchronous_locks import SyncElection, SyncLock
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel
-from .watching import Event, Watch
-
-
-class SyncWatch(Iterator[Event]):
-    """A watch, whose events are waited for; another thread may close it."""
-
-    def __init__(self, thread: LoopThread, watch: Watch) -> None:
-        self._thread: LoopThread = thread
-        self._watch: Watch = watch
-
-    @property
-    def revision(self) -> int:
-        """As Watch.revision."""
-        return self._watch.revision
-
-    def begin(self) -> Self:
-        """As Watch.begin."""
-        self._thread.run(self._watch.begin())
-        return self
-
-    def close(self) -> None:
-        """As Watch.close."""
-        try:
-            self._thread.run(self._watch.close())
-        except Unavailable:
-            # The client was closed, and has closed its watches.
-            return
-
-    def __enter__(self) -> Self:
-        return self.begin()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __next__(self) -> Event:
-        try:
-            event = self._thread.run(_next(self._watch))
-        except Unavailable:
-            if not (self._watch.begun and self._thread.stopped):
-                raise
-            # The client was closed between two events, and the watch with it.
-            event = None
-        if event is None:
-            raise StopIteration
-        return event
-
-
-class SyncLease:
-    """A lease, kept alive on the client's own thread while its context is open."""
-
-    def __init__(self, thread: LoopThread, lease: Lease) -> None:
-        self._thread: LoopThread = thread
-        self._lease: Lease = lease
-
-    @property
-    def id(self) -> int:
-        """As Lease.id."""
-        return self._lease.id
-
-    @property
-    def ttl(self) -> float:
-        """As Lease.ttl."""
-        return self._lease.ttl
-
-    @property
-    def left(self) -> float:
-        """As Lease.left."""
-        return self._lease.left
-
-    @property
-    def lost(self) -> bool:
-        """Is its time over?"""
-        return self._lease.over
-
-    def grant(self) -> Self:
-        """As Lease.grant."""
-        self._thread.run(self._lease.grant())
-        return self
-
-    def revoke(self) -> None:
-        """As Lease.revoke."""
-        self._thread.run(self._lease.revoke())
-
-    def abandon(self) -> None:
-        """As Lease.abandon."""
-        self._thread.run(self._lease.abandon())
-
-    def info(self, *, keys: bool = False) -> LeaseInfo:
-        """As Lease.info."""
-        return self._thread.run(self._lease.info(keys=keys))
-
-    def __enter__(self) -> Self:
-        return self.grant()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._thread.run(self._lease.__aexit__(kind, error, trace))
-
-
-async def _next(watch: Watch) -> Event | None:
-    """A StopIteration can't leave a coroutine."""
-    try:
-        return await anext(watch)
-    except StopAsyncIteration:
-        return None
 
 
 class Client:
     """A quorate cluster, reached through any of its nodes; AsyncClient's twin.
 
-    Arguments are those of AsyncClient. Use it in a `with` block, or close it.
+    Arguments are those of AsyncClient. Use it in a `with` block, or close it. After a
+    fork it is the parent's alone: the child makes another one.
     """
 
     def __init__(
@@ -270,29 +156,28 @@ class Client:
         min_revision: int = 0,
         revision: int = 0,
         timeout: float | None = None,
-    ) -> Iterator[KeyValue]:
+    ) -> SyncPager:
         """As AsyncClient.range, as an ordinary iterator."""
-        return self._records(
-            self._client.range(
-                prefix,
-                start=start,
-                end=end,
-                limit=limit,
-                keys_only=keys_only,
-                level=level,
-                max_staleness=max_staleness,
-                min_revision=min_revision,
-                revision=revision,
-                timeout=timeout,
-            )
+        pager = self._client.range(
+            prefix,
+            start=start,
+            end=end,
+            limit=limit,
+            keys_only=keys_only,
+            level=level,
+            max_staleness=max_staleness,
+            min_revision=min_revision,
+            revision=revision,
+            timeout=timeout,
         )
+        return SyncPager(self, self._thread, pager)
 
     def lease(
         self, ttl: float, *, lease: int = 0, timeout: float | None = None
-    ) -> "SyncLease":
+    ) -> SyncLease:
         """As AsyncClient.lease, as an ordinary context."""
         made = self._client.lease(ttl, lease=lease, timeout=timeout)
-        return SyncLease(self._thread, made)
+        return SyncLease(self, self._thread, made)
 
     def lease_info(
         self, lease: int, *, keys: bool = False, timeout: float | None = None
@@ -323,14 +208,14 @@ class Client:
     ) -> SyncLock:
         """As AsyncClient.lock, as an ordinary context."""
         made = self._client.lock(name, ttl=ttl, wait=wait, timeout=timeout)
-        return SyncLock(self._thread, made)
+        return SyncLock(self, self._thread, made)
 
     def election(
         self, name: str | bytes, *, ttl: float = 10.0, timeout: float | None = None
     ) -> SyncElection:
         """As AsyncClient.election."""
         made = self._client.election(name, ttl=ttl, timeout=timeout)
-        return SyncElection(self._thread, made)
+        return SyncElection(self, self._thread, made)
 
     def watch(
         self,
@@ -345,7 +230,7 @@ class Client:
         deletes: bool = True,
         timeout: float | None = None,
         patience: float = 60.0,
-    ) -> "SyncWatch":
+    ) -> SyncWatch:
         """As AsyncClient.watch, as an ordinary iterator and context."""
         watch = self._client.watch(
             prefix,
@@ -359,7 +244,7 @@ class Client:
             timeout=timeout,
             patience=patience,
         )
-        return SyncWatch(self._thread, watch)
+        return SyncWatch(self, self._thread, watch)
 
     def members(self, *, timeout: float | None = None) -> Members:
         """As AsyncClient.members."""
@@ -477,14 +362,10 @@ class Client:
         self.close()
 
     def __del__(self) -> None:
-        # Not there when the constructor refused its arguments.
-        if getattr(self, "_closed", True):
+        # Not there when the constructor refused its arguments; and in a forked child
+        # it is the parent's to close.
+        if getattr(self, "_closed", True) or self._thread.foreign:
             return
         reason = "a Client was not closed"
         warnings.warn(reason, ResourceWarning, stacklevel=1, source=self)
         self._thread.abandon()
-
-    def _records(self, pager: Pager) -> Iterator[KeyValue]:
-        # A thread's hand-over costs more than a record: one for each page.
-        while page := self._thread.run(pager.next_page()):
-            yield from page

@@ -13,16 +13,17 @@ from .errors import Unavailable
 from .locks import Lock
 from .loop_thread import LoopThread
 from .places import Holding
+from .synchronous_handles import Handle, SyncLease
 from .values import KeyValue
 
 H = TypeVar("H", bound=Holding)
 
 
-class _SyncHolding(Generic[H]):
+class _SyncHolding(Handle, Generic[H]):
     """What a lock and an election share, on the client's own thread."""
 
-    def __init__(self, thread: LoopThread, holding: H) -> None:
-        self._thread: LoopThread = thread
+    def __init__(self, client: object, thread: LoopThread, holding: H) -> None:
+        super().__init__(client, thread)
         self._holding: H = holding
 
     @property
@@ -36,6 +37,11 @@ class _SyncHolding(Generic[H]):
         return self._holding.token
 
     @property
+    def lease(self) -> SyncLease:
+        """As Lock.lease and Election.lease."""
+        return SyncLease(self._client, self._thread, self._holding.lease)
+
+    @property
     def lost(self) -> bool:
         """Is its lease over?"""
         return self._holding.lease.over
@@ -46,7 +52,7 @@ class _SyncHolding(Generic[H]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._thread.run(self._holding.__aexit__(kind, error, trace))
+        self._leave(self._holding.__aexit__(kind, error, trace), error)
 
 
 class SyncLock(_SyncHolding[Lock]):
@@ -96,32 +102,40 @@ class SyncElection(_SyncHolding[Election]):
 
     def observe(self) -> "SyncObservation":
         """As Election.observe, as an ordinary iterator and context."""
-        return SyncObservation(self._thread, self._holding.observe())
+        observation = self._holding.observe()
+        return SyncObservation(self._client, self._thread, observation)
 
     def __enter__(self) -> Self:
         return self
 
 
-class SyncObservation(Iterator[KeyValue | None]):
+class SyncObservation(Handle, Iterator[KeyValue | None]):
     """Leaders, which are waited for; another thread may close it."""
 
-    def __init__(self, thread: LoopThread, observation: Observation) -> None:
-        self._thread: LoopThread = thread
+    def __init__(
+        self, client: object, thread: LoopThread, observation: Observation
+    ) -> None:
+        super().__init__(client, thread)
         self._observation: Observation = observation
+        # Was anything told?
+        self._begun: bool = False
 
     def __next__(self) -> KeyValue | None:
-        found = self._thread.run(_next(self._observation))
+        try:
+            found = self._thread.run(_next(self._observation))
+        except Unavailable:
+            if not (self._begun and self._thread.stopped):
+                raise
+            # The client was closed between two leaders, and this with it.
+            found = ()
         if not found:
             raise StopIteration
+        self._begun = True
         return found[0]
 
     def close(self) -> None:
         """As Observation.close."""
-        try:
-            self._thread.run(self._observation.close())
-        except Unavailable:
-            # The client was closed, and this with it.
-            return
+        self._hang_up(self._observation.close())
 
     def __enter__(self) -> Self:
         return self

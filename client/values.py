@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from operator import index
 from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias
 
@@ -119,10 +120,11 @@ def to_expected(if_revision: int | None, if_absent: bool) -> int | None:
 
 
 def to_revision(name: str, revision: int) -> int:
-    """A revision that fits its field."""
-    if not 0 <= revision < 2**64:
-        raise InvalidRequest(f"{name} is {revision}, which is not a revision")
-    return revision
+    """A revision that fits its field; TypeError for what is no integer."""
+    number = index(revision)
+    if not 0 <= number < 2**64:
+        raise InvalidRequest(f"{name} is {number}, which is not a revision")
+    return number
 
 
 def to_fence(token: str) -> Fence:
@@ -134,10 +136,21 @@ def to_fence(token: str) -> Fence:
 
 
 def to_lease(lease: int) -> int:
-    """The id of a lease, or 0 for none."""
-    if not 0 <= lease < 2**64:
-        raise InvalidRequest(f"lease is {lease}, which is not the id of one")
-    return lease
+    """The id of a lease, or 0 for none; TypeError for what is no integer."""
+    number = index(lease)
+    if not 0 <= number < 2**64:
+        raise InvalidRequest(f"lease is {number}, which is not the id of one")
+    return number
+
+
+def to_limit(limit: int | None) -> int | None:
+    """How many records at most, None for all; TypeError for what is no integer."""
+    if limit is None:
+        return None
+    number = index(limit)
+    if number < 0:
+        raise InvalidRequest(f"limit is {number}")
+    return number
 
 
 def to_timeout(seconds: float) -> float:

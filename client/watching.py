@@ -7,10 +7,12 @@ compacted (Compacted), or when no node can be reached for `patience` seconds.
 """
 
 import asyncio
+import struct
 from collections import deque
 from collections.abc import AsyncIterator
+from math import inf
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -32,7 +34,15 @@ from ..wire import (
 )
 from .calls import Calls
 from .connection import Connection, RequestFailed
-from .errors import QuorateError, Unauthenticated, Unavailable
+from .endpoints import Endpoint
+from .errors import (
+    InvalidRequest,
+    QuorateError,
+    TlsFailed,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from .links import ConnectFailed, Link
 from .refusals import error_of
 from .values import KeyValue
@@ -44,6 +54,9 @@ PING_SECONDS: Final = 5.0
 PING_PATIENCE_SECONDS: Final = 3.0
 _PAUSE_SECONDS_MIN: Final = 0.05
 _PAUSE_SECONDS_MAX: Final = 1.0
+# One try is left so much of the time when there are many nodes: all of them but a few
+# answer at once, and a smaller share would be over before a slow one has.
+_SHARES_MAX: Final = 4
 _GO_ON: Final = frozenset(
     (
         ErrorCode.NO_LEADER,
@@ -82,6 +95,51 @@ class Event(msgspec.Struct, frozen=True):
         return cls(revision, event.record.key, kv, before)
 
 
+class _Missed(NamedTuple):
+    """Why a node does not have the watch, or no more."""
+
+    endpoint: Endpoint
+    reason: str
+    verdict: type[QuorateError] = Unavailable
+    # It would not have it on trying again.
+    hopeless: bool = False
+    # The time was over: that takes the place of no reason that explains something.
+    vague: bool = False
+
+
+class _Search:
+    """The way to a node that takes the watch: who was asked, and what he said."""
+
+    def __init__(self, until: float, *, first: bool) -> None:
+        self.until: float = until
+        # No node has taken it yet: who begins it waits.
+        self.first: bool = first
+        # Since all were asked.
+        self.tried: set[Endpoint] = set()
+        self.pause: float = _PAUSE_SECONDS_MIN
+        self._hopeless: set[Endpoint] = set()
+        self._reasons: dict[Endpoint, str] = {}
+        self._verdict: type[QuorateError] = Unavailable
+
+    def missed(self, missed: _Missed) -> None:
+        at = missed.endpoint
+        self.tried.add(at)
+        if missed.hopeless:
+            self._hopeless.add(at)
+        if not missed.vague:
+            self._verdict = missed.verdict
+        if not missed.vague or at not in self._reasons:
+            self._reasons[at] = missed.reason
+
+    def hopeless(self, endpoints: list[Endpoint]) -> bool:
+        """Is there no use in asking any of them again?"""
+        return self._hopeless.issuperset(endpoints)
+
+    def error(self) -> QuorateError:
+        told = "; ".join(f"{at}: {why}" for at, why in self._reasons.items())
+        return self._verdict(f"no node takes the watch: {told}")
+
+
 class Watch(AsyncIterator[Event]):
     """An asynchronous iterator over events; close it, or use it as a context.
 
@@ -96,6 +154,7 @@ class Watch(AsyncIterator[Event]):
         patience: float,
         open_watches: "set[Watch]",
     ) -> None:
+        _check(request)
         self._calls: Calls = calls
         # Of the client, which closes those that are still open when it is closed.
         self._open_watches: set[Watch] = open_watches
@@ -104,25 +163,33 @@ class Watch(AsyncIterator[Event]):
         self._patience: float = patience
         # Whether the present node has taken it, and not only an earlier one.
         self._taken: bool = False
-        # The first revision that was not delivered whole; 0: not known yet.
+        # The first revision that was not received whole; 0: not known yet.
         self._next: int = request.revision
         self._events: deque[Event] = deque()
         self._part: list[Event] = []
         self._buffered: int = 0
         self._link: Link | None = None
         self._connection: Connection | None = None
+        # Ways that were left, until nothing of them is open.
+        self._leaving: set[asyncio.Task[None]] = set()
         self._paused: bool = False
         self._woken: asyncio.Event = asyncio.Event()
+        # A node has taken it, or none will.
         self._begun: asyncio.Event = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._error: QuorateError | None = None
+        self._error: BaseException | None = None
         self._broken: str | None = None
         self._closed: bool = False
 
     @property
     def revision(self) -> int:
-        """Everything up to this revision was delivered, or did not concern it."""
-        return max(0, self._next - 1)
+        """Everything up to this revision was taken, or did not concern it.
+
+        A revision of several keys is taken with the last of them. What is to go on
+        later begins at the revision behind this one.
+        """
+        first = self._events[0].revision if self._events else self._next
+        return max(0, first - 1)
 
     @property
     def begun(self) -> bool:
@@ -133,16 +200,10 @@ class Watch(AsyncIterator[Event]):
 
     async def begin(self) -> Self:
         """Wait until some node has taken the watch."""
+        if not self._closed:
+            await self._begin()
         if self._closed:
             raise Unavailable("the watch is closed")
-        if self._task is None:
-            self._open_watches.add(self)
-            self._task = asyncio.create_task(self._run())
-        begun = asyncio.create_task(self._begun.wait())
-        try:
-            await asyncio.wait({begun, self._task}, return_when="FIRST_COMPLETED")
-        finally:
-            begun.cancel()
         if self._error is not None:
             raise self._error
         return self
@@ -163,7 +224,7 @@ class Watch(AsyncIterator[Event]):
 
     async def __anext__(self) -> Event:
         if self._task is None and not self._closed:
-            await self.begin()
+            await self._begin()
         while not self._events:
             if self._closed:
                 raise StopAsyncIteration
@@ -182,55 +243,117 @@ class Watch(AsyncIterator[Event]):
     async def close(self) -> None:
         """End the watch; what was not taken is dropped."""
         self._closed = True
-        self._open_watches.discard(self)
-        self._events.clear()
+        if self._events:
+            # What is dropped was not taken, and stays so for who asks for the revision.
+            self._next = self._events[0].revision
+            self._events.clear()
         self._woken.set()
+        self._begun.set()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        await self._hang_up()
+        await self._all_left()
 
-    # -- the way to a node -------------------------------------------------------------
+    # -- its task ----------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        """Wait until that has come to something, whatever it is."""
+        if self._task is None:
+            self._open_watches.add(self)
+            self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(self._over)
+        await self._begun.wait()
 
     async def _run(self) -> None:
         """Keep a watch open at some node until it is closed or can't go on."""
-        loop = asyncio.get_running_loop()
-        pause, since = _PAUSE_SECONDS_MIN, loop.time()
         try:
-            while True:
-                self._taken = False
-                reason = await self._watch_somewhere()
-                if self._taken:
-                    pause, since = _PAUSE_SECONDS_MIN, loop.time()
-                allowed = self._patience if self._begun.is_set() else self._timeout
-                if loop.time() - since + pause > allowed:
-                    raise Unavailable(f"no node takes the watch: {reason}")
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _PAUSE_SECONDS_MAX)
+            await self._keep_open()
         except QuorateError as error:
-            self._error = error
-            self._open_watches.discard(self)
-            self._woken.set()
+            # Told before all connections are closed: somebody has a deadline.
+            self._fail(error)
+        finally:
+            self._hang_up()
+            await self._all_left()
 
-    async def _watch_somewhere(self) -> str:
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """However it ended, nobody is left waiting for it."""
+        self._open_watches.discard(self)
+        if task.cancelled():
+            self._fail(Unavailable("the watch was cancelled"))
+        elif (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self._woken.set()
+        self._begun.set()
+
+    # -- the way to a node -------------------------------------------------------------
+
+    async def _keep_open(self) -> None:
+        """One node after the other; raises why there is none."""
+        loop = asyncio.get_running_loop()
+        search = _Search(loop.time() + self._timeout, first=True)
+        while True:
+            missed = await self._watch_somewhere(search)
+            if self._taken:
+                search = _Search(loop.time() + self._patience, first=False)
+            search.missed(missed)
+            endpoints = self._calls.endpoints
+            if search.first and search.hopeless(endpoints):
+                raise search.error()
+            # Who was not asked yet is asked at once.
+            again = search.tried.issuperset(endpoints)
+            pause = search.pause if again or self._taken else 0.0
+            if loop.time() + pause >= search.until:
+                raise search.error()
+            await asyncio.sleep(pause)
+            if again:
+                search.tried.clear()
+                search.pause = min(2 * search.pause, _PAUSE_SECONDS_MAX)
+
+    async def _watch_somewhere(self, search: _Search) -> _Missed:
         """One node, until the watch breaks there; why it did."""
-        self._broken = None
-        link = self._link = self._calls.next_link()
+        self._taken, self._broken = False, None
+        link = self._link = self._calls.next_link(search.tried)
+        share = self._share(search)
+        until = asyncio.get_running_loop().time() + share
         try:
-            connection = await link.connect(self._timeout)
+            connection = await link.connect(share)
         except ConnectFailed as failed:
-            await self._hang_up()
-            reason = f"{link.endpoint}: {failed.reason}"
-            if failed.refused and not self._begun.is_set():
-                raise Unauthenticated(reason) from None
-            return reason
+            return _not_connected(link.endpoint, failed)
+        else:
+            await self._listen(connection, until, search)
+        finally:
+            self._hang_up()
+        if self._error is not None:
+            raise self._error
+        return _Missed(link.endpoint, self._broken or "it ended")
+
+    def _share(self, search: _Search) -> float:
+        """How long one node may take: it may be mute, and others want to be asked."""
+        left = max(0.0, search.until - asyncio.get_running_loop().time())
+        count = len(self._calls.endpoints)
+        if not search.first:
+            return min(left, self._timeout / min(count, _SHARES_MAX))
+        return left / max(1, min(count - len(search.tried), _SHARES_MAX))
+
+    async def _listen(
+        self, connection: Connection, until: float, search: _Search
+    ) -> None:
+        """Until it breaks, or `until`, by when the node has to have taken it."""
         self._connection = connection
         self._part.clear()
         self._pause_if_full()
         request = msgspec.structs.replace(self._request, revision=self._next)
+        loop = asyncio.get_running_loop()
         gone = asyncio.Event()
 
         def taken(frame: ReplyFrame | RequestFailed) -> None:
+            if self._closed or self._connection is not connection:
+                # It was left: nothing that it says counts any more.
+                return
             if self._broken is None:
                 self._take(frame)
             if self._broken is not None or self._error is not None:
@@ -238,38 +361,49 @@ class Watch(AsyncIterator[Event]):
 
         connection.stream(RequestKind.WATCH, encode_watch(request), taken)
         while not gone.is_set():
+            paused = self._paused
+            end = inf if self._taken or paused else until
             try:
-                async with asyncio.timeout(PING_SECONDS):
+                async with asyncio.timeout(min(PING_SECONDS, end - loop.time())):
                     await gone.wait()
             except TimeoutError:
-                await self._ping(connection)
-        reason = self._broken or "it ended"
-        await self._hang_up()
-        if self._error is not None:
-            raise self._error
-        return f"{link.endpoint}: {reason}"
+                end = inf if self._taken or paused else until
+                if loop.time() >= end:
+                    self._broken = "it has not taken the watch in time"
+                    return
+                await self._ping(connection, end)
+            if paused:
+                # What a node may have said is not read: that time is not its own.
+                until = loop.time() + self._timeout
+                search.until = max(search.until, loop.time() + self._patience)
 
-    async def _ping(self, connection: Connection) -> None:
+    async def _ping(self, connection: Connection, end: float) -> None:
         """A node that has died without a word breaks the connection here."""
         if self._paused:
             return
-        patience = PING_PATIENCE_SECONDS
-        deadline = asyncio.get_running_loop().time() + patience
+        now = asyncio.get_running_loop().time()
+        patience = min(PING_PATIENCE_SECONDS, end - now)
         try:
             await connection.request(
-                RequestKind.PING, b"", int(patience * 1000), deadline
+                RequestKind.PING, b"", int(patience * 1000), now + patience
             )
         except RequestFailed as failed:
             if not self._paused:
                 connection.close(failed.reason)
 
-    async def _hang_up(self) -> None:
+    def _hang_up(self) -> None:
+        """Leave the present node. A mute one does not keep the next one waiting."""
         self._connection = None
         self._paused = False
-        if self._link is not None:
-            # Kept until it is closed: who cancels this in the middle comes again.
-            await self._link.close("the watch has ended")
-            self._link = None
+        link, self._link = self._link, None
+        if link is not None:
+            leaving = asyncio.create_task(link.close("the watch has ended"))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    async def _all_left(self) -> None:
+        if self._leaving:
+            await asyncio.wait(self._leaving)
 
     # -- what comes --------------------------------------------------------------------
 
@@ -300,11 +434,10 @@ class Watch(AsyncIterator[Event]):
         if error.code in _GO_ON:
             self._broken = error.message
         else:
-            self._error = error_of(error)
-            self._woken.set()
+            self._fail(error_of(error))
 
     def _told(self, told: WatchEvents) -> None:
-        """A revision is delivered when all of it is here."""
+        """A revision is handed out when all of it is here."""
         if told.revision < self._next:
             self._broken = f"revision {told.revision} came again"
             return
@@ -332,3 +465,26 @@ def _size(event: Event) -> int:
     for kv in (event.kv, event.previous):
         size += 0 if kv is None else len(kv.value)
     return size
+
+
+def _check(request: WatchRequest) -> None:
+    """Refuse what can't be asked for, and what nothing can ever be told about."""
+    if not (request.puts or request.deletes):
+        raise InvalidRequest("a watch of neither puts nor deletes")
+    if request.end and request.end <= request.start:
+        raise InvalidRequest("a watch of no keys: its end is not behind its start")
+    try:
+        encode_watch(request)
+    except struct.error:
+        longest = max(len(request.start), len(request.end))
+        if longest >= 2**16:
+            reason = f"a bound has {longest} bytes, over what the format carries"
+            raise TooLarge(reason) from None
+        reason = f"revision is {request.revision!r}, which is not a revision"
+        raise InvalidRequest(reason) from None
+
+
+def _not_connected(endpoint: Endpoint, failed: ConnectFailed) -> _Missed:
+    unavailable = TlsFailed if failed.tls else Unavailable
+    verdict = Unauthenticated if failed.refused else unavailable
+    return _Missed(endpoint, failed.reason, verdict, failed.hopeless, failed.too_slow)

@@ -7,6 +7,8 @@ branch writes a key once, are judged where all transactions are: by their bytes.
 Not among the names of the package: whoever only gets and puts needs none of it.
 """
 
+import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -34,17 +36,23 @@ from .transactions import (
 _NUMBER_MAX: Final = 2**64 - 1
 # What is named where no part of it is to blame.
 _WHOLE: Final = "the transaction"
+# How msgspec says where a value is over, counting from 1.
+_TRAILING: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
+# A document that may be looked at as a whole, whatever is in it.
+_SMALL_BYTES: Final = 1 << 16
+_BLANKS: Final = re.compile(rb"[ \t\r\n]*")
+_COMMA, _LIST, _END_OF_LIST, _OBJECT, _END_OF_OBJECT = b",[]{}"
 
 _T = TypeVar("_T")
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    # The parts stay raw until they are counted: a document of the largest size could
-    # hold half a million of them.
-    compares: list[msgspec.Raw] = msgspec.field(default_factory=list, name="if")
-    then: list[msgspec.Raw] | UnsetType = UNSET
-    otherwise: list[msgspec.Raw] | UnsetType = msgspec.field(default=UNSET, name="else")
-    fence: str | list[msgspec.Raw] | UnsetType = UNSET
+    # The lists stay raw until their parts are counted: one of the largest size could
+    # hold millions, and takes thirty times its bytes once it is one.
+    compares: msgspec.Raw | UnsetType = msgspec.field(default=UNSET, name="if")
+    then: msgspec.Raw | UnsetType = UNSET
+    otherwise: msgspec.Raw | UnsetType = msgspec.field(default=UNSET, name="else")
+    fence: msgspec.Raw | UnsetType = UNSET
 
 
 class _Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,15 +90,22 @@ class Spelled(NamedTuple):
     fences: tuple[Fence, ...]
 
 
+_raws: Final = msgspec.json.Decoder(msgspec.Raw)
 _documents: Final = msgspec.json.Decoder(_Document)
 _conditions: Final = msgspec.json.Decoder(_Condition)
 _operations: Final = msgspec.json.Decoder(_Operation)
+_lists: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_fence_lists: Final = msgspec.json.Decoder(str | list[msgspec.Raw])
 _tokens: Final = msgspec.json.Decoder(str)
 
 
 def parse_transaction(data: bytes) -> Spelled:
     """What a JSON document spells, or CommandRefused."""
     document = _decode(_documents, data, "")
+    if len(data) > _SMALL_BYTES:
+        # Of a field that is there twice only the last is counted; so in the end, when
+        # all is looked at, the other one must not be there.
+        _refuse_repeated_lists(data)
     if document.then is UNSET and document.otherwise is UNSET:
         raise _refused("", "it needs `then` or `else`")
     transaction = Transaction(
@@ -105,9 +120,11 @@ def parse_transaction(data: bytes) -> Spelled:
     return Spelled(transaction, fences)
 
 
-def _fences(said: str | list[msgspec.Raw] | UnsetType) -> tuple[Fence, ...]:
-    if isinstance(said, UnsetType):
+def _fences(raw: msgspec.Raw | UnsetType) -> tuple[Fence, ...]:
+    if isinstance(raw, UnsetType):
         return ()
+    _refuse_many("fence", raw)
+    said = _decode(_fence_lists, raw, "fence")
     if isinstance(said, str):
         return (_fence(said, "fence"),)
     if not said:
@@ -116,7 +133,7 @@ def _fences(said: str | list[msgspec.Raw] | UnsetType) -> tuple[Fence, ...]:
     return tuple(
         [
             _fence(_decode(_tokens, part, where), where)
-            for part, where in _counted("fence", said)
+            for part, where in _named("fence", said)
         ]
     )
 
@@ -128,23 +145,26 @@ def _fence(token: str, where: str) -> Fence:
         raise _refused(where, error.reason, error.code) from None
 
 
-def _branch(
-    name: str, parts: list[msgspec.Raw] | UnsetType
-) -> tuple[TxnOperation, ...]:
-    if isinstance(parts, UnsetType):
-        return ()
-    return tuple([_operation(part, where) for part, where in _counted(name, parts)])
+def _branch(name: str, raw: msgspec.Raw | UnsetType) -> tuple[TxnOperation, ...]:
+    return tuple([_operation(part, where) for part, where in _counted(name, raw)])
 
 
-def _counted(name: str, parts: list[msgspec.Raw]) -> list[tuple[msgspec.Raw, str]]:
-    """Each part and what to call it."""
-    if len(parts) > OPERATIONS_MAX:
-        raise _refused(
-            name,
-            f"{len(parts)} parts, over {OPERATIONS_MAX}",
-            ErrorCode.REQUEST_TOO_LARGE,
-        )
+def _counted(name: str, raw: msgspec.Raw | UnsetType) -> list[tuple[msgspec.Raw, str]]:
+    """Each part of a list and what to call it."""
+    if isinstance(raw, UnsetType):
+        return []
+    _refuse_many(name, raw)
+    return _named(name, _decode(_lists, raw, name))
+
+
+def _named(name: str, parts: list[msgspec.Raw]) -> list[tuple[msgspec.Raw, str]]:
     return [(part, f"{name}[{number}]") for number, part in enumerate(parts)]
+
+
+def _refuse_many(name: str, raw: msgspec.Raw) -> None:
+    if has_more_parts(raw, OPERATIONS_MAX):
+        reason = f"more than {OPERATIONS_MAX} parts"
+        raise _refused(name, reason, ErrorCode.REQUEST_TOO_LARGE)
 
 
 def _compare(part: msgspec.Raw, where: str) -> Compare:
@@ -238,6 +258,72 @@ def _bytes(
     if data is None:
         raise _refused(f"{where}.{name}64", "not base64")
     return data
+
+
+# -- pieces of JSON, told apart without being decoded ----------------------------------
+
+
+def piece_end(data: memoryview, start: int) -> int:
+    """Where the JSON value that begins at `start`, and the blanks behind it, end.
+
+    Nothing is copied. Raises msgspec.DecodeError, and RecursionError.
+    """
+    try:
+        _raws.decode(data[start:])
+    except msgspec.DecodeError as error:
+        trailing = _TRAILING.search(str(error))
+        if trailing is None:
+            raise
+        return start + int(trailing[1]) - 1
+    return len(data)
+
+
+def has_more_parts(raw: msgspec.Raw, most: int) -> bool:
+    """Is it a list of more than `most`? One part more is all that is looked at."""
+    if bytes(raw).count(b",") < most:
+        return False
+    data = memoryview(raw)
+    at = _first(data, _LIST)
+    count = 0
+    while at and data[at] != _END_OF_LIST:
+        count += 1
+        if count > most:
+            return True
+        at = piece_end(data, at)
+        at += data[at] == _COMMA
+    return False
+
+
+def _refuse_repeated_lists(data: bytes) -> None:
+    """Refuse a field that is there twice, before the lists in it are looked at."""
+    names: set[str] = set()
+    for name in _field_names(memoryview(data)):
+        if name in names:
+            raise _refused("", f"the field {name[:32]!a} is repeated")
+        names.add(name)
+
+
+def _field_names(data: memoryview) -> Iterator[str]:
+    """The names in an object that was found well-formed, one after the other."""
+    at = _first(data, _OBJECT)
+    while data[at] != _END_OF_OBJECT:
+        colon = piece_end(data, at)
+        yield _tokens.decode(data[at:colon])
+        at = piece_end(data, colon + 1)
+        at += data[at] == _COMMA
+        at = _blanks_end(data, at)
+
+
+def _first(data: memoryview, opening: int) -> int:
+    """Where the first thing in a list or object is; 0: it is something else."""
+    at = _blanks_end(data, 0)
+    return _blanks_end(data, at + 1) if data[at] == opening else 0
+
+
+def _blanks_end(data: memoryview, start: int) -> int:
+    match = _BLANKS.match(data, start)
+    assert match is not None, "none are blanks, too"
+    return match.end()
 
 
 # -- what is wrong, and where ----------------------------------------------------------

@@ -1,12 +1,15 @@
-"""A cache in the process, kept right by a watch: reads cost nothing, and never go back.
+"""A cache in the process, kept right by a watch: what is in it costs nothing to read.
 
 It is behind the cluster by what the watch takes to arrive. Who has to see a write of
-its own passes its revision, and waits for that much.
+its own passes its revision; when the copy is not there yet, the cluster is asked.
 """
 
 import asyncio
 
 from quorate import AsyncClient
+from quorate.client import Compacted, DeadlineExceeded, Unavailable
+
+PAUSE_SECONDS = 1.0
 
 
 class NearCache:
@@ -16,40 +19,51 @@ class NearCache:
         self.kv = kv
         self.prefix = prefix
         self.entries: dict[bytes, bytes] = {}
+        # The copy is as of this revision; 0 while it is not kept right.
         self.revision = 0
-        self.changed = asyncio.Condition()
-        self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "NearCache":
-        entries = self.kv.range(self.prefix)
-        self.entries = {entry.key: entry.value async for entry in entries}
-        self.revision = entries.revision
-        self.task = asyncio.create_task(self._follow())
+        await self._copy()
+        self.following = asyncio.create_task(self._follow())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self.task is not None
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        self.following.cancel()
+        await asyncio.gather(self.following, return_exceptions=True)
 
     async def get(self, key: str, *, min_revision: int = 0) -> bytes | None:
-        """The value in the copy, which is at least as new as `min_revision`."""
-        if self.revision < min_revision:
-            async with self.changed:
-                await self.changed.wait_for(lambda: self.revision >= min_revision)
+        """The value, which is at least as new as `min_revision`."""
+        if self.following.done():
+            # It ends by an error alone, after which nothing here is kept right.
+            self.following.result()
+        if self.revision < max(min_revision, 1):
+            entry = await self.kv.get(key, min_revision=min_revision)
+            return None if entry is None else entry.value
         return self.entries.get(key.encode())
 
+    async def _copy(self) -> None:
+        entries = self.kv.range(self.prefix)
+        self.entries = {entry.key: entry.value async for entry in entries}
+        self.revision = entries.revision
+
     async def _follow(self) -> None:
-        start = self.revision + 1
-        async with self.kv.watch(self.prefix, revision=start) as changes:
-            async for event in changes:
-                if event.kv is not None:
-                    self.entries[event.key] = event.kv.value
-                else:
-                    self.entries.pop(event.key, None)
-                async with self.changed:
-                    self.revision = event.revision
-                    self.changed.notify_all()
+        """Take each change; copy it all again when the watch has come to its end."""
+        while True:
+            try:
+                if not self.revision:
+                    await self._copy()
+                start = self.revision + 1
+                async with self.kv.watch(self.prefix, revision=start) as changes:
+                    async for event in changes:
+                        if event.kv is not None:
+                            self.entries[event.key] = event.kv.value
+                        else:
+                            self.entries.pop(event.key, None)
+                        self.revision = changes.revision
+            except (Compacted, DeadlineExceeded, Unavailable):
+                # Too much has happened meanwhile, or no node was there.
+                self.revision = 0
+                await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def main() -> None:

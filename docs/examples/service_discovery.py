@@ -8,6 +8,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from quorate import AsyncClient
+from quorate.client import Compacted, DeadlineExceeded, Unavailable
+
+PAUSE_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -32,6 +35,22 @@ class Directory:
 
     async def follow(self) -> None:
         """Run this as a task."""
+        while True:
+            try:
+                await self._follow()
+            except (Compacted, DeadlineExceeded, Unavailable):
+                # Too much has happened meanwhile, or no node was there. Until all is
+                # read again, who was there last is the best guess.
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def wait_for(self, count: int) -> list[str]:
+        """The addresses, as soon as there are so many."""
+        while len(self.addresses) != count:
+            self.changed.clear()
+            await self.changed.wait()
+        return sorted(self.addresses.values())
+
+    async def _follow(self) -> None:
         entries = self.kv.range(self.prefix)
         self.addresses = {entry.key: entry.text async for entry in entries}
         self.changed.set()
@@ -45,18 +64,12 @@ class Directory:
                     self.addresses.pop(event.key, None)
                 self.changed.set()
 
-    async def wait_for(self, count: int) -> list[str]:
-        """The addresses, as soon as there are so many."""
-        while len(self.addresses) != count:
-            self.changed.clear()
-            await self.changed.wait()
-        return sorted(self.addresses.values())
-
 
 async def main() -> None:
-    async with AsyncClient.from_env() as kv:
+    # In a group, so that an error of the task that follows is not left unnoticed.
+    async with AsyncClient.from_env() as kv, asyncio.TaskGroup() as tasks:
         directory = Directory(kv, "web")
-        following = asyncio.create_task(directory.follow())
+        following = tasks.create_task(directory.follow())
         async with registered(kv, "web", "10.0.0.1:80"):
             async with registered(kv, "web", "10.0.0.2:80"):
                 print("two:", *await directory.wait_for(2))

@@ -28,11 +28,12 @@ def take(kv: Client, lease: int) -> tuple[str, str] | None:
     return None
 
 
-def finish(kv: Client, number: str, result: str) -> None:
-    """Only who still has the claim may say what came of it."""
+def finish(kv: Client, lease: int, number: str, result: str) -> bool:
+    """Say what came of it, if the claim is still ours: somebody else may have it."""
     job, claim = f"queue/jobs/{number}", f"queue/claims/{number}"
-    txn = Txn().if_exists(claim).if_exists(job)
-    kv.commit(txn.put(f"queue/results/{number}", result).delete(job).delete(claim))
+    txn = Txn().if_lease(claim, lease).if_exists(job)
+    txn.put(f"queue/results/{number}", result).delete(job).delete(claim)
+    return kv.commit(txn).succeeded
 
 
 def work(endpoints: str | None = None) -> int:
@@ -41,8 +42,7 @@ def work(endpoints: str | None = None) -> int:
     with Client(endpoints) as kv, kv.lease(10) as lease:
         while (job := take(kv, lease.id)) is not None:
             number, text = job
-            finish(kv, number, text.upper())
-            done += 1
+            done += finish(kv, lease.id, number, text.upper())
     return done
 
 

@@ -7,7 +7,7 @@ reads it notices (docs/formats.md section 9).
 import contextlib
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from . import targets
 from .connections import ClientPort
@@ -43,7 +43,11 @@ class Backup:
                     "X-Content-Type-Options": "nosniff",
                 }
             )
-            response.enable_chunked_encoding()
+            if request.version >= HttpVersion11:
+                response.enable_chunked_encoding()
+            else:
+                # HTTP/1.0 knows no chunks: the end of the connection is the file's.
+                response.force_close()
             await response.prepare(request)
             await response.write(first)
             async for piece in pieces:

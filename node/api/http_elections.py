@@ -19,7 +19,7 @@ from .http_body import BodyLimit, read_body, refuse_body
 from .http_connection import name_server
 from .http_locks import release
 from .http_records import ShownRecord, shown
-from .http_requests import refuse_conditions, respond
+from .http_requests import refuse_conditions, refuse_part, respond
 from .observing import Leading, Observation, read_leader
 from .place_bodies import fence_of, parse_campaign, parse_name, shown_taken
 from .places import Place, commit
@@ -103,6 +103,7 @@ class Elections:
     async def _proclaim(
         self, request: web.BaseRequest, name: bytes, parameters: dict[str, bytes]
     ) -> web.Response:
+        refuse_part(request)
         fence, lease = fence_of(name, parameters, self._limits)
         value = await read_body(request, self._port, self._value_limit)
         reply = await commit(self._port, proclaim(fence, lease, value))

@@ -5,6 +5,8 @@ the service and turns the reply back: HTTP has no meaning of its own. Stored byt
 given out as bytes, never as something that a browser would interpret.
 """
 
+import asyncio
+import contextlib
 from typing import Final
 
 import msgspec
@@ -37,13 +39,17 @@ from .http_body import BodyLimit, read_body, refuse_body
 from .http_leases import new_lease, parse_lease, parse_ttl
 from .http_records import ShownRecord, shown
 from .http_requests import (
+    FENCE,
+    answered,
     ask,
     check_length,
     check_request,
+    list_header,
     one_header,
     refuse_conditions,
+    refuse_part,
     respond,
-    tell,
+    submit,
     timeout_ms,
 )
 from .preconditions import entity_tag, expected_revision, read_condition
@@ -60,7 +66,6 @@ _PUT: Final = _WRITE | {"lease", "ttl"}
 _LIST: Final = _READ | {"prefix", "limit", "cursor", "keys_only", "key64"}
 _LIST_ONLY: Final = ("prefix", "limit", "cursor", "keys_only")
 
-_FENCE: Final = "Quorate-Fence"
 _LEVELS: Final = {level.name.lower().encode(): level for level in Level}
 _LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
 _STALENESS_MS_MAX: Final = 2**32 - 1
@@ -129,6 +134,7 @@ class Keys:
 
     async def _put(self, request: web.BaseRequest, target: Target) -> web.Response:
         parameters = targets.parse_query(target.query, _PUT)
+        refuse_part(request)
         key = self._key(target, parameters)
         expected = expected_revision(*_conditions(request))
         patience_ms = timeout_ms(parameters, self._limits)
@@ -174,8 +180,7 @@ class Keys:
     ) -> WriteReply:
         """The reply to a put, for which a lease is made first."""
         began = self._port.loop.time()
-        grant = encode_lease_command(Grant(lease, ttl_ms))
-        await ask(self._port, RequestKind.WRITE, grant, patience_ms)
+        await self._grant(lease, ttl_ms, patience_ms)
         if patience_ms:
             # Both together may take so long.
             taken_ms = round((self._port.loop.time() - began) * 1000)
@@ -184,11 +189,45 @@ class Keys:
             return await self._write(write, patience_ms)
         except Problem as problem:
             if problem.outcome == "not_applied":
-                # Nothing hangs on it. Who tries again and again must not leave a lease
-                # each time; if this comes to nothing, it ends by itself.
-                revoke = encode_lease_command(Revoke(lease))
-                tell(self._port, RequestKind.WRITE, revoke)
+                self._revoke(lease)
             raise
+
+    async def _grant(self, lease: int, ttl_ms: int, patience_ms: int) -> None:
+        """Make the lease that a put hangs on; raises Problem."""
+        grant = encode_lease_command(Grant(lease, ttl_ms))
+        granted = submit(self._port, RequestKind.WRITE, grant, patience_ms)
+        try:
+            reply = await asyncio.shield(granted)
+        except asyncio.CancelledError:
+            # The client has gone before anything was put: there is a lease or not
+            # once the node has answered.
+            granted.add_done_callback(lambda done: self._grant_late(lease, done))
+            raise
+        self._check_grant(lease, reply)
+
+    def _grant_late(
+        self, lease: int, granted: asyncio.Future[tuple[int, bytes]]
+    ) -> None:
+        with contextlib.suppress(Problem):
+            self._check_grant(lease, granted.result())
+            self._revoke(lease)
+
+    def _check_grant(self, lease: int, reply: tuple[int, bytes]) -> None:
+        try:
+            answered(self._port, *reply)
+        except Problem as problem:
+            if problem.outcome != "not_applied":
+                # It may be there all the same, and nothing will hang on it.
+                self._revoke(lease)
+            raise
+
+    def _revoke(self, lease: int) -> None:
+        """End a lease on which nothing hangs.
+
+        Who tries again and again must not leave one each time. If this comes to
+        nothing, it ends by itself.
+        """
+        submit(self._port, RequestKind.WRITE, encode_lease_command(Revoke(lease)))
 
     async def _delete(self, request: web.BaseRequest, target: Target) -> web.Response:
         parameters = targets.parse_query(target.query, _WRITE)
@@ -221,6 +260,8 @@ class Keys:
         self, request: web.BaseRequest, target: Target, parameters: dict[str, bytes]
     ) -> web.Response:
         key = self._key(target, parameters)
+        if FENCE in request.headers:
+            raise invalid(f"{FENCE} is for writes")
         condition = read_condition(*_conditions(request))
         options = self._read_options(parameters)
         body = encode_get(
@@ -358,10 +399,10 @@ def _fence(
     request: web.BaseRequest, parameters: dict[str, bytes], limits: Limits
 ) -> Fence | None:
     """The fence that a write carries, in a header or as a parameter."""
-    token = one_header(request, _FENCE)
+    token = one_header(request, FENCE)
     if "fence" in parameters:
         if token is not None:
-            raise invalid(f"the token is in {_FENCE} and in fence")
+            raise invalid(f"the token is in {FENCE} and in fence")
         token = parameters["fence"].decode("ascii", "replace")
     if token is None:
         return None
@@ -372,8 +413,8 @@ def _fence(
 
 
 def _conditions(request: web.BaseRequest) -> tuple[str | None, str | None]:
-    """If-Match and If-None-Match; refuses what is there twice."""
-    return one_header(request, "If-Match"), one_header(request, "If-None-Match")
+    """If-Match and If-None-Match, which are lists."""
+    return list_header(request, "If-Match"), list_header(request, "If-None-Match")
 
 
 def _read_headers(header: ReadHeader) -> dict[str, str]:

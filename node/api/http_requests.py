@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, cast
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ...wire.errors import ErrorCode
 from ...wire.frames import OK, RequestKind
@@ -29,7 +29,9 @@ JSON_HEADERS: Final = {
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _encoder = msgspec.json.Encoder()
 
-_CONDITIONS: Final = ("If-Match", "If-None-Match")
+# The token of a lock, on which a write of one key may depend.
+FENCE: Final = "Quorate-Fence"
+_CONDITIONS: Final = ("If-Match", "If-None-Match", FENCE)
 
 
 class _Waiter:
@@ -50,17 +52,23 @@ async def ask(
     port: ClientPort, kind: RequestKind, body: bytes, timeout_ms: int
 ) -> bytes:
     """The service's reply to one request; an error is raised as its problem."""
+    return answered(port, *await submit(port, kind, body, timeout_ms))
+
+
+def submit(
+    port: ClientPort, kind: RequestKind, body: bytes, timeout_ms: int = 0
+) -> asyncio.Future[tuple[int, bytes]]:
+    """A request to the service, on its way; its reply, for whoever waits for it."""
     waiter = _Waiter(port.loop)
     port.service.submit(waiter, 1, kind, body, timeout_ms)
-    status, answer = await waiter.future
+    return waiter.future
+
+
+def answered(port: ClientPort, status: int, answer: bytes) -> bytes:
+    """A reply, of which an error is raised as its problem."""
     if status != OK:
         raise problem_of(decode_error(answer, port.options.limits))
     return answer
-
-
-def tell(port: ClientPort, kind: RequestKind, body: bytes) -> None:
-    """A request to the service whose reply nobody waits for."""
-    port.service.submit(_Waiter(port.loop), 1, kind, body, 0)
 
 
 def respond(
@@ -96,6 +104,21 @@ def one_header(request: web.BaseRequest, name: str) -> str | None:
     return values[0] if values else None
 
 
+def list_header(request: web.BaseRequest, name: str) -> str | None:
+    """A header whose value is a list: several lines of it are one (RFC 9110 5.3)."""
+    values = request.headers.getall(name, ())
+    return ", ".join(values) if values else None
+
+
+def refuse_part(request: web.BaseRequest) -> None:
+    """Raise Problem when a PUT brings a part of a value (RFC 9110 14.4).
+
+    It would be taken for the whole.
+    """
+    if hdrs.CONTENT_RANGE in request.headers:
+        raise invalid("a PUT takes whole values: no Content-Range")
+
+
 def bearer(header: str | None) -> bytes | None:
     """The token in an Authorization header; as etcd's clients send it, too."""
     if header is None:
@@ -126,7 +149,7 @@ def timeout_ms(parameters: dict[str, bytes], limits: Limits) -> int:
 def refuse_conditions(request: web.BaseRequest, hint: str) -> None:
     """Raise Problem when the head has conditions on one key, and nothing is one key.
 
-    Ignoring them would write what somebody asked not to write.
+    Ignoring them would write what somebody asked not to write. So of a fence, too.
     """
     for name in _CONDITIONS:
         if name in request.headers:

@@ -66,7 +66,7 @@ class Transactions:
         """Serve one of METHODS; raises Problem."""
         parameters = targets.parse_query(target.query, _PARAMETERS)
         patience_ms = timeout_ms(parameters, self._limits)
-        refuse_conditions(request, ": conditions stand in the body")
+        refuse_conditions(request, ": conditions and fences stand in the body")
         document = await read_body(request, self._port, self._document_limit)
         try:
             transaction, fences = parse_transaction(document)

@@ -3,13 +3,16 @@
 Law: HTTP has no meaning of its own: a place is made of the transactions, ranges, leases
 and watches that a native client would use, and nothing is asked over and over. A
 request that ends without the place leaves no key behind, whether its wait was over, the
-node lost its leader, or the client has gone; and no lease that was made for it.
+node lost its leader, or the client has gone; and no lease that was made for it. What
+can't be given up now is given up later; until then nobody is told that it has not
+happened.
 """
 
 import asyncio
+import math
 from typing import Final
 
-from ...wire.errors import ErrorCode
+from ...wire.errors import CommandRefused, ErrorCode
 from ...wire.fences import Fence
 from ...wire.frames import OK, RequestKind
 from ...wire.leases import (
@@ -51,7 +54,7 @@ from ...wire.watches import (
 from .connections import ClientPort
 from .errors import Problem, problem_of
 from .http_leases import new_lease
-from .http_requests import ask, tell
+from .http_requests import ask, submit
 from .watch_stream import Said, WatchStream
 
 # A lease that is made for a place is kept alive so often within its time.
@@ -59,6 +62,11 @@ _TIMES: Final = 3
 # To stand in line twice is to stand there once: it may be asked again.
 _TRIES: Final = 3
 _FOREVER_S: Final = 3600.0
+# Who leaves and can't tries again after so long, then after twice as long, up to ...
+_PAUSE_S: Final = 0.1
+_PAUSE_S_MAX: Final = 5.0
+# How long each try lasts; whoever asked for the place waits for the first one.
+_PATIENCE_MS: Final = 2000
 
 
 class Place:
@@ -80,6 +88,8 @@ class Place:
         self._name: bytes = name
         self._value: bytes | None = value
         self._ttl_ms: int = 0 if lease else ttl_ms
+        # What there is to be given up: a lease of ours, or a key on somebody else's.
+        self._granted: bool = False
         self._made: Fence | None = None
         self._keeper: asyncio.TimerHandle | None = None
         self.lease: int = lease or new_lease()
@@ -94,20 +104,23 @@ class Place:
             detail = f"{port.waiting} requests wait for locks here"
             raise Problem(ErrorCode.TOO_BUSY, detail)
         port.waiting += 1
-        taken = False
         try:
-            fence = await self._take(wait_s)
-            taken = True
+            return await self._take(wait_s)
+        except Problem as problem:
+            if not await self._leave() and self.entered:
+                # It still stands in line, and holds what is wanted when it is its turn.
+                _leave_open(problem)
+            raise
+        except asyncio.CancelledError:
+            self._leave()
+            raise
         finally:
             port.waiting -= 1
-            if not taken:
-                self._leave()
-        return fence
 
     async def _take(self, wait_s: float | None) -> Fence:
         end = None if wait_s is None else self._port.loop.time() + wait_s
         if self._ttl_ms:
-            await self._ask(Grant(self.lease, self._ttl_ms))
+            await self._grant()
         found = await self._enter()
         self.entered = self.revision = found.revision
         if self._value is not None and found.value not in (None, self._value):
@@ -156,9 +169,12 @@ class Place:
             try:
                 reply = await commit(self._port, transaction)
             except Problem as problem:
-                if problem.code != "unknown_outcome" or tries == _TRIES:
-                    raise
-                continue
+                if problem.code == "unknown_outcome" and tries < _TRIES:
+                    continue
+                if tries > 1:
+                    # It may stand there since it asked before.
+                    _leave_open(problem)
+                raise
             found = entered(self._name, self.lease, reply)
             if found.made or tries > 1:
                 self._made = found.fence
@@ -200,27 +216,100 @@ class Place:
         data = encode_lease_command(command)
         await ask(self._port, RequestKind.WRITE, data, 0)
 
+    async def _grant(self) -> None:
+        self._granted = True
+        try:
+            await self._ask(Grant(self.lease, self._ttl_ms))
+        except Problem as problem:
+            self._granted = problem.outcome != "not_applied"
+            raise
+
     def _keep(self) -> None:
         """Keep the lease alive; when it is lost, its key goes, and is watched."""
         data = encode_lease_command(KeepAlive(self.lease))
-        tell(self._port, RequestKind.WRITE, data)
+        submit(self._port, RequestKind.WRITE, data)
         later = self._ttl_ms / _TIMES / 1000
         self._keeper = self._port.loop.call_later(later, self._keep)
 
     # -- the end -----------------------------------------------------------------------
 
-    def _leave(self) -> None:
-        """Nobody waits for this to be done: what is left then goes with the lease."""
-        if self._ttl_ms:
+    def _leave(self) -> "asyncio.Future[bool]":
+        """Begin to leave; is nothing left, as far as the first try tells?"""
+        if self._granted:
             data = encode_lease_command(Revoke(self.lease))
-            tell(self._port, RequestKind.WRITE, data)
+            lasts_s = self._ttl_ms / 1000
         elif self._made is not None:
-            data = encode_transaction(leave(self._made))
-            tell(self._port, RequestKind.WRITE, data)
+            # How long its owner keeps the lease alive is not known here; that it has
+            # ended is told, as the key is gone then.
+            data, lasts_s = encode_transaction(leave(self._made)), math.inf
+        else:
+            nothing: asyncio.Future[bool] = self._port.loop.create_future()
+            nothing.set_result(True)
+            return nothing
+        return Leaving(self._port, data, lasts_s).first
 
     def _leave_late(self, entering: "asyncio.Task[Entered]") -> None:
-        if not entering.cancelled() and entering.exception() is None:
+        if entering.cancelled() or entering.exception() is not None:
+            return
+        if not self._granted:
             self._leave()
+
+
+class Leaving:
+    """What is asked again and again until it is done, the lease is over, or the node.
+
+    It counts as one who waits: so nobody can leave more of them behind than may wait.
+    """
+
+    def __init__(self, port: ClientPort, data: bytes, lasts_s: float) -> None:
+        self._port: ClientPort = port
+        self._data: bytes = data
+        self._end: float = port.loop.time() + lasts_s
+        # Whether the first try has left nothing.
+        self.first: asyncio.Future[bool] = port.loop.create_future()
+        port.waiting += 1
+        task = port.loop.create_task(self._leave())
+        # The loop itself does not hold it.
+        _leaving.add(task)
+        task.add_done_callback(self._left)
+
+    async def _leave(self) -> None:
+        pause_s = _PAUSE_S
+        while True:
+            error = await self._try()
+            gone = error is None or error.code == "lease_not_found"
+            if not self.first.done():
+                self.first.set_result(gone)
+            if gone or (error is not None and not _passes(error)):
+                return
+            await asyncio.sleep(pause_s)
+            if self._port.closing or self._port.loop.time() >= self._end:
+                return
+            pause_s = min(2 * pause_s, _PAUSE_S_MAX)
+
+    async def _try(self) -> Problem | None:
+        try:
+            await ask(self._port, RequestKind.WRITE, self._data, _PATIENCE_MS)
+        except Problem as problem:
+            return problem
+        return None
+
+    def _left(self, task: "asyncio.Task[None]") -> None:
+        _leaving.discard(task)
+        self._port.waiting -= 1
+
+
+_leaving: Final[set["asyncio.Task[None]"]] = set()
+
+
+def _leave_open(problem: Problem) -> None:
+    """Say that it may have happened, or still may."""
+    problem.outcome, problem.retryable = "unknown", False
+
+
+def _passes(problem: Problem) -> bool:
+    """May it go better later?"""
+    return problem.retryable or problem.code == "unknown_outcome"
 
 
 def _gone() -> Problem:
@@ -237,7 +326,10 @@ def _held() -> Problem:
 
 async def commit(port: ClientPort, transaction: Transaction) -> TxnReply:
     """What came of a transaction; raises Problem."""
-    data = encode_transaction(transaction)
+    try:
+        data = encode_transaction(transaction)
+    except CommandRefused as error:
+        raise Problem(error.code, error.reason) from None
     return decode_txn_reply(await ask(port, RequestKind.WRITE, data, 0))
 
 

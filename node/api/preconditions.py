@@ -13,7 +13,10 @@ from ...wire.errors import ErrorCode
 from .errors import Problem, invalid
 
 _TAG = re.compile(r'"([1-9][0-9]{0,19})"')
-_TAGS = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"')
+# An element of a list, which may be empty, with its comma. Tags may have commas, too.
+_ELEMENT = re.compile(
+    r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"[ \t]*)?(?:,|\Z)'
+)
 _REVISION_MAX = 2**64 - 1
 
 ANY = "*"
@@ -70,13 +73,19 @@ def _tags(name: str, value: str | None, *, weak: bool) -> frozenset[str] | None:
         return None
     if value == ANY:
         return frozenset((ANY,))
-    tags: list[str] = []
-    for part in value.split(","):
-        tag = _TAGS.fullmatch(part.strip(" \t"))
+    tags: set[str] = set()
+    empty, at = True, 0
+    while at < len(value):
+        tag = _ELEMENT.match(value, at)
         if tag is None:
             raise invalid(f"{name} is not a list of entity tags")
-        if weak or tag[1] is None:
-            tags.append(tag[2])
+        at = tag.end()
+        if tag[2] is not None:
+            empty = False
+            if weak or tag[1] is None:
+                tags.add(tag[2])
+    if empty:
+        raise invalid(f"{name} lists no entity tag")
     return frozenset(tags)
 
 

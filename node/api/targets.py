@@ -20,7 +20,8 @@ from .errors import invalid
 KEYS_PREFIX = "/v1/kv/"
 
 _ABSOLUTE = re.compile(r"https?://([^/?]*)([^\x00]*)", re.IGNORECASE)
-_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h)")
+# The longest ttl has so many digits in milliseconds.
+_DURATION = re.compile(r"([0-9]{1,13})(ms|s|m|h)")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,19}")
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _REVISION_MAX = 2**64 - 1

@@ -147,7 +147,7 @@ def test_a_table_has_a_row_for_each_result(run: Run, cluster: FakeClient) -> Non
         (b"put a 1", "malformed"),
         (b'{"then": [{"put": {"key": "a"}}]}', "then[0].put: `value` or `value64`"),
         (b'{"then": [{"get": {"key": "a", "rev": 1}}]}', "unknown field 'rev'"),
-        (encoded({"then": [{"get": {"key": "a"}}] * 129}), "then: 129 parts, over"),
+        (encoded({"then": [{"get": {"key": "a"}}] * 129}), "then: more than 128 parts"),
     ],
 )
 def test_a_malformed_document_is_wrong_usage_and_asks_nobody(

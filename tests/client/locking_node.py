@@ -21,15 +21,15 @@ class LockingNode(WatchingNode):
 
     def __init__(self) -> None:
         super().__init__()
-        # Each change: its revision, whether it was a put, and the record.
-        self.changes: list[tuple[int, bool, Record]] = []
+        # What changed at each revision: whether it was a put, and the record.
+        self.changes: dict[int, list[tuple[bool, Record]]] = {}
 
     def watched(self, session: Session, frame: RequestFrame) -> None:
         before = len(self.watches)
         super().watched(session, frame)
         for watching in self.watches[before:]:
-            for change in self.changes:
-                self.tell(watching, change)
+            for revision in self.changes:
+                self.tell(watching, revision)
 
     def write(self, session: Session, frame: RequestFrame) -> None:
         before = dict(self.keys)
@@ -63,26 +63,31 @@ class LockingNode(WatchingNode):
 
     def compare(self, before: dict[bytes, Record]) -> None:
         """Tell what has changed."""
-        new: list[tuple[int, bool, Record]] = [
-            (self.revision, True, record)
+        new = [
+            (True, record)
             for key, record in self.keys.items()
             if before.get(key) != record
         ]
         new += [
-            (self.revision, False, Record(key, b"", 0, self.revision, 0, 0))
-            for key in before.keys() - self.keys.keys()
+            (False, Record(key, b"", 0, self.revision, 0, 0))
+            for key in sorted(before.keys() - self.keys.keys())
         ]
-        self.changes += new
+        if not new:
+            return
+        self.changes[self.revision] = new
         for watching in self.watches:
-            for change in new:
-                self.tell(watching, change)
+            self.tell(watching, self.revision)
 
-    def tell(self, watching: Watching, change: tuple[int, bool, Record]) -> None:
-        revision, put, record = change
+    def tell(self, watching: Watching, revision: int) -> None:
+        """All of a revision that concerns a watch, at once."""
         wanted = watching.wanted
         if revision < wanted.revision or not watching.session.open:
             return
-        inside = wanted.start <= record.key < wanted.end
-        if inside and (wanted.puts if put else wanted.deletes):
-            (body,) = encode_events(revision, [encode_event(put, record)])
+        told = [
+            encode_event(put, record)
+            for put, record in self.changes[revision]
+            if wanted.start <= record.key < wanted.end
+            and (wanted.puts if put else wanted.deletes)
+        ]
+        for body in encode_events(revision, told):
             watching.send(body)

@@ -145,7 +145,7 @@ def test_the_twins_of_an_election_have_the_same_methods() -> None:
     def public(kind: type) -> set[str]:
         return {name for name in dir(kind) if not name.startswith("_")}
 
-    assert public(SyncElection) == public(Election) - {"lease"} | {"name"}
+    assert public(SyncElection) == public(Election) | {"name"}
     assert public(SyncObservation) == public(Observation)
     for name in ("campaign", "proclaim", "leader", "observe", "resign"):
         ours, theirs = getattr(SyncElection, name), getattr(Election, name)

@@ -10,6 +10,7 @@ from quorate.client import (
     Forbidden,
     InvalidRequest,
     Lease,
+    LeaseExists,
     LeaseInfo,
     LeaseNotFound,
     QuorateError,
@@ -261,6 +262,25 @@ def test_a_grant_that_takes_longer_than_the_lease_is_asked_for_again(
         await lease.abandon()
 
     run(monkeypatch, story)
+
+
+def test_a_lease_of_an_earlier_try_counts_from_when_it_was_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main(loop: JumpingLoop) -> None:
+        cluster = Cluster(loop)
+        cluster.deadline = loop.time() + TTL
+        cluster.errors = [Unknown("lost"), LeaseExists("there is one")]
+        cluster.takes = [1.0, 2.0, 0.5]
+        lease = Lease(cluster, TTL, 5.0, 0, cluster.kept)
+        with pytest.raises(Unknown):
+            await lease.grant()
+        await lease.grant()
+        assert lease.left == TTL - 0.5
+        assert cluster.kept == {lease}
+        await lease.revoke()
+
+    run(monkeypatch, main)
 
 
 def test_an_abandoned_lease_is_lost_when_its_time_is_over(

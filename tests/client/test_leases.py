@@ -15,12 +15,13 @@ from quorate.client import (
     LeaseExists,
     LeaseInfo,
     LeaseNotFound,
+    SyncLease,
     Txn,
     Unavailable,
     Unknown,
 )
-from quorate.client.synchronous import SyncLease
 from quorate.wire import (
+    DEFAULT_LIMITS,
     ErrorCode,
     Grant,
     KeepAlive,
@@ -30,6 +31,7 @@ from quorate.wire import (
     RequestFrame,
     Revoke,
     TimeToLive,
+    decode_command,
     encode_lease_answer,
 )
 
@@ -162,6 +164,48 @@ async def test_a_grant_that_failed_may_be_tried_again(node: FakeNode) -> None:
         assert keepers() == []
         async with lease:
             assert node.leases == {lease.id: 30_000}
+
+
+def granted_but_not_heard_of(node: FakeNode) -> Answer:
+    """It is done, and nobody is told so."""
+
+    def answer(session: Session, frame: RequestFrame) -> None:
+        command = decode_command(frame.body, DEFAULT_LIMITS)
+        assert isinstance(command, Grant)
+        node.leases[command.lease] = command.ttl_ms
+        session.refuse(frame, ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN)
+
+    return only_first(answer, node)
+
+
+async def test_a_grant_whose_fate_was_lost_is_had_when_it_is_tried_again(
+    node: FakeNode,
+) -> None:
+    node.answer = granted_but_not_heard_of(node)
+    async with plain(node.endpoint) as kv:
+        lease = kv.lease(30)
+        with pytest.raises(Unknown):
+            await lease.grant()
+        assert keepers() == []
+        async with lease:
+            # When its time began is not known: so it has begun anew.
+            assert node.asked == [Grant(lease.id, 30_000), KeepAlive(lease.id)]
+            assert 0 < lease.left <= 30
+            assert len(keepers()) == 1
+        assert node.leases == {}
+
+
+async def test_an_id_that_was_given_may_be_somebody_elses_however_often_it_is_tried(
+    node: FakeNode,
+) -> None:
+    node.answer = granted_but_not_heard_of(node)
+    async with plain(node.endpoint) as kv:
+        lease = kv.lease(30, lease=5)
+        with pytest.raises(Unknown):
+            await lease.grant()
+        with pytest.raises(LeaseExists):
+            await lease.grant()
+        assert keepers() == []
 
 
 @pytest.mark.parametrize("number", [-1, 2**64, 2**70])

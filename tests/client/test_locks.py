@@ -13,10 +13,10 @@ from quorate.client import (
     LeaseNotFound,
     Lock,
     PreconditionFailed,
+    SyncLock,
     Txn,
     Unavailable,
 )
-from quorate.client.synchronous_locks import SyncLock
 from quorate.wire import ErrorCode, Grant, Outcome, RequestFrame, RequestKind
 
 from .fake_node import Answer, Session, plain, plain_sync, refusing, running
@@ -337,8 +337,7 @@ def test_the_twins_of_a_lock_have_the_same_methods() -> None:
     def public(kind: type) -> set[str]:
         return {name for name in dir(kind) if not name.startswith("_")}
 
-    # A thread has no use for the lease's own methods: `lost` says what it needs.
-    assert public(SyncLock) == public(Lock) - {"lease"} | {"name"}
+    assert public(SyncLock) == public(Lock) | {"name"}
     for name in ("acquire", "release"):
         ours, theirs = getattr(SyncLock, name), getattr(Lock, name)
         assert (

@@ -1,6 +1,9 @@
 """Members and tokens as callers have them, against nodes that write down the wishes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from hashlib import sha256
 from typing import cast
 
 import msgspec
@@ -26,11 +29,13 @@ from quorate.wire import (
     Reassign,
     RequestFrame,
     RequestKind,
+    Step,
     decode_join_token,
     token_digest,
 )
 
 from .fake_node import FakeNode, Session, hanging_up, mute, plain, refusing, running
+from .jumping import JumpingLoop, run
 
 A1, B2 = "00000000000000a1", "00000000000000b2"
 
@@ -233,3 +238,68 @@ async def test_a_mute_leader_leaves_time_for_what_the_others_see(
     async with running(follower), plain(follower.endpoint, timeout=0.2) as kv:
         assert (await kv.members()).told_by == B2
     assert [frame.kind for frame in node.requests] == [RequestKind.MEMBERS]
+
+
+async def test_without_learning_a_leader_is_asked_if_it_was_given(
+    node: FakeNode,
+) -> None:
+    follower = FakeNode()
+    follower.members = view(B2, A1, f"http://{node.endpoint}")
+    async with running(follower):
+        async with plain(follower.endpoint, learn=False, token="secret") as kv:
+            assert (await kv.members()).told_by == B2
+        assert node.sessions == []
+        both = f"{follower.endpoint},{node.endpoint}"
+        async with plain(both, learn=False) as kv:
+            assert (await kv.members()).told_by == A1
+
+
+EACH: list[Callable[[AsyncClient], Coroutine[object, object, object]]] = [
+    lambda kv: kv.members(timeout=2),
+    lambda kv: kv.caretaker(timeout=2),
+    lambda kv: kv.create_token(timeout=2),
+    lambda kv: kv.promote_member("n1", timeout=2),
+    lambda kv: kv.replace_member("n1", "n2", timeout=2),
+    lambda kv: kv.move_leader("n2", timeout=2),
+    lambda kv: kv.revoke_certificate(member="n2", timeout=2),
+    lambda kv: kv.rotate_authority(Step.TRUST, b"old", b"new", timeout=2),
+]
+
+
+@pytest.mark.parametrize("takes", [0.1, 0.9, 1.8])
+@pytest.mark.parametrize("call", EACH)
+def test_a_call_has_one_deadline_whatever_it_asks_of_whom(
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[[AsyncClient], Coroutine[object, object, object]],
+    takes: float,
+) -> None:
+    """Some node sees the members, the leader says nothing, no change is answered."""
+
+    async def ask(
+        kind: RequestKind, body: bytes, timeout: float, *rest: object, **options: bool
+    ) -> Members:
+        if kind != RequestKind.MEMBERS or takes > timeout:
+            await silent(timeout)
+        await asyncio.sleep(takes)
+        known = view(B2, A1, "n1:7400")
+        return msgspec.structs.replace(known, authority=sha256(b"old").hexdigest())
+
+    async def ask_leader(
+        at: object, kind: object, body: bytes, timeout: float, *_: object
+    ):
+        await silent(timeout)
+
+    async def silent(timeout: float) -> None:
+        await asyncio.sleep(timeout)
+        raise Unavailable("nobody answers")
+
+    async def main(loop: JumpingLoop) -> None:
+        kv = plain("n2:7400")
+        monkeypatch.setattr(kv._calls, "call", ask)
+        monkeypatch.setattr(kv._calls, "call_at", ask_leader)
+        begun = loop.time()
+        with suppress(Unavailable):
+            await call(kv)
+        assert takes < loop.time() - begun <= 2 + 1e-6
+
+    run(monkeypatch, main)

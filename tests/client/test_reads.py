@@ -30,7 +30,7 @@ from quorate.wire import (
     encode_range_reply,
 )
 
-from .fake_node import FakeNode, Session, hello_bytes, plain, running
+from .fake_node import FakeNode, Session, hello_bytes, mute, plain, running
 
 
 async def test_a_key_lives_from_its_put_to_its_delete() -> None:
@@ -252,6 +252,72 @@ async def test_a_client_that_stays_connected_hears_of_nodes_that_came_later(
             assert kv.endpoints == [first, second]
             await node.stop()
             assert await kv.get("k") is None
+
+
+class Telling(FakeNode):
+    """Tells where members are."""
+
+    def __init__(self, *places: str) -> None:
+        super().__init__()
+        self.places = places
+        self.answer = self.tell
+
+    def tell(self, session: Session, frame: RequestFrame) -> None:
+        if frame.kind == RequestKind.MEMBERS:
+            session.reply(frame, encode_members(members_at(self.places)))
+        else:
+            self.serve(session, frame)
+
+
+async def test_a_client_forgets_where_nodes_are_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(siblings, "REFRESH_SECONDS", 0.01)
+    node = Telling()
+    async with running(node), plain(node.endpoint) as kv:
+        first = node.endpoint
+        await kv.put("k", "v")
+        for generation in range(3):
+            # So many have no room together.
+            node.places = tuple(
+                f"http://10.9.{generation}.{number}:7400" for number in range(60)
+            )
+            there = [first, *[place.removeprefix("http://") for place in node.places]]
+            await node.wait_for(lambda there=there: kv.endpoints == there)
+        node.places = ()
+        await node.wait_for(lambda: kv.endpoints == [first])
+        assert await kv.get("k") is not None
+
+
+async def test_a_learnt_node_that_is_in_use_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(siblings, "REFRESH_SECONDS", 0.01)
+    node, other = Telling(), Telling()
+    async with running(node, other):
+        node.places = (f"http://{other.endpoint}", "http://10.9.9.9:7400")
+        async with plain(node.endpoint) as kv:
+            await kv.put("k", "v")
+            await node.wait_for(lambda: len(kv.endpoints) == 3)
+            other.answer = mute
+            await node.stop()
+            reading = asyncio.create_task(kv.get("k"))
+            await other.wait_for(lambda: bool(other.requests))
+            # It tells of nobody, not even of itself, and is the one that answers.
+            other.answer = other.tell
+            asked = len(other.requests)
+            await other.wait_for(lambda: len(other.requests) > asked + 1)
+            assert kv.endpoints == [node.endpoint, other.endpoint]
+            for frame in other.requests:
+                if frame.kind == RequestKind.GET:
+                    other.serve(other.sessions[0], frame)
+            assert await reading is None
+            # Once nobody is connected to it, it is like any other one.
+            await node.start()
+            node.places = ()
+            await other.stop()
+            assert await kv.get("k") is not None
+            await node.wait_for(lambda: kv.endpoints == [node.endpoint])
 
 
 def members_at(places: Sequence[str]) -> Members:

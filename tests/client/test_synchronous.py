@@ -4,10 +4,12 @@ import asyncio
 import inspect
 import itertools
 import threading
+import typing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from quorate import client
 from quorate.client import (
     AsyncClient,
     Client,
@@ -74,6 +76,31 @@ def test_the_twins_have_the_same_methods_with_the_same_arguments() -> None:
         assert (
             inspect.signature(ours).parameters == inspect.signature(theirs).parameters
         ), name
+
+
+def named(hint: object) -> Iterator[type]:
+    """The classes that a type is made of."""
+    if isinstance(hint, type):
+        yield hint
+    for part in typing.get_args(hint):
+        yield from named(part)
+
+
+@pytest.mark.parametrize("kind", [AsyncClient, Client])
+def test_whatever_a_client_takes_and_gives_can_be_named(
+    kind: type[AsyncClient] | type[Client],
+) -> None:
+    told: set[str] = set()
+    for name, method in inspect.getmembers(kind, inspect.isroutine):
+        if not name.startswith("_"):
+            for hint in typing.get_type_hints(method).values():
+                told.update(
+                    one.__name__
+                    for one in named(hint)
+                    if one.__module__.startswith("quorate.client.")
+                )
+    assert told
+    assert told <= set(client.__all__)
 
 
 def test_a_client_does_what_its_twin_does(node: NodeThread) -> None:

@@ -3,7 +3,9 @@
 import base64
 import json
 import re
+import tracemalloc
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ from quorate.wire import (
     decode_command,
     encode_transaction,
 )
-from quorate.wire.transaction_json import parse_transaction
+from quorate.wire.transaction_json import has_more_parts, parse_transaction
 
 from .branches import branches, compares
 
@@ -335,9 +337,50 @@ def test_parts_are_counted(name: str) -> None:
     full = json.dumps(document | {name: [part] * OPERATIONS_MAX})
     assert parse_transaction(full.encode())
     over = json.dumps(document | {name: [part] * (OPERATIONS_MAX + 1)})
-    with pytest.raises(CommandRefused, match=f"{name}: 129 parts") as refused:
+    with pytest.raises(CommandRefused, match=f"{name}: more than 128 parts") as refused:
         parse_transaction(over.encode())
     assert refused.value.code is ErrorCode.REQUEST_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"then": [%s]}',
+        '{"then": [], "fence": [%s]}',
+        '{"if": [%s], "then": []}',
+        # Of what is there twice the last one would be looked at first.
+        '{"then": [%s], "then": []}',
+        '{"then": [%s], "th\\u0065n": []}',
+    ],
+)
+def test_parts_are_counted_before_they_take_memory(document: str) -> None:
+    data = (document % ("1," * 200_000 + "1")).encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(CommandRefused):
+            parse_transaction(data)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 * len(data)
+
+
+PIECES = st.recursive(
+    st.one_of(st.none(), st.integers(), st.text(max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(PIECES, max_size=5), st.integers(0, 5), st.sampled_from([None, 1]))
+def test_a_list_has_as_many_parts_as_it_has(
+    parts: list[object], most: int, indent: int | None
+) -> None:
+    text = json.dumps([parts], indent=indent).encode()
+    (raw,) = msgspec.json.decode(text, type=list[msgspec.Raw])
+    assert has_more_parts(raw, most) == (len(parts) > most)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +435,7 @@ def test_a_document_names_one_fence_or_a_list_of_them() -> None:
         ("[]", "fence: no token is in the list"),
         ('["1.YQ", 7]', "fence[1]: expected `str`, got `int`"),
         ('["1.YQ", "0.YQ"]', "fence[1]: a token is a revision"),
-        ("[" + '"1.YQ",' * 128 + '"1.YQ"]', "fence: 129 parts, over 128"),
+        ("[" + '"1.YQ",' * 128 + '"1.YQ"]', "fence: more than 128 parts"),
     ],
 )
 def test_a_fence_that_makes_no_sense_is_refused_with_its_place(

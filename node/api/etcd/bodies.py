@@ -8,11 +8,13 @@ limits come first: nothing is decoded that was not counted.
 
 import binascii
 import re
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from ....wire.transaction_json import has_more_parts, piece_end
 from .errors import EtcdProblem, invalid_argument
 
 INT64_MAX: Final = 2**63 - 1
@@ -35,9 +37,11 @@ _MALFORMED: Final = {
     "invalid character": "looking for beginning of value",
 }
 _BLANK: Final = b" \t\r\n"
+_NO_UTF8: Final = "a text is not UTF-8"
 
 T = TypeVar("T", bound=msgspec.Struct)
 E = TypeVar("E", bound=IntEnum)
+V = TypeVar("V")
 
 Number = int | str | None
 Text = str | None
@@ -64,26 +68,25 @@ class Body(Generic[T]):
 
     def parse(self, data: bytes | msgspec.Raw) -> T:
         """The document in `data`; what comes behind it is ignored, as etcd does."""
-        found, _ = self.parse_first(bytes(data))
+        found = self.parse_first(bytes(data))
         return self._empty if found is None else found
 
-    def parse_first(self, data: bytes) -> tuple[T | None, bytes]:
-        """The first document in `data` and what is behind it; None if there is none."""
+    def parse_first(self, data: bytes) -> T | None:
+        """The first document in `data`; None if there is none."""
         try:
-            return self._parse(data), b""
+            return self._parse(data)
         except msgspec.DecodeError as error:
             trailing = _TRAILING.search(str(error))
             if trailing is not None:
-                end = int(trailing[1]) - 1
                 # Once more, for whatever is wrong before that.
-                return self.parse_first(data[:end])[0], data[end:]
+                return self.parse_first(data[: int(trailing[1]) - 1])
             if not data.strip(_BLANK):
-                return None, b""
+                return None
             if data.strip(_BLANK) == b"null":
-                return self._empty, b""
+                return self._empty
             raise _refused(error, data) from None
         except UnicodeDecodeError:
-            raise invalid_argument("a text is not UTF-8") from None
+            raise invalid_argument(_NO_UTF8) from None
         except RecursionError:
             raise invalid_argument("exceeded max depth") from None
 
@@ -97,6 +100,37 @@ class Body(Generic[T]):
                     # Of two that are both there, etcd takes this one.
                     setattr(found, name, value)
         return found
+
+
+def documents(data: bytes) -> Iterator[bytes]:
+    """The documents that stand in `data`, one after the other, each as it is asked for.
+
+    What is no JSON comes as it is, with all that follows.
+    """
+    view, start = memoryview(data), 0
+    while start < len(data):
+        try:
+            end = piece_end(view, start)
+        except (msgspec.DecodeError, RecursionError):
+            end = len(data)
+        yield data[start:end]
+        start = end
+
+
+def listed(
+    decoder: "msgspec.json.Decoder[list[V]]", raw: msgspec.Raw, most: int
+) -> list[V] | None:
+    """The parts of a list that may not be there; None: there are more than `most`."""
+    if not is_there(raw):
+        return []
+    if has_more_parts(raw, most):
+        return None
+    try:
+        return decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        raise _refused(error, bytes(raw)) from None
+    except UnicodeDecodeError:
+        raise invalid_argument(_NO_UTF8) from None
 
 
 def is_there(value: object) -> bool:

@@ -215,21 +215,21 @@ def bound(text: Text) -> bytes | None:
     end = octets(text)
     if not end:
         return None
-    _check_length(end)
+    checked_length(end)
     return b"" if end == _FROM_KEY_ON else end
 
 
 def checked_key(key: bytes) -> bytes:
     if not key:
         raise invalid_argument(KEY_NOT_PROVIDED)
-    _check_length(key)
-    return key
+    return checked_length(key)
 
 
-def _check_length(key: bytes) -> None:
+def checked_length(key: bytes) -> bytes:
     # What the native format can't carry; what the node allows is less.
     if len(key) > KEY_BYTES_CEILING:
         raise invalid_argument(TOO_LARGE)
+    return key
 
 
 def _within(revision: int, limits: tuple[int, int]) -> bool:

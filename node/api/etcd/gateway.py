@@ -17,11 +17,11 @@ from ..connections import ClientPort
 from ..errors import Problem
 from ..http_body import BodyLimit, overlook_body, read_body
 from ..http_connection import name_server
-from ..http_requests import JSON_HEADERS
+from ..http_requests import FENCE, JSON_HEADERS
 from ..targets import Target
 from .auth import BELOW as AUTHENTICATION
 from .auth import LOGIN, Authentication
-from .bodies import Body, Number, int64, uint64
+from .bodies import Body, Number, documents, int64, uint64
 from .cluster import ALARM_ACTIONS, Cluster
 from .documents import parse_delete_range, parse_put, parse_range
 from .errors import (
@@ -171,6 +171,11 @@ class Gateway:
 
     async def handle(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """Serve a POST to `path`; raises Problem."""
+        if FENCE in request.headers:
+            # Whoever sends one must not write without it.
+            fenced = invalid_argument(f"{FENCE} is for writes of one key below /v1/kv/")
+            fenced.close = request.body_exists
+            raise fenced
         found = self._handlers.get(path)
         if found is not None:
             limit = self._login_limit if path == LOGIN else self._limit
@@ -240,14 +245,12 @@ class Gateway:
         """A stream of answers, one for each message of the body, each in one chunk."""
         response = web.StreamResponse(headers=JSON_HEADERS)
         name_server(response, self._port)
-        count = 0
-        while True:
+        for count, document in enumerate(documents(body)):
             try:
-                said, body = _leases.parse_first(body)
+                said = _leases.parse_first(document)
                 if said is None:
                     break
-                count += 1
-                if count > KEEP_ALIVES_MAX:
+                if count >= KEEP_ALIVES_MAX:
                     raise EtcdProblem(RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
                 answer = message(await self._leases.keep_alive(int64(said.lease)))
             except Problem as problem:

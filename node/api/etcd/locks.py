@@ -13,7 +13,7 @@ from aiohttp import web
 from ....wire.commands import encode_delete
 from ....wire.fences import Fence
 from ....wire.frames import RequestKind
-from ....wire.locks import leave, proclaim
+from ....wire.locks import holder_key, leave, proclaim
 from ....wire.requests import decode_write_reply
 from ..connections import ClientPort
 from ..errors import Problem
@@ -22,6 +22,7 @@ from ..http_requests import JSON_HEADERS, ask
 from ..observing import Leading, Observation, read_leader
 from ..places import Place, commit
 from .bodies import Body, Number, Text, int64, is_there, octets, unsigned
+from .documents import checked_length
 from .errors import (
     ELECTION_NOT_LEADER,
     KEY_NOT_PROVIDED,
@@ -115,7 +116,7 @@ class Locks:
         return respond(LockReply(header, fence.key))
 
     async def unlock(self, _: web.BaseRequest, body: bytes) -> web.Response:
-        key = octets(_unlocks.parse(body).key)
+        key = checked_length(octets(_unlocks.parse(body).key))
         if not key:
             raise EtcdProblem(UNKNOWN, KEY_NOT_PROVIDED)
         reply = await ask(self._port, RequestKind.WRITE, encode_delete(key), 0)
@@ -129,7 +130,7 @@ class Locks:
         place = self._place(said, octets(said.value))
         fence = await _taken(place, LEASE_NOT_FOUND)
         leader = LeaderKey(
-            octets(said.name),
+            _name(said.name),
             fence.key,
             number(fence.revision),
             number(int64(said.lease) or place.lease),
@@ -156,7 +157,7 @@ class Locks:
         return respond(HeaderOnly(self._speaker.header(reply.revision)))
 
     async def leader(self, _: web.BaseRequest, body: bytes) -> web.Response:
-        name = octets(_names.parse(body).name)
+        name = _name(_names.parse(body).name)
         reply = self._shown(await read_leader(self._port, name))
         if reply is None:
             raise EtcdProblem(UNKNOWN, NO_ELECTION_LEADER)
@@ -166,7 +167,7 @@ class Locks:
         self, request: web.BaseRequest, body: bytes
     ) -> web.StreamResponse:
         """A stream of leaders; that nobody leads is not told."""
-        name = octets(_names.parse(body).name)
+        name = _name(_names.parse(body).name)
         response = web.StreamResponse(headers=JSON_HEADERS)
         name_server(response, self._port)
         await response.prepare(request)
@@ -189,7 +190,7 @@ class Locks:
 
     def _place(self, said: _Wanted, value: bytes | None) -> Place:
         lease = unsigned(int64(said.lease))
-        return Place(self._port, octets(said.name), lease, TTL_S * 1000, value)
+        return Place(self._port, _name(said.name), lease, TTL_S * 1000, value)
 
     def _shown(self, leading: Leading) -> LeaderReply | None:
         if leading.record is None:
@@ -214,12 +215,19 @@ def _as_etcd(problem: Problem, not_found: str) -> Problem:
     return told
 
 
+def _name(said: Text) -> bytes:
+    """The name of a lock or an election, under which the longest of its keys fits."""
+    name = octets(said)
+    checked_length(holder_key(name, 2**63))
+    return name
+
+
 def _leadership(body: bytes) -> _Leadership:
     said = _of_leaders.parse(body)
     if not is_there(said.leader):
         raise EtcdProblem(UNKNOWN, NO_LEADER_KEY)
     leader = _leader_keys.parse(said.leader)
-    key, revision = octets(leader.key), int64(leader.rev)
+    key, revision = checked_length(octets(leader.key)), int64(leader.rev)
     octets(leader.name)
     if not key:
         raise EtcdProblem(UNKNOWN, KEY_NOT_PROVIDED)

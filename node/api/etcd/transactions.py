@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ....wire.errors import CommandRefused
+from ....wire.errors import CommandRefused, ErrorCode
 from ....wire.frames import RequestKind
 from ....wire.records import Record, decode_get_reply
 from ....wire.requests import GetRequest, Level, encode_get
@@ -75,10 +75,10 @@ class Transactions:
 
     async def do(self, txn: Txn) -> Done:
         """Do it; raises Problem."""
-        history = await self._history(old_ranges(txn))
         keys = list(dict.fromkeys(put.key for put in ignoring_puts(txn)))
         if len(keys) > OPERATIONS_MAX:
             raise invalid_argument(TOO_MANY_OPERATIONS)
+        history = await self._history(old_ranges(txn))
         for _ in range(TRIES_MAX):
             found = await asyncio.gather(*map(self._read, keys))
             known = dict(zip(keys, found, strict=True))
@@ -146,15 +146,30 @@ class Transactions:
         ).record
 
     async def _history(self, wanted: Iterable[Range]) -> History:
-        """What was at the old revisions that ranges name: that does not change."""
+        """What was at the old revisions that ranges name: that does not change.
+
+        All of it together has the time of one call: there may be many of them.
+        """
         history: History = {}
         left = READ_BYTES_MAX
-        for each in wanted:
-            fresh = msgspec.structs.replace(each, serializable=False)
-            _, records = await collect(self._port, fresh, left)
-            left -= sum(len(record.key) + len(record.value) for record in records)
-            history[each] = records
+        patience_s = self._port.options.limits.timeout_ms_default / 1000
+        try:
+            async with asyncio.timeout(patience_s):
+                for each in dict.fromkeys(wanted):
+                    history[each] = await self._at_its_revision(each, left)
+                    left -= sum(len(r.key) + len(r.value) for r in history[each])
+                    if left < 0:
+                        raise invalid_argument(TOO_LARGE)
+        except TimeoutError:
+            detail = "what was at old revisions was not read in time"
+            late = Problem(ErrorCode.DEADLINE_EXCEEDED, detail, outcome="not_applied")
+            raise late from None
         return history
+
+    async def _at_its_revision(self, wanted: Range, bytes_max: int) -> list[Record]:
+        fresh = msgspec.structs.replace(wanted, serializable=False)
+        _, records = await collect(self._port, fresh, bytes_max)
+        return records
 
 
 def measured(native: Transaction) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """`txn` as it is asked for: the message from JSON, and what etcd checks before all.
 
 Law: pure. Parts are counted before they are decoded: lists stay raw until then, so that
-a document of the largest size costs its own bytes and no more.
+a document of the largest size costs its own bytes and no more. Keys are compared last,
+each with each: so many parts and no more may there be at all depths.
 """
 
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from ....wire.transactions import DEPTH_MAX, OPERATIONS_MAX
-from .bodies import Body, Number, Text, choice, int64, is_there, octets
+from ....wire.transactions import DEPTH_MAX, OPERATIONS_MAX, PARTS_MAX
+from .bodies import Body, Number, Text, choice, int64, is_there, listed, octets
 from .documents import (
     DeleteRange,
     Put,
@@ -45,13 +46,10 @@ class CompareResult(IntEnum):
     NOT_EQUAL = 3
 
 
-Raws = list[msgspec.Raw] | None
-
-
 class _Txn(msgspec.Struct):
-    compare: Raws = None
-    success: Raws = None
-    failure: Raws = None
+    compare: msgspec.Raw = msgspec.Raw()
+    success: msgspec.Raw = msgspec.Raw()
+    failure: msgspec.Raw = msgspec.Raw()
 
 
 class _Compare(msgspec.Struct):
@@ -76,6 +74,7 @@ class _Operation(msgspec.Struct):
 _txns: Final = Body(_Txn)
 _compares: Final = Body(_Compare)
 _operations: Final = Body(_Operation)
+_parts: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -101,7 +100,7 @@ Operation: TypeAlias = Range | Put | DeleteRange | Txn
 
 def parse_txn(data: bytes) -> Txn:
     """The transaction in `data`; refuses what etcd refuses before it does anything."""
-    txn = _parse(data, OPERATIONS_MAX, DEPTH_MAX)
+    txn = _Parser().txn(data, OPERATIONS_MAX, DEPTH_MAX)
     for branch in (txn.success, txn.failure):
         _written(branch)
     return txn
@@ -126,20 +125,51 @@ def old_ranges(txn: Txn) -> Iterator[Range]:
     return (o for o in operations(txn) if isinstance(o, Range) and o.revision)
 
 
-def _parse(data: bytes | msgspec.Raw, operations_max: int, depth: int) -> Txn:
-    said = _txns.parse(data)
-    compares, success = said.compare or [], said.success or []
-    failure = said.failure or []
-    count = max(len(compares), len(success), len(failure))
-    if count > operations_max or depth == 0:
+class _Parser:
+    """Takes one transaction apart, and counts its parts through all depths."""
+
+    def __init__(self) -> None:
+        self._parts_left: int = PARTS_MAX
+
+    def txn(self, data: bytes | msgspec.Raw, operations_max: int, depth: int) -> Txn:
+        if depth == 0:
+            raise invalid_argument(TOO_MANY_OPERATIONS)
+        said = _txns.parse(data)
+        lists = (said.compare, said.success, said.failure)
+        compares, success, failure = [_counted(each, operations_max) for each in lists]
+        self._parts_left -= len(compares) + len(success) + len(failure)
+        if self._parts_left < 0:
+            raise invalid_argument(TOO_MANY_OPERATIONS)
+        # As in etcd: what a transaction uses, those inside it don't have.
+        left = operations_max - max(len(compares), len(success), len(failure))
+        return Txn(
+            tuple([_comparison(part) for part in compares]),
+            tuple([self._operation(part, left, depth) for part in success]),
+            tuple([self._operation(part, left, depth) for part in failure]),
+        )
+
+    def _operation(
+        self, part: msgspec.Raw, operations_max: int, depth: int
+    ) -> Operation:
+        said = _operations.parse(part)
+        # Of several the last counts.
+        if is_there(said.request_txn):
+            return self.txn(said.request_txn, operations_max, depth - 1)
+        if is_there(said.request_delete_range):
+            return parse_delete_range(said.request_delete_range)
+        if is_there(said.request_put):
+            return parse_put(said.request_put)
+        if is_there(said.request_range):
+            return parse_range(said.request_range)
+        # etcd's word for an operation that is none.
+        raise invalid_argument(KEY_NOT_FOUND)
+
+
+def _counted(raw: msgspec.Raw, most: int) -> list[msgspec.Raw]:
+    parts = listed(_parts, raw, most)
+    if parts is None:
         raise invalid_argument(TOO_MANY_OPERATIONS)
-    # As in etcd: what a transaction uses, those inside it don't have.
-    left = operations_max - count
-    return Txn(
-        tuple([_comparison(part) for part in compares]),
-        tuple([_operation(part, left, depth) for part in success]),
-        tuple([_operation(part, left, depth) for part in failure]),
-    )
+    return parts
 
 
 def _comparison(part: msgspec.Raw) -> Comparison:
@@ -164,21 +194,6 @@ def _comparison(part: msgspec.Raw) -> Comparison:
     else:
         operand = int64(numbers[target]) if is_right else 0
     return Comparison(key, bound(said.range_end), target, result, operand)
-
-
-def _operation(part: msgspec.Raw, operations_max: int, depth: int) -> Operation:
-    said = _operations.parse(part)
-    # As above: of several the last counts.
-    if is_there(said.request_txn):
-        return _parse(said.request_txn, operations_max, depth - 1)
-    if is_there(said.request_delete_range):
-        return parse_delete_range(said.request_delete_range)
-    if is_there(said.request_put):
-        return parse_put(said.request_put)
-    if is_there(said.request_range):
-        return parse_range(said.request_range)
-    # etcd's word for an operation that is none.
-    raise invalid_argument(KEY_NOT_FOUND)
 
 
 # -- no key twice ----------------------------------------------------------------------

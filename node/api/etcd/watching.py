@@ -28,9 +28,25 @@ from ..errors import problem_of
 from ..http_connection import name_server
 from ..http_requests import JSON_HEADERS
 from ..watch_stream import Said, WatchStream
-from .bodies import Body, Number, Text, int64, is_there, octets
-from .documents import bound
-from .errors import RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS, EtcdProblem, error_frame
+from .bodies import (
+    Body,
+    Number,
+    Text,
+    documents,
+    int64,
+    is_there,
+    listed,
+    octets,
+)
+from .documents import bound, checked_length
+from .errors import (
+    RESOURCE_EXHAUSTED,
+    TOO_LARGE,
+    TOO_MANY_REQUESTS,
+    EtcdProblem,
+    error_frame,
+    invalid_argument,
+)
 from .replies import (
     Event,
     KeyValue,
@@ -41,8 +57,11 @@ from .replies import (
     number,
 )
 
-# Watches of one request.
+# Watches of one request; messages, as most of them may take a watch back.
 WATCHES_MAX: Final = 1000
+MESSAGES_MAX: Final = 2000
+# There are two of them.
+_FILTERS_MAX: Final = 128
 # A quiet watch that asked for it is told so often that nothing has happened; and so
 # often a stream is looked at, whether its reader is still there.
 PROGRESS_S: Final = 60.0
@@ -61,7 +80,7 @@ class _Create(msgspec.Struct):
     range_end: Text = None
     start_revision: Number = None
     progress_notify: bool | None = None
-    filters: list[int | str] | None = None
+    filters: msgspec.Raw = msgspec.Raw()
     prev_kv: bool | None = None
     watch_id: Number = None
     fragment: bool | None = None
@@ -80,6 +99,7 @@ class _Cancel(msgspec.Struct):
 _watches: Final = Body(_Watch)
 _creates: Final = Body(_Create)
 _cancels: Final = Body(_Cancel)
+_filters: Final = msgspec.json.Decoder(list[int | str])
 
 
 class _Open(msgspec.Struct):
@@ -118,26 +138,7 @@ class Watching:
 
     def _begin(self, stream: WatchStream, body: bytes) -> tuple[dict[int, _Open], bool]:
         """Begin the watches that the body asks for; the numbers of their requests."""
-        wanted: list[tuple[_Open, WatchRequest]] = []
-        ids: set[int] = set()
-        notify = False
-        while True:
-            said, body = _watches.parse_first(body)
-            if said is None:
-                break
-            if is_there(said.create_request):
-                create = _creates.parse(said.create_request)
-                wanted.append(_opened(create, ids))
-                notify = notify or bool(create.progress_notify)
-            elif is_there(said.cancel_request):
-                gone = int64(_cancels.parse(said.cancel_request).watch_id)
-                wanted = [
-                    each
-                    for each in wanted
-                    if each[0].watch_id != gone or each[0].refusal
-                ]
-            if len(wanted) > WATCHES_MAX:
-                raise EtcdProblem(RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
+        wanted, notify = _wanted(body)
         opened: dict[int, _Open] = {}
         for request_id, (watch, asked) in enumerate(wanted, 1):
             opened[request_id] = watch
@@ -204,24 +205,68 @@ class Watching:
         await response.write(message(end))
 
 
-def _opened(create: _Create, ids: set[int]) -> tuple[_Open, WatchRequest]:
-    """A watch, under an id that it takes from then on; or why there can be none."""
-    request, watch_id = _request(create), int64(create.watch_id)
-    if request.end and request.start >= request.end:
-        return _Open(_NO_ID, _EMPTY_RANGE), _NOTHING
-    if watch_id in ids and watch_id:
-        return _Open(_NO_ID, _ID_TAKEN), _NOTHING
-    if not watch_id:
-        watch_id = next(n for n in range(len(ids) + 1) if n not in ids)
-    ids.add(watch_id)
-    return _Open(watch_id), request
+class _Wanted:
+    """The watches of a body, in their order, each under an id of its own."""
+
+    def __init__(self) -> None:
+        # By the number of the message.
+        self.watches: dict[int, tuple[_Open, WatchRequest]] = {}
+        self.notify: bool = False
+        # Of those that are not refused: by id, the number of the message.
+        self._numbers: dict[int, int] = {}
+        self._next_id: int = 0
+
+    def create(self, message_number: int, create: _Create) -> None:
+        """Take a watch; one that can't be is told why."""
+        self.notify = self.notify or bool(create.progress_notify)
+        request, watch_id = _request(create), int64(create.watch_id)
+        if request.end and request.start >= request.end:
+            opened, request = _Open(_NO_ID, _EMPTY_RANGE), _NOTHING
+        elif watch_id and watch_id in self._numbers:
+            opened, request = _Open(_NO_ID, _ID_TAKEN), _NOTHING
+        else:
+            opened = _Open(watch_id or self._free_id())
+            self._numbers[opened.watch_id] = message_number
+        self.watches[message_number] = opened, request
+
+    def cancel(self, watch_id: int) -> None:
+        """Take a watch back; its id is free again, for whoever names it."""
+        message_number = self._numbers.pop(watch_id, None)
+        if message_number is not None:
+            del self.watches[message_number]
+
+    def _free_id(self) -> int:
+        # As in etcd, none is chosen twice.
+        while self._next_id in self._numbers:
+            self._next_id += 1
+        chosen = self._next_id
+        self._next_id += 1
+        return chosen
+
+
+def _wanted(body: bytes) -> tuple[list[tuple[_Open, WatchRequest]], bool]:
+    """The watches that the messages of a body leave; is progress to be told?"""
+    wanted = _Wanted()
+    for message_number, document in enumerate(documents(body)):
+        said = _watches.parse_first(document)
+        if said is None:
+            break
+        if is_there(said.create_request):
+            wanted.create(message_number, _creates.parse(said.create_request))
+        elif is_there(said.cancel_request):
+            wanted.cancel(int64(_cancels.parse(said.cancel_request).watch_id))
+        if message_number >= MESSAGES_MAX or len(wanted.watches) > WATCHES_MAX:
+            raise EtcdProblem(RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
+    return list(wanted.watches.values()), wanted.notify
 
 
 def _request(create: _Create) -> WatchRequest:
     # No key is one zero byte, in etcd as here.
-    start = octets(create.key) or b"\0"
+    start = checked_length(octets(create.key)) or b"\0"
     end = bound(create.range_end)
-    filters = create.filters or []
+    filters = listed(_filters, create.filters, _FILTERS_MAX)
+    if filters is None:
+        raise invalid_argument(TOO_LARGE)
     revision = int64(create.start_revision)
     return WatchRequest(
         start,

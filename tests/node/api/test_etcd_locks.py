@@ -36,6 +36,27 @@ def refused(reply: Reply, text: str, status: int = 500, code: int = 2) -> None:
     assert told["message"] == text
 
 
+@pytest.mark.parametrize("size", [4097, 65_530, 65_535, 65_536])
+async def test_a_name_or_a_key_that_is_too_long_is_refused_in_etcds_words(
+    port: Port, size: int
+) -> None:
+    long = b64(bytes(size))
+    leader = {"name": b64("e"), "key": long, "rev": "2", "lease": "171"}
+    for path, message in (
+        ("lock/lock", {"name": long}),
+        ("lock/lock", {"name": long, "lease": "171"}),
+        ("lock/unlock", {"key": long}),
+        ("election/campaign", {"name": long, "value": "YQ=="}),
+        ("election/proclaim", {"leader": leader, "value": "YQ=="}),
+        ("election/resign", {"leader": leader}),
+        ("election/leader", {"name": long}),
+    ):
+        told = await call(port, path, **message)
+        refused(told, "etcdserver: request is too large", 400, 3)
+    await wait_for(lambda: set(port.service.leases) == {171, 172})
+    assert port.service.records == {}
+
+
 async def test_a_lock_is_waited_for_and_its_header_is_of_then(port: Port) -> None:
     assert (await call(port, "lock/lock", name=b64("l"), lease="171")).status == 200
     wait = asyncio.create_task(call(port, "lock/lock", name=b64("l"), lease=172))

@@ -5,7 +5,7 @@ import json
 import aiohttp
 import pytest
 
-from .support import http, open_port
+from .support import connect, http, open_port
 
 PATH = "/v1/backup"
 
@@ -20,6 +20,16 @@ async def test_a_backup_comes_in_pieces() -> None:
     assert body == b"head" + b"x" * 300_000 + b"hash"
     assert reply.headers["Content-Type"] == "application/octet-stream"
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_client_of_http_1_0_gets_it_without_chunks() -> None:
+    async with open_port() as port, connect(port) as raw:
+        port.service.backups = [b"head", b"x" * 300_000, b"hash"]
+        raw.send(f"GET {PATH} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode())
+        top, _, body = (await raw.read_to_end()).partition(b"\r\n\r\n")
+    assert top.startswith(b"HTTP/1.0 200 ")
+    assert b"transfer-encoding" not in top.lower()
+    assert body == b"head" + b"x" * 300_000 + b"hash"
 
 
 async def test_a_refusal_comes_before_the_first_byte() -> None:

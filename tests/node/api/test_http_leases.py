@@ -18,7 +18,7 @@ from quorate.wire.leases import (
 from quorate.wire.limits import Limits
 from quorate.wire.requests import error_reply
 
-from .support import Port, Reply, http, open_port, wait_for
+from .support import Asked, Port, Reply, connect, head, http, open_port, wait_for
 
 PATH = "/v1/leases"
 ID = "00000000000000a7"
@@ -80,6 +80,7 @@ async def test_a_lease_is_granted_with_a_random_id_or_the_one_that_is_given(
     [
         *(("1s", 1000), ("1000ms", 1000), ("1001ms", 1001), ("1m", 60_000)),
         *(("1h", 3_600_000), ("2500000h", TTL_MS_MAX)),
+        *(("9000000000s", TTL_MS_MAX), ("9000000000000ms", TTL_MS_MAX)),
     ],
 )
 async def test_a_time_to_live_has_a_unit(port: Port, ttl: str, ttl_ms: int) -> None:
@@ -89,7 +90,16 @@ async def test_a_time_to_live_has_a_unit(port: Port, ttl: str, ttl_ms: int) -> N
 
 TTLS = [
     *("", "10", "0s", "999ms", "-1s", "1.5s", "1d", "s", "1%20s", "+10s", "1e3s"),
-    *("2500001h", "999999999h", "9999999999s", "%D9%A1s", "1s%00", "%FF"),
+    *(
+        "2500001h",
+        "999999999h",
+        "9000000001s",
+        "9" * 13 + "ms",
+        "9" * 5000,
+        "%D9%A1s",
+        "1s%00",
+        "%FF",
+    ),
 ]
 
 
@@ -401,6 +411,48 @@ async def test_a_grant_that_fails_is_the_end_of_its_put(port: Port) -> None:
     reply = await http(port, "PUT", "/v1/kv/a?ttl=1h", b"2")
     refused(reply, 507, "no_space")
     assert [type(command) for command in commands(port)] == [Grant]
+
+
+async def test_a_grant_whose_fate_is_unknown_is_taken_back(port: Port) -> None:
+    submit = port.service.answer
+    unknown = error_reply(ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN, "lost")
+
+    def answer(asked: Asked) -> None:
+        # The grant is done, and nobody is told.
+        port.service.answer = submit
+        lease = decode_command(asked.body, Limits())
+        assert isinstance(lease, Grant)
+        port.service.leases[lease.lease] = lease.ttl_ms
+        port.service.error = unknown
+        submit(asked)
+        port.service.error = None
+
+    port.service.answer = answer
+    reply = await http(port, "PUT", "/v1/kv/a?ttl=1h", b"2")
+    refused(reply, 504, "unknown_outcome", "unknown")
+    await wait_for(lambda: port.service.leases == {0xA7: 30_000})
+    assert port.service.records == {}
+
+
+@pytest.mark.parametrize("granted", [True, False])
+async def test_a_put_with_a_ttl_whose_client_goes_leaves_no_lease(
+    port: Port, granted: bool
+) -> None:
+    service = port.service
+    service.holding = True
+    async with connect(port) as raw:
+        raw.send(head("PUT", "/v1/kv/a?ttl=2500000h", Content_Length="1") + b"1")
+        await wait_for(lambda: len(service.held) == 1)
+        raw.reset()
+    await wait_for(lambda: port.listener.connections == 0)
+    if not granted:
+        service.error = error_reply(ErrorCode.NO_SPACE, Outcome.NOT_APPLIED, "full")
+    service.release()
+    await wait_for(lambda: len(service.asked) == 1 + granted)
+    kinds = [type(command) for command in commands(port)]
+    assert kinds == ([Grant, Revoke] if granted else [Grant])
+    assert service.leases == {0xA7: 30_000}
+    assert service.records == {}
 
 
 # -- transactions ----------------------------------------------------------------------

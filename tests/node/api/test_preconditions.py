@@ -53,7 +53,14 @@ def test_a_write_takes_one_condition() -> None:
         expected_revision('"1"', "*")
 
 
-@pytest.mark.parametrize("tags", ['"7"', 'W/"7"', '"1", "7"', '"x" ,\t W/"7"', "*"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        *('"7"', 'W/"7"', '"1", "7"', '"x" ,\t W/"7"', "*"),
+        # A comma may stand in a tag, and nothing between two (RFC 9110 5.6.1, 8.8.3).
+        *('"x,y", "7"', '"7","x,y"', '"1",, "7"', ', ,"7"', '"7",', '"7" , \t,'),
+    ],
+)
 def test_a_read_has_not_changed_when_its_revision_is_listed(tags: str) -> None:
     condition = read_condition(None, tags)
     assert not condition.changed(7)
@@ -78,7 +85,20 @@ def test_an_absent_key_matches_nothing() -> None:
     assert read_condition(None, "*").changed(0)
 
 
-@pytest.mark.parametrize("tags", ["7", '"7" "8"', '"7",', "", 'w/"7"'])
+def test_a_comma_within_a_tag_ends_no_tag() -> None:
+    assert read_condition(None, '"x,7,y", "7,", ",7"').changed(7)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        *("7", '"7" "8"', "", 'w/"7"', ",", " , ", '"7', '7"', '"7"x', 'x, "7"'),
+        # It stands alone.
+        *('*, "7"', '"7", *', "*, *"),
+        # As many characters as a head has room for, which are looked at once each.
+        *('"' + "," * 8000, "," * 8000 + "x", " " * 8000 + "x", '"' * 8001),
+    ],
+)
 def test_a_read_with_a_malformed_list_is_refused(tags: str) -> None:
     with pytest.raises(Problem):
         read_condition(None, tags)

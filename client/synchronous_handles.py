@@ -1,0 +1,176 @@
+"""What a synchronous client hands out: watches, leases, ranges; locks are next door.
+
+Law: each keeps its client, whose thread ends when nobody refers to it any more. The end
+of a context never replaces the error that it is left with.
+"""
+
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from .errors import InvalidRequest, QuorateError, Unavailable
+from .leases import Lease, LeaseInfo
+from .loop_thread import LoopThread
+from .paging import Pager
+from .values import KeyValue
+from .watching import Event, Watch
+
+
+class Handle:
+    """Something that is used on the thread of a client."""
+
+    def __init__(self, client: object, thread: LoopThread) -> None:
+        # Kept and never looked at: without it the thread would stop.
+        self._client: object = client
+        self._thread: LoopThread = thread
+
+    def _leave(
+        self, end: Coroutine[object, object, None], error: BaseException | None
+    ) -> None:
+        """End a context, which is left with this error."""
+        try:
+            self._thread.run(end)
+        except QuorateError:
+            # Nobody to tell: it ends by itself, and what came before counts more.
+            if error is None:
+                raise
+
+    def _hang_up(self, end: Coroutine[object, object, None]) -> None:
+        """Close something that the client, closed before it, has closed with it."""
+        # What another process has opened is its own to close.
+        with suppress(Unavailable, InvalidRequest):
+            self._thread.run(end)
+
+
+class SyncWatch(Handle, Iterator[Event]):
+    """A watch, whose events are waited for; another thread may close it."""
+
+    def __init__(self, client: object, thread: LoopThread, watch: Watch) -> None:
+        super().__init__(client, thread)
+        self._watch: Watch = watch
+
+    @property
+    def revision(self) -> int:
+        """As Watch.revision."""
+        return self._watch.revision
+
+    def begin(self) -> Self:
+        """As Watch.begin."""
+        self._thread.run(self._watch.begin())
+        return self
+
+    def close(self) -> None:
+        """As Watch.close."""
+        self._hang_up(self._watch.close())
+
+    def __enter__(self) -> Self:
+        return self.begin()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __next__(self) -> Event:
+        try:
+            event = self._thread.run(_next(self._watch))
+        except Unavailable:
+            if not (self._watch.begun and self._thread.stopped):
+                raise
+            # The client was closed between two events, and the watch with it.
+            event = None
+        if event is None:
+            raise StopIteration
+        return event
+
+
+class SyncLease(Handle):
+    """A lease, kept alive on the client's own thread while its context is open."""
+
+    def __init__(self, client: object, thread: LoopThread, lease: Lease) -> None:
+        super().__init__(client, thread)
+        self._lease: Lease = lease
+
+    @property
+    def id(self) -> int:
+        """As Lease.id."""
+        return self._lease.id
+
+    @property
+    def ttl(self) -> float:
+        """As Lease.ttl."""
+        return self._lease.ttl
+
+    @property
+    def left(self) -> float:
+        """As Lease.left."""
+        return self._lease.left
+
+    @property
+    def lost(self) -> bool:
+        """Is its time over?"""
+        return self._lease.over
+
+    def grant(self) -> Self:
+        """As Lease.grant."""
+        self._thread.run(self._lease.grant())
+        return self
+
+    def revoke(self) -> None:
+        """As Lease.revoke."""
+        self._thread.run(self._lease.revoke())
+
+    def abandon(self) -> None:
+        """As Lease.abandon."""
+        self._thread.run(self._lease.abandon())
+
+    def info(self, *, keys: bool = False) -> LeaseInfo:
+        """As Lease.info."""
+        return self._thread.run(self._lease.info(keys=keys))
+
+    def __enter__(self) -> Self:
+        return self.grant()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leave(self._lease.__aexit__(kind, error, trace), error)
+
+
+class SyncPager(Handle, Iterator[KeyValue]):
+    """An ordinary iterator over the records of a range, read page by page."""
+
+    def __init__(self, client: object, thread: LoopThread, pager: Pager) -> None:
+        super().__init__(client, thread)
+        self._pager: Pager = pager
+        # The last page from its end, so that taking the next record is a pop.
+        self._page: list[KeyValue] = []
+
+    @property
+    def revision(self) -> int:
+        """As Pager.revision: what all pages show, 0 before the first one."""
+        return self._pager.revision
+
+    def __next__(self) -> KeyValue:
+        if not self._page:
+            # A thread's hand-over costs more than a record: one for each page.
+            self._page = self._thread.run(self._pager.next_page())
+            self._page.reverse()
+        if not self._page:
+            raise StopIteration
+        return self._page.pop()
+
+
+async def _next(watch: Watch) -> Event | None:
+    """A StopIteration can't leave a coroutine."""
+    try:
+        return await anext(watch)
+    except StopAsyncIteration:
+        return None

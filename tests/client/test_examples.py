@@ -1,0 +1,184 @@
+"""The worked examples where something breaks: people copy them, and what they miss."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+import pytest
+from quorate.client import AsyncClient, Forbidden
+from quorate.docs.examples import (
+    live_config,
+    near_cache,
+    service_discovery,
+    work_queue,
+)
+from quorate.wire import ErrorCode
+
+from .fake_node import plain, plain_sync, running
+from .locking_node import LockingNode
+from .test_synchronous import NodeThread
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    for example in (live_config, near_cache, service_discovery):
+        monkeypatch.setattr(example, "PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[LockingNode]:
+    locking = LockingNode()
+    async with running(locking):
+        yield locking
+
+
+@pytest.fixture
+async def kv(
+    node: LockingNode, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[AsyncClient]:
+    """A client whose watches have little patience."""
+    async with plain(node.endpoint, learn=False) as client:
+        monkeypatch.setattr(client, "watch", partial(client.watch, patience=0.05))
+        yield client
+
+
+async def until(kv: AsyncClient, condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await kv.get("k")
+
+
+async def break_watch(node: LockingNode, how: str) -> None:
+    """The watch that is open comes to its end."""
+    watching = await node.watch(len(node.watches) - 1 if node.watches else 0)
+    if how == "compacted":
+        watching.end(ErrorCode.COMPACTED, 9)
+    else:
+        count = len(node.watches)
+        node.refusal = ErrorCode.NO_LEADER
+        watching.cut()
+        await node.watch(count)
+
+
+# -- the cache -------------------------------------------------------------------------
+
+
+async def test_a_cache_answers_for_a_revision_that_changed_something_else(
+    kv: AsyncClient,
+) -> None:
+    """It waited for ever for its watch to be told of it."""
+    await kv.put("cached/a", "1")
+    async with near_cache.NearCache(kv, "cached/") as cache, asyncio.timeout(10):
+        revision = await kv.put("elsewhere", "2")
+        assert await cache.get("cached/a", min_revision=revision) == b"1"
+        assert await cache.get("cached/b", min_revision=revision) is None
+
+
+@pytest.mark.parametrize("how", ["compacted", "no node"])
+async def test_a_cache_whose_watch_has_ended_is_right_again(
+    node: LockingNode, kv: AsyncClient, how: str
+) -> None:
+    """It told the old values for ever."""
+    await kv.put("cached/a", "1")
+    async with near_cache.NearCache(kv, "cached/") as cache:
+        await break_watch(node, how)
+        watches = len(node.watches)
+        await until(kv, lambda: not cache.revision or len(node.watches) > watches)
+        await kv.put("cached/a", "2")
+        node.refusal = None
+        await until(kv, lambda: cache.entries == {b"cached/a": b"2"})
+        assert await cache.get("cached/a") == b"2"
+
+
+async def test_a_cache_that_is_not_kept_right_asks_the_cluster(
+    node: LockingNode, kv: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near_cache, "PAUSE_SECONDS", 60.0)
+    await kv.put("cached/a", "1")
+    async with near_cache.NearCache(kv, "cached/") as cache:
+        await break_watch(node, "compacted")
+        await until(kv, lambda: not cache.revision)
+        await kv.put("cached/a", "2")
+        assert await cache.get("cached/a") == b"2"
+
+
+async def test_a_cache_that_can_not_go_on_says_why(
+    node: LockingNode, kv: AsyncClient
+) -> None:
+    async with near_cache.NearCache(kv, "cached/") as cache:
+        (await node.watch()).end(ErrorCode.FORBIDDEN)
+        await until(kv, lambda: cache.following.done())
+        for _ in range(2):
+            with pytest.raises(Forbidden):
+                await cache.get("cached/a")
+
+
+# -- what follows a watch --------------------------------------------------------------
+
+
+async def test_settings_of_a_revision_that_changed_something_else_are_there(
+    kv: AsyncClient,
+) -> None:
+    settings = live_config.Settings(kv)
+    await kv.put("config/a", "1")
+    revision = await kv.put("elsewhere", "2")
+    async with asyncio.timeout(10):
+        assert await settings.reached(revision) == {"a": "1"}
+
+
+@pytest.mark.parametrize("how", ["compacted", "no node"])
+async def test_settings_are_followed_beyond_the_end_of_a_watch(
+    node: LockingNode, kv: AsyncClient, how: str
+) -> None:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        settings = live_config.Settings(kv)
+        following = tasks.create_task(settings.follow())
+        await node.watch()
+        await break_watch(node, how)
+        node.refusal = None
+        await kv.put("config/a", "1")
+        await until(kv, lambda: settings.values == {"a": "1"})
+        following.cancel()
+
+
+@pytest.mark.parametrize("how", ["compacted", "no node"])
+async def test_a_directory_is_followed_beyond_the_end_of_a_watch(
+    node: LockingNode, kv: AsyncClient, how: str
+) -> None:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        directory = service_discovery.Directory(kv, "web")
+        following = tasks.create_task(directory.follow())
+        await node.watch()
+        await break_watch(node, how)
+        node.refusal = None
+        async with service_discovery.registered(kv, "web", "10.0.0.1:80"):
+            assert await directory.wait_for(1) == ["10.0.0.1:80"]
+        following.cancel()
+
+
+# -- the queue -------------------------------------------------------------------------
+
+
+def test_a_worker_without_its_lease_finishes_nothing_for_the_next_one() -> None:
+    """It deleted the claim of whoever had the job by then, and told its own result."""
+    thread = NodeThread(LockingNode())
+    thread.start()
+    try:
+        with plain_sync(thread.node.endpoint) as kv:
+            work_queue.add(kv, "wash")
+            paused, other = kv.lease(60).grant(), kv.lease(60).grant()
+            job = work_queue.take(kv, paused.id)
+            assert job is not None
+            kv.revoke(paused.id)
+            assert work_queue.take(kv, other.id) == job
+            assert not work_queue.finish(kv, paused.id, job[0], "late")
+            assert kv.get(f"queue/results/{job[0]}") is None
+            assert kv.get(f"queue/claims/{job[0]}") is not None
+            assert work_queue.finish(kv, other.id, job[0], "WASH")
+            result = kv.get(f"queue/results/{job[0]}")
+            assert result is not None
+            assert result.text == "WASH"
+            assert kv.get(f"queue/claims/{job[0]}") is None
+            assert work_queue.take(kv, other.id) is None
+    finally:
+        thread.stop()

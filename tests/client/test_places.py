@@ -1,0 +1,128 @@
+"""What a place that was not had costs whoever wanted it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from quorate.client import AsyncClient, Held, TooLarge, places
+from quorate.wire import Grant, RequestFrame, RequestKind, Revoke
+
+from .fake_node import Session, plain, running
+from .locking_node import LockingNode
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[LockingNode]:
+    locking = LockingNode()
+    async with running(locking):
+        yield locking
+
+
+@pytest.fixture
+async def kv(node: LockingNode) -> AsyncIterator[AsyncClient]:
+    """A client with a lot of patience: what has to be over soon is not so by it."""
+    async with plain(node.endpoint, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert places.CLEAN_UP_SECONDS_MAX <= 1
+    monkeypatch.setattr(places, "CLEAN_UP_SECONDS_MAX", 0.02)
+
+
+# -- its clean-up ----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_wait_that_is_cancelled_ends_soon_when_no_node_answers_any_more(
+    node: LockingNode, kv: AsyncClient
+) -> None:
+    async with plain(node.endpoint) as other, other.lock("job", ttl=60):
+        waiting = asyncio.create_task(kv.lock("job", ttl=60).acquire())
+        await node.watch()
+        node.deaf = True
+        waiting.cancel()
+        done, _ = await asyncio.wait({waiting}, timeout=10)
+        assert done
+        assert waiting.cancelled()
+        node.deaf = False
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_wait_that_is_over_ends_soon_when_no_node_answers_any_more(
+    node: LockingNode, kv: AsyncClient
+) -> None:
+    def deaf_in_time(session: Session, frame: RequestFrame) -> None:
+        node.watched(session, frame)
+        node.deaf = node.deaf or frame.kind == RequestKind.WATCH
+
+    async with plain(node.endpoint) as other, other.lock("job", ttl=60):
+        node.answer = deaf_in_time
+        async with asyncio.timeout(10):
+            with pytest.raises(Held, match="the wait is over"):
+                await kv.lock("job", ttl=60, wait=0.05).acquire()
+        node.deaf, node.answer = False, node.watched
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_clean_up_whose_fate_was_lost_is_done_again_but_not_for_long(
+    node: LockingNode, kv: AsyncClient
+) -> None:
+    async with plain(node.endpoint) as other, other.lock("job", ttl=60):
+        waiting = asyncio.create_task(kv.lock("job", ttl=60).acquire())
+        await node.watch()
+        node.answer = lambda session, _: session.transport.abort()
+        waiting.cancel()
+        done, _ = await asyncio.wait({waiting}, timeout=10)
+        assert done
+        assert waiting.cancelled()
+        node.answer = node.watched
+
+
+async def test_a_clean_up_that_was_lost_once_leaves_nothing(
+    node: LockingNode, kv: AsyncClient
+) -> None:
+    async with plain(node.endpoint) as other, other.lock("job", ttl=60) as lock:
+        waiting = asyncio.create_task(kv.lock("job", ttl=60).acquire())
+        await node.watch()
+
+        def once(session: Session, frame: RequestFrame) -> None:
+            node.answer = node.watched
+            session.transport.abort()
+
+        node.answer = once
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        assert list(node.leases) == [lock.lease.id]
+
+
+async def test_a_release_takes_no_longer_than_its_timeout(node: LockingNode) -> None:
+    """It was asked twice, each time with all of it."""
+    async with plain(node.endpoint) as kv:
+        lock = await kv.lock("job", ttl=60, timeout=0.1).acquire()
+        revokes = 0
+
+        def lost_at_the_end(session: Session, frame: RequestFrame) -> None:
+            nonlocal revokes
+            revokes += 1
+
+        node.answer = lost_at_the_end
+        with pytest.raises(Exception, match="no answer"):
+            await lock.release()
+        assert revokes == 1
+
+
+# -- its name --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["n" * 65_535, b"n" * 65_535])
+async def test_a_name_whose_key_no_command_carries_is_refused(
+    node: LockingNode, kv: AsyncClient, name: str | bytes
+) -> None:
+    for holding in (kv.lock(name, ttl=60).acquire(), kv.election(name).campaign("me")):
+        with pytest.raises(TooLarge, match="the key has"):
+            await holding
+    assert node.keys == {}
+    assert node.leases == {}
+    assert [type(command) for command in node.asked] == [Grant, Revoke] * 2

@@ -1,0 +1,228 @@
+"""Locks that are given up when that can't be done at once: asked again until it is."""
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator
+
+import pytest
+from quorate.node.api import places
+from quorate.node.api.door import ASKING
+from quorate.node.api.places import Leaving
+from quorate.node.api.rights import NODE
+from quorate.wire.errors import ErrorCode, Outcome
+from quorate.wire.fences import Fence
+from quorate.wire.leases import Grant, KeepAlive, Revoke, encode_lease_command
+from quorate.wire.locks import leave
+from quorate.wire.requests import ErrorReply, error_reply
+from quorate.wire.transactions import encode_transaction
+
+from .lines import Stood, stand, waiting
+from .support import Asked, Port, Reply, connect, head, http, open_port, wait_for
+from .test_http_locks import refused
+
+PATH = "/v1/locks/job"
+LEASE = 0xA7
+ON_ITS_OWN_LEASE = b'{"lease":"00000000000000a7","wait":60}'
+ON_A_LEASE_OF_OURS = b'{"ttl":100,"wait":60}'
+NO_LEADER = error_reply(ErrorCode.NO_LEADER, Outcome.NOT_APPLIED, "none")
+UNKNOWN = error_reply(ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN, "who knows")
+FORBIDDEN = error_reply(ErrorCode.FORBIDDEN, Outcome.NOT_APPLIED, "no more")
+LEAVE = encode_transaction(leave(Fence(b"job/a7", 3)))
+BOTH = pytest.mark.parametrize("wanted", [ON_ITS_OWN_LEASE, ON_A_LEASE_OF_OURS])
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked again is asked again soon."""
+    monkeypatch.setattr(places, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(places, "_PAUSE_S_MAX", 0.002)
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[Port]:
+    async with open_port(waiting_max=2) as opened:
+        opened.service.leases[LEASE] = 30_000
+        yield opened
+
+
+@pytest.fixture
+def holder(port: Port) -> Stood:
+    """The one who holds the lock."""
+    return stand(port, b"job", 5)
+
+
+def left(port: Port, holder: Stood) -> bool:
+    """Is nobody there but the holder, and nothing that was made for anybody else?"""
+    service = port.service
+    return list(service.records) == [holder.key] and set(service.leases) == {5, LEASE}
+
+
+async def lose_the_leader(port: Port, wanted: bytes) -> Reply:
+    """What is told to somebody who waits when the leader is lost, and stays so."""
+    wait = asyncio.create_task(http(port, "POST", PATH, wanted))
+    await waiting(port)
+    port.service.error = NO_LEADER
+    port.service.end(ErrorCode.NO_LEADER)
+    return await wait
+
+
+# -- what is told ----------------------------------------------------------------------
+
+
+@BOTH
+async def test_whoever_may_still_get_the_lock_is_not_told_that_he_will_not(
+    port: Port, holder: Stood, wanted: bytes
+) -> None:
+    reply = await lose_the_leader(port, wanted)
+    problem = reply.json()
+    assert (reply.status, problem["code"]) == (503, "no_leader")
+    assert (problem["outcome"], problem["retryable"]) == ("unknown", False)
+    port.service.error = None
+    await wait_for(lambda: left(port, holder))
+
+
+@BOTH
+async def test_whoever_has_left_the_line_is_told_so(
+    port: Port, holder: Stood, wanted: bytes
+) -> None:
+    wait = asyncio.create_task(http(port, "POST", PATH, wanted))
+    await waiting(port)
+    port.service.end(ErrorCode.NO_LEADER)
+    problem = (await wait).json()
+    assert (problem["outcome"], problem["retryable"]) == ("not_applied", True)
+    assert left(port, holder)
+
+
+async def test_etcds_clients_are_told_in_a_header(port: Port, holder: Stood) -> None:
+    body = json.dumps({"name": "am9i", "lease": LEASE}).encode()
+    wait = asyncio.create_task(http(port, "POST", "/v3/lock/lock", body))
+    await waiting(port)
+    port.service.error = NO_LEADER
+    port.service.end(ErrorCode.NO_LEADER)
+    reply = await wait
+    assert (reply.status, reply.json()["code"]) == (503, 14)
+    assert reply.headers["quorate-outcome"] == "unknown"
+    port.service.error = None
+    await wait_for(lambda: left(port, holder))
+
+
+async def test_an_entry_whose_fate_was_lost_may_have_been_made(port: Port) -> None:
+    """By the first try, though the second one is sure that it did nothing."""
+    errors = [UNKNOWN, NO_LEADER]
+    answer = port.service.answer
+
+    def failing(asked: Asked) -> None:
+        port.service.error = errors.pop(0) if errors else None
+        answer(asked)
+
+    port.service.answer = failing
+    problem = (await http(port, "POST", PATH, ON_ITS_OWN_LEASE)).json()
+    assert (problem["code"], problem["outcome"]) == ("no_leader", "unknown")
+    assert problem["retryable"] is False
+
+
+async def test_a_lease_that_was_not_made_is_not_given_up(port: Port) -> None:
+    port.service.error = NO_LEADER
+    reply = await http(port, "POST", PATH, ON_A_LEASE_OF_OURS)
+    refused(reply, 503, "no_leader")
+    # Grants begin so; what would end one begins otherwise.
+    (asked,) = port.service.asked
+    assert asked.body[0] == encode_lease_command(Grant(1, 1000))[0]
+
+
+# -- what is done ----------------------------------------------------------------------
+
+
+@BOTH
+async def test_whoever_goes_away_is_taken_out_of_the_line_once_there_is_a_leader(
+    port: Port, holder: Stood, wanted: bytes
+) -> None:
+    async with connect(port) as raw:
+        raw.send(head("POST", PATH, Content_Length=str(len(wanted))) + wanted)
+        await waiting(port)
+        port.service.error = NO_LEADER
+        before = len(port.service.asked)
+        raw.reset()
+    await wait_for(lambda: len(port.service.asked) > before + 3)
+    assert not left(port, holder)
+    port.service.error = None
+    await wait_for(lambda: left(port, holder))
+
+
+async def test_who_still_has_to_leave_counts_as_one_who_waits() -> None:
+    async with open_port(waiting_max=1) as port:
+        holder = stand(port, b"job", 5)
+        port.service.leases[LEASE] = 30_000
+        await lose_the_leader(port, ON_ITS_OWN_LEASE)
+        reply = await http(port, "POST", PATH, ON_A_LEASE_OF_OURS)
+        refused(reply, 429, "too_busy")
+        port.service.error = None
+        await wait_for(lambda: left(port, holder) and not places._leaving)
+        reply = await http(port, "POST", "/v1/locks/free", b'{"ttl":10}')
+        assert reply.status == 200
+
+
+def leaving(port: Port, lasts_s: float, data: bytes = LEAVE) -> Leaving:
+    ASKING.set(NODE)
+    return Leaving(port.listener._port, data, lasts_s)
+
+
+async def test_it_is_asked_no_more_when_the_lease_is_over(port: Port) -> None:
+    port.service.error = NO_LEADER
+    assert not await leaving(port, 0.0).first
+    await wait_for(lambda: not places._leaving)
+    assert len(port.service.asked) == 1
+    assert port.listener._port.waiting == 0
+
+
+@pytest.mark.parametrize("error", [UNKNOWN, NO_LEADER])
+async def test_it_is_asked_until_it_is_done(port: Port, error: ErrorReply) -> None:
+    port.service.error = error
+    revoke = encode_lease_command(Revoke(LEASE))
+    assert not await leaving(port, math.inf, revoke).first
+    await wait_for(lambda: len(port.service.asked) > 3)
+    port.service.error = None
+    await wait_for(lambda: not places._leaving)
+    assert LEASE not in port.service.leases
+
+
+async def test_a_lease_that_is_gone_needs_not_to_be_ended(port: Port) -> None:
+    assert await leaving(port, math.inf, encode_lease_command(Revoke(1))).first
+    await wait_for(lambda: not places._leaving)
+    assert len(port.service.asked) == 1
+
+
+async def test_what_is_refused_for_good_is_asked_once(port: Port) -> None:
+    port.service.error = FORBIDDEN
+    assert not await leaving(port, math.inf).first
+    await wait_for(lambda: not places._leaving)
+    assert len(port.service.asked) == 1
+
+
+async def test_a_node_that_stops_asks_no_more() -> None:
+    async with open_port() as port:
+        port.service.error = NO_LEADER
+        leaving(port, math.inf)
+        await wait_for(lambda: len(port.service.asked) > 1)
+    await wait_for(lambda: not places._leaving)
+
+
+async def test_a_lock_that_can_not_be_kept_after_a_wait_is_given_up(
+    port: Port, holder: Stood
+) -> None:
+    """The line is free, and whoever is first in it can't have his whole time."""
+    wait = asyncio.create_task(http(port, "POST", PATH, ON_A_LEASE_OF_OURS))
+    await waiting(port)
+    answer = port.service.answer
+    keep = encode_lease_command(KeepAlive(1))[0]
+
+    def failing(asked: Asked) -> None:
+        port.service.error = NO_LEADER if asked.body[0] == keep else None
+        answer(asked)
+
+    port.service.answer = failing
+    del port.service.records[holder.key]
+    port.service.end(ErrorCode.COMPACTED)
+    refused(await wait, 503, "no_leader")
+    assert not port.service.records
