@@ -124,7 +124,9 @@ class Writes:
         loop = asyncio.get_running_loop()
         while True:
             opening, ours = self._opening, False
-            if opening is None:
+            # One that has just failed is of no use, though nobody was told so far; and
+            # to wait for it would not wait, so that nobody ever would be.
+            if opening is None or opening.done():
                 opening = loop.create_task(self._ask(deadline - loop.time()))
                 opening.add_done_callback(self._opened)
                 self._opening, ours = opening, True
@@ -155,7 +157,8 @@ class Writes:
         return session
 
     def _opened(self, task: asyncio.Task[_Session]) -> None:
-        self._opening = None
+        if self._opening is task:
+            self._opening = None
         if not task.cancelled():
             # Whoever waited for it may have gone, and nobody looks at this any more.
             task.exception()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from quorate.client import (
@@ -11,6 +12,8 @@ from quorate.client import (
     Unavailable,
     Unknown,
 )
+from quorate.client.calls import Calls
+from quorate.client.sessions import Writes
 from quorate.wire import (
     DEFAULT_LIMITS,
     SESSION_WINDOW,
@@ -160,6 +163,36 @@ async def test_a_session_that_cannot_be_opened_means_that_nothing_happened() -> 
         # Whoever comes later is not told of their deadlines.
         node.answer = node.serve
         assert await kv.put("k", "v") == 2
+
+
+async def test_a_write_that_comes_as_an_opening_fails_asks_for_another_one() -> None:
+    """Story: it waited for what had failed already, again and again.
+
+    To wait for something that is over does not wait: so the loop never went on, and
+    with it the whole process stood still.
+    """
+    loop = asyncio.get_running_loop()
+    asked: list[asyncio.Future[Any]] = []
+
+    class Asked:
+        async def call(self, *_: object, **__: object) -> Any:
+            asked.append(loop.create_future())
+            return await asked[-1]
+
+    writes = Writes(cast("Calls", Asked()), sessions=True)
+    first = loop.create_task(writes.write(b"", 60.0, bytes))
+    while not asked:
+        await asyncio.sleep(0)
+    asked[0].set_exception(Unavailable("nobody was there"))
+    # It begins when the opening has just failed, and before anybody is told of that.
+    second = loop.create_task(writes.write(b"", 60.0, bytes))
+    while len(asked) < 2:
+        await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await first
+    asked[1].set_exception(Unavailable("nor then"))
+    with pytest.raises(Unavailable):
+        await second
 
 
 async def test_a_session_that_is_over_is_replaced_unseen() -> None:
