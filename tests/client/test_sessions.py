@@ -172,25 +172,23 @@ async def test_a_write_that_comes_as_an_opening_fails_asks_for_another_one() -> 
     with it the whole process stood still.
     """
     loop = asyncio.get_running_loop()
-    asked: list[asyncio.Future[Any]] = []
+    asked: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
 
     class Asked:
         async def call(self, *_: object, **__: object) -> Any:
-            asked.append(loop.create_future())
-            return await asked[-1]
+            answer: asyncio.Future[Any] = loop.create_future()
+            asked.put_nowait(answer)
+            return await answer
 
     writes = Writes(cast("Calls", Asked()), sessions=True)
     first = loop.create_task(writes.write(b"", 60.0, bytes))
-    while not asked:
-        await asyncio.sleep(0)
-    asked[0].set_exception(Unavailable("nobody was there"))
+    (await asked.get()).set_exception(Unavailable("nobody was there"))
     # It begins when the opening has just failed, and before anybody is told of that.
     second = loop.create_task(writes.write(b"", 60.0, bytes))
-    while len(asked) < 2:
-        await asyncio.sleep(0)
+    again = await asked.get()
     with pytest.raises(Unavailable):
         await first
-    asked[1].set_exception(Unavailable("nor then"))
+    again.set_exception(Unavailable("nor then"))
     with pytest.raises(Unavailable):
         await second
 
