@@ -12,10 +12,14 @@ piece is a stand-in, whose small cost is in the figures of both.
     port                     NativeConnection: frames in, replies out
     decode                   a put's command
     apply                    the replicated state: 200 puts over known keys, in memory
+    replicas                 100 puts of a session through three replicas: admitted,
+                             replicated, journaled (unsynced), applied, answered
 """
 
 import argparse
 import asyncio
+import os
+import random
 import statistics
 import sys
 import tempfile
@@ -34,6 +38,10 @@ VALUE = b"v" * 256
 KEYS = [b"bench-key-%06d" % number for number in range(200)]
 OTHER = "quorate_before"
 _WORK_BYTES = 1 << 20
+# Of each burst through three replicas, over so many keys, far from one another.
+_PUTS = 100
+_KNOWN = 5_000
+_STRIDE = 1_913
 
 Burst = Callable[[], Awaitable[float]]
 
@@ -204,12 +212,118 @@ def apply(rooms: Rooms, base: Path) -> Burst:
     return burst
 
 
+class Replicas:
+    """Three replicas and their journals; frames go from one to the other as bytes."""
+
+    def __init__(self, rooms: Rooms, base: Path) -> None:
+        self._rooms = rooms
+        stable, raft = rooms.room("node.stable"), rooms.room("raft")
+        replica = rooms.room("node.replica")
+        options = rooms.room("node.replica.options").ReplicaOptions()
+        wire = rooms.room("node.peer_wire")
+        # A sync's time is the disk's, and not asked for here.
+        rooms.room("storage.rules").syncs_before_acknowledging = lambda: False
+        self._nodes: dict[int, tuple[Any, Any, Any, Any]] = {}
+        for member in (1, 2, 3):
+            dice = random.Random(member)
+            folder = tempfile.mkdtemp(prefix="pieces-", dir=base)
+            env = rooms.room("storage.env").RealEnv()
+            store = stable.Stable(env, folder, 1, stable.StableOptions())
+            found = store.open(
+                raft.Configuration(voters=(1, 2, 3)), member, lambda: os.urandom(16)
+            )
+            core = raft.Raft(
+                raft.Options(id=member, jitter=dice.randrange),
+                *(found.snapshot, found.hard_state, found.entries, found.doubt),
+            )
+            node = replica.Replica(options, core, found.database, dice.randrange, None)
+            self._nodes[member] = (node, store, wire.Encoder(), wire.FrameParser())
+        self._wires: list[tuple[int, bytes]] = []
+        leader = self._nodes[1][0]
+        leader.raft.campaign()
+        self._settle(1)
+        for now_ms in range(10, 1000, 10):
+            for member, (node, *_) in self._nodes.items():
+                node.advance(now_ms, now_ms)
+                node.tick()
+                self._settle(member)
+        assert leader.raft.is_leader
+        self._request = rooms.room("node.replica.requests").Request
+        self._answers: list[bytes] = []
+        self._session = b"s" * 16
+        opening = rooms.wire.encode_session_command(
+            rooms.wire.OpenSession(self._session)
+        )
+        self._submit([opening])
+        opened = rooms.wire.decode_session_opened(self._answers[0])
+        self._since, self._sequence = opened.since, 0
+
+    def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
+        del request_id, kind
+        assert not status, body
+        self._answers.append(body)
+
+    def _submit(self, bodies: list[bytes]) -> None:
+        leader = self._nodes[1][0]
+        self._answers.clear()
+        for number, body in enumerate(bodies):
+            leader.submit(self._request(self, number, 2, body, 1 << 40))
+        self._settle(1)
+        assert len(self._answers) == len(bodies)
+
+    def _settle(self, member: int) -> None:
+        """Turns, until nobody has anything to say."""
+        self._turns(member)
+        while self._wires:
+            to, data = self._wires.pop(0)
+            node, _, _, parser = self._nodes[to]
+            for message in parser.feed(data):
+                node.step(message)
+            self._turns(to)
+
+    def _turns(self, member: int) -> None:
+        node, store, _, _ = self._nodes[member]
+        while node.has_work(True):
+            effects = node.turn(True)
+            self._send(member, effects.messages)
+            if effects.batch is not None:
+                store.persist(effects.batch)
+                node.persisted(effects.ack)
+                self._send(member, effects.messages_after)
+            for reply in effects.replies:
+                reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
+
+    def _send(self, member: int, messages: list[Any]) -> None:
+        encode = self._nodes[member][2].encode
+        frames: dict[int, list[bytes]] = {}
+        for message in messages:
+            frames.setdefault(message.to, []).append(encode(message))
+        self._wires += [(to, b"".join(each)) for to, each in frames.items()]
+
+    async def burst(self) -> float:
+        wire, bodies = self._rooms.wire, list[bytes]()
+        for _ in range(_PUTS):
+            self._sequence += 1
+            lowest = max(1, self._sequence - _PUTS)
+            place = wire.Place(self._session, self._since, self._sequence, lowest)
+            key = b"bench-key-%06d" % (self._sequence * _STRIDE % _KNOWN)
+            bodies.append(wire.encode_in_session(place, wire.encode_put(key, VALUE)))
+        begin_ns = time.thread_time_ns()
+        self._submit(bodies)
+        took_ns = time.thread_time_ns() - begin_ns
+        for node, *_ in self._nodes.values():
+            while node.database.store.work(_WORK_BYTES):
+                continue
+        return took_ns / _PUTS
+
+
 PIECES: dict[str, Callable[[Rooms, Path], Burst]] = {
     "client-put": lambda rooms, _: client(rooms, "put"),
     "client-get": lambda rooms, _: client(rooms, "get"),
     "port": lambda rooms, _: port(rooms),
     "decode": lambda rooms, _: decode(rooms),
     "apply": apply,
+    "replicas": lambda rooms, base: Replicas(rooms, base).burst,
 }
 
 

@@ -8,6 +8,7 @@ members that they are connected to, once. No key ever travels.
 import asyncio
 import hmac
 import logging
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from ..wire import (
     encode_member_command,
     token_digest,
 )
+from .database.members import MemberRecord
 from .inside import Refused, ask, catch_up
 from .join_wire import JoinReply, JoinRequest, decode_join_request
 from .peer_hello import HelloError
@@ -102,14 +104,12 @@ class Admission:
         )
         logger.info("member %016x, %s, joins", request.member_id, request.name)
         voters = {m: (v.name, v.address) for m, v in node.identity.voters.items()}
-        members = node.replica.database.member_table.members
-        contacts = {
-            member: (record.name, record.peer)
-            for member, record in members.items()
-            if member != request.member_id and record.peer
-        }
+        table = node.replica.database.member_table
+        own = node.member_id, node.config.name, str(node.config.peer_address)
+        contacts = contacts_of(voters, table.members, table.gone, own)
+        contacts.pop(request.member_id, None)
         return msgspec.msgpack.encode(
-            JoinReply(node.cluster_id, certificate, voters, contacts or voters)
+            JoinReply(node.cluster_id, certificate, voters, contacts)
         )
 
     async def _check(self, request: JoinRequest, key: bytes) -> None:
@@ -130,6 +130,23 @@ class Admission:
         digest = token_digest(request.secret)
         if token is None or not hmac.compare_digest(token.digest, digest):
             raise HelloError("there is no such token: it is wrong, over, or used up")
+
+
+def contacts_of(
+    voters: Mapping[int, tuple[str, str]],
+    members: Mapping[int, MemberRecord],
+    gone: Container[int],
+    own: tuple[int, str, str],
+) -> dict[int, tuple[str, str]]:
+    """Name and place of all whom a newcomer may need to answer, who leads among them.
+
+    A first voter that has just started has not told its place yet, and may lead.
+    """
+    number, name, place = own
+    told = {m: (record.name, record.peer) for m, record in members.items()}
+    known = {**voters, **{m: at for m, at in told.items() if at[1]}}
+    known[number] = name, place
+    return {member: at for member, at in known.items() if member not in gone}
 
 
 def _key_of(request: bytes) -> bytes:

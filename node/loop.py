@@ -29,6 +29,9 @@ from .stable import Stable
 
 TICK_S: Final = 0.01
 TICKS_AT_ONCE_MAX: Final = 3
+# So long followers wait for what the next append might have told them: a message for
+# each commit would wake all of them twice for each write.
+TELL_COMMIT_S: Final = 0.002
 NO_SPACE_RETRY_S: Final = 0.2
 LAG_WARNING_S: Final = 0.05
 SPACE_CHECK_TICKS: Final = 50
@@ -67,6 +70,7 @@ class ReplicaLoop:
         self.loop = asyncio.get_running_loop()
         self.journal = JournalThread(stable, self.loop)
         self.planned = False
+        self.telling = False
         self.persisting = False
         self.stopped = False
         self.full = False
@@ -213,6 +217,15 @@ class ReplicaLoop:
                 push.sink.push(push.request_id, push.kind, push.body)
         if effects.again:
             self.plan_turn()
+        if self.replica.raft.commit_owed and not self.telling:
+            self.telling = True
+            self.loop.call_later(TELL_COMMIT_S, self._tell_commits)
+
+    def _tell_commits(self) -> None:
+        self.telling = False
+        if self.replica.raft.commit_owed:
+            self.replica.raft.tell_commits()
+            self._turn_if_any()
 
     def _wake(self) -> None:
         waiters, self.waiters = self.waiters, []

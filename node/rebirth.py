@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from ..raft import Configuration, Entry, encode_configuration
-from ..storage.engine import Engine
+from ..storage.engine import TOMBSTONE, VALUE, Engine
 from ..storage.env import Env
 from .database import Database, layout
 from .database.members import AS_FOUNDED, FIRST_VERSION, NOTHING_SAID, digest_of
@@ -88,30 +88,30 @@ def _received(
 
 def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
     """One more step of the old log, that only the new cluster has."""
-    effects: dict[bytes, bytes | None] = {}
+    effects: dict[bytes, bytes] = {}
     table, digest = database.member_table, database.digest_sum
     for member, record in [*table.members.items(), *table.gone.items()]:
         at = layout.member(member)
-        effects[at] = None
+        effects[at] = TOMBSTONE
         digest -= digest_of(at, record)
     for number, token in table.tokens.items():
         at = layout.token(number)
-        effects[at] = None
+        effects[at] = TOMBSTONE
         digest -= digest_of(at, token)
     if table.caretaker is not NOTHING_SAID:
-        effects[layout.CARETAKER] = None
+        effects[layout.CARETAKER] = TOMBSTONE
         digest -= digest_of(layout.CARETAKER, table.caretaker)
     if table.trust is not AS_FOUNDED:
         # The new cluster has a CA of its own.
-        effects[layout.TRUST] = None
+        effects[layout.TRUST] = TOMBSTONE
         digest -= digest_of(layout.TRUST, table.trust)
     if table.versions is not FIRST_VERSION:
         # What the state is made of stays; who understands it, its members will say.
-        effects[layout.VERSION] = None
+        effects[layout.VERSION] = TOMBSTONE
         digest -= digest_of(layout.VERSION, table.versions)
         kept = VersionRecord(table.versions.version)
         if kept != FIRST_VERSION:
-            effects[layout.VERSION] = msgspec.msgpack.encode(kept)
+            effects[layout.VERSION] = VALUE + msgspec.msgpack.encode(kept)
             digest += digest_of(layout.VERSION, kept)
     database.session_table.forget_all(effects)
     revision = database.revision + REVISIONS_SKIPPED
@@ -126,7 +126,7 @@ def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
     store = database.store
     # What merges may leave out is the new cluster's business.
     store.droppable = lambda meta: ()
-    store.write(effects, database.applied_index + 1, encode_meta(meta))
+    store.write_records(effects, database.applied_index + 1, encode_meta(meta))
     store.flush()
     return revision
 

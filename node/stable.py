@@ -27,7 +27,7 @@ from ..storage.env import Env
 from ..storage.errors import CorruptionError
 from ..storage.journal import Batch, Journal, JournalOptions
 from ..storage.journal_recovery import Recovered
-from .database import Database, begin, decode_meta
+from .database import Database, begin, decode_meta, layout
 
 BOOTSTRAP_INDEX = 1
 BOOTSTRAP_TERM = 1
@@ -56,7 +56,7 @@ class StableOptions(msgspec.Struct, frozen=True):
     """`jobs` makes whoever flushes and compacts (see `Engine`); None: the caller."""
 
     journal: JournalOptions = JournalOptions()
-    engine: EngineOptions = EngineOptions()
+    engine: EngineOptions = EngineOptions(scanned=layout.SCANNED)
     jobs: Callable[[str, EngineOptions], Jobs] | None = None
 
 

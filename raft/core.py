@@ -10,7 +10,8 @@ the async storage writes of etcd's raft.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from . import any_term, candidate, doubt, follower, leader, rules
 from .configuration import Configuration, decode_configuration
@@ -25,7 +26,6 @@ from .messages import (
     HeartbeatReply,
     InstallSnapshot,
     Message,
-    PreVoteReply,
     ReadIndex,
     ReadIndexReply,
     RequestVote,
@@ -78,9 +78,7 @@ class Raft:
         self.barred = False
         self.doubt: tuple[int, int] | None = None
         self.doubt_answers: dict[int, int] = {}
-        self.doubt_floor = 0
-        self.doubt_ticks = 0
-        self.doubt_next = 0
+        self.doubt_floor = self.doubt_ticks = self.doubt_next = 0
         if doubtful is not None and doubtful > self.last():
             self.doubt = doubtful
         # follower
@@ -96,6 +94,8 @@ class Raft:
         self.progress: dict[int, Progress] = {}
         self.heartbeat_elapsed = 0
         self.heartbeat_due = False
+        # A commit that no append has told of yet is told now, or is to be told soon.
+        self.commit_due = self.commit_owed = False
         self.quorum_elapsed = 0
         self.round = 0
         self.new_reads: list[tuple[int, int]] = []
@@ -103,8 +103,7 @@ class Raft:
         self.uncommitted: deque[tuple[int, int]] = deque()
         self.uncommitted_bytes = 0
         self.pending_configuration = 0
-        self.transferee = 0
-        self.transfer_elapsed = 0
+        self.transferee = self.transfer_elapsed = 0
         self.offered: set[int] = set()  # to whom a barred leader offered the lead
         # storage
         self.sequence = 0
@@ -197,30 +196,9 @@ class Raft:
         )
 
     def _dispatch(self, message: Message) -> None:
-        match message:
-            case AppendEntriesReply() | HeartbeatReply() | ReadIndex():
-                if self.is_leader:
-                    leader.step(self, message)
-            case AppendEntries():
-                follower.on_append_entries(self, message)
-            case Commit():
-                follower.on_commit(self, message)
-            case Heartbeat():
-                follower.on_heartbeat(self, message)
-            case InstallSnapshot():
-                follower.on_install_snapshot(self, message)
-            case TimeoutNow():
-                follower.on_timeout_now(self, message)
-            case ReadIndexReply():
-                follower.on_read_index_reply(self, message)
-            case RequestVote():
-                candidate.on_request_vote(self, message)
-            case PreVoteReply():
-                pass  # its higher term was all there was to learn
-            case RequestVoteReply():
-                candidate.on_vote_reply(self, message)
-            case _:
-                raise AssertionError(f"undispatched message {message!r}")
+        take = (_LEADERS if self.is_leader else _OTHERS).get(type(message))
+        if take is not None:
+            take(self, message)
 
     def persisted(self, ack: Persisted) -> None:
         """The storage made a Persist durable. Acknowledgements come in order."""
@@ -248,6 +226,10 @@ class Raft:
         if not self.is_leader:
             return Refused.NOT_LEADER
         return leader.propose(self, commands)
+
+    def tell_commits(self) -> None:
+        """Tell of commits that no append told of: a moment after `commit_owed`."""
+        self.commit_due = True
 
     def read_index(self) -> int | None:
         """Ask for a read index for all reads that wait now; its id, or None.
@@ -497,3 +479,22 @@ class Raft:
         self.events.append(
             RoleChanged(self.role.value, self.term, self.leader_id, reason)
         )
+
+
+# Who takes what; what is missing says nothing to them but its term.
+_Takes: TypeAlias = dict[type[Any], Callable[[Raft, Any], None]]
+_OTHERS: Final[_Takes] = {
+    AppendEntries: follower.on_append_entries,
+    Commit: follower.on_commit,
+    Heartbeat: follower.on_heartbeat,
+    InstallSnapshot: follower.on_install_snapshot,
+    TimeoutNow: follower.on_timeout_now,
+    ReadIndexReply: follower.on_read_index_reply,
+    RequestVote: candidate.on_request_vote,
+    RequestVoteReply: candidate.on_vote_reply,
+}
+_LEADERS: Final[_Takes] = _OTHERS | {
+    AppendEntriesReply: leader.on_append_reply,
+    HeartbeatReply: leader.on_heartbeat_reply,
+    ReadIndex: leader.on_read_index,
+}

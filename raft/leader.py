@@ -67,6 +67,7 @@ def resign(raft: "Raft") -> None:
     raft.progress = {}
     raft.transferee = 0
     raft.heartbeat_due = False
+    raft.commit_due = raft.commit_owed = False
 
 
 def _follow_configuration(raft: "Raft") -> None:
@@ -87,6 +88,7 @@ def _follow_configuration(raft: "Raft") -> None:
 
 
 def tick(raft: "Raft") -> None:
+    raft.commit_due = True
     raft.heartbeat_elapsed += 1
     if raft.heartbeat_elapsed >= raft.options.heartbeat_ticks:
         raft.heartbeat_elapsed = 0
@@ -165,19 +167,6 @@ def _append(raft: "Raft", items: Sequence[tuple[int, bytes]]) -> None:
     raft.uncommitted_bytes += size
 
 
-def step(
-    raft: "Raft", message: AppendEntriesReply | HeartbeatReply | ReadIndex
-) -> None:
-    """Take what only a leader takes."""
-    match message:
-        case AppendEntriesReply():
-            on_append_reply(raft, message)
-        case HeartbeatReply():
-            on_heartbeat_reply(raft, message)
-        case ReadIndex():
-            on_read_index(raft, message)
-
-
 # -- replication -------------------------------------------------------------------
 
 
@@ -238,6 +227,9 @@ def _maybe_commit(raft: "Raft") -> None:
     index = quorum.agreed(raft.configuration, reached)
     if index <= log.commit_index or not rules.may_commit(log.term(index), raft.term):
         return
+    if raft.log.commit_index < raft.pending_configuration <= index:
+        # A leader that it removes is about to go, and could not tell it later.
+        raft.commit_due = True
     raft.commit_to(index)
     while raft.uncommitted and raft.uncommitted[0][0] <= index:
         raft.uncommitted_bytes -= raft.uncommitted.popleft()[1]
@@ -260,8 +252,14 @@ def prepare_turn(raft: "Raft") -> None:
             commit = rules.commit_to_tell(raft.log.commit_index, progress.match_index)
             progress.sent_commit = max(progress.sent_commit, commit)
             raft.send(Heartbeat(raft.id, member, raft.term, commit, raft.round))
+    tells, raft.commit_due = raft.commit_due, False
+    raft.commit_owed = False
     for member, progress in raft.progress.items():
         _maybe_send(raft, member, progress)
+        if tells:
+            _tell_commit(raft, member, progress)
+        elif progress.commit_to_send(raft.log.commit_index):
+            raft.commit_owed = True
     if raft.pending_reads:
         _confirm_reads(raft)
 
@@ -273,9 +271,17 @@ def wants_to_send(raft: "Raft") -> bool:
     for progress in raft.progress.values():
         if progress.has_news(last) and progress.can_send(inflight_max):
             return True
-        if progress.commit_to_send(commit):
+        if raft.commit_due and progress.commit_to_send(commit):
             return True
     return False
+
+
+def _tell_commit(raft: "Raft", member: int, progress: Progress) -> None:
+    """Beside any append. It is not done at once: under load the next append tells."""
+    commit = progress.commit_to_send(raft.log.commit_index)
+    if commit:
+        progress.sent_commit = commit
+        raft.send(Commit(raft.id, member, raft.term, commit))
 
 
 def _maybe_send(raft: "Raft", member: int, progress: Progress) -> None:
@@ -302,10 +308,6 @@ def _maybe_send(raft: "Raft", member: int, progress: Progress) -> None:
             )
         )
         progress.sent(previous + len(entries), log.commit_index)
-    commit = progress.commit_to_send(log.commit_index)
-    if commit:
-        progress.sent_commit = commit
-        raft.send(Commit(raft.id, member, raft.term, commit))
 
 
 def _send_snapshot(raft: "Raft", member: int, progress: Progress) -> None:
@@ -353,6 +355,10 @@ def _confirm_reads(raft: "Raft") -> None:
             if member == raft.id:
                 raft.reads.append((read_id, index))
             else:
+                progress = raft.progress.get(member)
+                if progress is not None:
+                    # It waits for all up to there, and should not for a tick.
+                    _tell_commit(raft, member, progress)
                 raft.send(ReadIndexReply(raft.id, member, raft.term, read_id, index))
 
 

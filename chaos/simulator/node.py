@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _TICK_US = TICK_MS * MILLISECOND
 _RESTART_US = 300 * MILLISECOND
 _RETRY_US = 100 * MILLISECOND
+_TELL_US = 2 * MILLISECOND  # as in node/loop
 _ASKS = (RequestPreVote, RequestVote)
 # A peer that stops politely is given up after so many ticks.
 _HAND_OVER_TICKS = 15
@@ -73,15 +74,13 @@ class Node:
         self.env.make_directory("/data")
         self.env.sync_directory("/")
         self.clock = Clock()
-        self.boots = 0
-        self.epoch = 0
+        self.boots = self.epoch = 0
         self.replica: Replica | None = None
         self.stable: Stable | None = None
         self.paused = False
         self.held: list[tuple[int, Action, tuple[object, ...]]] = []
         self.slow = 1
-        self.turn_planned = False
-        self.persisting = False
+        self.turn_planned = self.telling = self.persisting = False
         # Held down by a fault: nobody starts it until the fault is over.
         self.wanted = True
         # Its disk was damaged on purpose; then, and only then, it may refuse to start.
@@ -115,7 +114,7 @@ class Node:
         self.cluster.starts(self)
         self.boots += 1
         self.epoch += 1
-        self.persisting = self.turn_planned = self.paused = False
+        self.persisting = self.turn_planned = self.telling = self.paused = False
         self.stopping_ticks = 0
         self.held.clear()
         self.snapshots.forget()
@@ -432,6 +431,14 @@ class Node:
                 self.work.plan()
             if effects.again:
                 self.plan_turn()
+            if replica.raft.commit_owed and not self.telling:
+                self.telling = True
+                self.later(_TELL_US, self._tell_commits)
+
+    def _tell_commits(self) -> None:
+        self.telling = False
+        self.raft.tell_commits()
+        self._turn_if_any()
 
     def _send(self, messages: list[PeerMessage]) -> None:
         for message in messages:

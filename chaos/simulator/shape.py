@@ -7,6 +7,7 @@ are drawn wide on purpose: small limits reach the edges that real ones rarely se
 from random import Random
 from typing import Final
 
+from ...node.database import layout
 from ...node.replica import ReplicaOptions
 from ...node.stable import StableOptions
 from ...storage.engine import EngineOptions
@@ -61,6 +62,7 @@ class Shape:
                 table_bytes=dice.choice([2000, 64 << 20]),
                 tier_ratio=dice.choice([2, 4]),
                 blob_bytes=dice.choice([40, 16 << 10]),
+                scanned=layout.SCANNED,
             ),
         )
         self.sync_us = (200, dice.choice([1, 5, 20]) * MILLISECOND)

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
 
-from ...storage.engine import Engine
+from ...storage.engine import TOMBSTONE, Engine
 from ...wire import ErrorCode
 from . import layout
 from .leases import Effects, LeaseTable
@@ -35,7 +35,7 @@ class Written:
             order.sort()
             self._seen = len(effects)
         places = order[bisect_left(order, first) : bisect_left(order, last)]
-        return [(at, effects[at]) for at in places]
+        return [(at, _value(effects[at])) for at in places]
 
 
 class Before:
@@ -48,8 +48,16 @@ class Before:
         self._written = Written(effects)
 
     def get(self, key: bytes) -> bytes | None:
-        at, effects = layout.newest(key), self.effects
-        return effects[at] if at in effects else self.store.get(at)
+        record = self.record(key)
+        return None if record is None else record[1:]
+
+    def record(self, key: bytes) -> bytes | None:
+        """As `get`, as the store has it: behind a `VALUE`."""
+        at, effects = layout.NEWEST + key, self.effects
+        if at not in effects:
+            return self.store.record(at)
+        record = effects[at]
+        return None if record == TOMBSTONE else record
 
     def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Keys and records, start ≤ key < end, in order; None: no bound."""
@@ -61,3 +69,7 @@ class Before:
     def refusal(self, lease: int, had: int, gained: int) -> ErrorCode | None:
         """Why no key that hung on `had` can hang on `lease`, which `gained` others."""
         return self.leases.refusal(lease, had, gained)
+
+
+def _value(record: bytes) -> bytes | None:
+    return None if record == TOMBSTONE else record[1:]

@@ -7,11 +7,11 @@ already in there changes nothing (I-32).
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 from zlib import crc32
 
-from ...storage.engine import Droppable, Engine, Incoming
+from ...storage.engine import TOMBSTONE, VALUE, Droppable, Engine, Incoming
 from ...wire import (
     FORMAT_LIMITS,
     CloseSession,
@@ -28,7 +28,6 @@ from ...wire import (
     OpenSession,
     ProtocolError,
     Put,
-    Record,
     Revoke,
     TimeToLive,
     Transaction,
@@ -38,15 +37,16 @@ from ...wire import (
     encode_session_opened,
     encode_txn_reply,
 )
+from ...wire.plain import PlainPut, decode_plain_put
 from . import layout, rules, versions
 from .applied import Applied, StateAt
 from .before import Before
 from .feed import Change
-from .history import record_at, records_at
 from .leases import Effects, LeaseTable
 from .members import MemberTable
 from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
-from .records import as_record, decode_record, lease_of, mod_revision_of, put_over
+from .reading import Reading
+from .records import decode_record, lease_of, mod_and_lease_of, put_over
 from .sessions import SessionTable
 from .transactions import Changes, Refused, at_revision, choose
 
@@ -54,6 +54,8 @@ KIND_NOOP = 0
 KIND_COMMAND = 1
 KIND_CONFIGURATION = 2
 FIRST_REVISION = 1
+_PUT = VALUE + layout.PUT
+_DELETED = VALUE + layout.DELETED
 _MODULUS = 1 << 128
 _LOW = (1 << 64) - 1
 _EFFECT = struct.Struct("<QQQIQQ")
@@ -77,7 +79,7 @@ NOTHING = Applied(0, 0, 0)
 _CHECKED = Applied(0, 0, 0)
 
 
-class Database:
+class Database(Reading):
     """Keys, their versions, and the store's revision.
 
     `store` was `begin`-ed, or is a copy of one that was. Raises `CorruptionError` when
@@ -170,16 +172,22 @@ class Database:
         """
         effects: Effects = {}
         before = Before(self.store, self.lease_table, effects)
-        results: list[Applied] = []
+        known = 0
+        while known < len(entries) and rules.already_applied(
+            entries[known].index, self.applied_index
+        ):
+            known += 1
+        results = [NOTHING] * known
         pack, chain = _EFFECT.pack, self.chain
-        for entry in entries:
-            if rules.already_applied(entry.index, self.applied_index):
-                results.append(NOTHING)
-                continue
+        for entry in entries[known:] if known else entries:
             assert entry.index == self.applied_index + 1, "no entry is left out"
             if entry.kind == KIND_COMMAND:
+                plain = decode_plain_put(entry.data)
                 try:
-                    result = self._apply_command(entry, before)
+                    if plain is None:
+                        result = self._apply_command(entry, before)
+                    else:
+                        result = self._apply_plain(plain, before)
                 except ProtocolError as error:
                     # A newer build has written it, or it is damaged: never skipped.
                     raise versions.not_understood(entry.index, error.reason) from error
@@ -210,7 +218,9 @@ class Database:
         self.chain = chain
         if self.applied_index > self.store.last_index:
             self.session_table.written(effects)
-            self.store.write(effects, self.applied_index, encode_meta(self.meta()))
+            self.store.write_records(
+                effects, self.applied_index, encode_meta(self.meta())
+            )
             self.lease_table.written()
         return results
 
@@ -236,8 +246,10 @@ class Database:
 
     def _carry_out(self, command: Effective, index: int, before: Before) -> Applied:
         match command:
-            case Put() | Delete():
-                return self._write(command, before)
+            case Put():
+                return self._put(command, before)
+            case Delete():
+                return self._delete(command, before)
             case Transaction():
                 return self._transact(command, before)
             case Compact():
@@ -249,40 +261,57 @@ class Database:
             case _:
                 return self._change_members(command, index, before.effects)
 
-    def _write(self, command: Put | Delete, before: Before) -> Applied:
-        old, effects = before.get(command.key), before.effects
-        if command.expected is not None:
-            current = mod_revision_of(old) if old is not None else 0
-            if not rules.expectation_met(command.expected, current):
-                return Applied(ErrorCode.PRECONDITION_FAILED, current, 0)
-        if isinstance(command, Put):
-            return self._put(command, old, effects)
-        return self._delete(command.key, old, effects)
+    def _apply_plain(self, plain: PlainPut, before: Before) -> Applied:
+        """The same as the general way, and shorter, for what almost all entries are."""
+        time_ms, place, key, value = plain
+        if time_ms > self.cluster_time_ms:
+            self.cluster_time_ms = time_ms
+        effects = before.effects
+        if place is None:
+            return self._store(key, value, before.record(key), 0, effects)
+        table = self.session_table
+        answered = table.answered(place, self.cluster_time_ms, effects)
+        if answered is not None:
+            return answered
+        result = self._store(key, value, before.record(key), 0, effects)
+        table.done(place, result, effects)
+        return result
 
-    def _put(self, command: Put, before: bytes | None, effects: Effects) -> Applied:
-        lease = command.lease
+    def _put(self, command: Put, before: Before) -> Applied:
+        key, lease = command.key, command.lease
+        old = before.record(key)
+        if refused := _unexpected(command.expected, old):
+            return refused
         if lease:
-            had = 0 if before is None else lease_of(before)
+            had = 0 if old is None else mod_and_lease_of(old)[1]
             code = self.lease_table.refusal(lease, had)
             if code is not None:
                 return Applied(code, self.revision, 0)
-        self.revision += 1
-        self.keys += before is None
-        key, value = command.key, command.value
-        record, gained = put_over(before, key, value, self.revision, lease)
-        self.digest_sum = (self.digest_sum + gained) % _MODULUS
-        self._change(effects, 0, command.key, before, record)
-        self.puts += 1
-        return Applied(0, self.revision, 1)
+        return self._store(key, command.value, old, lease, before.effects)
 
-    def _delete(self, key: bytes, before: bytes | None, effects: Effects) -> Applied:
-        if before is None:
+    def _store(
+        self, key: bytes, value: bytes, old: bytes | None, lease: int, effects: Effects
+    ) -> Applied:
+        """Put it over the record `old`, at a revision of its own."""
+        self.revision = revision = self.revision + 1
+        self.keys += old is None
+        record, gained = put_over(old, key, value, revision, lease)
+        self.digest_sum = (self.digest_sum + gained) % _MODULUS
+        self._change(effects, 0, key, old, record, lease)
+        self.puts += 1
+        return Applied(0, revision, 1)
+
+    def _delete(self, command: Delete, before: Before) -> Applied:
+        key = command.key
+        old = before.record(key)
+        if refused := _unexpected(command.expected, old):
+            return refused
+        if old is None:
             return Applied(0, self.revision, 0)
         self.revision += 1
         self.keys -= 1
-        old = decode_record(before)
-        self.digest_sum = (self.digest_sum - old.digest) % _MODULUS
-        self._change(effects, 0, key, before, None)
+        self.digest_sum = (self.digest_sum - decode_record(old[1:]).digest) % _MODULUS
+        self._change(before.effects, 0, key, old, TOMBSTONE, 0)
         self.deletes += 1
         return Applied(0, self.revision, 1)
 
@@ -292,24 +321,26 @@ class Database:
         number: int,
         key: bytes,
         before: bytes | None,
-        after: bytes | None,
+        after: bytes,
+        lease: int,
     ) -> None:
-        """The change of this revision with this number: on the tree in three places."""
+        """The change of this revision with this number: on the tree in three places.
+
+        `lease` is what the key hangs on now.
+        """
+        revision, had = self.revision, 0
         effects[layout.NEWEST + key] = after
-        had = has = 0
         if before is not None:
-            at = layout.old(key, mod_revision_of(before), self.revision)
-            effects[at] = before
-            had = lease_of(before)
-        kind = layout.DELETED
-        if after is not None:
-            kind = layout.PUT
-            has = lease_of(after)
-        effects[layout.change(self.revision, number)] = kind + key
+            mod_revision, had = mod_and_lease_of(before)
+            effects[layout.old(key, mod_revision, revision)] = before
+        kind = _DELETED if after == TOMBSTONE else _PUT
+        effects[layout.change(revision, number)] = kind + key
         if self.watched:
-            self.changes.append(Change(self.revision, key, after, before))
-        if had or has:
-            self.lease_table.moved(key, had, has, effects)
+            now = None if after == TOMBSTONE else after[1:]
+            was = None if before is None else before[1:]
+            self.changes.append(Change(revision, key, now, was))
+        if had or lease:
+            self.lease_table.moved(key, had, lease, effects)
 
     def _transact(self, transaction: Transaction, before: Before) -> Applied:
         """All of it at one revision, or nothing."""
@@ -333,7 +364,11 @@ class Database:
         self.deletes += changes.deletes
         self.digest_sum = (self.digest_sum + changes.digest) % _MODULUS
         for number, (key, record) in enumerate(changes.writes.items()):
-            self._change(effects, number, key, changes.before.get(key), record)
+            old, lease, after = changes.before.get(key), 0, TOMBSTONE
+            if record is not None:
+                lease, after = lease_of(record), VALUE + record
+            before = None if old is None else VALUE + old
+            self._change(effects, number, key, before, after, lease)
         return True
 
     # -- leases ------------------------------------------------------------------------
@@ -426,54 +461,6 @@ class Database:
         self.compacted = command.revision
         return Applied(0, self.revision, 0)
 
-    # -- reading -------------------------------------------------------------------
-
-    def readable(self, revision: int) -> ErrorCode | None:
-        """Why `revision` can't be read here; 0 is the newest."""
-        if revision > self.revision:
-            return ErrorCode.FUTURE_REVISION
-        if revision and not rules.still_kept(revision, self.compacted):
-            return ErrorCode.COMPACTED
-        return None
-
-    def get(self, key: bytes, revision: int = 0) -> Record | None:
-        """`key` at a `readable` revision, by default the newest."""
-        record = self.store.get(layout.newest(key))
-        if revision and (record is None or mod_revision_of(record) > revision):
-            record = record_at(self.store.view(), key, revision)
-        return None if record is None else as_record(key, record)
-
-    def range(
-        self,
-        start: bytes,
-        end: bytes | None,
-        *,
-        records_max: int,
-        bytes_max: int,
-        keys_only: bool = False,
-        revision: int = 0,
-    ) -> tuple[list[Record], bool]:
-        """Records of `start` ≤ key < `end` in order, up to a limit; do more follow?
-
-        At a `readable` revision, by default the newest.
-        """
-        found: list[Record] = []
-        size = 0
-        for key, record in self._records(start, end, revision):
-            if len(found) >= records_max or size >= bytes_max:
-                return found, True
-            found.append(as_record(key, record, keys_only))
-            size += len(key) + (0 if keys_only else len(record))
-        return found, False
-
-    def _records(
-        self, start: bytes, end: bytes | None, revision: int
-    ) -> Iterator[tuple[bytes, bytes]]:
-        if revision and revision < self.revision:
-            return records_at(self.store.view(), start, end, revision)
-        scan = self.store.scan(*layout.newest_bounds(start, end))
-        return ((at[1:], record) for at, record in scan)
-
 
 def begin(
     store: Engine, cluster_id: int, index: int, term: int, configuration: bytes
@@ -498,3 +485,13 @@ def begin(
     store.write({}, index, encode_meta(meta))
     store.flush()
     return Database(store, cluster_id)
+
+
+def _unexpected(expected: int | None, old: bytes | None) -> Applied | None:
+    """Why a conditional write does nothing; None: the key is as it is expected."""
+    if expected is None:
+        return None
+    current = mod_and_lease_of(old)[0] if old is not None else 0
+    if rules.expectation_met(expected, current):
+        return None
+    return Applied(ErrorCode.PRECONDITION_FAILED, current, 0)

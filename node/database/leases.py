@@ -11,14 +11,15 @@ from typing import Final
 
 import msgspec
 
-from ...storage.engine import Engine
+from ...storage.engine import TOMBSTONE, VALUE, Engine
 from ...storage.errors import CorruptionError
 from ...wire import KEYS_MAX, ErrorCode
 from . import layout, rules
 
 _STORED: Final = struct.Struct("<QIQ")
 _DIGESTED: Final = struct.Struct("<QQQ")
-Effects = dict[bytes, bytes | None]
+# Places on the tree and their records: `VALUE` and what is stored, or `TOMBSTONE`.
+Effects = dict[bytes, bytes]
 
 
 class Lease(msgspec.Struct):
@@ -64,7 +65,7 @@ class LeaseTable:
         """The digest that the state hash loses. Its keys were taken away before."""
         lease = self.leases.pop(number)
         assert lease.keys == 0, "no key outlives its lease"
-        effects[layout.lease(number)] = None
+        effects[layout.lease(number)] = TOMBSTONE
         return digest(number, lease.ttl_ms, lease.since)
 
     def refusal(self, number: int, had: int, gained: int = 0) -> ErrorCode | None:
@@ -85,7 +86,7 @@ class LeaseTable:
             self._move(key, after, effects, hangs=True)
 
     def _move(self, key: bytes, number: int, effects: Effects, *, hangs: bool) -> None:
-        effects[layout.leased(number, key)] = b"" if hangs else None
+        effects[layout.leased(number, key)] = VALUE if hangs else TOMBSTONE
         self.leases[number].keys += 1 if hangs else -1
         self._moved.setdefault(number, {})[key] = hangs
         self._store(number, effects)
@@ -105,7 +106,7 @@ class LeaseTable:
     def _store(self, number: int, effects: Effects) -> None:
         lease = self.leases[number]
         stored = _STORED.pack(lease.ttl_ms, lease.keys, lease.since)
-        effects[layout.lease(number)] = stored
+        effects[layout.lease(number)] = VALUE + stored
 
 
 def digest(number: int, ttl_ms: int, since: int) -> int:

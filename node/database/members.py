@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypeVar
 import msgspec
 
 from ...raft import Configuration, decode_configuration
-from ...storage.engine import Engine
+from ...storage.engine import TOMBSTONE, VALUE, Engine
 from ...storage.errors import CorruptionError
 from ...wire import (
     Action,
@@ -324,7 +324,7 @@ class MemberTable:
             oldest = min(self.gone, key=lambda number: self.gone[number].since)
             at = layout.member(oldest)
             self.gained -= digest_of(at, self.gone.pop(oldest))
-            effects[at] = None
+            effects[at] = TOMBSTONE
         self.gone[member] = left
         self._store(layout.member(member), left, effects)
 
@@ -451,7 +451,7 @@ class MemberTable:
         if before is not None:
             self.gained -= digest_of(at, before)
         if token is None:
-            effects[at] = None
+            effects[at] = TOMBSTONE
             self.version += 1
         else:
             self.tokens[number] = token
@@ -478,7 +478,7 @@ class MemberTable:
         self._store(at, new, effects)
 
     def _store(self, at: bytes, record: Kept, effects: Effects) -> None:
-        effects[at] = msgspec.msgpack.encode(record)
+        effects[at] = VALUE + msgspec.msgpack.encode(record)
         self.gained += digest_of(at, record)
         self.version += 1
 

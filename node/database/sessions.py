@@ -13,7 +13,7 @@ from zlib import crc32
 
 import msgspec
 
-from ...storage.engine import Engine
+from ...storage.engine import TOMBSTONE, VALUE, Engine
 from ...storage.errors import CorruptionError
 from ...wire import (
     SESSION_REPLY_BYTES_MAX,
@@ -130,7 +130,7 @@ class SessionTable:
                 size = _LOST
             else:
                 at = layout.session_reply(place.session, place.sequence)
-                effects[at] = reply
+                effects[at] = VALUE + reply
                 session.bodies[place.sequence] = size
                 session.bodies_bytes += size
         session.kept[place.sequence] = _pack(
@@ -144,9 +144,9 @@ class SessionTable:
         body = b""
         if size:
             at = layout.session_reply(place.session, place.sequence)
-            found = effects[at] if at in effects else self.store.get(at)
+            found = effects.get(at) or self.store.record(at)
             assert found is not None, "what is kept is there"
-            body = found
+            body = found[1:]
         return Applied(code, revision, count, body)
 
     # -- what is remembered ------------------------------------------------------------
@@ -159,7 +159,7 @@ class SessionTable:
             session = self.sessions.get(number)
             if session is not None:
                 data = _encoded(session)
-                effects[layout.session(number)] = data
+                effects[layout.session(number)] = VALUE + data
                 digest = _digest(number, data)
                 self.digest_sum += digest - session.digest
                 session.digest = digest
@@ -196,7 +196,7 @@ class SessionTable:
         self, number: bytes, session: Session, sequence: int, effects: Effects
     ) -> None:
         session.bodies_bytes -= session.bodies.pop(sequence)
-        effects[layout.session_reply(number, sequence)] = None
+        effects[layout.session_reply(number, sequence)] = TOMBSTONE
 
     def _end_idle(self, now_ms: int, effects: Effects) -> None:
         while self.sessions:
@@ -218,7 +218,7 @@ class SessionTable:
     def _end(self, number: bytes, session: Session, effects: Effects) -> None:
         for sequence in list(session.bodies):
             self._let_go(number, session, sequence, effects)
-        effects[layout.session(number)] = None
+        effects[layout.session(number)] = TOMBSTONE
         self.digest_sum = (self.digest_sum - session.digest) % _MODULUS
         del self.sessions[number]
 

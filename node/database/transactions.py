@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from ...storage.engine import VALUE
 from ...wire import (
     KEYS_MAX,
     READ_BYTES_MAX,
@@ -139,11 +140,12 @@ class Changes:
 
     def _put(self, key: bytes, value: bytes, lease: int, before: bytes | None) -> None:
         self.keys += before is None
-        record, gained = put_over(before, key, value, self.revision, lease)
+        old = None if before is None else VALUE + before
+        record, gained = put_over(old, key, value, self.revision, lease)
         self.digest += gained
         if before is not None:
             self.before[key] = before
-        self.writes[key] = record
+        self.writes[key] = record[len(VALUE) :]
         self.puts += 1
 
     def _move(self, had: int, lease: int) -> None:

@@ -29,6 +29,7 @@ from ...wire import (
     encode_compact,
     encode_envelope_head,
 )
+from ...wire.plain import is_plain_put
 from ..database import Database
 from ..database.versions import may_be_written
 from . import rules
@@ -54,6 +55,9 @@ from .watching import Watching
 from .writes import Writes
 
 _EXPIRE_TICKS = 5
+# Plain numbers: an enum's member costs more than the comparison.
+_WRITE = int(RequestKind.WRITE)
+_READS = (int(RequestKind.GET), int(RequestKind.RANGE))
 _WALL_MS_MAX = (1 << 63) - 1
 
 
@@ -188,21 +192,29 @@ class Replica:
 
     def submit(self, request: Request) -> None:
         """Take one request of a client."""
+        kind = request.kind
         if self.stopping:
             self._refuse(request, ErrorCode.STOPPING, "this node is shutting down")
-        elif request.kind == RequestKind.WRITE:
+        elif kind == _WRITE:
             self._admit_write(request)
-        elif request.kind in (RequestKind.GET, RequestKind.RANGE):
+        elif kind in _READS:
             self.reads.add(request, self.now_ms)
-        elif request.kind in (RequestKind.WATCH, RequestKind.CANCEL):
+        elif kind in (RequestKind.WATCH, RequestKind.CANCEL):
             self.watching.take(request)
-        elif request.kind == RequestKind.PING:
+        elif kind == RequestKind.PING:
             self.replies.append(answer(request, b""))
         else:
             self._refuse(request, ErrorCode.INVALID_REQUEST, "unknown request type")
 
     def _admit_write(self, request: Request) -> None:
         """Everything that can be refused is refused here, before it is in any log."""
+        if (
+            is_plain_put(request.body, self.options.limits)
+            and not self.no_space
+            and (self.raft.is_leader or not self.stopping)
+        ):
+            self.writes.add(request)
+            return
         try:
             command = decode_command(request.body, self.options.limits)
         except ProtocolError as error:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # So many entries behind what is committed counts as caught up: about a turn's worth.
 LAG_ENTRIES_MAX: Final = 64
+# Election timeouts until somebody who did not take the leadership is offered it again.
+ASK_AGAIN_TIMEOUTS: Final = 10
 AT_RISK: Final = "the voters that are left would have no majority that is heard"
 NOT_ASKED: Final = "the caretaker decides by itself; tell it what is wanted"
 # What is refused, if at all, before it is in any log.
@@ -101,6 +103,8 @@ class Steward:
         self.caretaker = Caretaker(replica)
         self.upgrades = Upgrades(replica)
         self._heard: dict[int, int] = {}
+        # Whom the leadership was offered, and at which tick.
+        self._asked: dict[int, int] = {}
 
     def tick(self) -> None:
         """Of a leader, now and then."""
@@ -220,8 +224,23 @@ class Steward:
         return max(heard, default=(0, 0))[1]
 
     def _hand_over(self, voters: tuple[int, ...]) -> None:
-        raft, heir = self.replica.raft, self.heir(voters)
-        if heir and not raft.transferee:
+        """To one after the other.
+
+        Who was asked and did not take over is left alone for a while: its state may be
+        damaged, and nothing is proposed while an answer is waited for.
+        """
+        replica, raft = self.replica, self.replica.raft
+        if raft.transferee:
+            return
+        rest = ASK_AGAIN_TIMEOUTS * raft.options.election_timeout_ticks
+        fresh = [
+            voter
+            for voter in voters
+            if replica.ticks - self._asked.get(voter, -rest) >= rest
+        ]
+        heir = self.heir(fresh)
+        if heir:
+            self._asked[heir] = replica.ticks
             raft.transfer_leadership(heir)
 
     def _reason(self, current: Configuration, ready: Collection[int]) -> str:

@@ -164,10 +164,11 @@ class Writes:
 
     def applied(self, entries: Sequence[Entry], results: Sequence[Applied]) -> None:
         """Entries were applied here: answer the proposals among them."""
-        if not self.pending:
+        pending, replies = self.pending, self.replies
+        if not pending:
             return
         for entry, result in zip(entries, results, strict=True):
-            found = self.pending.pop(entry.index, None)
+            found = pending.pop(entry.index, None)
             if found is None:
                 continue
             term, request = found
@@ -182,7 +183,7 @@ class Writes:
             else:
                 self.bytes -= len(request.body)
                 body = result.reply or encode_write_reply(result.revision, result.count)
-                self.replies.append(answer(request, body))
+                replies.append(answer(request, body))
 
     def forward_reply(self, message: ForwardReply) -> None:
         found = self.forwarded.pop(message.id, None)

@@ -2,18 +2,21 @@
 
 `Engine` is the store (core has its law); `EngineOptions` are its sizes; `View` is one
 moment of it; `Worker` is a process that flushes and compacts for it; `Droppable` says
-what the owner needs no more.
+what the owner needs no more. A key's record is `VALUE` and its value, or `TOMBSTONE`.
 """
 
 from .core import Engine
 from .manifest import Manifest, TableMeta
 from .merge import Droppable
 from .options import EngineOptions
+from .table_format import TOMBSTONE, VALUE
 from .transfer import Incoming, Pinned
 from .view import View
 from .worker import Worker
 
 __all__ = [
+    "TOMBSTONE",
+    "VALUE",
     "Droppable",
     "Engine",
     "EngineOptions",

@@ -17,22 +17,17 @@ from .. import rules
 from ..env import Env, parent_of
 from ..errors import CorruptionError, WriteStalled
 from . import condemned
-from .blob import VALUE_BYTES_MAX, Blob
+from .blob import Blob
 from .edit import copy_by_links, edited, make_durable, remove
-from .jobs import InlineJobs, JobDropped, Jobs, Steps
-from .manifest import (
-    BlobMeta,
-    Manifest,
-    TableMeta,
-    save_manifest,
-)
-from .memtable import Memtable
+from .jobs import InlineJobs, JobDropped, Jobs, Steps, advance
+from .manifest import BlobMeta, Manifest, TableMeta, save_manifest
+from .memtable import Memtable, size_of
 from .merge import Droppable
 from .opening import clean, load_or_begin
 from .options import EngineOptions
 from .policy import pick
 from .table import Table
-from .table_format import KEY_BYTES_MAX, TOMBSTONE, VALUE
+from .table_format import TOMBSTONE, VALUE, VALUE_KIND
 from .transfer import Incoming, Pinned
 from .version import DamagedVersion, Run, Version, open_version
 from .view import View
@@ -159,23 +154,25 @@ class Engine:
         or over 8,256 bytes or a value over 64 MiB, `WriteStalled` when flushes have
         fallen too far behind; then nothing was applied.
         """
-        assert index > self.last_index, "effects are applied in order"
         records = {
             key: TOMBSTONE if value is None else VALUE + value
             for key, value in effects.items()
         }
-        if records:
-            if not min(records) or max(map(len, records)) > KEY_BYTES_MAX:
-                raise ValueError("a key is empty or too long")
-            if max(map(len, records.values())) > VALUE_BYTES_MAX:
-                raise ValueError("a value is too long")
+        self.write_records(records, index, meta)
+
+    def write_records(
+        self, records: Mapping[bytes, bytes], index: int, meta: bytes = b""
+    ) -> None:
+        """As `write`, of records: each is `VALUE` and a value, or `TOMBSTONE`."""
+        assert index > self.last_index, "effects are applied in order"
+        size_bytes = size_of(records)
         if self._memtable.size_bytes >= self.options.memtable_bytes:
             if self.stalled:
                 raise WriteStalled(self.directory, len(self._frozen))
             self._freeze()
         memtable = self._memtable
         before = memtable.size_bytes
-        memtable.write(records)
+        memtable.write(records, size_bytes)
         memtable.last_index, memtable.meta = index, meta
         self.written_bytes += memtable.size_bytes - before
 
@@ -204,17 +201,28 @@ class Engine:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key` now, or None. Raises `CorruptionError`."""
-        record = self._memtable.data.get(key)
+        record = self._find(key)
         if record is None:
-            for memtable in reversed(self._frozen):
-                record = memtable.data.get(key)
-                if record is not None:
-                    break
-            else:
-                record = self._version.get(key)
-                if record is None:
-                    return None
-        return self._version.value(record)
+            return None
+        return record[1:] if record[0] == VALUE_KIND else self._version.value(record)
+
+    def record(self, key: bytes) -> bytes | None:
+        """As `get`, behind a `VALUE`: what `write_records` takes, without a copy."""
+        record = self._find(key)
+        if record is None or record[0] == VALUE_KIND:
+            return record
+        value = self._version.value(record)
+        return None if value is None else VALUE + value
+
+    def _find(self, key: bytes) -> bytes | None:
+        record = self._memtable.data.get(key)
+        if record is not None:
+            return record
+        for memtable in reversed(self._frozen):
+            record = memtable.data.get(key)
+            if record is not None:
+                return record
+        return self._version.get(key)
 
     def view(self) -> View:
         """Everything as it is now, for as long as it is held."""
@@ -261,7 +269,7 @@ class Engine:
         if self._flushing is None and self._frozen:
             self._flushing = self._flush(self._frozen[0])
         if self._flushing is not None:
-            step, self._flushing = _advance(self._flushing)
+            step, self._flushing = advance(self._flushing)
             if step:
                 return step
         if self._compacting is None and self._picked is not None:
@@ -270,7 +278,7 @@ class Engine:
                 self._version.runs[picked.start : picked.stop]
             )
         if self._compacting is not None:
-            step, self._compacting = _advance(self._compacting)
+            step, self._compacting = advance(self._compacting)
             return step
         return 0 if self._flushing is not None else None
 
@@ -301,15 +309,14 @@ class Engine:
 
     def _pick(self) -> range | None:
         """The runs that should become one."""
-        sizes = [run.size_bytes for run in self._version.runs]
-        return pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
+        sizes, options = [r.size_bytes for r in self._version.runs], self.options
+        return pick(sizes, options.memtable_bytes, options.tier_ratio)
 
     def _merge(self, merged: tuple[Run, ...]) -> Steps:
         """Make one run of neighbours."""
-        version = self._version
+        version, sparse = self._version, self._manifest.sparse()
         oldest = rules.may_drop_deletions(merged[-1] is version.runs[-1])
         source = Version(merged, version.blobs)
-        sparse = self._manifest.sparse()
         # By the durable meta: after a crash the owner is back at that one.
         droppable = self.droppable(self.meta)
         made = yield from self._jobs.merge(source, sparse, droppable, oldest=oldest)
@@ -324,8 +331,8 @@ class Engine:
                     runs.append(made.tables)
                 if run not in gone:
                     runs.append(run)
-            index, meta = manifest.applied_index, manifest.meta
-            return edited(manifest, tuple(runs), made.blobs, index, meta)
+            place = manifest.applied_index, manifest.meta
+            return edited(manifest, tuple(runs), made.blobs, *place)
 
         yield from self._edit(changed, made.blobs)
 
@@ -490,11 +497,3 @@ class Engine:
 def _nothing(meta: bytes) -> Sequence[Droppable]:
     del meta
     return ()
-
-
-def _advance(steps: Steps) -> tuple[int, Steps | None]:
-    """The next step's bytes; and what goes on with it, if anything is left."""
-    try:
-        return next(steps), steps
-    except StopIteration:
-        return 1, None

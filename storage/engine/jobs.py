@@ -29,6 +29,14 @@ class JobDropped(Exception):
     """Thrown into a job: nobody wants it any more."""
 
 
+def advance(steps: Steps) -> tuple[int, Steps | None]:
+    """The next step's bytes; and what goes on with it, if anything is left."""
+    try:
+        return next(steps), steps
+    except StopIteration:
+        return 1, None
+
+
 class Jobs(Protocol):
     """Who does the work: the caller itself (`InlineJobs`) or a process (`Worker`)."""
 

@@ -9,10 +9,13 @@ are left.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final
 from weakref import ref
 
+from .blob import VALUE_BYTES_MAX
 from .merge import Chunk
+from .table_format import KEY_BYTES_MAX
 
 _CHUNK_KEYS: Final = 512
 _FORGET_KEYS: Final = 1000
@@ -38,12 +41,16 @@ class Memtable:
         self.size_bytes = 0
         self.last_index = last_index
         self.meta = meta
-        self._fresh: list[bytes] = []
+        # So many keys are in runs: the first ones, as a dict remembers their order.
+        self._sorted = 0
         self._runs: list[list[bytes]] = []
         self._epoch: ref[Epoch] | None = None
 
-    def write(self, records: Mapping[bytes, bytes]) -> None:
-        """Take effects; views that exist go on seeing what was there before."""
+    def write(self, records: Mapping[bytes, bytes], size_bytes: int) -> None:
+        """Take effects; views that exist go on seeing what was there before.
+
+        `size_bytes`: of all keys and records together.
+        """
         data = self.data
         epoch = self._newest()
         if epoch is not None:
@@ -52,14 +59,8 @@ class Memtable:
                 if key not in undo:
                     undo[key] = data.get(key)
         before = len(data)
-        fresh = [key for key in records if key not in data]
         data.update(records)
-        self._fresh += fresh
-        self.size_bytes += (
-            sum(map(len, records))
-            + sum(map(len, records.values()))
-            + ENTRY_BYTES * (len(data) - before)
-        )
+        self.size_bytes += size_bytes + ENTRY_BYTES * (len(data) - before)
 
     def _newest(self) -> Epoch | None:
         """The moment of the newest view; None while there is no view."""
@@ -100,12 +101,14 @@ class Memtable:
         self, epoch: Epoch | None, start: bytes, end: bytes | None, reverse: bool
     ) -> list[Iterator[Chunk]]:
         """One for each sorted run; no key is in two of them."""
-        if self._fresh:
+        if self._sorted < len(self.data):
             self._sort()
         return [self._chunks(run, epoch, start, end, reverse) for run in self._runs]
 
     def _sort(self) -> None:
-        run, self._fresh = sorted(self._fresh), []
+        count = len(self.data) - self._sorted
+        run = sorted(islice(reversed(self.data), count))
+        self._sorted += count
         # New lists, never changed ones: somebody may be reading the old.
         while self._runs and len(self._runs[-1]) < 2 * len(run):
             run = sorted(self._runs.pop() + run)
@@ -143,3 +146,13 @@ class Memtable:
                 known.append(key)
                 records.append(record)
         return known, records
+
+
+def size_of(records: Mapping[bytes, bytes]) -> int:
+    """Bytes of keys and records. Raises `ValueError` for what no table has room for."""
+    keys, values = [*map(len, records)], [*map(len, records.values())]
+    if b"" in records or max(keys, default=0) > KEY_BYTES_MAX:
+        raise ValueError("a key is empty or too long")
+    if max(values, default=0) > VALUE_BYTES_MAX:
+        raise ValueError("a value is too long")
+    return sum(keys) + sum(values)

@@ -13,6 +13,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
     `tier_ratio`: so many runs of one tier are merged into one.
     `filter_bits`: of the filter, for each key.
     `blob_bytes`: values of this size and more go into files of values; 16 KiB at most.
+    `scanned`: keys that begin with one of these bytes are in no filter: they are hardly
+    ever asked for by `get`, which then looks into a table of each run.
     """
 
     memtable_bytes: int = 16 << 20
@@ -22,3 +24,4 @@ class EngineOptions(msgspec.Struct, frozen=True):
     tier_ratio: int = 4
     filter_bits: int = 16
     blob_bytes: int = 16 << 10
+    scanned: bytes = b""

@@ -54,6 +54,7 @@ class Table:
         "_words",
         "meta",
         "path",
+        "scanned",
     )
 
     def __init__(self, env: Env, directory: str, meta: TableMeta) -> None:
@@ -72,6 +73,7 @@ class Table:
             if not words or len(words) % 8:
                 raise CorruptionError(self.path, footer.filter.offset, "odd filter")
             self._words = array("Q", words)
+            self.scanned = self._properties(footer.properties).scanned
             if (
                 parts.offsets[-1] != footer.index.offset
                 or parts.first_keys[0] != meta.first
@@ -109,6 +111,14 @@ class Table:
                 self.path, section.offset, f"{what} has a wrong checksum"
             )
         return data
+
+    def _properties(self, section: Section) -> Properties:
+        data = self._section(section, "the properties")
+        try:
+            return msgspec.msgpack.decode(data, type=Properties)
+        except msgspec.DecodeError as error:
+            reason = f"properties: {error}"
+            raise CorruptionError(self.path, section.offset, reason) from None
 
     def close(self) -> None:
         self._file.close()
@@ -247,18 +257,13 @@ class Table:
         footer = self._read_footer()
         sections = {"index": footer.index, "filter": footer.filter}
         sections["properties"] = footer.properties
-        data = b""
         for what, section in sections.items():
             data = self._section(section, f"the {what}")
             at = section.offset + section.length
             if self._file.read_at(at, CRC_BYTES) != seal(data):
                 raise CorruptionError(self.path, at, f"the {what}'s own checksum")
             yield len(data)
-        at = footer.properties.offset
-        try:
-            properties = msgspec.msgpack.decode(data, type=Properties)
-        except msgspec.DecodeError as error:
-            raise CorruptionError(self.path, at, f"properties: {error}") from None
+        at, properties = footer.properties.offset, self._properties(footer.properties)
         file, previous, entries = short_id(self.meta.file_id), b"", 0
         for number in range(len(self._crcs)):
             block = self._block(number)

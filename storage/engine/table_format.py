@@ -30,6 +30,7 @@ FORMAT: Final = 1
 
 # The first byte of a record says what the rest is.
 VALUE: Final = b"\0"
+VALUE_KIND: Final = VALUE[0]
 TOMBSTONE: Final = b"\1"
 BLOB: Final = b"\2"
 
@@ -52,8 +53,11 @@ _FOOTER: Final = struct.Struct("<8sII16sQQIQQIQQI")
 FOOTER_BYTES: Final = _FOOTER.size + CRC_BYTES
 
 
-class Properties(msgspec.Struct, frozen=True):
-    """What a table says of itself; a msgpack map, which may grow."""
+class Properties(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a table says of itself; a msgpack map, which may grow.
+
+    `scanned`: keys that begin with one of these bytes are not in its filter.
+    """
 
     entries: int
     tombstones: int
@@ -62,6 +66,7 @@ class Properties(msgspec.Struct, frozen=True):
     record_bytes: int
     first: bytes
     last: bytes
+    scanned: bytes = b""
 
 
 class Section(msgspec.Struct, frozen=True, gc=False):
@@ -105,13 +110,13 @@ def encode_block(
     keys_at = BLOCK_HEAD_BYTES + ENTRY_BYTES * (count + 1)
     # Each key stands behind its own number: whoever finds the bytes can tell at once
     # whether they are a whole key, and which.
-    column: list[bytes] = []
-    for name, key in zip(_NUMBERS[:count], keys, strict=True):
-        column += (name, key)
-    key_ends = accumulate([len(key) + 2 for key in keys], initial=keys_at)
-    ends = list(key_ends)
-    record_ends = accumulate(map(len, records), initial=ends[-1])
-    pairs = [n for pair in zip(ends, record_ends, strict=True) for n in pair]
+    column = [b""] * (2 * count)
+    column[::2] = _NUMBERS[:count]
+    column[1::2] = keys
+    pairs = [0] * (2 * count + 2)
+    ends = [*accumulate([len(key) + 2 for key in keys], initial=keys_at)]
+    pairs[::2] = ends
+    pairs[1::2] = accumulate(map(len, records), initial=ends[-1])
     return b"".join(
         (
             _BLOCK.pack(file, number, count, 0),

@@ -8,7 +8,8 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import add
 from zlib import crc32
 
 import msgspec
@@ -65,14 +66,19 @@ class TableWriter:
         self._lengths = array("I")
         self._crcs = array("I")
         self._key_crcs = array("I")
-        self._tombstones = self._key_bytes = self._record_bytes = 0
+        self._entries = self._tombstones = self._key_bytes = self._record_bytes = 0
         self._last = b""
         self._blobs: Counter[bytes] = Counter()
 
     def add(self, keys: Sequence[bytes], records: Sequence[bytes]) -> None:
         """Append entries; all keys are above those that came before."""
         self._last = keys[-1]
-        self._key_crcs.extend(map(crc32, keys))
+        self._entries += len(keys)
+        scanned = self._options.scanned
+        if scanned:
+            self._key_crcs.extend([crc32(k) for k in keys if k[0] not in scanned])
+        else:
+            self._key_crcs.extend(map(crc32, keys))
         self._tombstones += records.count(TOMBSTONE)
         for record in [r for r in records if r[0] == _BLOB]:
             file_id, size = referenced(record)
@@ -81,14 +87,8 @@ class TableWriter:
         self._record_bytes += sum(map(len, records))
         if self._keys:
             keys, records = [*self._keys, *keys], [*self._records, *records]
-        sizes = list(
-            accumulate(
-                [
-                    len(k) + len(r) + _ENTRY_BYTES
-                    for k, r in zip(keys, records, strict=True)
-                ]
-            )
-        )
+        lengths = map(add, map(len, keys), map(len, records))
+        sizes = [*accumulate(map(add, lengths, repeat(_ENTRY_BYTES)))]
         start, done, count = 0, 0, len(keys)
         while sizes[-1] - done >= self._options.block_bytes:
             # The entry that reaches the block's size is its last one, and a block has
@@ -134,10 +134,10 @@ class TableWriter:
         if self._keys:
             self._block(self._keys, self._records)
         assert self._first_keys, "a table has an entry"
-        entries = len(self._key_crcs)
+        entries, crcs, options = self._entries, self._key_crcs, self._options
         first = self._first_keys[0]
         index = encode_index(self._first_keys, self._lengths, self._crcs)
-        words = build_filter(self._key_crcs, entries, self._options.filter_bits)
+        words = build_filter(crcs, len(crcs), options.filter_bits)
         properties = Properties(
             entries=entries,
             tombstones=self._tombstones,
@@ -146,6 +146,7 @@ class TableWriter:
             record_bytes=self._record_bytes,
             first=first,
             last=self._last,
+            scanned=options.scanned,
         )
         footer = encode_footer(
             Footer(

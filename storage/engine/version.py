@@ -15,9 +15,7 @@ from .filter import GOLDEN, MASK64, TWO_BITS
 from .manifest import BlobMeta, TableMeta
 from .merge import Chunk
 from .table import Table
-from .table_format import TOMBSTONE, VALUE
-
-_VALUE = VALUE[0]
+from .table_format import TOMBSTONE, VALUE_KIND
 
 
 class Run:
@@ -47,17 +45,22 @@ class Run:
 class Version:
     """`touched` counts the blocks that gets have read, for measurement."""
 
-    __slots__ = ("blobs", "runs", "touched")
+    __slots__ = ("_scanned", "blobs", "runs", "touched")
 
     def __init__(self, runs: Sequence[Run], blobs: Mapping[bytes, Blob]) -> None:
         self.runs = tuple(runs)
         self.blobs = blobs
         self.touched = 0
+        # Keys that begin with one of these bytes are not in all filters.
+        scanned = {first for table in self.tables() for first in table.scanned}
+        self._scanned = bytes(sorted(scanned))
 
     def get(self, key: bytes) -> bytes | None:
         """The newest record of `key`."""
         hashed = crc32(key) * GOLDEN & MASK64
         bits = TWO_BITS[hashed & 4095] | TWO_BITS[hashed >> 12 & 4095]
+        if key[:1] in self._scanned:
+            bits = 0  # of which no filter lacks any
         for run in self.runs:
             place = bisect_left(run.last_keys, key)
             if place == len(run.tables):
@@ -77,7 +80,7 @@ class Version:
 
     def value(self, record: bytes) -> bytes | None:
         """What a record stands for; None: a deletion. Raises `CorruptionError`."""
-        if record[0] == _VALUE:
+        if record[0] == VALUE_KIND:
             return record[1:]
         return None if record == TOMBSTONE else resolve(self.blobs, record)
 
@@ -87,7 +90,7 @@ class Version:
             return [record[1:] for record in records]
         blobs = self.blobs
         return [
-            record[1:] if record[0] == _VALUE else resolve(blobs, record)
+            record[1:] if record[0] == VALUE_KIND else resolve(blobs, record)
             for record in records
         ]
 

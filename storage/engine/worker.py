@@ -319,7 +319,7 @@ class _Process:
         if kind == _ENTRIES:
             keys, records = rest
             memtable = self._memtables.setdefault(job, Memtable())
-            memtable.write(dict(zip(keys, records, strict=True)))
+            memtable.write(dict(zip(keys, records, strict=True)), 0)
         elif kind == _FLUSH:
             memtable = self._memtables.pop(job, Memtable())
             self._flushes[job] = self._jobs.flush(memtable)

@@ -40,6 +40,8 @@ class Room:
     def __init__(self, *others: int) -> None:
         self.now_s = 100.0
         self.hints: list[tuple[int, Address]] = []
+        self.links_made: list[tuple[int, Address]] = []
+        self.raft = SimpleNamespace(log=SimpleNamespace(applied_index=42), leader_id=0)
         self.table = SimpleNamespace(gone={})
         self.dials: dict[str, str] = {}
         self.wires = {member: Wire() for member in others}
@@ -57,10 +59,11 @@ class Room:
                 links=links,
                 known=lambda: list(others),
                 hint=self.hint,
+                connect=self.connect,
             ),
             roster=SimpleNamespace(place_of=self.place_of, dials=self.dials),
             replica=SimpleNamespace(
-                raft=SimpleNamespace(log=SimpleNamespace(applied_index=42)),
+                raft=self.raft,
                 database=SimpleNamespace(member_table=self.table),
             ),
         )
@@ -69,6 +72,9 @@ class Room:
 
     def place_of(self, member: int) -> tuple[str, str, str]:
         return f"n{member}", "", ""
+
+    def connect(self, member: int, address: Address) -> None:
+        self.links_made.append((member, address))
 
     def hint(self, member: int, address: Address) -> None:
         self.hints.append((member, address))
@@ -114,6 +120,21 @@ def test_where_a_member_says_it_is_is_handed_to_the_links_once() -> None:
     room.hears(2, word, word)
     expected = [(2, "10.0.0.2:7500"), (3, "10.0.0.3:7500")]
     assert room.hints == [(member, parse_address(text)) for member, text in expected]
+
+
+def test_a_leader_whose_place_nobody_has_told_is_looked_for_by_gossip() -> None:
+    room = Room(2)
+    word = news(2, claim(3, "10.0.0.3:7500"), claim(4, "10.0.0.4:7500"))
+    room.hears(2, word)
+    assert room.links_made == []
+    room.raft.leader_id = 3
+    room.runs(0.1)
+    assert set(room.links_made) == {(3, parse_address("10.0.0.3:7500"))}
+    for known in (0, 1, 2):
+        room.links_made.clear()
+        room.raft.leader_id = known
+        room.runs(0.1)
+        assert room.links_made == []
 
 
 def test_gossip_does_not_lead_around_what_is_configured() -> None:

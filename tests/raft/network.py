@@ -280,7 +280,12 @@ class Network:
         for _ in range(ROUNDS_MAX):
             turns = [self.turn(member) for member in self.living()]
             if not self.sent and not any(map(_busy, turns)):
-                return
+                owing = [m for m in self.living() if self.raft(m).commit_owed]
+                if not owing:
+                    return
+                for member in owing:
+                    self.raft(member).tell_commits()
+                continue
             sent, self.sent = self.sent, []
             for message in sent:
                 self.deliver(message)

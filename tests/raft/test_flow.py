@@ -6,10 +6,13 @@ from quorate.raft import (
     AppendEntries,
     AppendEntriesReply,
     Commit,
+    Configuration,
     Heartbeat,
     HeartbeatReply,
     Message,
     Raft,
+    ReadIndex,
+    ReadIndexReply,
     Refused,
 )
 
@@ -185,9 +188,11 @@ def test_a_peer_is_told_of_no_commit_that_it_has_not_matched() -> None:
     raft.propose([b"x", b"y"])
     speak(raft)
     raft.step(AppendEntriesReply(3, 1, 1, True, 3, 0, 0))
+    raft.tell_commits()
     told = {m.to: m.commit_index for m in speak(raft) if isinstance(m, Commit)}
     assert told == {3: 3}
     raft.step(AppendEntriesReply(2, 1, 1, True, 2, 0, 0))
+    raft.tell_commits()
     told = {m.to: m.commit_index for m in speak(raft) if isinstance(m, Commit)}
     assert told == {2: 2}
 
@@ -239,3 +244,53 @@ def test_a_long_backlog_reaches_a_returning_follower(entries: int) -> None:
     network.restart(3)
     network.tick(10)
     assert network.nodes[3].commands == [b"x"] * 300
+
+
+def test_an_append_that_goes_anyhow_tells_of_a_commit() -> None:
+    """A message of its own would wake each follower once more for each write."""
+    raft = _leader()
+    raft.propose([b"x"])
+    speak(raft)
+    raft.step(AppendEntriesReply(3, 1, 1, True, 2, 0, 0))
+    assert not [m for m in speak(raft) if isinstance(m, Commit)]
+    assert raft.commit_owed
+    raft.propose([b"y"])
+    appends = [m for m in speak(raft) if isinstance(m, AppendEntries)]
+    assert {m.to: m.commit_index for m in appends}[3] == 2
+    raft.tell_commits()
+    assert not [m for m in speak(raft) if isinstance(m, Commit) and m.to == 3]
+
+
+def test_a_commit_that_no_append_tells_of_is_told_with_the_next_tick() -> None:
+    raft = _leader()
+    raft.propose([b"x"])
+    speak(raft)
+    raft.step(AppendEntriesReply(3, 1, 1, True, 2, 0, 0))
+    speak(raft)
+    raft.tick()
+    told = {m.to: m.commit_index for m in speak(raft) if isinstance(m, Commit)}
+    assert told == {3: 2}
+    assert not raft.commit_owed
+
+
+def test_a_learner_that_waits_for_a_read_is_told_of_the_commit_that_it_waits_for() -> (
+    None
+):
+    """A round of heartbeats for reads alone does not go to it."""
+    raft = alone(1, configuration=Configuration((1, 2, 3), learners=(4,)))
+    make_leader(raft)
+    speak(raft)
+    for member in (2, 4):
+        raft.step(AppendEntriesReply(member, 1, 1, True, 1, 0, 0))
+    speak(raft)
+    raft.propose([b"x"])
+    speak(raft)
+    for member in (2, 4):
+        raft.step(AppendEntriesReply(member, 1, 1, True, 2, 0, 0))
+    speak(raft)
+    assert raft.commit_owed
+    raft.step(ReadIndex(4, 1, 1, 77))
+    assert not [m for m in speak(raft) if m.to == 4]
+    raft.step(HeartbeatReply(2, 1, 1, raft.round))
+    said = [m for m in speak(raft) if m.to == 4]
+    assert said == [Commit(1, 4, 1, 2), ReadIndexReply(1, 4, 1, 77, 2)]

@@ -17,50 +17,57 @@ from quorate.node.database import Database, Understood, core, records, versions
 from quorate.node.database.applied import Applied
 from quorate.node.database.leases import Effects
 from quorate.node.database.records import KeyRecord
-from quorate.wire import Put
+from quorate.storage.engine import VALUE
 
 VERSION = 2
 # In a record's version, whose upper bits nobody needs.
 COMPRESSED = 1 << 63
 
 _plain_decode = records.decode_record
-_plain_put = Database._put  # pyright: ignore[reportPrivateUsage]
+_plain_store = Database._store  # pyright: ignore[reportPrivateUsage]
 
 
 def main() -> int:
     _, directory = sys.argv[2:]
     versions.UNDERSTOOD = Understood(1, VERSION)  # pyright: ignore[reportConstantRedefinition]
     records.decode_record = decode
-    Database._put = put  # pyright: ignore[reportPrivateUsage]
+    Database._store = store  # pyright: ignore[reportPrivateUsage]
     return process.run_node(load_config(Path(directory) / CONFIG_FILE, {}))
 
 
-def put(
-    self: Database, command: Put, before: bytes | None, effects: Effects
+def store(
+    self: Database,
+    key: bytes,
+    value: bytes,
+    old: bytes | None,
+    lease: int,
+    effects: Effects,
 ) -> Applied:
     """As ever, and from version 2 on in the new format."""
     core.put_over = compressed if self.version >= VERSION else plain
-    return _plain_put(self, command, before, effects)
+    return _plain_store(self, key, value, old, lease, effects)
 
 
 def plain(
     before: bytes | None, key: bytes, value: bytes, revision: int, lease: int = 0
 ) -> tuple[bytes, int]:
-    if before is None:
-        return records.encode_record(key, revision, revision, 1, lease, value)
-    old = decode(before)
+    create, version, lost = revision, 0, 0
+    if before is not None:
+        old = decode(before[len(VALUE) :])
+        create, version, lost = old.create_revision, old.version, old.digest
     record, number = records.encode_record(
-        key, old.create_revision, revision, old.version + 1, lease, value
+        key, create, revision, version + 1, lease, value
     )
-    return record, number - old.digest
+    return record, number - lost
 
 
 def compressed(
     before: bytes | None, key: bytes, value: bytes, revision: int, lease: int = 0
 ) -> tuple[bytes, int]:
     record, gained = plain(before, key, value, revision, lease)
-    head, small = bytearray(record[: records.HEAD_BYTES]), zlib.compress(value)
-    head[23] |= COMPRESSED >> 56
+    end = len(VALUE) + records.HEAD_BYTES
+    head, small = bytearray(record[:end]), zlib.compress(value)
+    head[len(VALUE) + 23] |= COMPRESSED >> 56
     return bytes(head) + small, gained
 
 

@@ -143,6 +143,32 @@ def test_a_leader_hands_over_before_it_goes() -> None:
     together.done(encode_put(b"a", b"b"))
 
 
+def test_writes_go_on_while_nobody_takes_over_from_a_leader_that_goes() -> None:
+    """Story: the leader was to be replaced while the state of its heir was damaged.
+
+    It offered the leadership again and again, and took no write while it waited for an
+    answer: for twelve seconds of an hour under faults, until that state had come.
+    """
+    together = cluster()
+    was = together.leader
+    leader = together.replicas[was].raft
+    others = [each for each in (1, 2, 3) if each != was]
+    for member in others:
+        together.replicas[member].raft.barred = True
+    done(together, Reassign(was, LEAVING, 0))
+    waited = 0
+    for _ in range(1000):
+        together.tick()
+        waited += bool(leader.transferee)
+    assert leader.is_leader
+    # Each of the two is asked for one election timeout in ten.
+    assert 0 < waited <= 250
+    together.replicas[others[0]].raft.barred = False
+    together.other_leader(was)
+    together.replicas[others[1]].raft.barred = False
+    goes_to(together, tuple(others))
+
+
 def test_a_voter_becomes_a_replica_and_a_voter_again() -> None:
     together = cluster()
     member = together.follower

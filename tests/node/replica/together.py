@@ -170,7 +170,15 @@ class Together:
                 busy = True
                 self.deliver(self.sent.popleft())
             if not busy:
-                break
+                owing = [
+                    replica.raft
+                    for member, replica in self.replicas.items()
+                    if replica.raft.commit_owed and member not in self.paused
+                ]
+                if not owing:
+                    break
+                for raft in owing:
+                    raft.tell_commits()
         self.look_at_logs()
 
     def carry_out(self, replica: Replica, effects: Effects) -> None:
