@@ -260,7 +260,13 @@ class Worker:
             concurrent.futures.wait([self._running], timeout=1.0)
         elif self._process is not None:
             to, back = self._pipes(self._process)
-            select.select([back], [to] if self._out else [], [], 1.0)
+            # Not `select`, which knows no descriptor from 1,024 on: a node with many
+            # clients has such.
+            poll = select.poll()
+            poll.register(back, select.POLLIN)
+            if self._out:
+                poll.register(to, select.POLLOUT)
+            poll.poll(1000)
 
     def close(self) -> None:
         if self._thread is not None:

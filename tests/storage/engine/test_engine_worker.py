@@ -1,6 +1,7 @@
 """The worker process: the same tables, no orphan, nothing lost when anybody dies."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -95,6 +96,28 @@ def test_a_worker_that_dies_is_told_and_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_worker_is_waited_for_where_much_else_is_open(tmp_path: Path) -> None:
+    """Story: with a thousand clients its pipes had numbers that `select` refuses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1024 + 200
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"this process may open {hard} files at most")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    taken = [os.open("/dev/null", os.O_RDONLY)]
+    try:
+        while taken[-1] < 1024:
+            taken.append(os.dup(taken[0]))
+        engine = _open(f"{tmp_path}/store")
+        engine.write({b"k": b"v"}, 1)
+        engine.flush()
+        assert engine.get(b"k") == b"v"
+        engine.close()
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_damage_that_the_worker_meets_is_told_here(tmp_path: Path) -> None:
     directory = str(tmp_path / "engine")
     engine = _open(directory)
