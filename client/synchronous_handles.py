@@ -7,7 +7,7 @@ of a context never replaces the error that it is left with.
 from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from .errors import InvalidRequest, QuorateError, Unavailable
 from .leases import Lease, LeaseInfo
@@ -15,6 +15,9 @@ from .loop_thread import LoopThread
 from .paging import Pager
 from .values import KeyValue
 from .watching import Event, Watch
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Handle:
@@ -43,12 +46,65 @@ class Handle:
             self._thread.run(end)
 
 
-class SyncWatch(Handle, Iterator[Event]):
+class _Source(Protocol[T_co]):
+    """What an asynchronous client hands out to be iterated over."""
+
+    async def __anext__(self) -> T_co: ...
+    async def close(self) -> None: ...
+
+
+class Stream(Handle, Iterator[T]):
+    """What comes is waited for; another thread may close it."""
+
+    def __init__(self, client: object, thread: LoopThread, source: _Source[T]) -> None:
+        super().__init__(client, thread)
+        self._source: _Source[T] = source
+        # Was anything told?
+        self._told: bool = False
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._told
+
+    def close(self) -> None:
+        """As the asynchronous one's `close`."""
+        self._hang_up(self._source.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __next__(self) -> T:
+        try:
+            found = self._thread.run(_next(self._source))
+        except Unavailable:
+            if not (self._has_begun and self._thread.stopped):
+                raise
+            # The client was closed in between, and this with it.
+            found = ()
+        if not found:
+            raise StopIteration
+        self._told = True
+        return found[0]
+
+
+class SyncWatch(Stream[Event]):
     """A watch, whose events are waited for; another thread may close it."""
 
     def __init__(self, client: object, thread: LoopThread, watch: Watch) -> None:
-        super().__init__(client, thread)
+        super().__init__(client, thread, watch)
         self._watch: Watch = watch
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._watch.begun
 
     @property
     def revision(self) -> int:
@@ -60,32 +116,8 @@ class SyncWatch(Handle, Iterator[Event]):
         self._thread.run(self._watch.begin())
         return self
 
-    def close(self) -> None:
-        """As Watch.close."""
-        self._hang_up(self._watch.close())
-
     def __enter__(self) -> Self:
         return self.begin()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __next__(self) -> Event:
-        try:
-            event = self._thread.run(_next(self._watch))
-        except Unavailable:
-            if not (self._watch.begun and self._thread.stopped):
-                raise
-            # The client was closed between two events, and the watch with it.
-            event = None
-        if event is None:
-            raise StopIteration
-        return event
 
 
 class SyncLease(Handle):
@@ -168,9 +200,12 @@ class SyncPager(Handle, Iterator[KeyValue]):
         return self._page.pop()
 
 
-async def _next(watch: Watch) -> Event | None:
-    """A StopIteration can't leave a coroutine."""
+async def _next(source: _Source[T]) -> tuple[T, ...]:
+    """The next one; nothing at the end, since a StopIteration can't leave a coroutine.
+
+    None may be one, too: of leaders it says that nobody leads.
+    """
     try:
-        return await anext(watch)
+        return (await source.__anext__(),)
     except StopAsyncIteration:
-        return None
+        return ()

@@ -4,16 +4,14 @@ Law: as for the client, same methods, same arguments, same errors. `lost` is a f
 no event here.
 """
 
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from .elections import Election, Observation
-from .errors import Unavailable
+from .elections import Election
 from .locks import Lock
 from .loop_thread import LoopThread
 from .places import Holding
-from .synchronous_handles import Handle, SyncLease
+from .synchronous_handles import Handle, Stream, SyncLease
 from .values import KeyValue
 
 H = TypeVar("H", bound=Holding)
@@ -109,52 +107,5 @@ class SyncElection(_SyncHolding[Election]):
         return self
 
 
-class SyncObservation(Handle, Iterator[KeyValue | None]):
+class SyncObservation(Stream[KeyValue | None]):
     """Leaders, which are waited for; another thread may close it."""
-
-    def __init__(
-        self, client: object, thread: LoopThread, observation: Observation
-    ) -> None:
-        super().__init__(client, thread)
-        self._observation: Observation = observation
-        # Was anything told?
-        self._begun: bool = False
-
-    def __next__(self) -> KeyValue | None:
-        try:
-            found = self._thread.run(_next(self._observation))
-        except Unavailable:
-            if not (self._begun and self._thread.stopped):
-                raise
-            # The client was closed between two leaders, and this with it.
-            found = ()
-        if not found:
-            raise StopIteration
-        self._begun = True
-        return found[0]
-
-    def close(self) -> None:
-        """As Observation.close."""
-        self._hang_up(self._observation.close())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-async def _next(observation: Observation) -> tuple[KeyValue | None, ...]:
-    """The next one; nothing at the end, since a StopIteration can't leave a coroutine.
-
-    None is a leader, too: nobody leads.
-    """
-    try:
-        return (await anext(observation),)
-    except StopAsyncIteration:
-        return ()
