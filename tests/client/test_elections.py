@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator
 
 import pytest
 from quorate.client import (
@@ -16,24 +15,9 @@ from quorate.client import (
 from quorate.client.synchronous_locks import SyncElection, SyncObservation
 from quorate.wire import ErrorCode
 
-from .fake_node import plain, plain_sync, running
+from .fake_node import plain, plain_sync
 from .locking_node import LockingNode
 from .test_synchronous import NodeThread
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[LockingNode]:
-    """A node that runs."""
-    locking = LockingNode()
-    async with running(locking):
-        yield locking
-
-
-@pytest.fixture
-async def kv(node: LockingNode) -> AsyncIterator[AsyncClient]:
-    """A client of it."""
-    async with plain(node.endpoint) as client:
-        yield client
 
 
 async def said(observation: Observation) -> str | None:

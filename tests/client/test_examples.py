@@ -14,7 +14,7 @@ from quorate.docs.examples import (
 )
 from quorate.wire import ErrorCode
 
-from .fake_node import plain, plain_sync, running
+from .fake_node import plain, plain_sync
 from .locking_node import LockingNode
 from .test_synchronous import NodeThread
 
@@ -23,13 +23,6 @@ from .test_synchronous import NodeThread
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     for example in (live_config, near_cache, service_discovery):
         monkeypatch.setattr(example, "PAUSE_SECONDS", 0.0)
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[LockingNode]:
-    locking = LockingNode()
-    async with running(locking):
-        yield locking
 
 
 @pytest.fixture

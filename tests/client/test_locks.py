@@ -19,25 +19,10 @@ from quorate.client import (
 )
 from quorate.wire import ErrorCode, Grant, Outcome, RequestFrame, RequestKind
 
-from .fake_node import Answer, Session, plain, plain_sync, refusing, running
+from .fake_node import Answer, Session, plain, plain_sync, refusing
 from .locking_node import LockingNode
 from .test_leases import other_tasks
 from .test_synchronous import NodeThread
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[LockingNode]:
-    """A node that runs."""
-    locking = LockingNode()
-    async with running(locking):
-        yield locking
-
-
-@pytest.fixture
-async def kv(node: LockingNode) -> AsyncIterator[AsyncClient]:
-    """One client of it."""
-    async with plain(node.endpoint) as client:
-        yield client
 
 
 @pytest.fixture

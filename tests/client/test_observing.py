@@ -15,7 +15,7 @@ from quorate.client import (
 )
 from quorate.wire import ErrorCode, RequestFrame, RequestKind
 
-from .fake_node import Session, plain, running
+from .fake_node import Session, running
 from .locking_node import LockingNode
 
 
@@ -42,12 +42,6 @@ async def node() -> AsyncIterator[ReadingNode]:
     reading = ReadingNode()
     async with running(reading):
         yield reading
-
-
-@pytest.fixture
-async def kv(node: ReadingNode) -> AsyncIterator[AsyncClient]:
-    async with plain(node.endpoint) as client:
-        yield client
 
 
 async def said(observation: Observation) -> str | None:

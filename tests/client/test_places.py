@@ -7,15 +7,8 @@ import pytest
 from quorate.client import AsyncClient, Held, TooLarge, places
 from quorate.wire import Grant, RequestFrame, RequestKind, Revoke
 
-from .fake_node import Session, plain, running
+from .fake_node import Session, plain
 from .locking_node import LockingNode
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[LockingNode]:
-    locking = LockingNode()
-    async with running(locking):
-        yield locking
 
 
 @pytest.fixture
