@@ -53,11 +53,7 @@ class Before:
 
     def record(self, key: bytes) -> bytes | None:
         """As `get`, as the store has it: behind a `VALUE`."""
-        at, effects = layout.NEWEST + key, self.effects
-        if at not in effects:
-            return self.store.record(at)
-        record = effects[at]
-        return None if record == TOMBSTONE else record
+        return record_of(layout.NEWEST + key, self.effects, self.store)
 
     def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Keys and records, start ≤ key < end, in order; None: no bound."""
@@ -69,6 +65,14 @@ class Before:
     def refusal(self, lease: int, had: int, gained: int) -> ErrorCode | None:
         """Why no key that hung on `had` can hang on `lease`, which `gained` others."""
         return self.leases.refusal(lease, had, gained)
+
+
+def record_of(at: bytes, effects: Effects, store: Engine) -> bytes | None:
+    """What is at a place after these effects, as the store has it; None: nothing."""
+    if at not in effects:
+        return store.record(at)
+    record = effects[at]
+    return None if record == TOMBSTONE else record
 
 
 def _value(record: bytes) -> bytes | None:

@@ -53,7 +53,6 @@ _TOKEN_END: Final = b"o"
 _TERMINATOR: Final = b"\0\1"
 _REVISION: Final = struct.Struct(">Q")
 _LIFE: Final = struct.Struct(">QQ")
-_pack_life: Final = _LIFE.pack
 _CHANGE: Final = struct.Struct(">cQI")
 _OLD_TAIL_BYTES: Final = len(_TERMINATOR) + _LIFE.size
 
@@ -69,9 +68,7 @@ def newest_bounds(start: bytes, end: bytes | None) -> tuple[bytes, bytes]:
 
 def old(key: bytes, mod_revision: int, since: int) -> bytes:
     """A version of `key` until another one, or none, took its place at `since`."""
-    # As `_escaped`, at once: it is done for almost every put.
-    escaped = key if b"\0" not in key else key.replace(b"\0", b"\0\xff")
-    return OLD + escaped + _TERMINATOR + _pack_life(mod_revision, since)
+    return _escaped(key) + _TERMINATOR + _LIFE.pack(mod_revision, since)
 
 
 def old_bounds(start: bytes, end: bytes | None) -> tuple[bytes, bytes]:

@@ -34,25 +34,13 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     value: bytes
 
 
-def digest(
-    key: bytes, create: int, mod: int, version: int, lease: int, value: bytes
-) -> int:
-    """A 128-bit number of everything that a live record is."""
-    return int.from_bytes(_digest(key, create, mod, version, lease, value), "little")
-
-
-def _digest(
-    key: bytes, create: int, mod: int, version: int, lease: int, value: bytes
-) -> bytes:
-    head = _DIGESTED.pack(create, mod, version, lease, len(key))
-    # One call: joining costs less than telling it in parts.
-    return blake2b(head + key + value, digest_size=16).digest()
-
-
 def encode_record(
     key: bytes, create: int, mod: int, version: int, lease: int, value: bytes
 ) -> tuple[bytes, int]:
-    """The record as the store has it, behind a `VALUE`, and its digest."""
+    """The record as the store has it, behind a `VALUE`, and its digest.
+
+    That is a 128-bit number of everything that a live record is.
+    """
     # Most of what a node does: no call in here that can be spared.
     head = _pack_digested(create, mod, version, lease, len(key))
     told = blake2b(head + key + value, digest_size=16).digest()

@@ -24,6 +24,7 @@ from ...wire import (
 )
 from . import layout, rules
 from .applied import Applied
+from .before import record_of
 from .leases import Effects
 
 _HEAD: Final = struct.Struct("<QQQI")
@@ -144,7 +145,7 @@ class SessionTable:
         body = b""
         if size:
             at = layout.session_reply(place.session, place.sequence)
-            found = effects.get(at) or self.store.record(at)
+            found = record_of(at, effects, self.store)
             assert found is not None, "what is kept is there"
             body = found[1:]
         return Applied(code, revision, count, body)

@@ -309,14 +309,15 @@ class Engine:
 
     def _pick(self) -> range | None:
         """The runs that should become one."""
-        sizes, options = [r.size_bytes for r in self._version.runs], self.options
-        return pick(sizes, options.memtable_bytes, options.tier_ratio)
+        sizes = [run.size_bytes for run in self._version.runs]
+        return pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
 
     def _merge(self, merged: tuple[Run, ...]) -> Steps:
         """Make one run of neighbours."""
-        version, sparse = self._version, self._manifest.sparse()
+        version = self._version
         oldest = rules.may_drop_deletions(merged[-1] is version.runs[-1])
         source = Version(merged, version.blobs)
+        sparse = self._manifest.sparse()
         # By the durable meta: after a crash the owner is back at that one.
         droppable = self.droppable(self.meta)
         made = yield from self._jobs.merge(source, sparse, droppable, oldest=oldest)
@@ -331,8 +332,8 @@ class Engine:
                     runs.append(made.tables)
                 if run not in gone:
                     runs.append(run)
-            place = manifest.applied_index, manifest.meta
-            return edited(manifest, tuple(runs), made.blobs, *place)
+            index, meta = manifest.applied_index, manifest.meta
+            return edited(manifest, tuple(runs), made.blobs, index, meta)
 
         yield from self._edit(changed, made.blobs)
 

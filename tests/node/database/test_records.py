@@ -6,7 +6,6 @@ from quorate.node.database.records import (
     HEAD_BYTES,
     KeyRecord,
     decode_record,
-    digest,
     encode_record,
     mod_and_lease_of,
     mod_revision_of,
@@ -38,6 +37,13 @@ def test_what_was_encoded_is_decoded(
     assert mod_revision_of(kept) == mod
     assert mod_and_lease_of(record) == (mod, lease)
     assert len(kept) == HEAD_BYTES + len(value)
+
+
+def digest(
+    key: bytes, create: int, mod: int, version: int, lease: int, value: bytes
+) -> int:
+    _, number = encode_record(key, create, mod, version, lease, value)
+    return number
 
 
 def test_every_part_of_a_record_is_in_its_digest() -> None:
