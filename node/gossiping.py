@@ -140,26 +140,27 @@ class Gossiping:
         """Log what has changed, and pass on where members say they are."""
         for change in self.gossip.take_changes():
             self._log(change)
-        self._find_leader()
-        for member in self.node.transport.known():
+        known = self.node.transport.known()
+        self._find_leader(known)
+        for member in known:
             claim = self.gossip.claim_of(member)
             if claim is not None and claim.peer != self.hinted.get(member):
                 self.hinted[member] = claim.peer
                 self._hint(member, _dialable(claim.peer))
 
-    def _find_leader(self) -> None:
+    def _find_leader(self, known: list[int]) -> None:
         """A newcomer may follow somebody whose place nobody has told it.
 
         It learns that from the log, which it does not get while it can't answer.
         """
         node = self.node
         leader = node.replica.raft.leader_id
-        if leader in (0, node.member_id) or leader in node.transport.known():
+        if leader in (0, node.member_id) or leader in known:
             return
         claim = self.gossip.claim_of(leader)
-        address = None if claim is None else _dialable(claim.peer)
-        if address is not None:
-            node.transport.connect(leader, address)
+        if claim is not None and _dialable(claim.peer) is not None:
+            name, *_ = node.roster.place_of(leader)
+            node.roster.connect(leader, name, claim.peer)
 
     def _hint(self, member: int, address: Address | None) -> None:
         """Not where our own configuration knows better: there may be no other way."""

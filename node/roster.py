@@ -61,7 +61,7 @@ class Roster:
         self.version = table.versions.version
         for member, place in node.identity.places.items():
             if member not in table.gone:
-                self._connect(member, place.name, place.address)
+                self.connect(member, place.name, place.address)
         self._follow()
 
     def tick(self) -> None:
@@ -83,7 +83,7 @@ class Roster:
             return
         for member, record in table.members.items():
             if record.peer:
-                self._connect(member, record.name, record.peer)
+                self.connect(member, record.name, record.peer)
         self._log_decisions(table.caretaker.decisions)
         if table.versions.version != self.version:
             self.version = table.versions.version
@@ -109,7 +109,8 @@ class Roster:
             if waits_for:
                 logger.info("caretaker: waiting: %s", waits_for)
 
-    def _connect(self, member: int, name: str, address: str) -> None:
+    def connect(self, member: int, name: str, address: str) -> None:
+        """Keep links to a member up, where it is said to be; to none that was revoked."""
         revoked = self.node.replica.database.member_table.trust.members
         if member != self.node.member_id and member not in revoked:
             self.node.transport.connect(member, self._dialled(name, address))

@@ -59,9 +59,10 @@ class Room:
                 links=links,
                 known=lambda: list(others),
                 hint=self.hint,
-                connect=self.connect,
             ),
-            roster=SimpleNamespace(place_of=self.place_of, dials=self.dials),
+            roster=SimpleNamespace(
+                place_of=self.place_of, dials=self.dials, connect=self.connect
+            ),
             replica=SimpleNamespace(
                 raft=self.raft,
                 database=SimpleNamespace(member_table=self.table),
@@ -73,8 +74,9 @@ class Room:
     def place_of(self, member: int) -> tuple[str, str, str]:
         return f"n{member}", "", ""
 
-    def connect(self, member: int, address: Address) -> None:
-        self.links_made.append((member, address))
+    def connect(self, member: int, name: str, address: str) -> None:
+        assert name == f"n{member}"
+        self.links_made.append((member, parse_address(address)))
 
     def hint(self, member: int, address: Address) -> None:
         self.hints.append((member, address))
