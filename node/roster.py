@@ -110,7 +110,7 @@ class Roster:
                 logger.info("caretaker: waiting: %s", waits_for)
 
     def connect(self, member: int, name: str, address: str) -> None:
-        """Keep links to a member up, where it is said to be; to none that was revoked."""
+        """Keep links to a member up, where it is said to be; none to a revoked one."""
         revoked = self.node.replica.database.member_table.trust.members
         if member != self.node.member_id and member not in revoked:
             self.node.transport.connect(member, self._dialled(name, address))
