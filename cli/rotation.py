@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.2
 _RENEWAL_S = 15.0
+# A certificate and its key are two files: far more than it takes to put both in place.
+_REPLACED_S = 2.0
 
 
 class Rotation:
@@ -268,9 +270,18 @@ def renew_command(directory: Path) -> None:
 
 
 def shown_in(directory: Path) -> PeerCertificate:
-    """What the node of a folder shows, by its files. Raises Failure."""
-    try:
-        peer = load_config(directory / CONFIG_FILE, {}).peer
-        return own_certificate(peer.cert, peer.key, peer.ca)
-    except (ConfigError, TlsError) as error:
-        raise Failure(str(error)) from error
+    """What the node of a folder shows, by its files. Raises Failure.
+
+    The node may be replacing them right now: who sees half of it looks again.
+    """
+    until = time.monotonic() + _REPLACED_S
+    while True:
+        try:
+            peer = load_config(directory / CONFIG_FILE, {}).peer
+            return own_certificate(peer.cert, peer.key, peer.ca)
+        except ConfigError as error:
+            raise Failure(str(error)) from error
+        except TlsError as error:
+            if time.monotonic() >= until:
+                raise Failure(str(error)) from error
+        time.sleep(_POLL_S)

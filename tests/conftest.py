@@ -1,15 +1,20 @@
 """What holds for every test run: it tests this checkout and no other.
 
 A virtual environment of another worktree, or a wheel that was installed beside it,
-would pass with the wrong code.
+would pass with the wrong code. And no property fails for being slow: they are about
+answers.
 """
 
 from pathlib import Path
 
 import pytest
 import quorate
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:

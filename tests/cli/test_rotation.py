@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from quorate.cli import rotation
+from quorate.cli.settings import Failure
 from quorate.client import CertificatesStatus, Members, PreconditionFailed, Step
-from quorate.node.certificates import create_authority, issue_member
+from quorate.node.certificates import create_authority, describe, issue_member
 from quorate.node.signing import NEXT_FOLDER, root_in
-from quorate.wire import Revoked, Root, Shown
+from quorate.wire import Revoked, Root, Shown, serial_name
 from quorate.wire.certificates import Phase
 
 from .fake_client import FakeClient
@@ -248,3 +250,26 @@ def test_a_certificate_is_issued_for_a_member_by_its_id(
 
 def test_nothing_is_renewed_where_no_node_runs(run: Run, tmp_path: Path) -> None:
     assert "no node runs here" in run("certs", "renew", str(tmp_path)).stderr
+
+
+def test_who_looks_while_a_node_replaces_its_pair_looks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`certs renew` failed now and then: the key was new, its certificate not yet."""
+    folder, coming = tmp_path / "n1", tmp_path / "coming"
+    authority = create_authority(tmp_path / "ca", cluster_id=CLUSTER)
+    for place in (folder / "certs", coming):
+        issue_member(authority, place, name="n1", member_id=1)
+    (folder / "quorate.toml").write_text('name = "n1"\n')
+    expected = describe(coming / "node.crt").serial
+    (coming / "node.key").replace(folder / "certs" / "node.key")
+    with monkeypatch.context() as patched:
+        patched.setattr(rotation, "_REPLACED_S", 0.0)
+        with pytest.raises(Failure, match="mismatch"):
+            rotation.shown_in(folder)
+
+    def replace(_seconds: float) -> None:
+        (coming / "node.crt").replace(folder / "certs" / "node.crt")
+
+    monkeypatch.setattr(rotation.time, "sleep", replace)
+    assert serial_name(rotation.shown_in(folder).serial) == expected

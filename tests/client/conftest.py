@@ -1,19 +1,12 @@
-"""Properties here are about answers: a busy machine must not make them fail.
-
-And the node that most tests of locks talk to; others have one of their own.
-"""
+"""The node that most tests of locks talk to; others have one of their own."""
 
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import settings
 from quorate.client import AsyncClient
 
 from .fake_node import FakeNode, plain, running
 from .locking_node import LockingNode
-
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 @pytest.fixture

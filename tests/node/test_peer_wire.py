@@ -72,7 +72,7 @@ def test_a_message_comes_back_as_it_was_sent(message: PeerMessage | Goodbye) -> 
 
 
 @given(st.lists(st.sampled_from(MESSAGES), max_size=12), st.integers(1, 400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_frames_may_arrive_in_pieces_of_any_size(
     messages: list[PeerMessage | Goodbye], size: int
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_payload_that_is_cut_or_prolonged_is_refused(
 
 
 @given(st.integers(0, 255), st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_garbage_is_a_protocol_error_or_a_message(kind: int, payload: bytes) -> None:
     try:
         message = decode_message(kind, payload)

@@ -372,14 +372,12 @@ if LONG:
     profile = settings(
         max_examples=examples,
         stateful_step_count=150,
-        deadline=None,
         suppress_health_check=CHECKS,
     )
 else:
     profile = settings(
         max_examples=30,
         stateful_step_count=60,
-        deadline=None,
         derandomize=True,
         suppress_health_check=CHECKS,
     )

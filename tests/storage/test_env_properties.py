@@ -150,7 +150,6 @@ def fresh_root(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
 
 real_disks = settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -196,7 +195,7 @@ def test_the_held_back_disk_loses_what_the_worst_power_loss_would(
     shutil.rmtree(root)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(work=works, later=st.lists(changes, max_size=8), seed=st.integers(0, 999))
 def test_what_was_synced_and_left_alone_survives_any_power_loss(
     work: list[Step], later: list[Step], seed: int
@@ -222,7 +221,7 @@ def test_what_was_synced_and_left_alone_survives_any_power_loss(
         assert left == synced
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(work=st.lists(st.one_of(changes, syncs), max_size=8), seed=st.integers(0, 999))
 def test_chance_leaves_only_states_that_the_enumeration_knows(
     work: list[Step], seed: int

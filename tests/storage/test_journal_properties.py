@@ -206,7 +206,5 @@ class JournalMachine(RuleBasedStateMachine):
         assert len(names) - len(spares) == len(self.journal.segments)
 
 
-JournalMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None
-)
+JournalMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestJournal = pytest.mark.slow(JournalMachine.TestCase)

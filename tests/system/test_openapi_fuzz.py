@@ -194,7 +194,6 @@ def answered(node: Running, made: Made) -> tuple[int, str, bytes]:
 
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
     database=None,
     derandomize=True,
     phases=[Phase.generate],

@@ -60,7 +60,7 @@ def histories(draw: st.DrawFn) -> list[Operation]:
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(histories())
 def test_it_objects_if_and_only_if_no_order_explains_the_history(
     operations: list[Operation],

@@ -1,4 +1,4 @@
-"""What tests of the load generator share: no hurry, and a clock that they set."""
+"""What tests of the load generator share: a clock that they set."""
 
 import asyncio
 import heapq
@@ -6,10 +6,6 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 T = TypeVar("T")
 # More turns of the loop than anything here takes to come to rest.

@@ -138,7 +138,10 @@ async def test_what_is_refused_at_once_never_reaches_the_service(port: Port) -> 
     assert not port.service.asked
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.binary(max_size=80))
 async def test_garbage_is_never_an_internal_error(port: Port, data: bytes) -> None:
     for path in ("kv/range", "lease/grant", "lease/keepalive", "maintenance/alarm"):

@@ -104,7 +104,6 @@ async def test_the_version_that_is_spoken_is_what_another_is_answered_in(
 
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -236,7 +236,6 @@ async def test_a_document_that_makes_no_sense_is_refused(
 
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.data())

@@ -305,7 +305,7 @@ async def test_requests_are_counted_by_kind_and_result(port: Port) -> None:
     assert f'{name}{{operation="get",result="too_stale"}} 1.0' in text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.one_of(

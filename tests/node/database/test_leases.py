@@ -215,9 +215,7 @@ class LeasesMachine(RuleBasedStateMachine):
             assert found == [wanted[key] for key in sorted(wanted)]
 
 
-LeasesMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None
-)
+LeasesMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestLeases = pytest.mark.slow(LeasesMachine.TestCase)
 
 

@@ -118,7 +118,7 @@ def sum_of(database: Database) -> int:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(COMMANDS | CONFIGURATIONS, max_size=40), st.data())
 def test_what_is_in_memory_is_what_is_stored_and_hashed(
     steps: list[MemberCommand | Configuration], data: st.DataObject

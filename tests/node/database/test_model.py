@@ -140,7 +140,5 @@ class DatabaseMachine(RuleBasedStateMachine):
             assert self.database.get(key) == self.model.table.get(key)
 
 
-DatabaseMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None
-)
+DatabaseMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestDatabase = pytest.mark.slow(DatabaseMachine.TestCase)

@@ -386,7 +386,5 @@ def _opening(session: bytes) -> bytes:
     return encode_session_command(OpenSession(session))
 
 
-SessionsMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None
-)
+SessionsMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestSessions = pytest.mark.slow(SessionsMachine.TestCase)

@@ -1,7 +1,7 @@
 """Transactions against a dict and a handful of plain lines: I-36."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from quorate.node.database import Applied, Database
 from quorate.wire import (
@@ -45,7 +45,6 @@ def do(database: Database, index: int, transaction: Transaction) -> TxnReply:
 
 
 @given(st.lists(TRANSACTIONS, max_size=12), st.booleans())
-@settings(deadline=None)
 def test_transactions_do_what_a_few_plain_lines_do(
     many: list[Transaction], together: bool
 ) -> None:

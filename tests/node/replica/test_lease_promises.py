@@ -74,7 +74,7 @@ class Promises:
 
 
 @given(st.lists(STEPS, min_size=3, max_size=40))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @pytest.mark.slow
 def test_whatever_happens_no_promise_is_broken(steps: list[tuple[str, int]]) -> None:
     promises = Promises()

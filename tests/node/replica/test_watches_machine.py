@@ -386,7 +386,5 @@ class WatchesMachine(RuleBasedStateMachine):
             self.skipped(expected, self.database.revision)
 
 
-WatchesMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None
-)
+WatchesMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 TestWatches = WatchesMachine.TestCase

@@ -112,7 +112,5 @@ class EngineMachine(RuleBasedStateMachine):
         assert {key: engine.get(key) for key in model} == model
 
 
-EngineMachine.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=50, deadline=None
-)
+EngineMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50)
 TestEngineMachine = EngineMachine.TestCase

@@ -38,7 +38,7 @@ GOLDEN_FILES = Path(__file__).parent / "golden"
 
 
 @given(SOURCES, st.integers(1, 4), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_merge_is_the_newest_of_each_key(
     sources: list[dict[bytes, bytes]], size: int, reverse: bool
 ) -> None:
@@ -93,7 +93,6 @@ def test_an_entry_is_rewritten_once_a_tier() -> None:
 
 
 @given(st.sets(st.binary(min_size=1, max_size=8), min_size=1), st.integers(4, 20))
-@settings(deadline=None)
 def test_a_filter_never_denies_a_key_that_it_was_given(
     keys: set[bytes], bits: int
 ) -> None:
@@ -107,7 +106,7 @@ def test_a_filter_never_denies_a_key_that_it_was_given(
 
 
 @given(st.dictionaries(st.binary(min_size=1, max_size=6), RECORDS, min_size=1))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_block_gives_back_what_it_was_made_of(entries: dict[bytes, bytes]) -> None:
     keys = sorted(entries)
     records = [entries[key] for key in keys]

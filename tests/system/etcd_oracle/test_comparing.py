@@ -219,7 +219,7 @@ def test_etcd_is_asked_to_delete_up_to_an_end() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(transactions(2))
 def test_all_else_is_asked_as_it_is(body: Body) -> None:
     """What no rule speaks of is in the document, where rules would change it."""
@@ -252,7 +252,7 @@ def read_back(name: str, value: Any) -> Any:
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.one_of(writes(), reads()))
 def test_every_style_says_the_same(call: Call) -> None:
     body = resolved(call.body, REVISIONS)

@@ -54,7 +54,6 @@ def compare(pair: Pair, sequences_max: int) -> None:
     @seed(SEED)
     @settings(
         max_examples=sequences_max,
-        deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
