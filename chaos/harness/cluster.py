@@ -92,8 +92,6 @@ class Cluster(Served[Node]):
             node.process.environment[FAULTS] = str(node.door.pipe)
         # The one voter whose disk may be damaged; it keeps its vote.
         self.damaged: Node | None = None
-        # Who is being removed: it may have no links any more.
-        self.leaving: Node | None = None
         self._threads: set[asyncio.Future[int | None]] = set()
 
     @classmethod

@@ -144,7 +144,7 @@ class Members:
     async def _remove(self, target: Node) -> Node:
         node = await self._voter(target)
         await self._keep_enough(node)
-        self._let_go(node)
+        node.may_end = True
         await self._ask(
             lambda one: one.control.remove_member(node.name, timeout=ASK_SECONDS),
             MemberNotFound,
@@ -157,7 +157,7 @@ class Members:
         """Another one takes the place of a voter in one step."""
         node = await self._voter(target)
         heir = await self._replica()
-        self._let_go(node)
+        node.may_end = True
         await self._ask(
             lambda one: one.control.replace_member(
                 node.name, heir.name, timeout=ASK_SECONDS
@@ -291,10 +291,6 @@ class Members:
                 raise self._stuck(node, str(known.get(node.name)))
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _let_go(self, node: Node) -> None:
-        node.may_end = True
-        self.cluster.leaving = node
-
     async def _bury(self, node: Node) -> None:
         """It ends by itself, and its folder is somebody else's from now on."""
         deadline_s = self.clock.now() + CHANGED_SECONDS_MAX
@@ -305,7 +301,6 @@ class Members:
         await self.cluster.bury(node, FAILED)
         self.cluster.nodes.remove(node)
         self.cluster.empty(node)
-        self.cluster.leaving = None
 
     def _stuck(self, node: Node, found: str) -> Violated:
         expected = f"what was wished for, within {CHANGED_SECONDS_MAX:g} s"

@@ -257,6 +257,19 @@ class Harness:
     async def _round(
         self, round_: Round, cluster: Cluster, load: Workload, striker: Striker
     ) -> None:
+        results = await self._together(round_, cluster, load, striker)
+        self.rounds += 1
+        for fault, result in zip(round_.faults, results, strict=True):
+            if not result.touched and len(results) > 1:
+                # Another one had left it nothing to strike: a node that was removed,
+                # or whose disk had failed, has no links to cut.
+                alone = msgspec.structs.replace(round_, faults=(fault,))
+                await self._together(alone, cluster, load, striker)
+
+    async def _together(
+        self, round_: Round, cluster: Cluster, load: Workload, striker: Striker
+    ) -> list[FaultResult]:
+        """All faults of a round at once, until writes are acknowledged after them."""
         self.doing = " and ".join(fault.kind for fault in round_.faults)
         leader = await cluster.find_leader(PROGRESS_SECONDS_MAX)
         with ExitStack() as stack:
@@ -274,14 +287,15 @@ class Harness:
                 gap.note(self.clock.now())
         if any(fault.kind == "flip" for fault in round_.faults):
             await striker.check_flipped()
-        self.rounds += 1
+        results: list[FaultResult] = []
         for strike, gap in zip(strikes, gaps, strict=True):
             longest_gap_ms = round(gap.longest_s * 1000, 1)
-            result = msgspec.structs.replace(
-                strike.result(), longest_gap_ms=longest_gap_ms
+            results.append(
+                msgspec.structs.replace(strike.result(), longest_gap_ms=longest_gap_ms)
             )
-            self.strikes.append(result)
-            self.tell(result)
+            self.strikes.append(results[-1])
+            self.tell(results[-1])
+        return results
 
     async def _strike(
         self,

@@ -57,24 +57,22 @@ class Striker:
         nodes = self.cluster.nodes
         if fault.kind in DAMAGE_KINDS:
             return [self.cluster.damaged or nodes[0]]
-        if fault.kind in LINK_KINDS:
-            nodes = self._linked()
-        fault, number = fault.fitted(len(nodes)), _number(leader, nodes)
+        fault, number = fault.fitted(len(nodes)), self._number(leader)
         numbers = fault.victims(number) or fault.along(number)[:1]
         return [nodes[number] for number in numbers]
 
-    def _linked(self) -> list[Node]:
-        """Whose links may be cut: who is being removed may have none any more."""
-        leaving = self.cluster.leaving
-        return [node for node in self.cluster.nodes if node is not leaving]
+    def _number(self, leader: Node) -> int:
+        """Its number; of one that is no member any more, the first."""
+        nodes = self.cluster.nodes
+        return nodes.index(leader) if leader in nodes else 0
 
     async def strike(
         self, fault: Fault, leader: Node, number: int, struck: "asyncio.Future[float]"
     ) -> Strike:
         """Do it and undo it; `struck` learns the moment when it began."""
+        fault = fault.fitted(len(self.cluster.nodes))
         if fault.kind in LINK_KINDS:
             return await self._strike_links(fault, leader, struck)
-        fault = fault.fitted(len(self.cluster.nodes))
         victims = self.targets(fault, leader)
         if fault.kind in MEMBER_KINDS:
             return await self._members.strike(fault, victims[0], struck)
@@ -97,10 +95,8 @@ class Striker:
     ) -> Strike:
         network = self.cluster.network
         assert network is not None
-        nodes = self._linked()
-        fault = fault.fitted(len(nodes))
-        names = [node.name for node in nodes]
-        steps = plan_steps(fault, names, _number(leader, nodes))
+        names = [node.name for node in self.cluster.nodes]
+        steps = plan_steps(fault, names, self._number(leader))
         before = await network.told()
         began_s = time.monotonic()
         for place, (after_s, table) in enumerate(steps):
@@ -211,8 +207,3 @@ class Striker:
         at_s = self.clock.now()
         await self.cluster.wait_for_answer(node)
         self.history.record(Start(at_s, node.name, self.clock.now()))
-
-
-def _number(leader: Node, nodes: Sequence[Node]) -> int:
-    """Its number; of one that is no member any more, the first."""
-    return nodes.index(leader) if leader in nodes else 0

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from quorate.chaos.harness import (
     HarnessOptions,
     Moment,
     Started,
+    network,
+    strikes,
 )
+from quorate.chaos.harness.network import Told, Way
 from quorate.chaos.harness.run import Event, run_harness
 
 from .conftest import Run
@@ -86,6 +90,39 @@ async def test_faults_of_links_and_processes_strike_at_once(
     page = (tmp_path / "report" / "index.html").read_text()
     for kind in faults:
         assert f"{kind}</td><td>1</td><td>1</td>" in page
+
+
+async def test_a_fault_that_another_one_left_nothing_to_strike_comes_again_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of `mixed` were void: the leader had been removed, or its disk had failed,
+    before its links were cut.
+    """
+    counts: list[int] = []
+
+    def touched(before: Told, after: Told, ways: Iterable[Way]) -> int:
+        counts.append(network.touched(before, after, ways) if counts else 0)
+        return counts[-1]
+
+    monkeypatch.setattr(strikes, "touched", touched)
+    options = HarnessOptions(
+        seed=4,
+        faults=("pause-leader", "one-way-in"),
+        rounds=1,
+        at_once=2,
+        writers=8,
+        value_bytes=64,
+    )
+    summary, events = await run(options)
+    assert summary.verdict == "valid", summary
+    results = [event for event in events if isinstance(event, FaultResult)]
+    told = [(each.number, each.kind, each.touched > 0) for each in results]
+    assert sorted(told) == [
+        (1, "one-way-in", False),
+        (1, "one-way-in", True),
+        (1, "pause-leader", True),
+    ]
+    assert [each.at_once for each in results] == [2, 2, 1]
 
 
 @pytest.mark.parametrize(
