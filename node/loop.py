@@ -26,6 +26,7 @@ from .database import NotUnderstood
 from .journal_thread import JournalThread
 from .replica import Effects, PeerMessage, Replica
 from .stable import Stable
+from .timings import Histogram, NodeTimings
 
 TICK_S: Final = 0.01
 TICKS_AT_ONCE_MAX: Final = 3
@@ -87,6 +88,7 @@ class ReplicaLoop:
         self.sync_seconds = 0.0
         self.sync_seconds_max = 0.0
         self.lag_seconds_max = 0.0
+        self.timings = NodeTimings(Histogram(), Histogram())
         self.free_bytes = 0
         self.requests_failed = 0
         self.waiters: list[asyncio.Future[None]] = []
@@ -117,6 +119,7 @@ class ReplicaLoop:
         now = self.loop.time()
         late = now - self.ticked_s - TICK_S
         self.lag_seconds_max = max(self.lag_seconds_max, late)
+        self.timings.loop_lag.observe(max(late, 0.0))
         if late > LAG_WARNING_S:
             logger.warning("the event loop was held for %.0f ms", late * 1000)
         count = min(int((now - self.ticked_s) / TICK_S), TICKS_AT_ONCE_MAX)
@@ -309,6 +312,7 @@ class ReplicaLoop:
         self.full = False
         self.sync_seconds += seconds
         self.sync_seconds_max = max(self.sync_seconds_max, seconds)
+        self.timings.journal_sync.observe(seconds)
         self.persisting = False
         self.idle.set()
         if self.stopped:

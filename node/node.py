@@ -51,6 +51,7 @@ from .signing import Signer
 from .snapshots import Snapshots
 from .stable import Stable, StableOptions
 from .statistics import Statistics
+from .timings import NodeTimings
 from .tls import PeerCertificate
 from .transport import Session, Transport
 
@@ -340,6 +341,9 @@ class Node:
 
     def statistics(self) -> Statistics:
         return gather(self)
+
+    def timings(self) -> NodeTimings:
+        return self.loop.timings
 
     def position(self) -> Position:
         return Position(self.replica.raft.term, self.replica.database.revision)

@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 from ...wire.hello import ClientHello, ServerHello, choose_version
 from ..client_tls import ClientTls
+from ..timings import Timings
 from . import rights
 from .budget import SharedBudget
 from .door import Door
@@ -22,7 +23,6 @@ from .handshakes import Handshakes
 from .options import ApiOptions
 from .rights import Action, Operation, Principal, Refusal
 from .service import Service
-from .timings import Timings
 
 # Less than this in a whole period is no progress, so that one byte a second is none.
 PROGRESS_BYTES: Final = 65536

@@ -17,6 +17,7 @@ from ...wire.errors import ErrorCode, Outcome, ProtocolError
 from ...wire.frames import REFUSED, RequestKind
 from ...wire.requests import encode_error, error_reply
 from ..statistics import Statistics
+from ..timings import NodeTimings
 from . import rights
 from .errors import Problem
 from .operations import operations_of
@@ -117,6 +118,11 @@ class Door:
         """As Service.statistics; raises Problem."""
         check(Action.SEE_STATUS)
         return self._service.statistics()
+
+    def timings(self) -> NodeTimings:
+        """As Service.timings; raises Problem."""
+        check(Action.SEE_STATUS)
+        return self._service.timings()
 
     def members(self) -> tuple[Member, ...]:
         """As Service.members; raises Problem."""

@@ -26,8 +26,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ..statistics import PeerStatistics, Statistics
+from ..timings import BOUNDS_S, Histogram, NodeTimings, Timings
 from .connections import ClientPort
-from .timings import BOUNDS_S, Timings
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -270,6 +270,7 @@ class _NodeCollector(Collector):
         yield from _node(statistics)
         yield from _peers(statistics.peers)
         yield from _port(self._port)
+        yield from _own_durations(self._port.service.timings())
         yield _durations("quorate_http", "HTTP requests", self._port.http_timings)
         yield _durations("quorate_native", "Native requests", self._port.native_timings)
 
@@ -335,21 +336,39 @@ def _port(port: ClientPort) -> Iterator[Metric]:
     )
 
 
+def _own_durations(timings: NodeTimings) -> Iterator[Metric]:
+    for name, text, histogram in (
+        (
+            "quorate_process_loop_lag_seconds",
+            "How late each of a hundred ticks a second was.",
+            timings.loop_lag,
+        ),
+        (
+            "quorate_journal_sync_duration_seconds",
+            "Syncs of the journal.",
+            timings.journal_sync,
+        ),
+    ):
+        family = HistogramMetricFamily(name, text)
+        family.add_metric((), _buckets(histogram), histogram.total_s)
+        yield family
+
+
 def _durations(prefix: str, what: str, timings: Timings) -> Metric:
     family = HistogramMetricFamily(
         f"{prefix}_request_duration_seconds",
         f"{what} by operation and result, from reception to reply.",
         labels=("operation", "result"),
     )
-    bounds = [*(str(bound) for bound in BOUNDS_S), "+Inf"]
-    for (operation, result), histogram in sorted(timings.histograms.items()):
-        cumulative = accumulate(map(float, histogram.counts))
-        family.add_metric(
-            (operation, result),
-            list(zip(bounds, cumulative, strict=True)),
-            histogram.total_s,
-        )
+    for labels, histogram in sorted(timings.histograms.items()):
+        family.add_metric(labels, _buckets(histogram), histogram.total_s)
     return family
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """As Prometheus has them: each with all that is below it."""
+    bounds = [*(str(bound) for bound in BOUNDS_S), "+Inf"]
+    return list(zip(bounds, accumulate(map(float, histogram.counts)), strict=True))
 
 
 def _value(numbers: Statistics | PeerStatistics, field: str) -> float:

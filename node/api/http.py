@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from ...wire.errors import ErrorCode
+from ..timings import OK
 from . import (
     http_backup,
     http_caretaker,
@@ -53,7 +54,6 @@ from .origins import OriginRule
 from .rights import NOBODY, NODE, Action
 from .status import status_json
 from .targets import KEYS_PREFIX, Target
-from .timings import OK
 
 # What the etcd v3 API that is served amounts to; clients compare these numbers.
 ETCD_VERSION: Final = b'{"etcdserver":"3.5.21","etcdcluster":"3.5.0"}'

@@ -22,11 +22,11 @@ from ...wire.frames import (
 )
 from ...wire.hello import ClientHello, encode_server_hello
 from ...wire.requests import encode_error, error_reply
+from ..timings import OK as OK_RESULT
+from ..timings import Histogram
 from .connections import ClientPort, StallTimer, keep_alive
 from .door import Submit
 from .rights import Principal
-from .timings import OK as OK_RESULT
-from .timings import Histogram
 
 # A turn of the loop is shared: at most this much of it goes to one connection's input.
 # A piece of this size holds at most about a thousand frames.

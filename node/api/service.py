@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from typing import Final, NamedTuple, Protocol
 
 from ..statistics import Statistics
+from ..timings import NodeTimings
 
 # Why a node is not ready, where somebody wants to tell the reasons apart.
 NO_LEADER: Final = "no leader is known"
@@ -87,6 +88,10 @@ class Service(Protocol):
 
     def statistics(self) -> Statistics:
         """Numbers of this moment; cheap enough for every scrape."""
+        ...
+
+    def timings(self) -> NodeTimings:
+        """What the node has measured of itself since it started."""
         ...
 
     def endpoints(self) -> tuple[str, ...]:

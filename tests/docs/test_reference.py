@@ -43,6 +43,7 @@ from quorate.node.api.status import status_json
 from quorate.node.gossip import codec
 from quorate.node.pid_file import LIFELINE
 from quorate.node.statistics import PeerStatistics, Statistics
+from quorate.node.timings import Histogram, NodeTimings
 from quorate.wire import KEYS_MAX, CaretakerStatus, transaction_json
 from quorate.wire.errors import ERROR_TRAITS, ErrorCode
 from quorate.wire.membership import Members
@@ -370,6 +371,9 @@ class _Idle:
         self, sink: Sink, request_id: int, kind: int, body: bytes, timeout_ms: int
     ) -> None:
         raise AssertionError("no request is made here")
+
+    def timings(self) -> NodeTimings:
+        return NodeTimings(Histogram(), Histogram())
 
     def statistics(self) -> Statistics:
         return Statistics(peers=[PeerStatistics(member_id="1")])

@@ -6,6 +6,7 @@ since a busy machine holds it by itself.
 
 import contextlib
 import random
+import re
 import socket
 import ssl
 import struct
@@ -239,3 +240,9 @@ def test_half_sent_frames_and_bodies_cost_little(healthy: Cluster) -> None:
     assert growth < PARTIAL_BYTES_MAX + GROWTH_BYTES_MAX
     for each in healthy.nodes:
         print(f"{each.name}: loop held for {each.status().loop_lag_seconds_max:.3f} s")
+        measured = each.request("GET", "/metrics").body.decode()
+        for what in ("process_loop_lag", "journal_sync_duration"):
+            (count,) = re.findall(
+                rf"^quorate_{what}_seconds_count (\S+)", measured, re.M
+            )
+            assert float(count) > 0

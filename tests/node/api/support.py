@@ -15,6 +15,7 @@ from quorate.node.api.options import ApiOptions
 from quorate.node.api.service import Member, Position, Sink, WatchSink
 from quorate.node.api.status import status_json
 from quorate.node.statistics import PeerStatistics, Statistics
+from quorate.node.timings import Histogram, NodeTimings
 from quorate.wire.commands import Compact, Delete, Put, decode_command
 from quorate.wire.errors import ErrorCode, Outcome, ProtocolError
 from quorate.wire.frames import (
@@ -129,6 +130,7 @@ class FakeService:
         # Watches that are open, and sinks that nobody reads any more.
         self.watches: list[Asked] = []
         self.left: list[WatchSink] = []
+        self.measured = NodeTimings(Histogram(), Histogram())
 
     def submit(
         self, sink: Sink, request_id: int, kind: int, body: bytes, timeout_ms: int
@@ -183,6 +185,9 @@ class FakeService:
 
     def endpoints(self) -> tuple[str, ...]:
         return ("http://127.0.0.1:7400",)
+
+    def timings(self) -> NodeTimings:
+        return self.measured
 
     def statistics(self) -> Statistics:
         return Statistics(

@@ -2,7 +2,7 @@
 
 import pytest
 from quorate.node.api.budget import SharedBudget
-from quorate.node.api.timings import BOUNDS_S, Timings
+from quorate.node.timings import BOUNDS_S, Timings
 
 
 def test_a_budget_is_never_overdrawn() -> None:

@@ -66,6 +66,8 @@ async def test_metrics_are_prometheus_text(port: Port) -> None:
     await http(port, "PUT", "/v1/kv/a", b"1")
     await http(port, "GET", "/v1/kv/nothing")
     await http(port, "POST", "/v1/compaction?revision=2")
+    port.service.measured.loop_lag.observe(0.003)
+    port.service.measured.journal_sync.observe(0.06, 2)
     reply = await http(port, "GET", "/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=")
     families = {
@@ -91,6 +93,11 @@ async def test_metrics_are_prometheus_text(port: Port) -> None:
     assert values[f"{name}_count", "get", "not_found"] == 1
     assert values[f"{name}_bucket", "+Inf", "ok", "put"] == 1
     assert values[f"{name}_sum", "ok", "put"] > 0
+    late, synced = "quorate_process_loop_lag_seconds", "quorate_journal_sync_duration"
+    assert values[f"{late}_bucket", "0.0025"] == 0
+    assert values[f"{late}_bucket", "0.005"] == values[f"{late}_count",] == 1
+    assert values[f"{synced}_seconds_bucket", "0.05"] == 0
+    assert values[f"{synced}_seconds_sum",] == pytest.approx(0.12)
     assert values["process_open_fds",] > 0
     assert "python_gc_objects_collected" in families
 

@@ -1,11 +1,11 @@
-"""How many requests there were and how long they took, as plain counters.
+"""How long requests, syncs and the loop's delays took, as plain counters.
 
-Law: counting one request costs a fraction of a microsecond and takes no lock: there is
+Law: counting one costs a fraction of a microsecond and takes no lock: there is
 one thread. Labels come from fixed tables, never from what a client sent.
 """
 
 from bisect import bisect_left
-from typing import Final
+from typing import Final, NamedTuple
 
 BOUNDS_S: Final = (
     0.0001,
@@ -31,7 +31,7 @@ OK: Final = "ok"
 class Histogram:
     """Counts per bucket (not cumulative; the last is above every bound) and their sum.
 
-    A request of exactly a bound's time is in that bound's bucket.
+    What took exactly a bound's time is in that bound's bucket.
     """
 
     __slots__ = ("counts", "total_s")
@@ -41,7 +41,7 @@ class Histogram:
         self.total_s: float = 0.0
 
     def observe(self, seconds: float, times: int = 1) -> None:
-        """Count `times` requests that took `seconds` each."""
+        """Count `times` of them that took `seconds` each."""
         self.counts[bisect_left(BOUNDS_S, seconds)] += times
         self.total_s += seconds * times
 
@@ -58,3 +58,10 @@ class Timings:
         if histogram is None:
             histogram = self.histograms[operation, result] = Histogram()
         return histogram
+
+
+class NodeTimings(NamedTuple):
+    """Of the node itself: how late each tick of its loop was; its journal's syncs."""
+
+    loop_lag: Histogram
+    journal_sync: Histogram
