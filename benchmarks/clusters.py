@@ -100,6 +100,16 @@ def ask(port: int, path: str, body: object = None, timeout_s: float = 5.0) -> An
         connection.close()
 
 
+def metrics_of(port: int) -> str:
+    """What a node tells Prometheus."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10.0)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
 def put_all(port: int, keys: Iterable[bytes]) -> None:
     """Put each key with a value of 256 bytes, by the JSON interface that both have."""
     value = base64.b64encode(b"v" * 256).decode()
@@ -284,12 +294,7 @@ class Etcd:
         return machine.written_bytes(place.pid for place in self.places())
 
     def _syncs(self, number: int) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports[number])
-        try:
-            connection.request("GET", "/metrics")
-            return syncs_of(connection.getresponse().read().decode())
-        finally:
-            connection.close()
+        return syncs_of(metrics_of(self._ports[number]))
 
     def kill(self, number: int) -> None:
         self._processes[number].kill()

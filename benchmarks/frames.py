@@ -9,9 +9,10 @@ anything that frames as quorate does, so that the ladder's rungs get the same fr
 """
 
 import asyncio
+import random
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, cast
 
 import uvloop
@@ -33,6 +34,8 @@ from .pairs import Leg
 _REPLY: Final = struct.Struct("<IBBHI")
 _LENGTH_BYTES: Final = 4
 _TIMEOUT_MS: Final = 30_000
+# How often it is looked whether all is done, and so how well a pause is known.
+_LOOK_S: Final = 0.02
 
 
 class RunFailed(Exception):
@@ -40,10 +43,11 @@ class RunFailed(Exception):
 
 
 class Request(NamedTuple):
-    """What a slot asks for."""
+    """What a slot asks for: each time the same, or each time with the next key."""
 
     kind: int
     body: bytes
+    keys: Iterator[bytes] | None = None
 
 
 def puts(count: int, value_bytes: int) -> list[Request]:
@@ -52,6 +56,20 @@ def puts(count: int, value_bytes: int) -> list[Request]:
     return [
         Request(RequestKind.WRITE, encode_put(key_of(slot), value))
         for slot in range(count)
+    ]
+
+
+def scattered_puts(count: int, value_bytes: int, keys: int, seed: int) -> list[Request]:
+    """The slots put keys out of so many, in no order."""
+    dice, value = random.Random(seed), b"v" * value_bytes
+
+    def draw() -> Iterator[bytes]:
+        while True:
+            yield key_of(dice.randrange(keys))
+
+    return [
+        Request(RequestKind.WRITE, encode_put(key_of(0), value), draw())
+        for _ in range(count)
     ]
 
 
@@ -66,7 +84,7 @@ def gets(count: int) -> list[Request]:
 
 def key_of(slot: int) -> bytes:
     """Sixteen bytes."""
-    return b"bench-key-%06d" % slot
+    return b"bench-k-%08d" % slot
 
 
 class _Slots(asyncio.Protocol):
@@ -82,10 +100,21 @@ class _Slots(asyncio.Protocol):
             encode_request(each.kind, slot + 1, _TIMEOUT_MS, each.body)
             for slot, each in enumerate(requests)
         ]
+        self._next: Callable[[int], bytes] = self._frames.__getitem__
+        self._keys: list[Iterator[bytes]] = [
+            each.keys for each in requests if each.keys is not None
+        ]
+        if self._keys:
+            self._next = self._with_next_key
+            self._cuts: list[tuple[bytes, bytes]] = list(map(_cut_at_key, self._frames))
         self._outstanding: int = 0
         self._hello: bool = hello
         self._kept: bytes = b""
         self._transport: asyncio.Transport | None = None
+
+    def _with_next_key(self, slot: int) -> bytes:
+        before, after = self._cuts[slot]
+        return before + next(self._keys[slot]) + after
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -97,7 +126,8 @@ class _Slots(asyncio.Protocol):
     def begin(self) -> None:
         assert self._transport is not None
         self._outstanding = len(self._frames)
-        self._transport.write(b"".join(self._frames))
+        slots = range(len(self._frames))
+        self._transport.write(b"".join(map(self._next, slots)))
 
     def close(self) -> None:
         if self._transport is not None:
@@ -125,7 +155,7 @@ class _Slots(asyncio.Protocol):
     def _take(self, data: bytes, offset: int) -> None:
         """Answer every whole reply with its slot's request, in one write."""
         again: list[bytes] = []
-        frames = self._frames
+        following = self._next
         size = len(data)
         unpack = _REPLY.unpack_from
         length: int
@@ -139,7 +169,7 @@ class _Slots(asyncio.Protocol):
             if status != OK:
                 self._refused(data[offset:end])
                 return
-            again.append(frames[request_id - 1])
+            again.append(following(request_id - 1))
             offset = end
         self._kept = data[offset:]
         self.answered += len(again)
@@ -158,6 +188,13 @@ class _Slots(asyncio.Protocol):
             self.idle.exception()
 
 
+def _cut_at_key(frame: bytes) -> tuple[bytes, bytes]:
+    """What comes before and after the key of a put, which has the length of any."""
+    before, key, after = frame.partition(key_of(0))
+    assert key, frame
+    return before, after
+
+
 def drive(
     port: int,
     requests: Sequence[Request],
@@ -167,17 +204,40 @@ def drive(
     hello: bool = True,
 ) -> Leg:
     """All slots over some connections, for some seconds; raises RunFailed."""
+    end_s = time.perf_counter() + seconds
+    return drive_until(
+        port, requests, connections, lambda _: time.perf_counter() >= end_s, hello=hello
+    ).leg
+
+
+class Driven(NamedTuple):
+    """A leg, how long it took, and the longest time in it without an answer."""
+
+    leg: Leg
+    took_s: float
+    longest_gap_s: float
+
+
+def drive_until(
+    port: int,
+    requests: Sequence[Request],
+    connections: int,
+    done: Callable[[int], bool],
+    *,
+    hello: bool = True,
+) -> Driven:
+    """As drive, until `done`, which is told every 20 ms how many were answered."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_drive(port, requests, connections, seconds, hello))
+        return runner.run(_drive(port, requests, connections, done, hello))
 
 
 async def _drive(
     port: int,
     requests: Sequence[Request],
     connections: int,
-    seconds: float,
+    done: Callable[[int], bool],
     hello: bool,
-) -> Leg:
+) -> Driven:
     loop = asyncio.get_running_loop()
 
     slots: list[_Slots] = []
@@ -191,7 +251,7 @@ async def _drive(
         cpu_s, begin_s = time.process_time(), time.perf_counter()
         for each in slots:
             each.begin()
-        await _until(begin_s + seconds, slots)
+        longest_gap_s = await _until(done, slots)
         answered = sum(each.answered for each in slots)
         took_s = time.perf_counter() - begin_s
         for each in slots:
@@ -203,15 +263,24 @@ async def _drive(
     finally:
         for each in slots:
             each.close()
-    return Leg(
-        answered / took_s, operations, client_cpu_us=cpu_s / max(operations, 1) * 1e6
-    )
+    client_cpu_us = cpu_s / max(operations, 1) * 1e6
+    leg = Leg(answered / took_s, operations, client_cpu_us=client_cpu_us)
+    return Driven(leg, took_s, longest_gap_s)
 
 
-async def _until(moment_s: float, slots: Sequence[_Slots]) -> None:
-    """That moment, or the first failure."""
+async def _until(done: Callable[[int], bool], slots: Sequence[_Slots]) -> float:
+    """Until it is done, or the first failure; the longest time without an answer."""
     failures = [each.idle for each in slots]
-    left_s = moment_s - time.perf_counter()
-    await asyncio.wait(
-        failures, timeout=max(left_s, 0), return_when=asyncio.FIRST_EXCEPTION
-    )
+    answered, progress_s, longest_gap_s = 0, time.perf_counter(), 0.0
+    while not done(answered):
+        ended, _ = await asyncio.wait(
+            failures, timeout=_LOOK_S, return_when=asyncio.FIRST_EXCEPTION
+        )
+        if ended:
+            break
+        now_s, before = time.perf_counter(), answered
+        answered = sum(each.answered for each in slots)
+        longest_gap_s = max(longest_gap_s, now_s - progress_s)
+        if answered > before:
+            progress_s = now_s
+    return longest_gap_s

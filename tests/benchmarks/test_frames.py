@@ -6,14 +6,25 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from quorate.benchmarks.frames import RunFailed, drive, gets, puts
+from quorate.benchmarks.frames import (
+    Driven,
+    RunFailed,
+    drive,
+    drive_until,
+    gets,
+    key_of,
+    puts,
+    scattered_puts,
+)
 from quorate.wire import (
     DEFAULT_LIMITS,
     OK,
     REFUSED,
+    Put,
     RequestFrame,
     RequestKind,
     RequestParser,
+    decode_command,
     encode_reply,
 )
 
@@ -77,6 +88,26 @@ def test_each_slot_is_sent_again_when_it_is_answered() -> None:
     assert {frame.request_id for frame in seen} == {1, 2, 3}
     assert {frame.kind for frame in seen} == {RequestKind.WRITE}
     assert len({frame.body for frame in seen}) == 6
+
+
+def test_a_slot_may_put_another_key_each_time() -> None:
+    def answer(frame: RequestFrame) -> bytes:
+        return encode_reply(frame.kind, frame.request_id, OK, struct.pack("<QI", 1, 0))
+
+    done: list[Driven] = []
+
+    def work(port: int) -> None:
+        requests = scattered_puts(4, 16, keys=1000, seed=3)
+        done.append(drive_until(port, requests, 2, lambda n: n >= 200, hello=False))
+
+    seen = served(answer, work)
+    assert done[0].leg.operations == len(seen) >= 200
+    assert 0 < done[0].longest_gap_s <= done[0].took_s
+    puts = [decode_command(frame.body, DEFAULT_LIMITS) for frame in seen]
+    assert {put.value for put in puts if isinstance(put, Put)} == {b"v" * 16}
+    keys = {put.key for put in puts if isinstance(put, Put)}
+    assert 100 < len(keys) < 1000
+    assert keys <= set(map(key_of, range(1000)))
 
 
 def test_a_refusal_ends_the_run() -> None:
