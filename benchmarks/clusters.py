@@ -15,9 +15,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from quorate.node.certificates import Authority, create_authority
@@ -141,11 +142,20 @@ def wait_for(what: str, condition: Callable[[], bool]) -> None:
 
 
 class Quorate:
-    def __init__(self, directory: Path, nodes: int = NODES) -> None:
+    """Its defaults, but for what the environment of its nodes says."""
+
+    def __init__(
+        self,
+        directory: Path,
+        nodes: int = NODES,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.name: str = "quorate"
         names = [f"n{number + 1}" for number in range(nodes)]
         cluster = create_cluster(directory, names, client_port=0, peer_port=0)
-        self._nodes: list[NodeProcess] = [NodeProcess(node) for node in cluster.nodes]
+        self._nodes: list[NodeProcess] = [
+            NodeProcess(node, environment=environment) for node in cluster.nodes
+        ]
         try:
             for node in self._nodes:
                 node.start()
@@ -169,6 +179,10 @@ class Quorate:
 
         wait_for("quorate has a leader", leads)
         return found[-1]
+
+    def terms(self) -> list[int]:
+        """Each node's: they grow with each election."""
+        return [int(self._status(number)["term"]) for number in range(len(self._nodes))]
 
     def syncs(self) -> int:
         each = (self._status(number) for number in range(len(self._nodes)))

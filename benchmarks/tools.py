@@ -47,10 +47,11 @@ class H2load(NamedTuple):
 
 
 class Wrk(NamedTuple):
-    """What it says of a run."""
+    """What it says of a run; `refused` are those of its requests that failed."""
 
     requests: int
     per_second: float
+    refused: int = 0
 
 
 def need(name: str, folder: Path | None = None) -> str:
@@ -134,18 +135,27 @@ def parse_h2load_log(text: str) -> list[float]:
     return [int(line.split("\t")[2]) / 1000 for line in text.splitlines()]
 
 
-def wrk(url: str, mode: str, connections: int, seconds: float) -> Wrk:
-    """Run the one script; `mode` says which of its requests to make."""
+def wrk(
+    url: str, mode: str, connections: int, seconds: float, *, refused: bool = False
+) -> Wrk:
+    """Run the one script; `mode` says which of its requests to make.
+
+    Requests may be `refused`, or else it raises ToolFailed when one was.
+    """
     command = [
         *(need("wrk"), "--threads", "1", "--connections", str(connections)),
         *("--duration", f"{max(1, round(seconds))}s", "--timeout", "10s"),
         *("--script", str(WRK_SCRIPT), url, "--", mode),
     ]
-    return parse_wrk(run(command, seconds))
+    return parse_wrk(run(command, seconds), refused=refused)
 
 
-def parse_wrk(text: str) -> Wrk:
+def parse_wrk(text: str, *, refused: bool = False) -> Wrk:
     """Raises ToolFailed when it is not what was expected, or requests have failed."""
+    bad_answers = re.search(r"^\s*Non-2xx or 3xx responses: (\d+)$", text, re.MULTILINE)
+    if refused and bad_answers is not None:
+        told = parse_wrk(text.replace(bad_answers[0], ""))
+        return told._replace(refused=int(bad_answers[1]))
     counts = re.search(r"^\s*(\d+) requests in ", text, re.MULTILINE)
     rate = re.search(r"^Requests/sec:\s+([\d.]+)", text, re.MULTILINE)
     if counts is None or rate is None:

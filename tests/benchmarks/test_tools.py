@@ -71,6 +71,14 @@ def test_a_run_of_wrk_with_a_failed_request_is_no_result(bad: str) -> None:
         parse_wrk(WRK + bad + "\n")
 
 
+def test_wrk_may_be_refused_where_that_is_looked_at() -> None:
+    text = WRK + "  Non-2xx or 3xx responses: 17\n"
+    assert parse_wrk(text, refused=True) == Wrk(4842, 2418.84, 17)
+    assert parse_wrk(WRK, refused=True) == Wrk(4842, 2418.84, 0)
+    with pytest.raises(ToolFailed, match="Socket"):
+        parse_wrk(text + "  Socket errors: connect 0, read 3\n", refused=True)
+
+
 def test_a_missing_tool_is_told_with_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
