@@ -238,7 +238,7 @@ class Membership:
         if 2 * len(alive) <= len(votes):
             return True
         found = set(current.voters), set(current.learners)
-        return found == (votes, learns - votes - model.gone)
+        return found == (votes, learns - votes - model.gone.keys())
 
     def _alive(self, member: int) -> bool:
         node = self.cluster.by_member[member]

@@ -42,6 +42,9 @@ A change of the worlds makes other worlds of them; then they are seeds like any 
   until what was flushed late was durable; the bound knew of neither.
 - 2040, 2072: a wish that nobody had answered came true when a quorum had been chosen
   that was to do without the others, and took one of them away.
+- 2775: a leader was paused while members left, woke up and went on for a moment with a
+  change of the voters that it had begun; the checker of those who come back asked it
+  for what it had slept through.
 - 331: of newcomers any number lost their disks where those of first voters were safe,
   and no majority was left of a change that was under way.
 """
@@ -60,7 +63,7 @@ def test_a_seed_that_failed_passes(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "seed", [12174, 12220, 327, 331, 1625, 1967, 1999, 2040, 2072, 2536]
+    "seed", [12174, 12220, 327, 331, 1625, 1967, 1999, 2040, 2072, 2536, 2775]
 )
 def test_a_seed_with_members_that_failed_passes(seed: int) -> None:
     assert run_seed(seed, RunOptions(members=True)).acknowledged >= 300

@@ -29,20 +29,24 @@ class _Pass(msgspec.Struct):
 
 
 class MemberModel:
-    """Members, those who left, and tokens; `in_force` is the configuration applied."""
+    """Members, those who left, and tokens; `in_force` is the configuration applied.
+
+    `gone` says by which entry each has left.
+    """
 
     def __init__(self) -> None:
         self.members: dict[int, Standing] = {}
-        self.gone: set[int] = set()
+        self.gone: dict[int, int] = {}
         self.tokens: dict[int, _Pass] = {}
         self.in_force: Configuration | None = None
+        self._index = 0
 
     def begin(self, bootstrap: Configuration) -> None:
         self.in_force = bootstrap
 
-    def configured(self, configuration: Configuration) -> None:
+    def configured(self, configuration: Configuration, index: int) -> None:
         """Another configuration was applied: who was leaving may be out of it now."""
-        self.in_force = configuration
+        self.in_force, self._index = configuration, index
         for member, standing in list(self.members.items()):
             if standing.role is MemberRole.LEAVING:
                 self._leave(member)
@@ -53,8 +57,10 @@ class MemberModel:
         self,
         command: MakeToken | DropToken | Admit | Announce | Reassign,
         now_ms: int,
+        index: int,
     ) -> None:
         """Do it, unless it has to be refused."""
+        self._index = index
         match command:
             case MakeToken(token, _, ttl_ms, uses, role):
                 for other in [
@@ -134,8 +140,8 @@ class MemberModel:
     def _voters(self) -> set[int]:
         """Who votes in the end, when all is as it is wished for."""
         assert self.in_force is not None
-        silent = {v for v in self.in_force.voters if v not in self.members} - self.gone
-        return silent | {
+        silent = {v for v in self.in_force.voters if v not in self.members}
+        return (silent - self.gone.keys()) | {
             m
             for m, standing in self.members.items()
             if standing.role is MemberRole.VOTER
@@ -147,7 +153,7 @@ class MemberModel:
             return
         self._disinherit(member)
         del self.members[member]
-        self.gone.add(member)
+        self.gone[member] = self._index
 
     def _taken_over(self, member: int, heir: int) -> bool:
         assert self.in_force is not None

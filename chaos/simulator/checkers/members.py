@@ -101,8 +101,13 @@ def quorums_overlap(
 
 
 def nobody_comes_back(book: Book, node: "Node", after: Configuration) -> None:
-    """I-49: whoever has left never votes again."""
-    back = [m for m in after.all_voters() if m in book.model.members.gone]
+    """I-49: whoever has left never votes again.
+
+    A leader that slept through its own end may go on for a moment with those who have
+    left since; nobody will believe it. What it has applied it knows.
+    """
+    gone, applied = book.model.members.gone, node.raft.log.applied_index
+    back = [m for m in after.all_voters() if gone.get(m, applied + 1) <= applied]
     if back:
         book.world.fail("I-49", f"{node.name} lets {back} vote, who have left")
 
@@ -179,7 +184,7 @@ def equal_members(book: Book, node: "Node") -> None:
     )
     wanted = (
         {m: (s.role, s.name, s.successor) for m, s in model.members.items()},
-        model.gone,
+        set(model.gone),
         {number: each.uses for number, each in model.tokens.items()},
     )
     if found != wanted:

@@ -123,7 +123,7 @@ class Model:
                 if life is not None:
                     self._end(life)
             case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
-                self.members.apply(command, time_ms)
+                self.members.apply(command, time_ms, index)
             case Rotate() | Present() | RevokeCertificate():
                 # Who may show which certificate changes nothing of what is modelled.
                 pass

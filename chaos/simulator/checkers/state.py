@@ -74,7 +74,7 @@ def one_sequence(book: Book, node: "Node", entry: Entry) -> None:
     book.agreed_in.append(node.raft.term)
     if entry.kind == CONFIGURATION:
         book.configured(entry)
-        book.model.members.configured(book.configuration)
+        book.model.members.configured(book.configuration, entry.index)
     if entry.kind != COMMAND:
         return
     now_us = book.world.now_us
