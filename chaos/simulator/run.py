@@ -32,7 +32,7 @@ from .world import SECOND, World
 HURT_US = 20 * SECOND
 OPERATIONS_MIN = 300
 _OPERATIONS_WANTED = OPERATIONS_MIN + 20
-_SEGMENTS_MAX = 13
+_SEGMENTS_MAX = 20
 
 
 class RunOptions(msgspec.Struct, frozen=True):
