@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 import click
 
 from .chaos_attach import attach
-from .chaos_output import EXIT_CODES, print_summary, stop_by_signal, teller
+from .chaos_output import (
+    EXIT_CODES,
+    print_summary,
+    stop_by_signal,
+    teller,
+    usable_folders,
+)
 from .settings import duration, run_time
 
 if TYPE_CHECKING:
@@ -160,7 +166,8 @@ def run(
         report=report,
     )
     click.echo(f"seed {options.seed}")
-    summary = asyncio.run(_run(options))
+    with usable_folders():
+        summary = asyncio.run(_run(options))
     print_summary(summary)
     click.get_current_context().exit(EXIT_CODES[summary.verdict])
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from .chaos_output import EXIT_CODES, print_summary, stop_by_signal, teller
+from .chaos_output import (
+    EXIT_CODES,
+    print_summary,
+    stop_by_signal,
+    teller,
+    usable_folders,
+)
 from .settings import connection_options, current_settings, duration, run_time
 
 if TYPE_CHECKING:
@@ -119,7 +125,8 @@ def attach(
     as_json = settings.output == "json"
     if not as_json:
         click.echo(f"seed {options.seed}")
-    summary = asyncio.run(_run(options, client, report, quiet=as_json))
+    with usable_folders():
+        summary = asyncio.run(_run(options, client, report, quiet=as_json))
     if as_json:
         click.echo(msgspec.json.encode(summary))
     else:

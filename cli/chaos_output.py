@@ -7,7 +7,8 @@ decides nothing.
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 EXIT_CODES = {"valid": 0, "violated": 1, "void": 3}
 # A killed process that takes longer to go was held, most likely by a sync of its disk.
 DYING_MS_TOLD = 200.0
+
+
+@contextmanager
+def usable_folders() -> Generator[None, None, None]:
+    """What was named for a run may be of no use: then that is said, and no verdict."""
+    from ..chaos.harness.errors import SetupFailed
+
+    try:
+        yield
+    except SetupFailed as error:
+        raise click.UsageError(str(error)) from error
 
 
 def stop_by_signal() -> asyncio.Event:

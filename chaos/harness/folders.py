@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from .errors import SetupFailed
+
 _MOUNTS = Path("/proc/self/mounts")
 _MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 
@@ -18,6 +20,10 @@ class Folders:
     """The two folders of a run; both temporary where no other was named."""
 
     def __init__(self, nodes: Path | None, report: Path | None) -> None:
+        """Raises SetupFailed, and has left nothing then."""
+        if report is not None:
+            # First: where that can't be, there is no temporary one to be removed.
+            _make(report)
         self._temporary: Path | None = None
         if nodes is None or report is None:
             self._temporary = Path(
@@ -25,7 +31,7 @@ class Folders:
             )
         self.nodes = nodes or self._root / "nodes"
         self.report = report or self._root / "report"
-        self.report.mkdir(parents=True, exist_ok=True)
+        self.report.mkdir(exist_ok=True)
 
     @property
     def _root(self) -> Path:
@@ -68,6 +74,13 @@ class Folders:
 
     def _is_temporary(self, path: Path) -> bool:
         return self._temporary is not None and path.is_relative_to(self._temporary)
+
+
+def _make(report: Path) -> None:
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupFailed(f"{report}: no report there: {error.strerror}") from error
 
 
 def on_memory(path: Path) -> bool:

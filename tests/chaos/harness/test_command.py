@@ -257,3 +257,12 @@ def test_the_printed_command_means_the_same_load(fake: FakeHarness, load: str) -
     run(*fake.asked[0].replay().split()[3:])
     assert fake.asked[0] == fake.asked[1]
     assert bool(fake.asked[0].load) == (load != "none")
+
+
+def test_a_report_that_can_not_be_is_wrong_usage_and_no_verdict(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    done = run("--report", str(tmp_path / "file" / "report"))
+    assert done.exit_code == 2
+    assert "no report there: Not a directory" in done.output

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from quorate.chaos.harness.errors import SetupFailed
 from quorate.chaos.harness.folders import Folders, on_memory
 
 NONE: frozenset[str] = frozenset()
@@ -94,3 +95,12 @@ def test_without_a_list_of_mounts_nothing_is_said(
     monkeypatch.setattr("quorate.chaos.harness.folders._MOUNTS", tmp_path / "none")
     monkeypatch.setattr("quorate.chaos.harness.folders._MEMORY", {"tmpfs"})
     assert on_memory(tmp_path) is False
+
+
+def test_a_report_that_can_not_be_is_said_and_leaves_nothing(
+    tmp_path: Path, temporary: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupFailed, match="no report there: Not a directory"):
+        Folders(None, tmp_path / "file" / "report")
+    assert list(temporary.iterdir()) == []
