@@ -27,7 +27,7 @@ from ..harness.history import HISTORY_FILE, History, Recording, Struck
 from ..harness.ledger import Ledger
 from ..harness.report import write_page
 from ..harness.run import SCHEDULE_FILE, SUMMARY_FILE, Event, Moment, Started
-from ..harness.until import Span, run_until
+from ..harness.until import Span, run_until, undisturbed
 from ..harness.verdict import (
     Counts,
     FaultResult,
@@ -102,7 +102,7 @@ class AttachedRun:
         try:
             await self._run_on(cluster)
         finally:
-            await self._sweep(cluster)
+            await undisturbed(self._sweep(cluster))
             await cluster.close()
 
     async def _run_on(self, cluster: Attached) -> None:
@@ -217,12 +217,15 @@ class AttachedRun:
             else:
                 await asyncio.sleep(planned.hold_s)
         finally:
-            # Also when this is interrupted, and when it began in part.
+            # Also when it began in part; and not half, whoever is interrupted.
             if fault.end:
-                ended = await self._do(fault, "end", fault.end)
-                if ended.failed:
-                    raise NotHealed(f"{fault.name} was not ended: {ended}")
+                await undisturbed(self._end(fault))
         return not ran.failed
+
+    async def _end(self, fault: NamedFault) -> None:
+        ended = await self._do(fault, "end", fault.end)
+        if ended.failed:
+            raise NotHealed(f"{fault.name} was not ended: {ended}")
 
     async def _do(self, fault: NamedFault, part: str, command: str) -> Ran:
         self._ran += 1

@@ -6,10 +6,12 @@ raised as it is.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import cast
+from typing import TypeVar, cast
 
 from .errors import HarnessError, Violated
 from .verdict import Violation
+
+T = TypeVar("T")
 
 
 async def run_until(
@@ -35,6 +37,21 @@ async def run_until(
     violations = [leaf.violation for leaf in found if isinstance(leaf, Violated)]
     failed = [str(leaf) for leaf in found if not isinstance(leaf, Violated)]
     return violations, failed
+
+
+async def undisturbed(work: Coroutine[None, None, T]) -> T:
+    """What comes of it; whoever is interrupted meanwhile is so when it is over."""
+    doing = asyncio.ensure_future(work)
+    interrupted = False
+    while not doing.done():
+        try:
+            await asyncio.wait({doing})
+        except asyncio.CancelledError:
+            interrupted = True
+    result = doing.result()
+    if interrupted:
+        raise asyncio.CancelledError
+    return result
 
 
 def leaves(error: BaseException) -> list[BaseException]:

@@ -182,6 +182,28 @@ hold = "10m"
         assert list(client.range("")) == []
 
 
+async def test_a_command_that_ends_a_fault_is_not_interrupted(
+    begin: Begin, attach: Attach, tmp_path: Path
+) -> None:
+    cluster = begin()
+    ending, ended = tmp_path / "ending", tmp_path / "ended"
+    faults = f"""
+[fault.mark]
+begin = "true"
+end = "touch {ending}; sleep 2; touch {ended}"
+hold = "0s"
+"""
+    stop = asyncio.Event()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Moment) and ending.exists():
+            stop.set()
+
+    summary = await attach(cluster, faults, rounds=1, stop=stop, tell=tell)
+    assert summary.reasons == ["it was interrupted"]
+    assert ended.exists()
+
+
 async def test_commands_that_fail_leave_a_run_void_with_what_they_said(
     begin: Begin, attach: Attach
 ) -> None:
