@@ -26,9 +26,9 @@ async def run_until(
         stopping.cancel()
         running.cancel()
         await asyncio.wait({running})
-    if running.cancelled():
-        return [], ["it was interrupted"]
-    error = running.exception()
+    error = _failure(running)
+    if isinstance(error, asyncio.CancelledError):
+        return _found_before(error), ["it was interrupted"]
     if error is None:
         return [], []
     found = leaves(error)
@@ -37,6 +37,25 @@ async def run_until(
     violations = [leaf.violation for leaf in found if isinstance(leaf, Violated)]
     failed = [str(leaf) for leaf in found if not isinstance(leaf, Violated)]
     return violations, failed
+
+
+def _failure(done: "asyncio.Future[None]") -> BaseException | None:
+    """Why it ended; as it was raised also where it was cancelled."""
+    try:
+        done.result()
+    except BaseException as error:  # noqa: BLE001
+        return error
+    return None
+
+
+def _found_before(error: BaseException) -> list[Violation]:
+    """What had been found when an interruption came, while things were put away."""
+    found: list[Violation] = []
+    before = error.__context__
+    while before is not None and not found:
+        found = [e.violation for e in leaves(before) if isinstance(e, Violated)]
+        before = before.__context__
+    return found
 
 
 async def undisturbed(work: Coroutine[None, None, T]) -> T:
