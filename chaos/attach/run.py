@@ -179,8 +179,10 @@ class AttachedRun:
                 )
                 back = group.create_task(self._back(struck, fault, load))
                 began = await self._strike(planned, fault, struck)
-            at_s, until_s = struck.result(), self.clock.now()
-            await load.next_acknowledgement(until_s, self.options.recover_s)
+                at_s, until_s = struck.result(), self.clock.now()
+                overlapped = in_flight + load.begun - begun
+                # From here on: `back` has the time of the whole fault.
+                await load.next_acknowledgement(until_s, self.options.recover_s)
             gap.note(self.clock.now())
         self.rounds += 1
         names = tuple(name for name in fault.nodes if name in self.names)
@@ -188,7 +190,7 @@ class AttachedRun:
         result = msgspec.structs.replace(
             result,
             touched=int(began),
-            overlapped=in_flight + load.begun - begun,
+            overlapped=overlapped,
             gap_ms=round((back.result() - at_s) * 1000, 1),
         )
         history.record(Struck(at_s, until_s, planned.number, fault.name, names))

@@ -157,6 +157,23 @@ async def test_nodes_that_want_a_token_get_it_and_no_report_has_it(
         assert TOKEN.encode() not in path.read_bytes()
 
 
+async def test_writes_that_are_refused_for_longer_than_allowed_are_a_violation(
+    begin: Begin, attach: Attach
+) -> None:
+    cluster = begin()
+    pids = " ".join(f"$(cat {node.directory}/pid)" for node in cluster.nodes)
+    # It ends, and what it has done goes on for a while.
+    faults = f"""
+[fault.freeze]
+begin = "kill -STOP {pids}"
+end = "(sleep 5; kill -CONT {pids}) &"
+hold = "0s"
+"""
+    summary = await attach(cluster, faults, rounds=1, recover_s=1.0)
+    assert summary.verdict == "violated", summary
+    assert "an acknowledged write within 1 s" in summary.violations[0].expected
+
+
 async def test_an_interrupted_run_ends_its_fault_and_takes_its_keys_away(
     begin: Begin, attach: Attach, tmp_path: Path
 ) -> None:
