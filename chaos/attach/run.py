@@ -24,6 +24,7 @@ from ..harness.broom import sweep
 from ..harness.finale import check_recording, compare_hashes, read_all
 from ..harness.folders import Folders
 from ..harness.history import HISTORY_FILE, History, Recording, Struck
+from ..harness.janitor import Janitor
 from ..harness.ledger import Ledger
 from ..harness.report import write_page
 from ..harness.run import SCHEDULE_FILE, SUMMARY_FILE, Event, Moment, Started
@@ -347,15 +348,19 @@ async def run_attached(
     keep = False
     try:
         run = AttachedRun(options, client, folders.report, tell)
-        violations, reasons = await run_until(run.run(), stop)
-        reasons = [*reasons, *run.reasons] if reasons else run.void_reasons()
-        summary = run.summary(violations, reasons)
-        keep = bool(violations)
-        planned = list(islice(run.plan(), options.rounds or run.rounds))
-        folders.write(SCHEDULE_FILE, planned)
-        summary.files = folders.remaining(keep=keep)
-        folders.write(SUMMARY_FILE, summary)
-        write_page(folders.report, summary, run.names)
+        with Janitor(folders.nodes, folders.temporary) as janitor:
+            violations, reasons = await run_until(run.run(), stop)
+            reasons = [*reasons, *run.reasons] if reasons else run.void_reasons()
+            summary = run.summary(violations, reasons)
+            keep = bool(violations)
+            if keep:
+                janitor.dismiss()
+            planned = list(islice(run.plan(), options.rounds or run.rounds))
+            folders.write(SCHEDULE_FILE, planned)
+            summary.files = folders.remaining(keep=keep)
+            folders.write(SUMMARY_FILE, summary)
+            write_page(folders.report, summary, run.names)
+            folders.close(keep=keep)
     finally:
         folders.close(keep=keep)
     return summary

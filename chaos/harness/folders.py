@@ -68,9 +68,10 @@ class Folders:
         return None if self._is_temporary(self.report) else str(self.report)
 
     def close(self, *, keep: bool) -> None:
-        """Remove what was temporary, or keep it."""
+        """Remove what was temporary, or keep it; safe to repeat."""
         if self._temporary is not None and not keep:
             shutil.rmtree(self._temporary)
+            self._temporary = None
 
     def _is_temporary(self, path: Path) -> bool:
         return self._temporary is not None and path.is_relative_to(self._temporary)

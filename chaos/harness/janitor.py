@@ -40,7 +40,13 @@ class Janitor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._process is not None
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """There is nothing to clean up any more; safe to repeat."""
+        process, self._process = self._process, None
+        if process is None:
+            return
         # Who killed the janitor has nobody to tell.
         with contextlib.suppress(BrokenPipeError):
-            self._process.communicate(DONE)
+            process.communicate(DONE)

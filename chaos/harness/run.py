@@ -395,17 +395,20 @@ async def run_harness(
     keep = False
     try:
         harness = Harness(options, folders, tell)
-        with Janitor(folders.nodes, folders.temporary):
+        with Janitor(folders.nodes, folders.temporary) as janitor:
             violations, reasons = await run_until(harness.run(), stop)
-        if not violations and not reasons:
-            reasons = harness.void_reasons()
-        summary = harness.summary(violations, reasons)
-        keep = bool(violations)
-        folders.collect_logs(harness.logs)
-        folders.write(SCHEDULE_FILE, _schedule(harness))
-        summary.files = folders.remaining(keep=keep)
-        folders.write(SUMMARY_FILE, summary)
-        write_page(folders.report, summary, list(harness.logs))
+            if not violations and not reasons:
+                reasons = harness.void_reasons()
+            summary = harness.summary(violations, reasons)
+            keep = bool(violations)
+            if keep:
+                janitor.dismiss()
+            folders.collect_logs(harness.logs)
+            folders.write(SCHEDULE_FILE, _schedule(harness))
+            summary.files = folders.remaining(keep=keep)
+            folders.write(SUMMARY_FILE, summary)
+            write_page(folders.report, summary, list(harness.logs))
+            folders.close(keep=keep)
     finally:
         folders.close(keep=keep)
     return summary

@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
@@ -82,6 +84,44 @@ async def test_a_harness_that_is_killed_leaves_only_its_report(
     assert (report / "history.jsonl").exists()
 
 
+WRITING = """
+import os, signal, sys
+from quorate.chaos import {package}
+from quorate.cli import main
+
+def write_page(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+{package}.run.write_page = write_page
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("harness", ("run", "--rounds", "1", "--writers", "4", "--load", "none")),
+        ("attach", ("attach", "127.0.0.1:1", "--timeout", "0.1s")),
+    ],
+)
+def test_a_harness_that_is_killed_while_it_writes_its_report_leaves_nothing(
+    tmp_path: Path, package: str, words: tuple[str, ...]
+) -> None:
+    script = WRITING.format(package=package)
+    killed = subprocess.run(
+        [sys.executable, "-c", script, "chaos", *words],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    deadline_s = time.monotonic() + 30.0
+    while any(tmp_path.iterdir()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
 def test_nodes_that_are_frozen_are_ended(tmp_path: Path) -> None:
     directory = tmp_path / "run" / "nodes"
     (node,) = create_cluster(directory, ["n1"], client_port=0, peer_port=0).nodes
@@ -100,6 +140,12 @@ def test_a_janitor_leaves_what_a_clean_harness_keeps(tmp_path: Path) -> None:
     with Janitor(directory, tmp_path):
         pass
     assert load_cluster(directory).nodes
+
+
+def test_a_janitor_that_was_dismissed_cleans_up_no_more(tmp_path: Path) -> None:
+    with Janitor(tmp_path / "nodes", tmp_path) as janitor:
+        janitor.dismiss()
+    assert tmp_path.is_dir()
 
 
 def test_there_may_be_nothing_to_clean(tmp_path: Path) -> None:
