@@ -345,8 +345,10 @@ class Cluster(Served[Node]):
     # -- watching --------------------------------------------------------------------
 
     async def watch(self) -> None:
-        """Raise Violated when a node ends by itself."""
+        """Raise Violated when a node ends by itself, NetworkFailed when relays do."""
         while True:
+            if self.network is not None:
+                self.network.check()
             self.check_alive(self.nodes)
             await asyncio.sleep(WATCH_SECONDS)
 

@@ -57,8 +57,12 @@ class Stage:
         return NodeView(node.name, state, await node.status() if asked else None)
 
     async def watch(self) -> None:
-        """Notice nodes that have ended though no command did it."""
+        """Notice nodes that have ended though no command did it.
+
+        Raises NetworkFailed when the relays have.
+        """
         while True:
+            self._network.check()
             for node in self.cluster.nodes:
                 if node.wanted and not node.process.alive:
                     await self.cluster.lost(node)

@@ -87,6 +87,11 @@ class Network:
         self._away.discard(node)
         await self._follow()
 
+    def check(self) -> None:
+        """Raises NetworkFailed when the child has ended although nobody asked it to."""
+        if self._process is not None and self._process.returncode is not None:
+            raise NetworkFailed("the relays' process has ended")
+
     async def close(self) -> None:
         """End the child; safe to repeat."""
         process = self._process

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -273,3 +274,26 @@ async def test_a_run_that_is_interrupted_is_void_and_leaves_nothing(
     assert summary.reasons == ["it was interrupted"]
     assert processes_below(tmp_path) == []
     assert os.listdir(tmp_path) == []
+
+
+async def test_relays_that_are_killed_leave_a_run_void(tmp_path: Path) -> None:
+    options = HarnessOptions(
+        seed=4,
+        faults=("pause-one", "slow"),
+        rounds=4,
+        writers=4,
+        value_bytes=64,
+        directory=tmp_path / "nodes",
+        report=tmp_path / "report",
+    )
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Started):
+            paths = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+            for pid in {word for path in paths for word in path.read_text().split()}:
+                if "harness.network" in Path(f"/proc/{pid}/cmdline").read_text():
+                    os.kill(int(pid), signal.SIGKILL)
+
+    summary = await run_harness(options, tell, asyncio.Event())
+    assert summary.verdict == "void"
+    assert summary.reasons == ["the relays' process has ended"]
