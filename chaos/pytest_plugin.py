@@ -1,8 +1,8 @@
 """For pytest: real nodes for other people's tests, and nodes that die under them.
 
 Law: what a fixture starts ends with it, also when the test run is killed: nodes hold
-the run's lifeline. Ports are the system's. Nothing of a cluster is loaded before a test
-asks for one.
+the run's lifeline, and a frozen one, which does not see it, has a janitor. Ports are
+the system's. Nothing of a cluster is loaded before a test asks for one.
 
     def test_mine(quorate_endpoints): ...       one node, an empty store for each test
     def test_mine(quorate_client): ...          the same, with a client
@@ -14,7 +14,7 @@ asks for one.
 
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +43,8 @@ class Cluster:
         self._directory = directory
         self._count = nodes
         self._processes: list[NodeProcess] = []
+        self._janitor = ExitStack()
+        self._watched = False
 
     @property
     def endpoints(self) -> str:
@@ -84,6 +86,7 @@ class Cluster:
             each.terminate()
         for each in self._processes:
             each.stop()
+        self._janitor.close()
 
     def leader(self) -> int:
         """The number of the node that leads. Raises Unavailable when none is found."""
@@ -106,6 +109,12 @@ class Cluster:
 
     def pause(self, number: int) -> None:
         """Freeze a node (SIGSTOP)."""
+        if not self._watched:
+            from .harness.janitor import Janitor
+
+            nodes = self._at(number).node.directory.parent
+            self._janitor.enter_context(Janitor(nodes, None))
+            self._watched = True
         self._at(number).pause()
 
     def resume(self, number: int) -> None:

@@ -23,6 +23,7 @@ from .harness.cluster import ANSWER_SECONDS_MAX, Cluster
 from .harness.errors import Violated
 from .harness.faults import FAULTS, MEMBER_KINDS, Kind, Round, draw_rounds, usable
 from .harness.history import HISTORY_FILE, History, Struck
+from .harness.janitor import Janitor
 from .harness.ledger import Ledger
 from .harness.network import Network
 from .harness.options import HarnessOptions
@@ -150,22 +151,24 @@ class Siege:
         self._directory.mkdir(parents=True, exist_ok=True)
         names = [f"n{number}" for number in range(1, self._options.nodes + 1)]
         network = Network(names, self._options.seed) if self._options.relays else None
-        try:
-            if network is not None:
-                await network.start()
-            self._cluster = Cluster.create(
-                self._directory / "nodes",
-                names,
-                command=None,
-                power_loss=False,
-                connections=1,
-                network=network,
-                doors=self._options.doors,
-            )
-            await self._besiege(self._cluster)
-        finally:
-            if network is not None:
-                await network.close()
+        nodes = self._directory / "nodes"
+        with Janitor(nodes, None):
+            try:
+                if network is not None:
+                    await network.start()
+                self._cluster = Cluster.create(
+                    nodes,
+                    names,
+                    command=None,
+                    power_loss=False,
+                    connections=1,
+                    network=network,
+                    doors=self._options.doors,
+                )
+                await self._besiege(self._cluster)
+            finally:
+                if network is not None:
+                    await network.close()
 
     async def _besiege(self, cluster: Cluster) -> None:
         try:

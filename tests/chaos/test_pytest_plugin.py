@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,58 @@ def test_a_siege_ends_with_a_test_run_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not Path(f"/proc/{node}").exists())
     # The relay has ended as well.
     wait_until(lambda: refused(port))
+
+
+THEIRS_FROZEN = """
+import time
+import pytest
+
+@pytest.mark.quorate(nodes=1)
+def test_one(quorate_cluster):
+    quorate_cluster.pause(1)
+    print("FROZEN", flush=True)
+    time.sleep(600)
+"""
+
+THEIRS_BESIEGED_BY_PAUSES = """
+import time
+import pytest
+
+@pytest.mark.quorate(nodes=1, faults=["pause-one"])
+def test_one(quorate_siege, tmp_path):
+    (pid,) = tmp_path.glob("**/n1/pid")
+    state = "/proc/" + pid.read_text().strip() + "/status"
+    while "T (stopped)" not in open(state).read():
+        time.sleep(0.01)
+    print("FROZEN", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("theirs", [THEIRS_FROZEN, THEIRS_BESIEGED_BY_PAUSES])
+def test_a_frozen_node_ends_with_a_test_run_that_is_killed(
+    tmp_path: Path, theirs: str
+) -> None:
+    (tmp_path / "test_theirs.py").write_text(theirs)
+    base = tmp_path / "base"
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:xdist"]
+    run = subprocess.Popen(
+        [*command, "--basetemp", str(base)], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    assert run.stdout is not None
+    try:
+        assert any(b"FROZEN" in line for line in run.stdout)
+        (pid_file,) = base.glob("**/n1/pid")
+        node = int(pid_file.read_text())
+    finally:
+        run.kill()
+        run.wait()
+        run.stdout.close()
+    try:
+        wait_until(lambda: not Path(f"/proc/{node}").exists())
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(node, signal.SIGKILL)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
