@@ -100,12 +100,16 @@ class Counts(msgspec.Struct):
 
 
 class WorkloadCount(msgspec.Struct):
-    """How the operations of one workload ended, and how many had to be done."""
+    """How the operations of one workload ended, and how many had to be done.
+
+    `unjudged` is why nobody could judge it; empty where it was.
+    """
 
     ok: int = 0
     refused: int = 0
     unknown: int = 0
     needed: int = 0
+    unjudged: str = ""
 
 
 class Summary(msgspec.Struct):
@@ -201,6 +205,11 @@ def void_reasons(
         f"{name}: {count.ok} operations were done, {count.needed} are needed"
         for name, count in workloads.items()
         if count.ok < count.needed
+    ]
+    reasons += [
+        f"{name}: not judged: {count.unjudged}"
+        for name, count in workloads.items()
+        if count.unjudged
     ]
     return reasons
 

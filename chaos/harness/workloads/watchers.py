@@ -254,7 +254,8 @@ class Watchers:
     def check(self) -> str:
         """Judge it; what was looked at. Raises Violated."""
         if not self.logs:
-            return f"{NAME}: not judged, the first revisions were compacted"
+            self.shared.tally(NAME).unjudged = "the first revisions were compacted"
+            return f"{NAME}: nothing, the first revisions were compacted"
         first, changes = self.logs[0]
         for other, those in self.logs[1:]:
             if those != changes:

@@ -101,6 +101,12 @@ def test_a_workload_that_did_too_little_makes_a_run_void() -> None:
     assert void_reasons(["kill-one"], 1, [result()], 1000, loads) == []
 
 
+def test_a_workload_that_nobody_could_judge_makes_a_run_void() -> None:
+    loads = {"watches": WorkloadCount(ok=9, needed=7, unjudged="it was compacted")}
+    reasons = void_reasons(["kill-one"], 1, [result()], 1000, loads)
+    assert reasons == ["watches: not judged: it was compacted"]
+
+
 @pytest.mark.parametrize(("rounds", "needed"), [(1, 100), (5, 100), (50, 1000)])
 def test_too_few_writes_make_a_run_void(rounds: int, needed: int) -> None:
     results = [result(number) for number in range(1, rounds + 1)]

@@ -146,6 +146,15 @@ class Asked:
         return self.ended
 
 
+def test_without_the_first_revisions_watches_are_not_judged(
+    watchers: Watchers,
+) -> None:
+    watchers.logs.clear()
+    watchers.check()
+    unjudged = watchers.shared.tally("watches").unjudged
+    assert unjudged == "the first revisions were compacted"
+
+
 async def test_a_watch_at_a_node_that_was_removed_ends_with_it(
     watchers: Watchers,
 ) -> None:
