@@ -135,7 +135,7 @@ class Leases:
         ended = await self.shared.do(
             *(NAME, "get", key, node, client, Input()),
             _there(node.client(client).get(key, timeout=SECONDS_MAX)),
-            lambda revision: Output(mod_revision=revision),
+            lambda revision: output_of(key, revision),
             reads=True,
         )
         answer: Answer = "unknown"
@@ -183,6 +183,11 @@ class Leases:
             object_to(check_tenancy(one, tolerance), key, wanted)
         asked = sum(len(one.questions) for _, one in self.all)
         return f"{NAME}: {len(self.all)} of them, none over early, in {asked} answers"
+
+
+def output_of(key: str, revision: int) -> Output:
+    """As the history has it: nothing where there is no such key."""
+    return Output(value=f"{key}:1" if revision else None, mod_revision=revision)
 
 
 async def _there(getting: Coroutine[Any, Any, KeyValue | None]) -> int:

@@ -131,7 +131,7 @@ class Levels:
                     timeout=PATIENCE_SECONDS,
                 )
             ),
-            lambda found: Output(value=f"{key}:{found[0]}", mod_revision=found[1]),
+            lambda found: output_of(key, found),
             expected=(TooStale,),
             reads=True,
         )
@@ -160,6 +160,12 @@ class Levels:
             for level in dict.fromkeys(LEVELS)
         )
         return f"{NAME}: {told} reads, none older than it may be"
+
+
+def output_of(key: str, found: Found) -> Output:
+    """As the history has it: nothing where there is no such key."""
+    number, revision = found
+    return Output(value=f"{key}:{number}" if number else None, mod_revision=revision)
 
 
 async def _found(getting: Coroutine[Any, Any, KeyValue | None]) -> Found:
