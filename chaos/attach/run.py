@@ -38,6 +38,7 @@ from ..harness.verdict import (
     count_faults,
     judge,
     void_reasons,
+    without_report,
 )
 from ..harness.workload import PREFIX as REGISTERS
 from ..harness.workload import Clock, Gap, Pace, Workload
@@ -356,10 +357,13 @@ async def run_attached(
             if keep:
                 janitor.dismiss()
             planned = list(islice(run.plan(), options.rounds or run.rounds))
-            folders.write(SCHEDULE_FILE, planned)
             summary.files = folders.remaining(keep=keep)
-            folders.write(SUMMARY_FILE, summary)
-            write_page(folders.report, summary, run.names)
+            try:
+                folders.write(SCHEDULE_FILE, planned)
+                folders.write(SUMMARY_FILE, summary)
+                write_page(folders.report, summary, run.names)
+            except OSError as error:
+                without_report(summary, str(error))
             folders.close(keep=keep)
     finally:
         folders.close(keep=keep)

@@ -7,7 +7,8 @@ histories operations are kept beside it, up to a number: of a long run those of 
 keys, and of these all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -16,6 +17,7 @@ from zlib import crc32
 import msgspec
 
 from ..histories import NOT_TOLD, Operation
+from .errors import NotRecorded
 from .ledger import Attempt, Found, read_counter
 
 HISTORY_FILE: Final = "history.jsonl"
@@ -120,16 +122,27 @@ class History:
     """The file, open as long as the run lasts."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._encoder = msgspec.json.Encoder()
-        self._file = path.open("wb", buffering=_BUFFER_BYTES)
+        with self._writing():
+            self._file = path.open("wb", buffering=_BUFFER_BYTES)
 
     def record(self, event: Line) -> None:
-        """Append one line."""
-        self._file.write(self._encoder.encode(event) + b"\n")
+        """Append one line. Raises NotRecorded."""
+        with self._writing():
+            self._file.write(self._encoder.encode(event) + b"\n")
 
     def close(self) -> None:
-        """Write what is left."""
-        self._file.close()
+        """Write what is left. Raises NotRecorded."""
+        with self._writing():
+            self._file.close()
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise NotRecorded(f"{self._path}: {error.strerror}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +153,12 @@ class History:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except NotRecorded:
+            # What ended the run before this is told instead.
+            if error is None:
+                raise
 
 
 def record_get(
@@ -175,11 +193,12 @@ def record_get(
 
 
 def read_history(path: Path) -> Iterator[Line]:
-    """The lines of a history in their order, one at a time."""
+    """The lines of a history in their order, one at a time; none that was cut off."""
     decoder = msgspec.json.Decoder(Line)
     with path.open("rb") as file:
         for line in file:
-            yield decoder.decode(line)
+            if line.endswith(b"\n"):
+                yield decoder.decode(line)
 
 
 class Recording:

@@ -40,6 +40,7 @@ from .verdict import (
     judge,
     leader_gaps,
     void_reasons,
+    without_report,
 )
 from .workload import Clock, Gap, Workload, rested
 from .workloads import Loads, Shared
@@ -403,11 +404,14 @@ async def run_harness(
             keep = bool(violations)
             if keep:
                 janitor.dismiss()
-            folders.collect_logs(harness.logs)
-            folders.write(SCHEDULE_FILE, _schedule(harness))
             summary.files = folders.remaining(keep=keep)
-            folders.write(SUMMARY_FILE, summary)
-            write_page(folders.report, summary, list(harness.logs))
+            try:
+                folders.collect_logs(harness.logs)
+                folders.write(SCHEDULE_FILE, _schedule(harness))
+                folders.write(SUMMARY_FILE, summary)
+                write_page(folders.report, summary, list(harness.logs))
+            except OSError as error:
+                without_report(summary, str(error))
             folders.close(keep=keep)
     finally:
         folders.close(keep=keep)

@@ -36,7 +36,7 @@ async def run_until(
         raise error
     violations = [leaf.violation for leaf in found if isinstance(leaf, Violated)]
     failed = [str(leaf) for leaf in found if not isinstance(leaf, Violated)]
-    return violations, failed
+    return violations, list(dict.fromkeys(failed))
 
 
 def _failure(done: "asyncio.Future[None]") -> BaseException | None:

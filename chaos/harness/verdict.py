@@ -214,6 +214,13 @@ def void_reasons(
     return reasons
 
 
+def without_report(summary: Summary, why: str) -> None:
+    """Its report can't be written, so that nobody can look at what it has shown."""
+    if not summary.violations:
+        summary.reasons.append(f"the report can't be written: {why}")
+    summary.verdict = judge(summary.violations, summary.reasons)
+
+
 def judge(violations: Sequence[Violation], reasons: Sequence[str]) -> Verdict:
     """A broken promise stays broken, however little was tried."""
     if violations:
