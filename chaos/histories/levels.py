@@ -3,11 +3,12 @@
 Law: pure. One key has one writer, which writes 1, 2, 3, … and waits for each; so a
 number tells how old a read is. A bounded read may miss what was acknowledged within its
 bound before it began, a linearizable one nothing, a local one anything; whoever names a
-revision may miss nothing of it.
+revision may miss nothing of it. What was acknowledged is of ever higher revisions.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -59,6 +60,11 @@ def check_levels(
     done = [v for v in versions if v.outcome == "ok" and v.end is not None]
     ends = [v.end or 0 for v in done]
     revisions = [v.revision for v in done]
+    for one, other in pairwise(done):
+        if other.revision <= one.revision:
+            detail = f"number {one.number} is of revision {one.revision}"
+            after = f"{other.number}, written after it, of {other.revision}"
+            return Objection("I-44", f"{detail}, and {after}", None)
     known = {v.number: v.revision for v in done}
     for read in reads:
         problem = _impossible(versions, read, known)

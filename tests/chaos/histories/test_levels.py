@@ -50,3 +50,11 @@ def test_one_number_is_of_one_revision() -> None:
     ]
     assert check_levels(VERSIONS, reads[:1]) is None
     assert check_levels(VERSIONS, reads) is not None
+
+
+@pytest.mark.parametrize("revision", [5, 4])
+def test_what_is_written_later_is_of_a_higher_revision(revision: int) -> None:
+    versions = [Version(1, 0, 1, "ok", 5), Version(2, 2, 3, "ok", revision)]
+    objection = check_levels(versions, [])
+    assert objection is not None
+    assert objection.invariant == "I-44"
