@@ -138,13 +138,13 @@ def _pictures(
 def _fault_table(summary: Summary) -> str:
     rows = "".join(
         f'<tr><td><span class="key {class_of(kind)}" style="margin-left:0"></span>'
-        f"{kind}</td>{_often(count.fired)}{_often(count.overlapped)}"
+        f"{escape(kind)}</td>{_often(count.fired)}{_often(count.overlapped)}"
         f"<td>{show_ms(count.longest_gap_ms / 1000)}</td></tr>"
         for kind, count in summary.faults.items()
     )
     strikes = "".join(
-        f"<tr><td>{strike.kind}</td><td>{strike.number}</td>"
-        f"<td>{', '.join(strike.targets)}{' (leader)' * strike.leader_hit}</td>"
+        f"<tr><td>{escape(strike.kind)}</td><td>{strike.number}</td>"
+        f"<td>{escape(', '.join(strike.targets))}{' (leader)' * strike.leader_hit}</td>"
         f"<td>{strike.at_s:.2f} s</td><td>{strike.until_s - strike.at_s:.2f} s</td>"
         f"<td>{strike.overlapped:,}</td><td>{show_ms(strike.gap_ms / 1000)}</td>"
         f"<td>{show_ms(strike.longest_gap_ms / 1000)}</td></tr>"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 from quorate.chaos.harness.history import (
     HISTORY_FILE,
@@ -213,3 +214,13 @@ def test_the_workloads_are_told_with_what_they_needed(tmp_path: Path) -> None:
     write_page(tmp_path, told, ["n1"])
     cells = "<td>locks</td><td>1,234</td><td>5</td><td>6</td><td>31</td>"
     assert cells in (tmp_path / REPORT_FILE).read_text()
+
+
+def test_names_of_nodes_and_faults_are_escaped(tmp_path: Path) -> None:
+    told = summary()
+    named = msgspec.structs.replace(STRIKE, kind="<img>", targets=("<img>",))
+    told.strikes = [named]
+    told.faults = count_faults([], [named])
+    reader = page(tmp_path, told)
+    assert "img" not in reader.tags
+    assert "<img>" in reader.texts
