@@ -40,7 +40,9 @@ def stop_by_signal() -> asyncio.Event:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        # Under nohup a closed terminal is to be ignored.
+        if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN):
+            loop.add_signal_handler(number, stop.set)
     return stop
 
 

@@ -1,6 +1,8 @@
 """`quorate chaos run`: its arguments, what it prints, and its exit codes."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from quorate.chaos.harness import (
 from quorate.chaos.harness.suites import Suite
 from quorate.chaos.harness.verdict import Counts
 from quorate.cli import group
+from quorate.cli.chaos_output import stop_by_signal
 
 Event = Started | Moment | FaultResult
 VIOLATION = Violation("lost write", "chaos/w001/0000", "counter 2", "nothing via n3")
@@ -266,3 +269,20 @@ def test_a_report_that_can_not_be_is_wrong_usage_and_no_verdict(
     done = run("--report", str(tmp_path / "file" / "report"))
     assert done.exit_code == 2
     assert "no report there: Not a directory" in done.output
+
+
+async def test_under_nohup_a_closed_terminal_ends_no_run() -> None:
+    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = stop_by_signal()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.05)
+        assert not stop.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(stop.wait(), 5.0)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+        signal.signal(signal.SIGHUP, before)
