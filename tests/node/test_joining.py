@@ -1,0 +1,90 @@
+"""A new member's first steps: whom it trusts, and what it keeps."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from quorate.node.address import Address
+from quorate.node.certificates import create_authority, issue_member
+from quorate.node.config import NodeConfig, PeerPort
+from quorate.node.joining import JoinError, join
+from quorate.node.peer_hello import encode_join_answer, parse_join
+from quorate.node.tls import server_context
+from quorate.storage.env import RealEnv
+from quorate.wire import JoinToken
+
+
+class Somebody:
+    """Who stands between a new member and the cluster, and answers in its place."""
+
+    def __init__(self, certificates: Path, root: bytes) -> None:
+        cert, key, ca = (
+            str(certificates / name) for name in ("node.crt", "node.key", "ca.crt")
+        )
+        self.context: ssl.SSLContext = server_context(cert, key, ca)
+        self.root = root
+        self.told: list[bytes] = []
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncGenerator[Address]:
+        server = await asyncio.start_server(
+            self._answer, "127.0.0.1", 0, ssl=self.context
+        )
+        async with server:
+            yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        data = await reader.read(1 << 16)
+        while (body := parse_join(data)) is None:
+            data += await reader.read(1 << 16)
+        if body:
+            self.told.append(body)
+        writer.write(encode_join_answer(b"" if body else self.root))
+        await writer.drain()
+        writer.close()
+
+
+def node_in(directory: Path) -> NodeConfig:
+    certs = directory / "certs"
+    files = {name: str(certs / f"node.{name}") for name in ("crt", "key")}
+    peer = PeerPort(cert=files["crt"], key=files["key"], ca=str(certs / "ca.crt"))
+    return NodeConfig(name="n2", data_dir=str(directory / "data"), peer=peer)
+
+
+def root_that_ends_in_padding(directory: Path) -> bytes:
+    """The PEM of a CA; base64 of two certificates in three ends in an equals sign."""
+    number = 0
+    while True:
+        number += 1
+        create_authority(directory / str(number))
+        pem = (directory / str(number) / "ca.crt").read_bytes()
+        if b"=" in pem:
+            return pem
+
+
+async def test_a_second_root_behind_the_one_of_the_token_is_not_trusted(
+    tmp_path: Path,
+) -> None:
+    """Who reads base64 up to its padding alone takes both for the first.
+
+    The secret would go to whoever sent them, and the node would trust him for ever.
+    """
+    ours = root_that_ends_in_padding(tmp_path / "ours")
+    digest = sha256(ssl.PEM_cert_to_DER_cert(ours.decode())).digest()
+    issue_member(create_authority(tmp_path / "his"), tmp_path / "him", name="n1")
+    somebody = Somebody(
+        tmp_path / "him", ours + (tmp_path / "his" / "ca.crt").read_bytes()
+    )
+    async with somebody.listening() as contact:
+        with pytest.raises(JoinError):
+            await join(
+                *(RealEnv(), node_in(tmp_path), contact),
+                JoinToken(digest, 1, b"secret of 16 byt"),
+            )
+    assert somebody.told == []
