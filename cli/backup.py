@@ -2,10 +2,11 @@
 
 import http.client
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _PIECE_BYTES: Final = 1 << 20
 # Of silence in the middle.
 _STALL_SECONDS: Final = 60.0
+# Another try would end in the same way.
+_REFUSED: Final = (401, 403)
 
 
 @click.group("backup")
@@ -53,42 +56,66 @@ def save_command(file: Path) -> None:
         raise Failure(f"{file}: exists already; nothing is overwritten")
     part = file.with_name(file.name + ".part")
     try:
-        with part.open("xb") as out:
-            _save(settings, out.fileno())
-            os.fsync(out.fileno())
-        head = _verified(part)
-        os.link(part, file)
+        with open(part, "x+b", opener=_private) as out:
+            try:
+                head = _save(settings, out)
+                os.fsync(out.fileno())
+                os.link(part, file)
+            finally:
+                # Ours, since it was not there: another one's is left alone.
+                part.unlink(missing_ok=True)
     except FileExistsError as error:
-        raise Failure(f"{error.filename}: exists already") from error
+        name = error.filename2 or error.filename
+        reason = "exists already; nothing is overwritten. A save that was killed leaves"
+        raise Failure(f"{name}: {reason} a .part, which can be removed") from error
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
     _sync_folder(file)
     _show(file, head)
 
 
-def _save(settings: Settings, descriptor: int) -> None:
-    from ..client.endpoints import parse_endpoint
+def _private(path: str, flags: int) -> int:
+    # Everything is in it: as on a node's disk, for its owner alone.
+    return os.open(path, flags, 0o600)
 
-    reasons: list[str] = []
+
+class _NoBackup(Exception):
+    """A node sent none, or not all of one; it may have `refused` us for good."""
+
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
+def _save(settings: Settings, out: BinaryIO) -> BackupHead:
+    """Fill `out` with what is whole, by whoever has it. Raises Failure, OSError."""
+    from ..client.endpoints import parse_endpoints
+
     with exit_codes():
-        tls = settings.tls()
-    for endpoint in settings.endpoint_list():
+        tls, endpoints = settings.tls(), parse_endpoints(settings.endpoints)
+    failures: list[_NoBackup | BackupError] = []
+    for at in endpoints:
+        # Whatever the one before has sent.
+        out.seek(0)
+        out.truncate()
         try:
-            _save_from(parse_endpoint(endpoint), tls, settings, descriptor)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and os.fstat(descriptor).st_size:
-                os.ftruncate(descriptor, 0)
-            reasons.append(f"{endpoint}: {error}")
-            continue
-        return
-    raise NobodyToAsk("; ".join(reasons))
+            for piece in _pieces_from(at, tls, settings):
+                out.write(piece)
+            out.flush()
+            out.seek(0)
+            return BackupReader(out, str(at)).verify()
+        except (_NoBackup, BackupError) as error:
+            failures.append(error)
+    reasons = "; ".join(map(str, failures))
+    if all(isinstance(each, _NoBackup) and each.refused for each in failures):
+        raise Failure(reasons)
+    raise NobodyToAsk(reasons)
 
 
-def _save_from(
-    at: "Endpoint", tls: "ssl.SSLContext | None", settings: Settings, descriptor: int
-) -> None:
+def _pieces_from(
+    at: "Endpoint", tls: "ssl.SSLContext | None", settings: Settings
+) -> Iterator[bytes]:
+    """What the node there sends. Raises _NoBackup."""
     timeout, token = settings.timeout, settings.token()
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     patience = timeout + _STALL_SECONDS
@@ -98,16 +125,21 @@ def _save_from(
         connection = http.client.HTTPSConnection(
             at.host, at.port, timeout=patience, context=tls
         )
-    with closing(connection):
-        # A duration in a URL has no fractions.
-        milliseconds = max(1, round(timeout * 1000))
-        target = f"/v1/backup?timeout={milliseconds}ms"
-        connection.request("GET", target, headers=headers)
-        response = connection.getresponse()
-        if response.status != 200:
-            raise OSError(response.read(4096).decode(errors="replace"))
-        while data := response.read(_PIECE_BYTES):
-            os.write(descriptor, data)
+    # A duration in a URL has no fractions.
+    milliseconds = max(1, round(timeout * 1000))
+    try:
+        with closing(connection):
+            target = f"/v1/backup?timeout={milliseconds}ms"
+            connection.request("GET", target, headers=headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                reason = response.read(4096).decode(errors="replace")
+                refused = response.status in _REFUSED
+                raise _NoBackup(f"{at}: {reason}", refused=refused)
+            while data := response.read(_PIECE_BYTES):
+                yield data
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _NoBackup(f"{at}: {error}") from error
 
 
 def _sync_folder(file: Path) -> None:

@@ -1,24 +1,32 @@
 """backup save: what is asked of a node."""
 
+import resource
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import Result
 from quorate.node.api.targets import duration_ms, parse_query, split_target
+from quorate.node.backup import BackupHead
 from quorate.wire import DEFAULT_LIMITS
 
 Run = Callable[..., Result]
+HOSTS = ("127.0.0.1", "localhost", "127.1")
 
 
 class Asked(HTTPServer):
-    """Reads what it is asked as a node does, and has no backup."""
+    """Reads what it is asked as a node does, and has what a test gives it."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Asking)
         self.timeouts_ms: list[int] = []
+        self.status = 429
+        # What it sends, one after the other; all but the last are cut off.
+        self.answers: list[bytes] = []
 
     @property
     def endpoint(self) -> str:
@@ -36,7 +44,15 @@ class Asking(BaseHTTPRequestHandler):
         self.server.timeouts_ms.append(
             duration_ms("timeout", timeout, 1, DEFAULT_LIMITS.timeout_ms_max)
         )
-        self.send_error(429)
+        if not self.server.answers:
+            self.send_error(self.server.status)
+            return
+        answer = self.server.answers.pop(0)
+        missing = 0 if self.server.answers == [] else 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer) + missing))
+        self.end_headers()
+        self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         return
@@ -67,3 +83,76 @@ def test_a_node_understands_every_timeout(
     assert asked.timeouts_ms == [milliseconds], done.stderr
     assert done.exit_code == 5
     assert not file.exists()
+
+
+def whole() -> bytes:
+    head = BackupHead(1, 2, 3, 4, 5, 6, 7, "00" * 20, 8, 9)
+    body = msgspec.msgpack.encode(head)
+    data = b"QRBACKUP" + len(body).to_bytes(4, "little") + body + bytes(9)
+    return data + sha256(data).digest()
+
+
+def save(run: Run, asked: Asked, file: Path, times: int = 1) -> Result:
+    # The same place by other names, so that each is asked.
+    hosts = [f"{host}:{asked.server_port}" for host in HOSTS[:times]]
+    return run("backup", "save", str(file), "--endpoints", ",".join(hosts))
+
+
+def test_a_backup_is_for_its_owner_alone(
+    run: Run, asked: Asked, tmp_path: Path
+) -> None:
+    asked.answers = [whole()]
+    assert save(run, asked, tmp_path / "backup").exit_code == 0
+    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_another_save_writes_is_left_alone(
+    run: Run, asked: Asked, tmp_path: Path
+) -> None:
+    part = tmp_path / "backup.part"
+    part.write_bytes(b"of somebody else")
+    done = save(run, asked, tmp_path / "backup")
+    assert done.exit_code == 1
+    assert "can be removed" in done.stderr
+    assert part.read_bytes() == b"of somebody else"
+
+
+def test_the_next_node_is_asked_when_one_does_not_send_all(
+    run: Run, asked: Asked, tmp_path: Path
+) -> None:
+    asked.answers = [whole()[:-40], b"x" * (3 << 20), whole()]
+    done = save(run, asked, tmp_path / "backup", 3)
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "backup").read_bytes() == whole()
+
+
+def test_a_backup_that_lacks_its_end_is_asked_for_elsewhere(
+    run: Run, asked: Asked, tmp_path: Path
+) -> None:
+    """A node that finds its disk damaged ends early, and in order."""
+    asked.answers = [whole()[:-1]]
+    done = save(run, asked, tmp_path / "backup", 2)
+    assert done.exit_code == 5
+    assert "cut off" in done.stderr
+    assert "429" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_is_no_lack_of_nodes(run: Run, asked: Asked, tmp_path: Path) -> None:
+    asked.status = 401
+    assert save(run, asked, tmp_path / "backup").exit_code == 1
+
+
+def test_a_full_disk_is_not_the_fault_of_nodes(
+    run: Run, asked: Asked, tmp_path: Path
+) -> None:
+    asked.answers = [whole() + bytes(1 << 20)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, before[1]))
+    try:
+        done = save(run, asked, tmp_path / "backup")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.exit_code == 1
+    assert "File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []
