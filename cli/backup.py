@@ -210,7 +210,11 @@ def _verified(file: Path) -> BackupHead:
 
 
 def _show(file: Path, head: BackupHead) -> None:
-    taken = datetime.fromtimestamp(head.wall_ms / 1000, UTC).isoformat()
+    try:
+        taken = datetime.fromtimestamp(head.wall_ms / 1000, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        # No year that has a name: a clock, or whoever wrote it, was wrong.
+        taken = f"at {head.wall_ms} ms"
     if current_settings().output == "json":
         print_json(
             {

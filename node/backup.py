@@ -11,6 +11,7 @@ since, and that nothing is missing (docs/formats.md section 9).
     BackupError: the file is not a whole backup; the message says where and why
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from hashlib import sha256
@@ -27,6 +28,7 @@ _MAGIC: Final = b"QRBACKUP"
 _LENGTH: Final = struct.Struct("<I")
 _HEAD_BYTES_MAX: Final = 64 << 10
 _HASH_BYTES: Final = 32
+_STATE_HASH: Final = re.compile("[0-9a-f]{40}")
 
 
 class BackupError(Exception):
@@ -36,7 +38,7 @@ class BackupError(Exception):
 class BackupHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the store is: `size` bytes of it follow. `state_hash` is as in a status.
 
-    `wall_ms` is the clock of the node that sent it, for people.
+    `wall_ms` is the clock of the node that sent it, for people, and may be anything.
     """
 
     format: int
@@ -49,6 +51,15 @@ class BackupHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_hash: str
     wall_ms: int
     size: int
+
+    def problem(self) -> str | None:
+        """What no node would have written, or None."""
+        counts = self.index, self.term, self.revision, self.keys, self.size
+        if min(self.cluster_id, self.member_id) <= 0 or min(counts) < 0:
+            return "a number is out of range"
+        if not _STATE_HASH.fullmatch(self.state_hash):
+            return "not the hash of a state"
+        return None
 
 
 def head_of(meta: Meta, pinned: Pinned, member_id: int, wall_ms: int) -> BackupHead:
@@ -103,6 +114,9 @@ class BackupReader:
             raise BackupError(f"{name}: damaged head: {error}") from None
         if self.head.format != FORMAT:
             raise BackupError(f"{name}: format {self.head.format} is not known here")
+        problem = self.head.problem()
+        if problem is not None:
+            raise BackupError(f"{name}: damaged head: {problem}")
 
     def _read(self, size: int) -> bytes:
         data = self._file.read(size)

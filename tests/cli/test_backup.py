@@ -85,8 +85,8 @@ def test_a_node_understands_every_timeout(
     assert not file.exists()
 
 
-def whole() -> bytes:
-    head = BackupHead(1, 2, 3, 4, 5, 6, 7, "00" * 20, 8, 9)
+def whole(wall_ms: int = 8) -> bytes:
+    head = BackupHead(1, 2, 3, 4, 5, 6, 7, "00" * 20, wall_ms, 9)
     body = msgspec.msgpack.encode(head)
     data = b"QRBACKUP" + len(body).to_bytes(4, "little") + body + bytes(9)
     return data + sha256(data).digest()
@@ -156,3 +156,14 @@ def test_a_full_disk_is_not_the_fault_of_nodes(
     assert done.exit_code == 1
     assert "File too large" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wall_ms", [-1, 1 << 62])
+def test_a_backup_with_an_odd_time_is_as_good(
+    run: Run, tmp_path: Path, wall_ms: int
+) -> None:
+    file = tmp_path / "backup"
+    file.write_bytes(whole(wall_ms))
+    done = run("backup", "verify", str(file))
+    assert done.exit_code == 0
+    assert "whole" in done.stdout

@@ -1,6 +1,7 @@
 """A backup's bytes: whole, or refused with the reason."""
 
 import io
+from hashlib import sha256
 
 import msgspec
 import pytest
@@ -103,6 +104,29 @@ def test_a_file_that_ends_early_is_noticed(length: int) -> None:
 def test_bytes_behind_the_end_are_noticed() -> None:
     with pytest.raises(BackupError, match="more follows"):
         read(WHOLE + b"\0")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": -1},
+        {"size": -5},
+        {"keys": -1},
+        {"cluster_id": 0},
+        {"member_id": -1},
+        {"state_hash": "\x1b[31m"},
+    ],
+)
+def test_a_head_that_no_node_writes_is_refused_although_the_hash_is_right(
+    wrong: dict[str, int | str],
+) -> None:
+    """A size of -1 would be all of the file at once, and text goes to a terminal."""
+    head = {"format": 1, "cluster_id": 2, "member_id": 3, "index": 4, "term": 5}
+    head |= {"revision": 6, "keys": 7, "wall_ms": 8, "size": 0}
+    body = msgspec.msgpack.encode({"state_hash": "0" * 40} | head | wrong)
+    data = b"QRBACKUP" + len(body).to_bytes(4, "little") + body
+    with pytest.raises(BackupError, match="damaged head"):
+        read(data + sha256(data).digest())
 
 
 def restored(env: MemoryEnv, data: bytes) -> int:
