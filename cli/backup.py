@@ -176,6 +176,7 @@ def restore_command(
     old cluster are strangers to it. Its revisions go on far above the old ones, and
     what was before is compacted. Leases begin anew.
     """
+    from ..node.database import NotUnderstood
     from ..storage.errors import CorruptionError
 
     # All of it, before anything is made.
@@ -188,7 +189,7 @@ def restore_command(
                 before=head.cluster_id,
                 pieces=BackupReader(data, str(file)).pieces(),
             )
-    except (BackupError, CorruptionError) as error:
+    except (BackupError, CorruptionError, NotUnderstood) as error:
         raise Failure(str(error)) from error
     shown = click.format_filename(directory)
     click.echo(

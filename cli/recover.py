@@ -13,6 +13,7 @@ import msgspec
 
 from ..node.address import Address
 from ..node.config import CONFIG_FILE, ConfigError, load_config
+from ..node.database import NotUnderstood
 from ..node.identity import LOCK_FILE, Identity, IdentityError, load_identity
 from ..node.rebirth import whole_log_of
 from ..node.stable import NotBootstrapped, Opened, Stable, StableOptions
@@ -111,7 +112,7 @@ def _opened(directory: Path) -> Generator[tuple[Identity, Stable, Opened]]:
     try:
         opened = stable.open(None, secrets.randbits(64) or 1, lambda: os.urandom(16))
         yield identity, stable, opened
-    except (StorageError, NotBootstrapped, OSError) as error:
+    except (StorageError, NotBootstrapped, NotUnderstood, OSError) as error:
         raise Failure(f"{directory}: {error}") from error
     finally:
         stable.close()
@@ -121,7 +122,11 @@ def _opened(directory: Path) -> Generator[tuple[Identity, Stable, Opened]]:
 @contextmanager
 def _scratch(beside: Path) -> Generator[Path]:
     """A folder for a copy, on a disk that has room for one."""
-    folder = Path(tempfile.mkdtemp(prefix=".quorate-recover-", dir=beside))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".quorate-recover-", dir=beside))
+    except OSError as error:
+        reason = f"a copy is made there to look at, and can't be: {error.strerror}"
+        raise Failure(f"{beside}: {reason}") from error
     try:
         yield folder / "copy"
     finally:

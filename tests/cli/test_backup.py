@@ -1,6 +1,8 @@
 """backup save: what is asked of a node."""
 
+import errno
 import resource
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -10,8 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import Result
+from quorate.node import rebirth
 from quorate.node.api.targets import duration_ms, parse_query, split_target
 from quorate.node.backup import BackupHead
+from quorate.node.database import NotUnderstood
 from quorate.wire import DEFAULT_LIMITS
 
 Run = Callable[..., Result]
@@ -167,3 +171,31 @@ def test_a_backup_with_an_odd_time_is_as_good(
     done = run("backup", "verify", str(file))
     assert done.exit_code == 0
     assert "whole" in done.stdout
+
+
+def test_a_backup_that_only_a_newer_build_understands_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def newer(*arguments: object, **others: object) -> int:
+        raise NotUnderstood("the cluster has version 2")
+
+    monkeypatch.setattr(rebirth, "reborn_from", newer)
+    file = tmp_path / "backup"
+    file.write_bytes(whole())
+    done = run("backup", "restore", str(file), str(tmp_path / "n1"))
+    assert done.exit_code == 1
+    assert done.stderr == "Error: the cluster has version 2\n"
+    assert list((tmp_path / "n1").iterdir()) == []
+
+
+def test_recover_says_where_it_can_make_no_copy(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**arguments: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    (tmp_path / "n1").mkdir()
+    done = run("recover", str(tmp_path / "n1"))
+    assert done.exit_code == 1
+    assert f"{tmp_path}: a copy" in done.stderr
