@@ -1,6 +1,10 @@
 """`quorate init`: a new cluster with one voter."""
 
-from collections.abc import Callable
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -16,9 +20,16 @@ from ..node.certificates import (
 from ..node.config import CLIENT_PORT_FOLDER, NodeConfig
 from ..node.identity import Identity, IdentityError, Voter, create_identity
 from ..storage.env import RealEnv
+from ..storage.errors import StorageError
 from .certs import certificate_errors
 from .passphrase import passphrase_option, read_passphrase
-from .places import client_option, founder, peer_option, write_config
+from .places import (
+    client_option,
+    founder,
+    make_folder,
+    peer_option,
+    write_config,
+)
 from .settings import Failure
 
 CLIENT_FOLDER = "client"
@@ -82,16 +93,48 @@ def make_cluster(
     """Make the folder of a new cluster's first voter; the cluster's id.
 
     `fill` is called with the data directory and the ids of cluster and member, when
-    these begin with something. Raises Failure, and what `fill` raises.
+    these begin with something. Raises Failure, and what `fill` raises; then the folder
+    is empty, as it was.
     """
     directory = directory.absolute()
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise Failure(f"{directory}: not empty")
-        return _make(directory, config, peer, passphrase, fill)
-    except (OSError, IdentityError) as error:
+        make_folder(directory)
+        with _for_us_alone(directory):
+            if any(directory.iterdir()):
+                raise Failure(
+                    f"{directory}: not empty; if making it was cut short, remove it"
+                )
+            try:
+                return _make(directory, config, peer, passphrase, fill)
+            except BaseException:
+                _empty(directory)
+                raise
+    except (OSError, IdentityError, StorageError) as error:
         raise Failure(str(error)) from error
+
+
+@contextmanager
+def _for_us_alone(directory: Path) -> Generator[None]:
+    """Two that found it empty would take each other's files away."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            reason = "another command makes a node there"
+            raise Failure(f"{directory}: {reason}") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _empty(directory: Path) -> None:
+    """Remove what was made: half of it is no node, and would be in the way."""
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _make(

@@ -21,7 +21,7 @@ from ..node.config import (
 )
 from ..node.pid_file import remove_pid, running_pid, write_pid
 from ..wire import JoinToken, ProtocolError, decode_join_token
-from .places import checked, dialled, usable_name, write_config
+from .places import checked, dialled, make_folder, usable_name, write_config
 from .settings import Failure
 
 
@@ -136,7 +136,7 @@ def _write_config(
         PeerPort(listen=str(peer)) if peer else PeerPort(),
     )
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory.absolute())
         write_config(directory, config)
     except OSError as error:
         raise Failure(f"{directory}: {error.strerror}") from error

@@ -4,6 +4,7 @@ Law: light. `quorate node` starts with this, and must not load what makes certif
 """
 
 import os
+from errno import EEXIST
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from ..node.config import (
     to_toml,
     with_tls,
 )
+from ..storage.env import RealEnv, write_file_durably
 
 
 def dialled(value: str) -> Address:
@@ -84,9 +86,17 @@ def founder(
     )
 
 
+def make_folder(directory: Path) -> None:
+    """Make a node's folder, and those above it, durably. Raises OSError."""
+    absent = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in absent:
+        RealEnv().sync_directory(str(each.parent))
+
+
 def write_config(directory: Path, config: NodeConfig) -> None:
-    """Write a new quorate.toml, durably. Raises OSError."""
-    with (directory / CONFIG_FILE).open("x") as file:
-        file.write(to_toml(config))
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a new quorate.toml, durably and all at once. Raises OSError."""
+    path = directory / CONFIG_FILE
+    if path.exists():
+        raise FileExistsError(EEXIST, os.strerror(EEXIST), str(path))
+    write_file_durably(RealEnv(), str(path), to_toml(config).encode())

@@ -1,5 +1,6 @@
 """certs, init and node: making a cluster by hand and starting one of its nodes."""
 
+import fcntl
 import json
 import os
 import ssl
@@ -10,6 +11,10 @@ from types import ModuleType
 
 import pytest
 from click.testing import Result
+from quorate.cli.init import make_cluster
+from quorate.cli.places import founder, write_config
+from quorate.cli.settings import Failure
+from quorate.node.address import Address
 from quorate.node.certificates import describe, load_authority
 from quorate.node.client_tls import client_name, load_client_tls
 from quorate.node.config import ClientPort, NodeConfig, load_config
@@ -17,6 +22,7 @@ from quorate.node.identity import Voter, load_identity, open_identity
 from quorate.node.pid_file import write_pid
 from quorate.node.tls import meet_in_memory, own_identity
 from quorate.storage.env import RealEnv
+from quorate.storage.errors import NoSpace
 
 Run = Callable[..., Result]
 
@@ -170,6 +176,70 @@ def test_init_leaves_a_used_folder_alone(run: Run, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "not empty" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("error", [NoSpace("data", 1), KeyboardInterrupt()])
+def test_what_was_not_made_to_the_end_is_taken_away_and_can_be_made_again(
+    tmp_path: Path, error: BaseException
+) -> None:
+    """Half a folder could neither start nor be made again."""
+    here = Address("127.0.0.1", 7500)
+    config = founder("n1", here, here, None)
+    directory = tmp_path / "a" / "n1"
+
+    def fill(data_dir: str, cluster_id: int, member_id: int) -> None:
+        (Path(data_dir) / "half").touch()
+        raise error
+
+    with pytest.raises((Failure, KeyboardInterrupt)):
+        make_cluster(directory, config, here, None, fill)
+    assert list(directory.iterdir()) == []
+    assert make_cluster(directory, config, here, None)
+
+
+def test_two_commands_do_not_make_a_node_in_the_same_folder(
+    run: Run, tmp_path: Path
+) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    refused = run("init", str(tmp_path), "--name", "n1")
+    os.close(descriptor)
+    assert refused.exit_code == 1
+    assert "another command" in refused.stderr
+    assert run("init", str(tmp_path), "--name", "n1").exit_code == 0
+
+
+def test_the_names_of_new_folders_are_durable(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+
+    def sync(env: RealEnv, path: str) -> None:
+        synced.add(path)
+
+    monkeypatch.setattr(RealEnv, "sync_directory", sync)
+    assert run("init", str(tmp_path / "a" / "n1"), "--name", "n1").exit_code == 0
+    assert synced >= {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "n1")}
+
+
+def test_a_configuration_is_there_as_a_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one would keep `node --join` from ever writing it."""
+    here = Address("127.0.0.1", 7500)
+    config = founder("n1", here, here, None)
+
+    def killed(env: RealEnv, src: str, dst: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RealEnv, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_config(tmp_path, config)
+    assert not (tmp_path / "quorate.toml").exists()
+    write_config(tmp_path, config)
+    with pytest.raises(FileExistsError):
+        write_config(tmp_path, config)
 
 
 @pytest.mark.parametrize(
