@@ -49,10 +49,14 @@ BOOT_COUNT_MAX = (1 << 31) - 1
 _CRC_BYTES = 4
 # The id that a new member asks with, while it has no identity yet.
 ASKING_FILE = "member_id"
-# What may lie in a directory before its identity: the lock, taken first, and what a
-# crash left of an identity that was being written, or asked for.
+# What may lie in a directory before its identity: the lock, taken first, what a crash
+# left of an identity that was being written, or asked for, and what ext4 makes in a
+# disk's topmost folder.
 _NOT_DATA = frozenset(
-    {LOCK_FILE, IDENTITY_FILE + ".tmp", ASKING_FILE, ASKING_FILE + ".tmp"}
+    {
+        *(LOCK_FILE, IDENTITY_FILE + ".tmp", ASKING_FILE, ASKING_FILE + ".tmp"),
+        "lost+found",
+    }
 )
 
 
@@ -184,15 +188,21 @@ def create_identity(
     path = f"{directory}/{IDENTITY_FILE}"
     if env.exists(path):
         raise IdentityExists(f"{path}: this directory has an identity already")
+    if not filled:
+        check_unused(env, directory)
+    write_file_durably(env, path, encode_identity(identity))
+    _sync_name(env, directory)
+    return identity
+
+
+def check_unused(env: Env, directory: str) -> None:
+    """Refuse what may be another member's data. Raises IdentityExists."""
     others = [name for name in env.list(directory) if name not in _NOT_DATA]
-    if others and not filled:
+    if others:
         raise IdentityExists(
             f"{directory}: holds {others[0]!r} but no identity: it may be the data of"
             " another member"
         )
-    write_file_durably(env, path, encode_identity(identity))
-    _sync_name(env, directory)
-    return identity
 
 
 def load_identity(env: Env, directory: str) -> Identity:

@@ -18,10 +18,19 @@ from typing import Final
 import msgspec
 
 from ..storage.env import Env, read_file, write_file_durably
+from ..storage.errors import StorageError
 from ..wire import JoinToken
 from .address import Address
 from .config import IDENTITY_FILE, NodeConfig
-from .identity import ASKING_FILE, Identity, Voter, create_identity
+from .identity import (
+    ASKING_FILE,
+    LOCK_FILE,
+    Identity,
+    IdentityError,
+    Voter,
+    check_unused,
+    create_identity,
+)
 from .join_wire import JoinReply, JoinRequest, decode_join_reply
 from .peer_hello import (
     BODY_BYTES_MAX,
@@ -41,6 +50,7 @@ from .tls import (
 
 DIAL_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 35.0
+_MEMBER_ID_BYTES: Final = 8
 
 
 class JoinError(Exception):
@@ -103,10 +113,32 @@ def is_member(env: Env, config: NodeConfig) -> bool:
 async def join(
     env: Env, config: NodeConfig, contact: Address, token: JoinToken
 ) -> None:
-    """Make the folders of `config` those of a new member. Raises JoinError."""
+    """Make the folders of `config` those of a new member. Raises JoinError.
+
+    Nobody is asked before it is known that the answer can be kept: who was let in and
+    never starts is missed by the others.
+    """
+    try:
+        env.make_directory(config.data_dir)
+        lock = env.lock(f"{config.data_dir}/{LOCK_FILE}")
+    except (StorageError, OSError) as error:
+        raise JoinError(str(error)) from error
+    try:
+        # Another process may have been here until now.
+        if not is_member(env, config):
+            check_unused(env, config.data_dir)
+            await _join(env, config, contact, token)
+    except IdentityError as error:
+        raise JoinError(str(error)) from error
+    finally:
+        lock.release()
+
+
+async def _join(
+    env: Env, config: NodeConfig, contact: Address, token: JoinToken
+) -> None:
     from . import certificates
 
-    assert not is_member(env, config)
     certs = Path(config.peer.cert).parent
     try:
         request = certificates.request_member(certs, name=config.name)
@@ -138,11 +170,13 @@ async def join(
 
 def _member_id(env: Env, data_dir: str, fresh: int) -> int:
     """The id that this folder asked with before, or `fresh`, kept from now on."""
-    env.make_directory(data_dir)
     path = f"{data_dir}/{ASKING_FILE}"
     if env.exists(path):
-        return int.from_bytes(read_file(env, path), "big")
-    write_file_durably(env, path, fresh.to_bytes(8, "big"))
+        data = read_file(env, path)
+        if len(data) != _MEMBER_ID_BYTES or not any(data):
+            raise JoinError(f"{path}: damaged; remove it")
+        return int.from_bytes(data, "big")
+    write_file_durably(env, path, fresh.to_bytes(_MEMBER_ID_BYTES, "big"))
     return fresh
 
 

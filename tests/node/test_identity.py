@@ -69,6 +69,11 @@ def test_an_identity_is_made_once(directory: str) -> None:
     assert load_identity(ENV, directory) == IDENTITY
 
 
+def test_a_disk_of_ones_own_is_no_data(directory: str) -> None:
+    (Path(directory) / "lost+found").mkdir(parents=True)
+    assert create_identity(ENV, directory, IDENTITY) == IDENTITY
+
+
 def test_a_directory_with_data_but_no_identity_is_never_given_one(
     directory: str,
 ) -> None:

@@ -14,6 +14,7 @@ from quorate.node.config import NodeConfig, PeerPort
 from quorate.node.joining import JoinError, join
 from quorate.node.peer_hello import encode_join_answer, parse_join
 from quorate.node.tls import server_context
+from quorate.storage import env as disk
 from quorate.storage.env import RealEnv
 from quorate.wire import JoinToken
 
@@ -88,3 +89,40 @@ async def test_a_second_root_behind_the_one_of_the_token_is_not_trusted(
                 JoinToken(digest, 1, b"secret of 16 byt"),
             )
     assert somebody.told == []
+
+
+NOBODY = Address("127.0.0.1", 1)
+TOKEN = JoinToken(b"d" * 32, 1, b"secret of 16 byt")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("stray", b"", "holds 'stray' but no identity"),
+        ("member_id", b"", "damaged; remove it"),
+        ("member_id", bytes(8), "damaged; remove it"),
+        ("member_id", b"123456789", "damaged; remove it"),
+    ],
+)
+async def test_nobody_is_asked_to_let_in_what_could_not_start(
+    tmp_path: Path, name: str, data: bytes, reason: str
+) -> None:
+    """The cluster would wait for a member that is never there."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_bytes(data)
+    with pytest.raises(JoinError, match=reason):
+        await join(RealEnv(), node_in(tmp_path), NOBODY, TOKEN)
+
+
+async def test_a_folder_joins_once_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one would write its identity over that of a node that runs."""
+    monkeypatch.setattr(disk, "LOCK_WAIT_S", 0.0)
+    (tmp_path / "data").mkdir()
+    lock = RealEnv().lock(str(tmp_path / "data" / "lock"))
+    with pytest.raises(JoinError, match="is locked by another holder"):
+        await join(RealEnv(), node_in(tmp_path), NOBODY, TOKEN)
+    lock.release()
+    with pytest.raises(JoinError, match="Connect call failed"):
+        await join(RealEnv(), node_in(tmp_path), NOBODY, TOKEN)
