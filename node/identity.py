@@ -283,10 +283,17 @@ def check_identity(
         )
 
 
-def open_identity(
-    env: Env, config: NodeConfig, certificate: PeerIdentity, nonce: int
-) -> Identity:
-    """Begin a boot: of the member whose data is here, or of a static start's voter.
+def take_back_boot(env: Env, directory: str, before: Identity) -> None:
+    """Let a boot of which nobody has heard not have been. Raises OSError.
+
+    The history holds so many. A node that is started again and again, and can't start,
+    would lose the boots that its peers have met, and be an old copy to them for ever.
+    """
+    write_file_durably(env, f"{directory}/{IDENTITY_FILE}", encode_identity(before))
+
+
+def open_identity(env: Env, config: NodeConfig, certificate: PeerIdentity) -> Identity:
+    """Whose data is here: a member's, or from now on that of a static start's voter.
 
     The voters are read at the first start only; without them an empty directory does
     not start, since starting it could only mean a second cluster by accident.
@@ -299,8 +306,9 @@ def open_identity(
                 " [cluster] voters: make a cluster with `quorate init`"
             )
         create_identity(env, directory, identity_from_voters(config, certificate))
-    check_identity(load_identity(env, directory), config, certificate)
-    return begin_boot(env, directory, nonce)
+    identity = load_identity(env, directory)
+    check_identity(identity, config, certificate)
+    return identity
 
 
 def _sync_name(env: Env, directory: str) -> None:

@@ -25,6 +25,7 @@ from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
 from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
 from .backups import Backups
+from .booting import begin, take_back
 from .client_tls import LOOK_S, ClientTlsFiles
 from .client_tokens import read_token_digests
 from .config import NodeConfig
@@ -32,7 +33,7 @@ from .credentials import Credentials
 from .descriptors import room_for_clients
 from .figures import gather
 from .gossiping import Gossiping
-from .identity import LOCK_FILE, Identity, open_identity
+from .identity import LOCK_FILE, Identity
 from .loop import ReplicaLoop
 from .membership import TOLD, tell
 from .peer_hello import HelloError, Introduction, Stream
@@ -83,6 +84,7 @@ class Node:
         self.broken: set[int] = set()
         self.stopping = False
         self.deaf = False
+        self.introduced = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -113,7 +115,7 @@ class Node:
             raise
 
     async def _open(self) -> None:
-        config, env = self.config, self.env
+        config = self.config
         token_file = config.client.token_file
         self.token_digests = read_token_digests(token_file) if token_file else ()
         client = config.client
@@ -121,9 +123,15 @@ class Node:
             ClientTlsFiles(client, config.client_address) if client.cert else None
         )
         self.credentials = Credentials(self)
-        nonce = random.SystemRandom().getrandbits(64) or 1
-        certificate = self.credentials.shown.identity
-        self.identity = open_identity(env, config, certificate, nonce)
+        before, self.identity = begin(self)
+        try:
+            await self._begin()
+        except BaseException:
+            await take_back(self, before)
+            raise
+
+    async def _begin(self) -> None:
+        config, env = self.config, self.env
         self.cluster_id = self.identity.cluster_id
         self.member_id = self.identity.member_id
         self.pairs = read_pairs(env, config.data_dir)
@@ -365,6 +373,7 @@ class Node:
     # -- the transport's host ------------------------------------------------------
 
     def introduction(self, to: int) -> Introduction:
+        self.introduced = True
         return Introduction(
             self.cluster_id,
             self.member_id,

@@ -156,8 +156,8 @@ def test_init_makes_a_cluster_whose_only_voter_can_start(
     config = load_config(directory / "quorate.toml", {})
     certificate = own_identity(config.peer.cert, config.peer.key, config.peer.ca)
     assert f"{certificate.cluster_id:016x}" in result.output
-    identity = open_identity(RealEnv(), config, certificate, 1)
-    assert identity.boot_count == 1
+    identity = open_identity(RealEnv(), config, certificate)
+    assert identity.boot_count == 0
     assert identity.voters == {identity.member_id: Voter("n1", "127.0.0.1:7777")}
     assert load_authority(directory / "ca").cluster_id == identity.cluster_id
 

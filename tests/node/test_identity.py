@@ -57,6 +57,12 @@ def certificate_for(member_id: int) -> PeerIdentity:
     return PeerIdentity(CLUSTER, Kind.MEMBER, member_id=member_id)
 
 
+def boot(config: NodeConfig, certificate: PeerIdentity, nonce: int) -> Identity:
+    """As a node does."""
+    open_identity(ENV, config, certificate)
+    return begin_boot(ENV, config.data_dir, nonce)
+
+
 VOTERS = {"n1": "a:7500", "n2": "b:7500", "n3": "c:7500"}
 N1 = certificate_for(member_id_for(CLUSTER, "n1"))
 
@@ -258,7 +264,7 @@ def test_a_damaged_identity_names_its_file_and_is_left_alone(directory: str) -> 
     for damage in (b"", b"junk", bytes(70_000)):
         path.write_bytes(damage)
         with pytest.raises(DamagedIdentity, match=str(path)):
-            open_identity(ENV, config_for(directory, VOTERS), N1, 1)
+            boot(config_for(directory, VOTERS), N1, 1)
         assert path.read_bytes() == damage
 
 
@@ -277,17 +283,17 @@ def test_a_static_start_computes_the_same_voters_everywhere() -> None:
 
 
 def test_voters_are_read_at_the_first_start_only(directory: str) -> None:
-    first = open_identity(ENV, config_for(directory, VOTERS), N1, 1)
+    first = boot(config_for(directory, VOTERS), N1, 1)
     assert (first.boot_count, len(first.voters or ())) == (1, 3)
-    again = open_identity(ENV, config_for(directory, {"n1": "z:1"}), N1, 2)
+    again = boot(config_for(directory, {"n1": "z:1"}), N1, 2)
     assert (again.boot_count, again.voters) == (2, first.voters)
-    without = open_identity(ENV, config_for(directory), N1, 3)
+    without = boot(config_for(directory), N1, 3)
     assert (without.boot_count, without.voters) == (3, first.voters)
 
 
 def test_an_empty_directory_without_voters_does_not_start(directory: str) -> None:
     with pytest.raises(MissingIdentity, match="quorate init"):
-        open_identity(ENV, config_for(directory), N1, 1)
+        boot(config_for(directory), N1, 1)
     assert not Path(directory).exists()
 
 
@@ -309,11 +315,11 @@ def test_a_certificate_of_somebody_else_does_not_start_this_node(
 ) -> None:
     config = config_for(directory, VOTERS)
     with pytest.raises(IdentityMismatch, match=r"node\.crt"):
-        open_identity(ENV, config, other(), 1)
+        boot(config, other(), 1)
     assert not Path(directory).exists()
-    open_identity(ENV, config, N1, 1)
+    boot(config, N1, 1)
     with pytest.raises(IdentityMismatch, match=r"node\.crt"):
-        open_identity(ENV, config, other(), 2)
+        boot(config, other(), 2)
     assert load_identity(ENV, directory).boot_count == 1
 
 
@@ -321,4 +327,4 @@ def test_another_name_does_not_start_this_directory(directory: str) -> None:
     create_identity(ENV, directory, IDENTITY)
     config = msgspec.structs.replace(config_for(directory), name="n2")
     with pytest.raises(IdentityMismatch, match="belongs to 'n1'"):
-        open_identity(ENV, config, certificate_for(5), 1)
+        boot(config, certificate_for(5), 1)
