@@ -163,12 +163,22 @@ def _pid_file(directory: Path) -> Generator[None, None, None]:
     # A launcher has already written the number of this very process.
     if running not in (None, os.getpid()):
         raise Failure(f"{directory}: this node runs already: process {running}")
-    if not os.access(directory, os.W_OK):
-        # A configuration in /etc, say: then a service manager knows the process.
-        yield
-        return
-    write_pid(directory, os.getpid())
+    written = _said(directory)
     try:
         yield
     finally:
-        remove_pid(directory, os.getpid())
+        if written:
+            remove_pid(directory, os.getpid())
+
+
+def _said(directory: Path) -> bool:
+    """Whether the number could be written; a hint is worth no refusal to start."""
+    if not os.access(directory, os.W_OK):
+        # A configuration in /etc, say: then a service manager knows the process.
+        return False
+    try:
+        write_pid(directory, os.getpid())
+    except OSError as error:
+        click.echo(f"{directory}: no pid file: {error.strerror}", err=True)
+        return False
+    return True

@@ -81,8 +81,12 @@ def stop_process(directory: Path, timeout_seconds: float) -> bool:
 def replace_file(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old one or the new."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _read_pid(directory: Path) -> int | None:

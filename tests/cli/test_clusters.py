@@ -1,5 +1,6 @@
 """certs, init and node: making a cluster by hand and starting one of its nodes."""
 
+import errno
 import fcntl
 import json
 import os
@@ -332,6 +333,24 @@ def test_the_environment_wins_over_the_file(
     monkeypatch.setenv("QUORATE_LOG_LEVEL", "debug")
     run("node", "--dir", str(home))
     assert process.started[0].log.level == "debug"
+
+
+def test_a_folder_that_takes_no_pid_file_does_not_hinder_a_start(
+    run: Run, home: Path, process: FakeProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk may be full, and the data be on another one."""
+
+    def full(path: Path, text: str) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = set(home.iterdir())
+    monkeypatch.setattr(Path, "write_text", full)
+    started = run("node", "--dir", str(home))
+    assert started.exit_code == 0
+    assert "no pid file: No space left on device" in started.stderr
+    assert process.pid_files == [None]
+    assert set(home.iterdir()) == before
 
 
 def test_a_stale_pid_file_does_not_hinder_a_start(
