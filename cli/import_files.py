@@ -13,7 +13,8 @@ import random
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ BACKOFF_SECONDS_MIN = 0.05
 BACKOFF_SECONDS_MAX = 2.0
 # More failures than these say nothing new.
 FAILURES_SHOWN_MAX = 20
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Tally:
@@ -108,27 +110,28 @@ def command(directory: Path, prefix: str, in_flight: int, retry_for: float) -> N
     Symbolic links are not followed. The exit code is 1 when a file could not be stored;
     the others are stored all the same.
     """
-    if not directory.is_dir():
-        raise Failure(f"{directory}: not a folder")
+    try:
+        # The folder itself may be reached through a link: the user named it.
+        root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except NotADirectoryError as error:
+        raise Failure(f"{directory}: not a folder") from error
+    except OSError as error:
+        raise Failure(f"{directory}: {error.strerror}") from error
     tally = Tally("imported")
     settings = current_settings()
-    with exit_codes():
-        asyncio.run(
-            _import(
-                settings,
-                os.fsencode(directory),
-                to_bytes(prefix),
-                in_flight,
-                retry_for,
-                tally,
+    try:
+        with exit_codes():
+            asyncio.run(
+                _import(settings, root, to_bytes(prefix), in_flight, retry_for, tally)
             )
-        )
+    finally:
+        os.close(root)
     tally.finish()
 
 
 async def _import(
     settings: Settings,
-    root: bytes,
+    root: int,
     prefix: bytes,
     in_flight: int,
     retry_for: float,
@@ -143,7 +146,7 @@ async def _import(
             for path in paths:
                 key = prefix + path.replace(os.sep.encode(), b"/")
                 try:
-                    data = read_regular_file(os.path.join(root, path))
+                    data = read_regular_file(root, path)
                 except OSError as error:
                     tally.failed(path, error.strerror or str(error))
                     continue
@@ -154,36 +157,61 @@ async def _import(
                 group.create_task(work())
 
 
-def walk(root: bytes, tally: Tally) -> Iterator[bytes]:
-    """The paths below `root` of all regular files, in order, folder by folder."""
+def walk(root: int, tally: Tally) -> Iterator[bytes]:
+    """The paths below the open folder `root` of all regular files, in order."""
     pending = [b""]
     while pending:
         folder = pending.pop()
         try:
-            with os.scandir(os.path.join(root, folder)) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            with _opened(root, folder) as opened, os.scandir(opened) as found:
+                # While it is open: an entry may have to be looked at.
+                entries = sorted(
+                    (os.fsencode(entry.name), *_kind(entry)) for entry in found
+                )
         except OSError as error:
             tally.failed(folder, error.strerror or str(error))
             continue
         folders: list[bytes] = []
-        for entry in entries:
-            path = os.path.join(folder, entry.name)
-            if entry.is_dir(follow_symlinks=False):
+        for name, is_folder, is_file in entries:
+            path = os.path.join(folder, name)
+            if is_folder:
                 folders.append(path)
-            elif entry.is_file(follow_symlinks=False):
+            elif is_file:
                 yield path
             else:
                 tally.skipped += 1
         pending += reversed(folders)
 
 
-def read_regular_file(path: bytes) -> bytes:
+def _kind(entry: "os.DirEntry[str]") -> tuple[bool, bool]:
+    """Is it a folder, is it a regular file? A link is neither."""
+    return entry.is_dir(follow_symlinks=False), entry.is_file(follow_symlinks=False)
+
+
+@contextmanager
+def _opened(root: int, path: bytes) -> Generator[int]:
+    """A folder below `root`, where no link is followed on the way."""
+    folder = os.dup(root)
+    try:
+        for segment in filter(None, path.split(b"/")):
+            inner = os.open(segment, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def read_regular_file(root: int, path: bytes) -> bytes:
     """A file's bytes, if it is (still) a regular file and no larger than a value."""
     from ..wire.limits import DEFAULT_LIMITS
 
+    folder, name = os.path.split(path)
     # Without O_NONBLOCK a pipe put in its place would hold us for ever.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags), "rb") as file:
+    with _opened(root, folder) as opened:
+        descriptor = os.open(name, flags, dir_fd=opened)
+    with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file any more")
         data = file.read(DEFAULT_LIMITS.value_bytes_max + 1)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quorate import client
 from quorate.cli.export_files import UnsafeKey, safe_path
+from quorate.cli.import_files import Tally, read_regular_file, walk
 from quorate.client import KeyValue
 
 from .fake_client import FakeClient
@@ -66,6 +67,28 @@ def test_what_was_imported_is_exported_the_same(
     assert result.exit_code == 0
     assert result.stdout == "exported 3 files, 257 bytes\n"
     assert files_below(tmp_path / "out") == files_below(source)
+
+
+def test_a_folder_that_became_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Whoever may write there could have any file stored that the importer can read."""
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    (inside / "b").mkdir(parents=True)
+    (inside / "c").mkdir()
+    (inside / "a").touch()
+    (inside / "b" / "key").touch()
+    outside.mkdir()
+    (outside / "key").write_bytes(b"secret")
+    root, tally = os.open(inside, os.O_RDONLY), Tally("imported")
+    paths = walk(root, tally)
+    assert [next(paths), next(paths)] == [b"a", b"b/key"]
+    for name in ("b", "c"):
+        (inside / name).rename(tmp_path / name)
+        (inside / name).symlink_to(outside)
+    assert list(paths) == []
+    assert tally.failures == 1
+    with pytest.raises(NotADirectoryError):
+        read_regular_file(root, b"b/key")
+    os.close(root)
 
 
 def test_file_names_are_any_bytes(
