@@ -234,6 +234,13 @@ class Transport:
 
     async def listen(self, address: Address) -> None:
         """Accept peers at `address`. Raises OSError when it can't be had."""
+        try:
+            await self._listen(address)
+        except OSError as error:
+            reason = f"peer.listen, {address}: {(error.strerror or str(error)).lower()}"
+            raise OSError(error.errno, reason) from error
+
+    async def _listen(self, address: Address) -> None:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM
