@@ -360,10 +360,7 @@ class Node:
         return self.roster.members()
 
     def endpoints(self) -> tuple[str, ...]:
-        """The client URLs of the members that this one has met, its own first."""
-        own = self.config.client_url
-        urls = [each.client_url for each in self.roster.members()]
-        return (own, *(url for url in urls if url and url != own))
+        return self.roster.endpoints()
 
     @property
     def authority(self) -> str:

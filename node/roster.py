@@ -188,6 +188,12 @@ class Roster:
         name, address = (place.name, place.address) if place else ("", "")
         return name, address, node.urls.get(member, "")
 
+    def endpoints(self) -> tuple[str, ...]:
+        """The client URLs of the members that this one has met, its own first."""
+        own = self.node.config.client_url
+        urls = [each.client_url for each in self.members()]
+        return (own, *(url for url in urls if url and url != own))
+
     def members(self) -> tuple[Member, ...]:
         """All of them, by their ids."""
         replica = self.node.replica
