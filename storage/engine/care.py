@@ -77,8 +77,10 @@ def inspect(env: Env, directory: str) -> Report:
 def verify(env: Env, directory: str) -> Iterator[tuple[str, int, str]]:
     """Check every byte; (path, bytes checked, what is wrong or "") of each file.
 
-    Damage ends the check of its file, not of the others. Raises `OSError`, and
-    `CorruptionError` when the manifest itself is damaged: then nothing can be checked.
+    Damage, and what the disk does not give, ends the check of its file, not of the
+    others; who uses the store meanwhile may take away files that it needs no more.
+    Raises `CorruptionError` or `OSError` when it is the manifest: then nothing can be
+    checked.
     """
     manifest = _manifest(env, directory)
     yield f"{directory}/{NAME}", env.size(f"{directory}/{NAME}"), ""
@@ -88,7 +90,10 @@ def verify(env: Env, directory: str) -> Iterator[tuple[str, int, str]]:
             for size in open_file(env, directory, meta).verify():
                 checked += size
         except CorruptionError as error:
-            yield path, checked, f"offset {error.offset}: {error.reason}"
+            if env.exists(path) or meta.name in _manifest(env, directory).names():
+                yield path, checked, f"offset {error.offset}: {error.reason}"
+        except OSError as error:
+            yield path, checked, error.strerror or str(error)
         else:
             yield path, checked, ""
 

@@ -7,7 +7,7 @@ both. Tables are described by their parent, this: size and the footer's checksum
 
 import struct
 from collections import Counter
-from typing import Final
+from typing import Annotated, Final
 from zlib import crc32
 
 import msgspec
@@ -21,18 +21,22 @@ _MAGIC: Final = b"QMANIFS1"
 _HEAD: Final = struct.Struct("<8sIIQ")  # magic, format, crc of the body, its length
 
 
+# A checksum says that it is what somebody wrote, not that it was an engine.
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class TableMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table as its parent knows it."""
 
     file_id: bytes
-    size_bytes: int
-    footer_crc: int
-    entries: int
-    tombstones: int
+    size_bytes: _Count
+    footer_crc: _Count
+    entries: _Count
+    tombstones: _Count
     first: bytes
     last: bytes
     # (file, bytes that this table refers to) of each file of values
-    blobs: tuple[tuple[bytes, int], ...] = ()
+    blobs: tuple[tuple[bytes, _Count], ...] = ()
 
     @property
     def name(self) -> str:
@@ -43,7 +47,7 @@ class BlobMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file of values as its parent knows it."""
 
     file_id: bytes
-    size_bytes: int
+    size_bytes: _Count
 
     @property
     def name(self) -> str:
@@ -68,8 +72,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of that very index. `edition` counts the manifests of this directory.
     """
 
-    edition: int
-    applied_index: int
+    edition: _Count
+    applied_index: _Count
     meta: bytes
     runs: tuple[tuple[TableMeta, ...], ...]
     blobs: tuple[BlobMeta, ...] = ()

@@ -1,13 +1,25 @@
 """`quorate storage`: what it shows of a store, whole and damaged."""
 
+import errno
 import itertools
 import json
 from pathlib import Path
 
+import msgspec
+import pytest
 from click.testing import CliRunner
 from quorate.cli import group
-from quorate.storage.engine import Engine
-from quorate.storage.env import RealEnv
+from quorate.storage.engine import Engine, care
+from quorate.storage.engine.blob import Blob
+from quorate.storage.engine.manifest import (
+    BlobMeta,
+    TableMeta,
+    load_manifest,
+    save_manifest,
+)
+from quorate.storage.engine.table import Table
+from quorate.storage.engine.version import open_file
+from quorate.storage.env import Env, RealEnv
 
 
 def _store(path: Path) -> str:
@@ -56,3 +68,46 @@ def test_a_directory_that_is_no_store_is_an_error(tmp_path: Path) -> None:
         result = CliRunner().invoke(group, ["storage", command, str(tmp_path)])
         assert result.exit_code == 1
         assert "no manifest" in result.output
+
+
+def test_verify_goes_on_where_the_disk_does_not_give_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = _store(tmp_path / "store")
+    first, second = sorted((tmp_path / "store").glob("*.sst"))
+
+    def opened(env: Env, folder: str, meta: TableMeta | BlobMeta) -> Table | Blob:
+        if meta.name == first.name:
+            raise OSError(errno.EIO, "Input/output error", str(first))
+        return open_file(env, folder, meta)
+
+    monkeypatch.setattr(care, "open_file", opened)
+    result = CliRunner().invoke(group, ["storage", "verify", directory])
+    assert result.exit_code == 1
+    (damaged,) = (line for line in result.output.splitlines() if "DAMAGED" in line)
+    assert str(first) in damaged
+    assert "Input/output error" in result.output
+    assert str(second) in result.output
+
+
+def test_a_file_that_is_not_needed_any_more_may_go_while_all_is_verified(
+    tmp_path: Path,
+) -> None:
+    """A node that served meanwhile had its store called damaged."""
+    directory = _store(tmp_path / "store")
+    env = RealEnv()
+    checking = care.verify(env, directory)
+    assert next(checking)[2] == ""
+    manifest = load_manifest(env, directory)
+    assert manifest is not None
+    (gone,), (kept,) = manifest.runs
+    save_manifest(env, directory, msgspec.structs.replace(manifest, runs=((kept,),)))
+    Path(directory, gone.name).unlink()
+    assert [(path, wrong) for path, _, wrong in checking] == [
+        (f"{directory}/{kept.name}", "")
+    ]
+    Path(directory, kept.name).unlink()
+    assert [wrong for _, _, wrong in care.verify(env, directory)] == [
+        "",
+        "offset 0: a table is missing",
+    ]

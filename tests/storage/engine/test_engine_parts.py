@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,3 +170,31 @@ def test_a_manifest_has_the_bytes_that_the_document_promises() -> None:
 def test_garbage_is_no_manifest(data: bytes) -> None:
     with pytest.raises(CorruptionError):
         decode_manifest(data, "x")
+
+
+TABLE = TableMeta(bytes(16), 100, 7, 2, 1, b"a", b"b", ((bytes(16), 50),))
+WHOLE = Manifest(1, 2, b"", ((TABLE,),), (BlobMeta(bytes(16), 300),))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        msgspec.structs.replace(WHOLE, applied_index=-1),
+        msgspec.structs.replace(WHOLE, blobs=(BlobMeta(bytes(16), -1),)),
+        *(
+            msgspec.structs.replace(
+                WHOLE, runs=((msgspec.structs.replace(TABLE, **{name: -1}),),)
+            )
+            for name in ("size_bytes", "footer_crc", "entries", "tombstones")
+        ),
+        msgspec.structs.replace(
+            WHOLE,
+            runs=((msgspec.structs.replace(TABLE, blobs=((bytes(16), -1),)),),),
+        ),
+    ],
+)
+def test_a_manifest_whose_numbers_no_engine_wrote_is_damaged(changed: Manifest) -> None:
+    """Who received a file of less than nothing would have waited for ever."""
+    assert decode_manifest(encode_manifest(WHOLE), "x") == WHOLE
+    with pytest.raises(CorruptionError, match="manifest"):
+        decode_manifest(encode_manifest(changed), "x")
