@@ -56,7 +56,7 @@ def test_everybody_has_to_show_a_token_and_none_is_told_to_anybody(
         command_line(guarded, "members", "--token-file", str(tmp_path)).returncode == 2
     )
     file = tmp_path / "backup"
-    assert command_line(guarded, "backup", "save", str(file)).returncode == 5
+    assert command_line(guarded, "backup", "save", str(file)).returncode == 1
     saved = command_line(guarded, "backup", "save", str(file), QUORATE_TOKEN=OLD)
     assert saved.returncode == 0, saved.stderr
     said = "".join((wrong.stdout, wrong.stderr, saved.stdout, saved.stderr))
