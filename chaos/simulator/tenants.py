@@ -52,6 +52,8 @@ _LATE: Final = 0.4
 _ABOUT_US: Final = 250 * MILLISECOND
 _LATE_US: Final = 25 * MILLISECOND
 _TRIES: Final = 6
+# Each of these tries is answered, and may be followed by such tries again.
+_LATE_AT_ONCE_MAX: Final = 20
 # Of leases that are granted: with an id that was used before.
 _OLD_IDS: Final = 0.3
 _KEYS: Final = 6
@@ -78,6 +80,8 @@ class Tenant(Asker[Asked]):
         self.ttl_ms = 0
         self.renewed_us = 0
         self.renewals = 0
+        # Tries to keep it alive at its end that are still to come.
+        self.late = 0
         self.renew_after_us = 0
 
     def _next(self) -> None:
@@ -150,11 +154,13 @@ class Tenant(Asker[Asked]):
     def _keep_late(self, lease: int, tries: int) -> None:
         """Keep it alive while the leader may have its end written."""
         up = [node for node in self.nodes if node.up]
+        self.late -= 1
         if self.stopped or lease != self.lease or not up:
             return
         node = self.world.random.choice(up)
         self._command(node, "keep", KeepAlive(lease), lease)
         if tries > 1:
+            self.late += 1
             delay_us = self.world.below(_LATE_US)
             self.world.at(delay_us, self._keep_late, lease, tries - 1)
 
@@ -238,5 +244,6 @@ class Tenant(Asker[Asked]):
         delay_us = max(0, ends_us + world.below(_ABOUT_US) - _ABOUT_US // 4)
         if choice < _SWAPS:
             world.at(delay_us, self._swap, self.lease)
-        elif choice < _SWAPS + _LATE:
+        elif choice < _SWAPS + _LATE and self.late < _LATE_AT_ONCE_MAX:
+            self.late += 1
             world.at(delay_us, self._keep_late, self.lease, _TRIES)

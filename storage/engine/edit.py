@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ..env import Env, parent_of
-from ..errors import is_no_space
+from ..errors import CorruptionError, is_no_space
 from .manifest import BlobMeta, Manifest, TableMeta, load_manifest, save_manifest
 from .version import Version, open_version
 
@@ -85,7 +85,12 @@ def _take_back(env: Env, directory: str, names: list[str], current: Manifest) ->
 
     Only while the old one is in place: else the new one counts, or may.
     """
-    found = load_manifest(env, directory)
+    try:
+        found = load_manifest(env, directory)
+    except CorruptionError:
+        # This state is to be replaced; nobody would know of these files any more.
+        remove(env, [f"{directory}/{name}" for name in names])
+        raise
     if found is not None and found.edition == current.edition:
         remove(env, [f"{directory}/{name}" for name in names])
 
