@@ -25,6 +25,12 @@ def test_without_a_good_copy_all_halt_and_keep_what_they_have() -> None:
 
 
 @pytest.mark.slow
+def test_who_reads_slowly_keeps_no_world_from_its_damage() -> None:
+    """A client that took three seconds for a message was to be told all in 23."""
+    assert "refuse" in no_good_copy(784709)
+
+
+@pytest.mark.slow
 def test_damage_that_is_taken_for_absence_is_noticed() -> None:
     with planted("doubt-is-absence"), pytest.raises(Violation):
         one_good_copy(1)
