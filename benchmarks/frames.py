@@ -38,6 +38,10 @@ _TIMEOUT_MS: Final = 30_000
 _LOOK_S: Final = 0.02
 
 
+# Told how many were answered, in how many seconds.
+Done = Callable[[int, float], bool]
+
+
 class RunFailed(Exception):
     """A reply was a refusal, or the connection was lost."""
 
@@ -204,9 +208,8 @@ def drive(
     hello: bool = True,
 ) -> Leg:
     """All slots over some connections, for some seconds; raises RunFailed."""
-    end_s = time.perf_counter() + seconds
     return drive_until(
-        port, requests, connections, lambda _: time.perf_counter() >= end_s, hello=hello
+        port, requests, connections, lambda _, took_s: took_s >= seconds, hello=hello
     ).leg
 
 
@@ -222,11 +225,11 @@ def drive_until(
     port: int,
     requests: Sequence[Request],
     connections: int,
-    done: Callable[[int], bool],
+    done: Done,
     *,
     hello: bool = True,
 ) -> Driven:
-    """As drive, until `done`, which is told every 20 ms how many were answered."""
+    """As drive, until `done`, which is asked every 20 ms."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_drive(port, requests, connections, done, hello))
 
@@ -235,7 +238,7 @@ async def _drive(
     port: int,
     requests: Sequence[Request],
     connections: int,
-    done: Callable[[int], bool],
+    done: Done,
     hello: bool,
 ) -> Driven:
     loop = asyncio.get_running_loop()
@@ -251,7 +254,7 @@ async def _drive(
         cpu_s, begin_s = time.process_time(), time.perf_counter()
         for each in slots:
             each.begin()
-        longest_gap_s = await _until(done, slots)
+        longest_gap_s = await _until(done, begin_s, slots)
         answered = sum(each.answered for each in slots)
         took_s = time.perf_counter() - begin_s
         for each in slots:
@@ -268,11 +271,11 @@ async def _drive(
     return Driven(leg, took_s, longest_gap_s)
 
 
-async def _until(done: Callable[[int], bool], slots: Sequence[_Slots]) -> float:
+async def _until(done: Done, begin_s: float, slots: Sequence[_Slots]) -> float:
     """Until it is done, or the first failure; the longest time without an answer."""
     failures = [each.idle for each in slots]
-    answered, progress_s, longest_gap_s = 0, time.perf_counter(), 0.0
-    while not done(answered):
+    answered, progress_s, longest_gap_s = 0, begin_s, 0.0
+    while not done(answered, time.perf_counter() - begin_s):
         ended, _ = await asyncio.wait(
             failures, timeout=_LOOK_S, return_when=asyncio.FIRST_EXCEPTION
         )

@@ -10,7 +10,6 @@ reception to its answer.
 """
 
 import argparse
-import re
 import statistics
 import tempfile
 import time
@@ -21,18 +20,14 @@ import msgspec
 
 from . import machine, tools
 from .clusters import BenchmarkFailed, Quorate, metrics_of
-from .pairs import PAIRS_MIN, spread
+from .histograms import between, parse_counts
+from .pairs import PAIRS_MIN, met, spread
 
 OPERATION: Final = "etcd_put"
 PERCENTILE: Final = 0.99
 RECOVERED: Final = 0.8
 RECOVER_SECONDS_MAX: Final = 30.0
 RECOVER_LEG_SECONDS: Final = 1.0
-_BUCKET: Final = re.compile(
-    r"^quorate_http_request_duration_seconds_bucket"
-    rf'\{{le="([^"]+)",operation="{OPERATION}",result="ok"\}} (\S+)$',
-    re.MULTILINE,
-)
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -51,9 +46,10 @@ class Round(msgspec.Struct, frozen=True):
     recovered_s: float
 
 
-def parse_buckets(metrics: str) -> dict[float, float]:
+def parse_writes(metrics: str) -> dict[float, float]:
     """Of writes that were done: how many took at most so many seconds, by bound."""
-    return {float(le): float(count) for le, count in _BUCKET.findall(metrics)}
+    labels = f'operation="{OPERATION}",result="ok"'
+    return parse_counts(metrics, "quorate_http_request_duration_seconds", labels)
 
 
 def percentile_s(
@@ -64,7 +60,7 @@ def percentile_s(
     As Prometheus' histogram_quantile: what a bucket holds is spread evenly in it.
     """
     lower_s, below = 0.0, 0.0
-    counts = {le: count - before.get(le, 0.0) for le, count in sorted(after.items())}
+    counts = between(before, after)
     if not counts or not max(counts.values()):
         raise BenchmarkFailed("not one write was done")
     wanted = share * max(counts.values())
@@ -87,9 +83,9 @@ class Overload:
 
     def leg(self, connections: int, seconds: float) -> Leg:
         port = self._leader.port
-        before = parse_buckets(metrics_of(port))
+        before = parse_writes(metrics_of(port))
         told = tools.wrk(self._leader.url, "v3put", connections, seconds, refused=True)
-        after = parse_buckets(metrics_of(port))
+        after = parse_writes(metrics_of(port))
         refused = told.refused / told.requests * told.per_second
         return Leg(
             told.per_second - refused,
@@ -124,16 +120,12 @@ def lines_of(rounds: list[Round], elections: int) -> list[str]:
     return [
         f"as many as are admitted: {rate:,.0f} writes/s, p99 {p99_ms:.1f} ms",
         f"more: {refused:,.0f} refused a second",
-        f"writes/s, ratio {written}; aim ≥ 0.8: {_met(written.median >= 0.8)}",
-        f"p99 of those admitted, ratio {slower}; aim ≤ 5: {_met(slower.median <= 5)}",
+        f"writes/s, ratio {written}; aim ≥ 0.8: {met(written.median >= 0.8)}",
+        f"p99 of those admitted, ratio {slower}; aim ≤ 5: {met(slower.median <= 5)}",
         f"as before after {recovered_s:.1f} s at most; aim ≤ 10 s:"
-        f" {_met(recovered_s <= 10)}",
-        f"elections: {elections}; aim 0: {_met(not elections)}",
+        f" {met(recovered_s <= 10)}",
+        f"elections: {elections}; aim 0: {met(not elections)}",
     ]
-
-
-def _met(holds: bool) -> str:
-    return "met" if holds else "missed"
 
 
 def main() -> None:

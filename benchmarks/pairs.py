@@ -66,6 +66,11 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(statistics.median(some), some[0], some[-1], len(some))
 
 
+def met(holds: bool) -> str:
+    """What is said of an aim."""
+    return "met" if holds else "missed"
+
+
 def ratios(left: list[Leg], right: list[Leg]) -> Spread:
     """Of the figures, pair by pair: how much of right's left has."""
     return spread(a.figure / b.figure for a, b in zip(left, right, strict=True))

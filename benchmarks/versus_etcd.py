@@ -22,7 +22,7 @@ import msgspec
 from . import machine, tools
 from .clusters import Etcd, Quorate
 from .frames import RunFailed
-from .pairs import PAIRS_MIN, Leg, Spread, alternate, cost_ratios, ratios, spread
+from .pairs import PAIRS_MIN, Leg, Spread, alternate, cost_ratios, met, ratios, spread
 from .rows import Bench, Row, all_rows, prepare
 
 
@@ -74,7 +74,7 @@ def lines_of(row: Measured) -> list[str]:
     title = f"{row.name:16} {row.what}: {row.left_name} / {row.right_name}"
     if row.ratio is None:
         return [title, f"{'':16} not measured: {row.skipped}"]
-    verdict = "met" if row.met else "missed"
+    verdict = met(bool(row.met))
     ratio = f"{row.ratio}  of {row.ratio.pairs} pairs; aim {row.aim}: {verdict}"
     lines = [title, f"{'':16} ratio {ratio}"]
     for name, legs in ((row.left_name, row.left), (row.right_name, row.right)):

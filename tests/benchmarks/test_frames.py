@@ -98,7 +98,7 @@ def test_a_slot_may_put_another_key_each_time() -> None:
 
     def work(port: int) -> None:
         requests = scattered_puts(4, 16, keys=1000, seed=3)
-        done.append(drive_until(port, requests, 2, lambda n: n >= 200, hello=False))
+        done.append(drive_until(port, requests, 2, lambda n, _: n >= 200, hello=False))
 
     seen = served(answer, work)
     assert done[0].leg.operations == len(seen) >= 200

@@ -6,7 +6,7 @@ from quorate.benchmarks.overload import (
     Leg,
     Round,
     lines_of,
-    parse_buckets,
+    parse_writes,
     percentile_s,
 )
 
@@ -16,10 +16,10 @@ from ..node.api.support import http, open_port
 async def test_only_writes_that_were_done_are_read_out_of_a_nodes_metrics() -> None:
     async with open_port() as port:
         metrics = (await http(port, "GET", "/metrics")).body.decode()
-        assert parse_buckets(metrics) == {}
+        assert parse_writes(metrics) == {}
         for body in (b'{"key":"YQ==","value":"YQ=="}', b'{"key":"!"}'):
             await http(port, "POST", "/v3/kv/put", body)
-        counts = parse_buckets((await http(port, "GET", "/metrics")).body.decode())
+        counts = parse_writes((await http(port, "GET", "/metrics")).body.decode())
         assert max(counts.values()) == counts[float("inf")] == 1
 
 
