@@ -25,7 +25,7 @@ from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
 from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
 from .backups import Backups
-from .booting import begin, take_back
+from .booting import boot
 from .client_tls import LOOK_S, ClientTlsFiles
 from .client_tokens import read_token_digests
 from .config import NodeConfig
@@ -75,6 +75,7 @@ class Node:
         self.started_s = time.monotonic()
         self.failed: asyncio.Future[BaseException] | None = None
         self.random = random.Random()
+        self.identity: Identity
         self.cluster_id = 0
         self.member_id = 0
         self.urls: dict[int, str] = {}
@@ -123,12 +124,8 @@ class Node:
             ClientTlsFiles(client, config.client_address) if client.cert else None
         )
         self.credentials = Credentials(self)
-        before, self.identity = begin(self)
-        try:
+        async with boot(self):
             await self._begin()
-        except BaseException:
-            await take_back(self, before)
-            raise
 
     async def _begin(self) -> None:
         config, env = self.config, self.env
