@@ -26,8 +26,7 @@ from ..harness.folders import Folders
 from ..harness.history import HISTORY_FILE, History, Recording, Struck
 from ..harness.janitor import Janitor
 from ..harness.ledger import Ledger
-from ..harness.report import write_page
-from ..harness.run import SCHEDULE_FILE, SUMMARY_FILE, Event, Moment, Started
+from ..harness.run import Event, Moment, Started, put_away
 from ..harness.until import Span, run_until, undisturbed
 from ..harness.verdict import (
     Counts,
@@ -38,7 +37,6 @@ from ..harness.verdict import (
     count_faults,
     judge,
     void_reasons,
-    without_report,
 )
 from ..harness.workload import PREFIX as REGISTERS
 from ..harness.workload import Clock, Gap, Pace, Workload
@@ -354,17 +352,8 @@ async def run_attached(
             reasons = [*reasons, *run.reasons] if reasons else run.void_reasons()
             summary = run.summary(violations, reasons)
             keep = bool(violations)
-            if keep:
-                janitor.dismiss()
             planned = list(islice(run.plan(), options.rounds or run.rounds))
-            summary.files = folders.remaining(keep=keep)
-            try:
-                folders.write(SCHEDULE_FILE, planned)
-                folders.write(SUMMARY_FILE, summary)
-                write_page(folders.report, summary, run.names)
-            except OSError as error:
-                without_report(summary, str(error))
-            folders.close(keep=keep)
+            put_away(folders, janitor, summary, planned, run.names)
     finally:
         folders.close(keep=keep)
     return summary

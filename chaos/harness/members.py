@@ -323,12 +323,10 @@ async def run_quorate(seconds_max: float, *words: str) -> tuple[int, bytes, str]
         async with asyncio.timeout(seconds_max):
             out, said = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         return -1, b"", f"`quorate {' '.join(words)}` took more than {seconds_max:g} s"
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode is not None
     return process.returncode, out, said.decode(errors="replace")

@@ -388,6 +388,30 @@ class Harness:
         )
 
 
+def put_away(
+    folders: Folders,
+    janitor: Janitor,
+    summary: Summary,
+    planned: Sequence[object],
+    names: Sequence[str],
+    logs: dict[str, Path] | None = None,
+) -> None:
+    """Write the report and let go of the folders; the summary says if it can't be."""
+    keep = bool(summary.violations)
+    if keep:
+        janitor.dismiss()
+    summary.files = folders.remaining(keep=keep)
+    try:
+        if logs is not None:
+            folders.collect_logs(logs)
+        folders.write(SCHEDULE_FILE, planned)
+        folders.write(SUMMARY_FILE, summary)
+        write_page(folders.report, summary, names)
+    except OSError as error:
+        without_report(summary, str(error))
+    folders.close(keep=keep)
+
+
 async def run_harness(
     options: HarnessOptions, tell: Callable[[Event], None], stop: asyncio.Event
 ) -> Summary:
@@ -402,17 +426,9 @@ async def run_harness(
                 reasons = harness.void_reasons()
             summary = harness.summary(violations, reasons)
             keep = bool(violations)
-            if keep:
-                janitor.dismiss()
-            summary.files = folders.remaining(keep=keep)
-            try:
-                folders.collect_logs(harness.logs)
-                folders.write(SCHEDULE_FILE, _schedule(harness))
-                folders.write(SUMMARY_FILE, summary)
-                write_page(folders.report, summary, list(harness.logs))
-            except OSError as error:
-                without_report(summary, str(error))
-            folders.close(keep=keep)
+            planned = _schedule(harness)
+            names, logs = list(harness.logs), harness.logs
+            put_away(folders, janitor, summary, planned, names, logs)
     finally:
         folders.close(keep=keep)
     return summary

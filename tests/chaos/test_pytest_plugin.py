@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -165,24 +165,33 @@ def test_for_ever(quorate_siege, pytestconfig):
 """
 
 
-def test_a_siege_ends_with_a_test_run_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "test_theirs.py").write_text(THEIRS_BESIEGED)
-    base = tmp_path / "base"
+@contextmanager
+def killed_at(folder: Path, theirs: str, word: bytes) -> Generator[tuple[int, bytes]]:
+    """A test run of theirs that is killed once it has printed a line with `word`.
+
+    That line, and the process of the first node; the kill comes at the end.
+    """
+    (folder / "test_theirs.py").write_text(theirs)
+    base = folder / "base"
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:xdist"]
     run = subprocess.Popen(
-        [*command, "--basetemp", str(base)], cwd=tmp_path, stdout=subprocess.PIPE
+        [*command, "--basetemp", str(base)], cwd=folder, stdout=subprocess.PIPE
     )
     assert run.stdout is not None
     try:
-        line = next(line for line in run.stdout if b"BEGUN" in line)
+        line = next(line for line in run.stdout if word in line)
         (pid_file,) = base.glob("**/n1/pid")
-        node = int(pid_file.read_text())
-        port = int(line.split(b":")[-1])
-        socket.create_connection(("127.0.0.1", port), 10).close()
+        yield int(pid_file.read_text()), line
     finally:
         run.kill()
         run.wait()
         run.stdout.close()
+
+
+def test_a_siege_ends_with_a_test_run_that_is_killed(tmp_path: Path) -> None:
+    with killed_at(tmp_path, THEIRS_BESIEGED, b"BEGUN") as (node, line):
+        port = int(line.split(b":")[-1])
+        socket.create_connection(("127.0.0.1", port), 10).close()
     wait_until(lambda: not Path(f"/proc/{node}").exists())
     # The relay has ended as well.
     wait_until(lambda: refused(port))
@@ -218,21 +227,8 @@ def test_one(quorate_siege, tmp_path):
 def test_a_frozen_node_ends_with_a_test_run_that_is_killed(
     tmp_path: Path, theirs: str
 ) -> None:
-    (tmp_path / "test_theirs.py").write_text(theirs)
-    base = tmp_path / "base"
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:xdist"]
-    run = subprocess.Popen(
-        [*command, "--basetemp", str(base)], cwd=tmp_path, stdout=subprocess.PIPE
-    )
-    assert run.stdout is not None
-    try:
-        assert any(b"FROZEN" in line for line in run.stdout)
-        (pid_file,) = base.glob("**/n1/pid")
-        node = int(pid_file.read_text())
-    finally:
-        run.kill()
-        run.wait()
-        run.stdout.close()
+    with killed_at(tmp_path, theirs, b"FROZEN") as (node, _):
+        pass
     try:
         wait_until(lambda: not Path(f"/proc/{node}").exists())
     finally:

@@ -86,30 +86,29 @@ async def test_a_harness_that_is_killed_leaves_only_its_report(
 
 WRITING = """
 import os, signal, sys
-from quorate.chaos import {package}
+from quorate.chaos.harness import run
 from quorate.cli import main
 
 def write_page(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-{package}.run.write_page = write_page
+run.write_page = write_page
 main()
 """
 
 
 @pytest.mark.parametrize(
-    ("package", "words"),
+    "words",
     [
-        ("harness", ("run", "--rounds", "1", "--writers", "4", "--load", "none")),
-        ("attach", ("attach", "127.0.0.1:1", "--timeout", "0.1s")),
+        ("run", "--rounds", "1", "--writers", "4", "--load", "none"),
+        ("attach", "127.0.0.1:1", "--timeout", "0.1s"),
     ],
 )
 def test_a_harness_that_is_killed_while_it_writes_its_report_leaves_nothing(
-    tmp_path: Path, package: str, words: tuple[str, ...]
+    tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    script = WRITING.format(package=package)
     killed = subprocess.run(
-        [sys.executable, "-c", script, "chaos", *words],
+        [sys.executable, "-c", WRITING, "chaos", *words],
         stdout=subprocess.DEVNULL,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         timeout=120,
