@@ -81,7 +81,7 @@ CATCHES: Final[dict[str, int]] = {
     "the-forgotten-rise": 1,
     "deaths-in-tables-believed": 1,
     "accusers-counted-twice": 2,
-    "pauses-held-against-others": 6,
+    "pauses-held-against-others": 5,
     "live-member-moved-by-hearsay": 1,
     "the-dead-are-never-asked": 1,
     "news-told-for-ever": 1,

@@ -28,9 +28,12 @@ NEWS_INTERVAL_TICKS: Final = 2
 NEWS_MEMBERS: Final = 3
 # When a partition heals there are some about everybody at once.
 NEWS_CLAIMS_MAX: Final = 32
-# With four, everybody's telling missed somebody in one of a few hundred deaths of a
-# hundred members (e⁻¹¹ for each of them); he heard of it when tables were compared.
-RETRANSMIT_MULT: Final = 6
+# How often a member passes one piece of news on, and for each digit of how many they
+# are. With n tellings everybody's miss a certain one of them with a chance of e⁻ⁿ: with
+# twelve, somebody in one of a thousand deaths of a hundred members, who heard of it
+# when tables were compared, too late. With twenty, in one of two million.
+TELLINGS_MIN: Final = 12
+TELLINGS_PER_DIGIT: Final = 4
 # What a member that was alone for longer held of others is old when it is back.
 NEWS_TICKS: Final = 100
 
@@ -64,4 +67,4 @@ def suspicion_ticks_min(live: int) -> int:
 def transmissions_max(live: int) -> int:
     """How often a member passes one piece of news on."""
     # The number of digits is log10 rounded up.
-    return RETRANSMIT_MULT * len(str(live))
+    return TELLINGS_MIN + TELLINGS_PER_DIGIT * len(str(live))

@@ -53,4 +53,4 @@ def test_the_time_that_was_lost_is_given_back() -> None:
 
 def test_times_and_repetitions_grow_with_the_logarithm_of_members() -> None:
     assert [suspicion_ticks_min(n) for n in (1, 10, 100, 1000)] == [20, 20, 30, 45]
-    assert [transmissions_max(n) for n in (3, 9, 10, 100)] == [6, 6, 12, 18]
+    assert [transmissions_max(n) for n in (3, 9, 10, 100)] == [16, 16, 20, 24]
