@@ -7,13 +7,18 @@ of the others, each to a key of its own, and what was acknowledged is looked for
 end. Beside each change stands the same load with nothing going on, right before it, by
 the same voters; a change that is over sooner is watched for as long. All is done by
 what operators have: tokens, wishes, signals.
+
+A node that starts stands for another machine, whose start would take nothing from the
+others: until it serves it takes what processors they leave (`--share` leaves that out).
 """
 
 import argparse
 import asyncio
+import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +39,7 @@ TIMEOUT_S: Final = 10.0
 DONE_SECONDS_MAX: Final = 120.0
 _POLL_SECONDS: Final = 0.02
 _PERCENT: Final = 0.99
+_LAST: Final = 19
 
 
 class Phase(msgspec.Struct):
@@ -104,9 +110,14 @@ class Writer:
 
 
 class Cluster:
-    """One voter at first, and folders for those that come later."""
+    """One voter at first, and folders for those that come later.
 
-    def __init__(self, directory: Path) -> None:
+    Nodes that start give way to the others, unless they `share` the processors, or
+    nobody may take that back later, as root may.
+    """
+
+    def __init__(self, directory: Path, *, share: bool) -> None:
+        self._share: bool = share or os.geteuid() != 0
         names = [f"n{number + 1}" for number in range(NODES)]
         local = create_cluster(
             *(directory, names[:1]), replicas=names[1:], client_port=0, peer_port=0
@@ -132,6 +143,8 @@ class Cluster:
         contact = self.voters[-1].node.peer
         await asyncio.to_thread(node.start, contact, token)
         self.voters.append(node)
+        with self._giving_way(node):
+            await _until(lambda: asyncio.to_thread(node.node.ready))
         await self._settled(client)
 
     async def replace(self, client: AsyncClient, old: NodeProcess) -> None:
@@ -140,7 +153,8 @@ class Cluster:
         token = await client.create_token("replica")
         contact = next(each for each in self.voters if each is not old).node.peer
         await asyncio.to_thread(new.start, contact, token)
-        await _until(lambda: asyncio.to_thread(new.node.ready))
+        with self._giving_way(new):
+            await _until(lambda: asyncio.to_thread(new.node.ready))
         await client.replace_member(old.node.name, new.node.name)
         self.voters[self.voters.index(old)] = new
         await self._settled(client)
@@ -157,7 +171,23 @@ class Cluster:
         """Stopped cleanly, and started again."""
         await asyncio.to_thread(node.stop)
         await asyncio.to_thread(node.start)
-        await _until(lambda: asyncio.to_thread(node.node.ready))
+        with self._giving_way(node):
+            await _until(lambda: asyncio.to_thread(node.node.ready))
+
+    @contextmanager
+    def _giving_way(self, node: NodeProcess) -> Iterator[None]:
+        """What a node and its worker take comes last; their session is of their own."""
+        path = Path(f"/proc/{node.pid}/autogroup")
+        if self._share or not path.exists():
+            yield
+            return
+        path.write_text(str(_LAST))
+        try:
+            yield
+        finally:
+            # It may have ended.
+            with suppress(FileNotFoundError):
+                path.write_text("0")
 
     async def _settled(self, client: AsyncClient) -> None:
         """Who shall vote does, and nobody else."""
@@ -271,10 +301,13 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200.0, help="writes a second")
     parser.add_argument("--quiet", type=float, default=10.0, help="seconds of each leg")
     parser.add_argument("--directory", help="on a real disk, for the data")
+    parser.add_argument(
+        "--share", action="store_true", help="nodes that start give way to nobody"
+    )
     given = parser.parse_args()
     print("\n".join(f"{name}: {text}" for name, text in machine.describe().items()))
     with tempfile.TemporaryDirectory(prefix="growth-", dir=given.directory) as folder:
-        cluster = Cluster(Path(folder))
+        cluster = Cluster(Path(folder), share=given.share)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(Run(cluster, given.quiet).all(given.rate))
