@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,13 +73,10 @@ def command(
     For when a majority of voters is lost for good, and only then. Stop all nodes first.
     The folder with the highest last term, then index, is taken. What was acknowledged
     and is in none of the folders is lost; what is in its log and was never
-    acknowledged comes true. The folders themselves stay as they are.
+    acknowledged comes true. The folders themselves stay as they are. One that can't be
+    read is told after the others, and then nothing is made: leave it out to go on.
     """
-    survivors = [_look(directory) for directory in directories]
-    if len({each.cluster_id for each in survivors}) > 1:
-        raise Failure("the folders are of different clusters")
-    best = max(survivors, key=lambda each: each.rank)
-    _show(survivors, best)
+    best = _best_of(directories)
     if into is None:
         return
     if not yes:
@@ -131,6 +128,24 @@ def _scratch(beside: Path) -> Generator[Path]:
         yield folder / "copy"
     finally:
         shutil.rmtree(folder)
+
+
+def _best_of(directories: Sequence[Path]) -> Survivor:
+    """Show all that can be read, then fail if one can't: it may be the best."""
+    survivors: list[Survivor] = []
+    reasons: list[str] = []
+    for directory in directories:
+        try:
+            survivors.append(_look(directory))
+        except Failure as failure:
+            reasons.append(failure.message)
+    if len({each.cluster_id for each in survivors}) > 1:
+        reasons.append("the folders are of different clusters")
+    elif survivors:
+        _show(survivors, max(survivors, key=lambda each: each.rank))
+    if reasons:
+        raise Failure("\n".join(reasons))
+    return max(survivors, key=lambda each: each.rank)
 
 
 def _look(directory: Path) -> Survivor:

@@ -1,5 +1,6 @@
 """Everything is lost and comes back: backups under load, and what survivors have."""
 
+import shutil
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -114,6 +115,15 @@ def test_one_survivor_of_three_becomes_a_new_cluster(tmp_path: Path) -> None:
         assert shown.returncode == 0, shown.stderr
         assert shown.stdout.count("best") == 1
         new = tmp_path / "new"
+        # Of one that can't be read nobody knows whether it would be the best.
+        damaged = tmp_path / "damaged"
+        shutil.copytree(survivors[0], damaged)
+        next(damaged.rglob("MANIFEST")).write_bytes(b"no manifest")
+        partly = quorate("recover", damaged, *survivors, "--into", new, "--yes")
+        assert partly.returncode == 1
+        assert partly.stdout == shown.stdout
+        assert str(damaged) in partly.stderr
+        assert not new.exists()
         made = ("recover", survivors[1], "--into", new, "--yes")
         with founded(new, *made) as node:
             shows_what_was_written(node, writer.written)
