@@ -17,7 +17,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -175,7 +175,7 @@ class Cluster:
             await _until(lambda: asyncio.to_thread(node.node.ready))
 
     @contextmanager
-    def _giving_way(self, node: NodeProcess) -> Iterator[None]:
+    def _giving_way(self, node: NodeProcess) -> Generator[None]:
         """What a node and its worker take comes last; their session is of their own."""
         path = Path(f"/proc/{node.pid}/autogroup")
         if self._share or not path.exists():

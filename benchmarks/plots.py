@@ -43,7 +43,7 @@ def draw(sweep: dict[str, Any], caption: str, path: Path) -> None:
             panel.set_yscale("log")
         else:
             panel.set_ylim(bottom=0)
-        panel.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        panel.yaxis.set_major_formatter("{x:,g}")
         panel.set_xlabel(sweep["along"])
         panel.set_ylabel(label or sweep["figure"])
         panel.grid(visible=True, alpha=0.3)

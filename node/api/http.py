@@ -41,14 +41,9 @@ from .http_body import (
     overlook_body,
     refuse_body,
 )
-from .http_connection import (
-    SPOKEN,
-    HttpConnection,
-    large_body,
-    name_server,
-    problem_response,
-)
+from .http_connection import SPOKEN, HttpConnection
 from .http_keys import METHODS, Keys
+from .http_replies import large_body, name_server, problem_response
 from .http_requests import bearer, certified, one_header
 from .origins import OriginRule
 from .rights import NOBODY, NODE, Action

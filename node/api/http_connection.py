@@ -1,26 +1,45 @@
 """One HTTP/1.1 connection: aiohttp's, with bounds on what it leaves open.
 
 Law: the parser is the compiled one, and what it refuses is answered with a problem
-document that echoes nothing of what was sent. A request head has a time and a size.
-Who has gone is noticed while a request of his waits: the socket is read meanwhile, or
-the connection ends. What a client does not read is counted.
+document that echoes nothing of what was sent. A plain request that nothing follows is
+answered without aiohttp (http_plain), which is not woken for it. A request head has a
+time and a size. Who has gone is noticed while a request of his waits: the socket is
+read meanwhile, or the connection ends. What a client does not read is counted.
 
 What is private to aiohttp and used here is named here: `_request_count` (heads parsed),
-`_waiter` (pending while no request is served), `_messages` (requests that are not taken
-up, each with its body), `_current_request` (the one whose handler runs),
+`_waiter` (pending while no request is served by it), `_messages` (requests that are not
+taken up, each with its body) and `_parser` (told when one is), `_current_request` (the
+one whose handler runs), `_request_in_progress` and `_handler_waiter` (what a shutdown
+waits for), `_next_keepalive_close_time` and `_process_keepalive` (when an idle
+connection ends), `_close` and `_paused` (no more is served; nothing may be written),
 `_reading_paused` and `_buffer_paused` (why the socket is not read), `_lingering_time`,
 `_drain_helper` (waits until less is unsent), and of a request `_cache` (its version).
 """
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, http_exceptions, web
+from aiohttp import (
+    HttpVersion10,
+    HttpVersion11,
+    StreamReader,
+    web,
+)
+from aiohttp.http import RawRequestMessage
 
 from ...wire.errors import ErrorCode
 from .connections import PROGRESS_BYTES, ClientPort, StallTimer, hung_up, keep_alive
-from .errors import Problem, problem_document
+from .errors import Problem
+from .http_replies import (
+    UNCOUNTED_BYTES,
+    large_body,
+    name_server,
+    parser_problem,
+    problem_response,
+)
+from .rights import Principal
 
 logger = logging.getLogger("quorate.api")
 
@@ -29,8 +48,6 @@ logger = logging.getLogger("quorate.api")
 LINGER_S = 2.0
 # The versions that are spoken, and answered in.
 SPOKEN: Final = (HttpVersion10, HttpVersion11)
-# A reply that is no larger is written whatever else is unsent here, and in one piece.
-UNCOUNTED_BYTES: Final = 64 * 1024
 _SLICE_BYTES: Final = 128 * 1024
 # One write more or less is not counted: what was there before it, which is as much as a
 # transport takes before it pauses, a slice, and a head.
@@ -39,9 +56,21 @@ _FREE_BYTES: Final = _SLICE_BYTES + 2 * UNCOUNTED_BYTES
 # A connection that sends no more is looked at so often.
 _LOOK_S: Final = 0.1
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-# How aiohttp and its parser say what has no class of its own.
-_TOO_MANY_HEADERS: Final = "Too many headers received"
-_BAD_BYTES: Final = "Invalid char in"
+
+
+class PlainRequest(Protocol):
+    """A plain request, which is answered by `HttpConnection.answered`."""
+
+    def begin(self) -> None:
+        """Ask for what it asks for."""
+        ...
+
+
+# Of a request with its body, of whoever asks and by what connection.
+Plainly = Callable[
+    [RawRequestMessage, StreamReader, Principal | None, "HttpConnection"],
+    PlainRequest | None,
+]
 
 
 class HttpConnection(web.RequestHandler):
@@ -56,6 +85,8 @@ class HttpConnection(web.RequestHandler):
         "_half_closed",
         "_head_bytes",
         "_head_timer",
+        "_plain",
+        "_plainly",
         "_port",
         "_probed",
         "_replying",
@@ -66,7 +97,7 @@ class HttpConnection(web.RequestHandler):
 
     protocol_name: str = "http"
 
-    def __init__(self, port: ClientPort, server: web.Server) -> None:
+    def __init__(self, port: ClientPort, server: web.Server, plainly: Plainly) -> None:
         options = port.options
         super().__init__(
             server,
@@ -82,6 +113,9 @@ class HttpConnection(web.RequestHandler):
             auto_decompress=False,
         )
         self._port: ClientPort = port
+        # How plain requests are answered, and the one that is now.
+        self._plainly: Plainly = plainly
+        self._plain: PlainRequest | None = None
         # aiohttp forgets its own when it closes, before the last bytes have left.
         self._below: asyncio.Transport | None = None
         self._stall: StallTimer | None = None
@@ -114,13 +148,29 @@ class HttpConnection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse; watch how a head grows that does not end."""
         before = self._request_count
-        super().data_received(data)
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            # aiohttp serves a request, or has yet to begin.
+            super().data_received(data)
+            if self._request_count != before:
+                self._head_over()
+            elif before == 0:
+                self._head_grows(len(data))
+            self._end_if_deaf()
+            return
+        # It is not woken before it is known who answers.
+        self._waiter = None
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
         if self._request_count != before:
             self._head_over()
-        elif before == 0 or (self._waiter is not None and not self._waiter.done()):
+        elif self._plain is None:
             # No request is being served, so these bytes belong to the next one's head.
             self._head_grows(len(data))
-        self._end_if_deaf()
+        if self._messages and self._plain is None and not self._begin_plain():
+            waiter.set_result(None)
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The client sends nothing more, or is gone, which looks the same.
@@ -151,6 +201,66 @@ class HttpConnection(web.RequestHandler):
         super().connection_lost(exc)
         self._port.remove(self)
 
+    # Plain requests.
+
+    def _begin_plain(self) -> bool:
+        """Have the first request that is here answered plainly; False: it can't be."""
+        message, body = self._messages[0]
+        paused = self._paused or self._buffer_paused
+        if paused or not isinstance(message, RawRequestMessage):
+            return False
+        assert self._below is not None
+        certified = self._below.get_extra_info("principal")
+        self._plain = self._plainly(message, body, certified, self)
+        if self._plain is None:
+            return False
+        self._request_in_progress = True
+        self._plain.begin()
+        return True
+
+    def answered(self, answer: bytes, *, last: bool) -> None:
+        """The answer to the plain request."""
+        if self._below is None:
+            return
+        assert self._parser is not None
+        self._messages.popleft()
+        self._parser.message_consumed()
+        self._below.write(answer)
+        self._written += len(answer)
+        self._answered += 1
+        self._plain_over()
+        if last or self._close or (self._half_closed and not self._unanswered):
+            self.force_close()
+        elif self._messages:
+            self._wake()
+
+    def give_back(self) -> None:
+        """The plain request is answered by aiohttp after all."""
+        if self._below is not None:
+            self._plain_over()
+            self._wake()
+
+    def _plain_over(self) -> None:
+        self._plain = None
+        self._idle_from_now()
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _process_keepalive(self) -> None:
+        if self._plain is not None:
+            # Not idle, though aiohttp serves nothing.
+            self._idle_from_now()
+        super()._process_keepalive()
+
+    def _idle_from_now(self) -> None:
+        ends_at = self._port.loop.time() + self._keepalive_timeout
+        self._next_keepalive_close_time = ends_at
+
     # The registry's and the stall timer's calls.
 
     def abort(self) -> None:
@@ -160,10 +270,10 @@ class HttpConnection(web.RequestHandler):
 
     def drain(self) -> None:
         """Serve no other request, and end soon."""
-        if self._waiter is not None:
+        if self._waiter is not None and self._plain is None:
             self.force_close()
             return
-        # aiohttp's: what is served now goes on.
+        # What is served now goes on.
         self.close()
         self._port.loop.call_later(self._port.options.drain_timeout_s, self.abort)
 
@@ -205,7 +315,7 @@ class HttpConnection(web.RequestHandler):
             if request.writer.output_size > 0:
                 raise ConnectionError("the reply was already begun")
         else:
-            problem = _parser_problem(exc)
+            problem = parser_problem(exc)
         self._port.http_timings.of("connection", problem.code).observe(0.0)
         response = problem_response(problem)
         response.force_close()
@@ -357,48 +467,3 @@ class HttpConnection(web.RequestHandler):
         if request.version >= HttpVersion11:
             self._probed = True
             transport.write(_CONTINUE)
-
-
-def large_body(request: web.BaseRequest, response: web.StreamResponse) -> bytes | None:
-    """The body of a reply that is counted while it is unsent; None of any other."""
-    body = response.body if isinstance(response, web.Response) else None
-    if not isinstance(body, bytes) or len(body) <= UNCOUNTED_BYTES:
-        return None
-    return None if request.method == "HEAD" else body
-
-
-def problem_response(problem: Problem) -> web.Response:
-    """A problem as an HTTP reply."""
-    response = web.Response(
-        status=problem.status,
-        body=problem_document(problem),
-        headers={
-            "Content-Type": "application/problem+json",
-            "X-Content-Type-Options": "nosniff",
-            **problem.headers,
-        },
-    )
-    if problem.close:
-        response.force_close()
-    return response
-
-
-def name_server(response: web.StreamResponse, port: ClientPort) -> None:
-    """Say who we are, not which libraries at which versions."""
-    response.headers[hdrs.SERVER] = f"quorate/{port.options.version}"
-
-
-def _parser_problem(exc: BaseException | None) -> Problem:
-    if isinstance(exc, http_exceptions.LineTooLong):
-        return Problem("head_too_large", "the request line or a header is too long")
-    if isinstance(exc, http_exceptions.InvalidURLError):
-        if exc.message.startswith(_BAD_BYTES):
-            detail = "the request target holds bytes that have to be percent-encoded"
-        else:
-            detail = "the request target is neither a path nor a URL with a good host"
-        return Problem("malformed_http", detail)
-    if isinstance(exc, http_exceptions.BadHttpMessage) and (
-        exc.message == _TOO_MANY_HEADERS
-    ):
-        return Problem("head_too_large", "there are too many headers")
-    return Problem("malformed_http", "this is not well-formed HTTP")

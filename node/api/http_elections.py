@@ -16,9 +16,9 @@ from . import targets
 from .connections import ClientPort
 from .errors import Problem, invalid, problem_document, problem_of
 from .http_body import BodyLimit, read_body, refuse_body
-from .http_connection import name_server
 from .http_locks import release
 from .http_records import ShownRecord, shown
+from .http_replies import name_server
 from .http_requests import refuse_conditions, refuse_part, respond
 from .observing import Leading, Observation, read_leader
 from .place_bodies import fence_of, parse_campaign, parse_name, shown_taken

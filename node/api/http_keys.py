@@ -71,7 +71,7 @@ _LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
 _STALENESS_MS_MAX: Final = 2**32 - 1
 _UINT32_MAX: Final = 2**32 - 1
 
-_VALUE_HEADERS: Final = {
+VALUE_HEADERS: Final = {
     "Content-Type": "application/octet-stream",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox",
@@ -90,7 +90,9 @@ class _List(msgspec.Struct):
     kvs: list[ShownRecord]
 
 
-class _Written(msgspec.Struct):
+class Written(msgspec.Struct):
+    """The answer to a put."""
+
     revision: int
 
 
@@ -152,7 +154,7 @@ class Keys:
         headers = {"ETag": entity_tag(written)}
         if lease:
             headers["Quorate-Lease"] = id_name(lease)
-        return respond(_Written(written), written, headers)
+        return respond(Written(written), written, headers)
 
     def _encoded(self, command: Put | Delete, fence: Fence | None) -> _Write:
         put = isinstance(command, Put)
@@ -275,7 +277,7 @@ class Keys:
         )
         answer = await ask(self._port, RequestKind.GET, body, options.timeout_ms)
         reply = decode_get_reply(answer)
-        headers = _read_headers(reply.header)
+        headers = read_headers(reply.header)
         record = reply.record
         revision = 0 if record is None else record.mod_revision
         if revision:
@@ -294,7 +296,7 @@ class Keys:
             headers["Quorate-Lease"] = id_name(record.lease)
         if not condition.changed(revision):
             return web.Response(status=304, headers=headers)
-        return web.Response(body=record.value, headers={**_VALUE_HEADERS, **headers})
+        return web.Response(body=record.value, headers={**VALUE_HEADERS, **headers})
 
     async def _list(self, parameters: dict[str, bytes]) -> web.Response:
         options = self._read_options(parameters)
@@ -312,7 +314,7 @@ class Keys:
             cursor,
             [shown(record, keys_only=asked.keys_only) for record in reply.records],
         )
-        return respond(page, reply.header.revision, _read_headers(reply.header))
+        return respond(page, reply.header.revision, read_headers(reply.header))
 
     def _range(
         self, options: _ReadOptions, parameters: dict[str, bytes]
@@ -417,7 +419,8 @@ def _conditions(request: web.BaseRequest) -> tuple[str | None, str | None]:
     return list_header(request, "If-Match"), list_header(request, "If-None-Match")
 
 
-def _read_headers(header: ReadHeader) -> dict[str, str]:
+def read_headers(header: ReadHeader) -> dict[str, str]:
+    """What every answer to a read says of itself."""
     return {
         "Quorate-Revision": str(header.revision),
         "Quorate-Consistency": _LEVEL_NAMES[header.level],

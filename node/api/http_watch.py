@@ -28,8 +28,8 @@ from . import targets
 from .connections import ClientPort
 from .errors import Problem, invalid, problem_document, problem_of
 from .http_body import refuse_body
-from .http_connection import name_server
 from .http_records import ShownRecord, shown
+from .http_replies import name_server
 from .http_requests import check_length, one_header, respond
 from .targets import Target
 from .watch_stream import WatchStream

@@ -18,7 +18,8 @@ from .connections import ClientPort
 from .errors import ParserMissing
 from .exposition import Exposition
 from .http import HttpApi
-from .http_connection import HttpConnection
+from .http_connection import HttpConnection, Plainly
+from .http_plain import PlainRequests
 from .native import NativeConnection
 from .options import ApiOptions
 from .origins import OriginRule
@@ -103,7 +104,7 @@ async def start_listener(
     client_port = ClientPort(service, options, loop)
 
     def accepted() -> _Sniffer:
-        return _Sniffer(client_port, http_server)
+        return _Sniffer(client_port, http_server, plain.asked)
 
     def accepted_secure() -> SecureConnection:
         return SecureConnection(client_port, accepted)
@@ -123,6 +124,7 @@ async def start_listener(
         scheme="http" if options.tls is None else "https",
     )
     api = HttpApi(client_port, rule, Exposition(client_port))
+    plain = PlainRequests(client_port, rule)
     # Who has gone does not need the rest of its handler.
     http_server = web.Server(api.handle, handler_cancellation=True)
     await server.start_serving()
@@ -139,9 +141,12 @@ class _Sniffer(asyncio.Protocol):
 
     protocol_name: str = "unknown"
 
-    def __init__(self, port: ClientPort, http_server: web.Server) -> None:
+    def __init__(
+        self, port: ClientPort, http_server: web.Server, plainly: Plainly
+    ) -> None:
         self._port: ClientPort = port
         self._http_server: web.Server = http_server
+        self._plainly: Plainly = plainly
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._data: bytes = b""
@@ -172,7 +177,8 @@ class _Sniffer(asyncio.Protocol):
             if len(start) == len(_HTTP2):
                 self._refuse(_NO_HTTP2)
         else:
-            self._hand_over(HttpConnection(self._port, self._http_server), self._data)
+            connection = HttpConnection(self._port, self._http_server, self._plainly)
+            self._hand_over(connection, self._data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It went before it was known."""

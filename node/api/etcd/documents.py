@@ -68,6 +68,13 @@ class _DeleteRange(msgspec.Struct):
     prev_kv: bool | None = None
 
 
+class _OneKey(msgspec.Struct, forbid_unknown_fields=True):
+    """A range that says nothing but its key, as most do."""
+
+    key: str
+
+
+_one_keys: Final = msgspec.json.Decoder(_OneKey)
 _ranges: Final = Body(_Range)
 _puts: Final = Body(_Put)
 _deletes: Final = Body(_DeleteRange)
@@ -162,6 +169,17 @@ class DeleteRange(msgspec.Struct, frozen=True):
 
 
 def parse_range(data: bytes | msgspec.Raw) -> Range:
+    try:
+        one = _one_keys.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # It says more, or nothing that makes sense.
+        return _parse_range(data)
+    key = checked_key(octets(one.key))
+    order, target = SortOrder.NONE, SortTarget.KEY
+    return Range(key, None, 0, 0, order, target, False, False, False, (0, 0), (0, 0))
+
+
+def _parse_range(data: bytes | msgspec.Raw) -> Range:
     said = _ranges.parse(data)
     order = choice(SortOrder, "etcdserverpb.RangeRequest.SortOrder", said.sort_order)
     target = choice(

@@ -16,7 +16,7 @@ from .. import targets
 from ..connections import ClientPort
 from ..errors import Problem
 from ..http_body import BodyLimit, overlook_body, read_body
-from ..http_connection import name_server
+from ..http_replies import name_server
 from ..http_requests import FENCE, JSON_HEADERS
 from ..targets import Target
 from .auth import BELOW as AUTHENTICATION

@@ -17,7 +17,7 @@ from ....wire.locks import holder_key, leave, proclaim
 from ....wire.requests import decode_write_reply
 from ..connections import ClientPort
 from ..errors import Problem
-from ..http_connection import name_server
+from ..http_replies import name_server
 from ..http_requests import JSON_HEADERS, ask
 from ..observing import Leading, Observation, read_leader
 from ..places import Place, commit

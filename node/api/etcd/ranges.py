@@ -27,7 +27,7 @@ from ....wire.requests import (
 )
 from ..connections import ClientPort
 from ..errors import Problem
-from ..http_connection import name_server
+from ..http_replies import name_server
 from ..http_requests import JSON_HEADERS, ask
 from .documents import Range
 from .errors import RESOURCE_EXHAUSTED, TOO_MANY_KEYS, EtcdProblem

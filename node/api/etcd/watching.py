@@ -25,7 +25,7 @@ from ....wire.watches import (
 )
 from ..connections import ClientPort
 from ..errors import problem_of
-from ..http_connection import name_server
+from ..http_replies import name_server
 from ..http_requests import JSON_HEADERS
 from ..watch_stream import Said, WatchStream
 from .bodies import (
