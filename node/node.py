@@ -19,7 +19,7 @@ from ..raft import Configuration, InstallSnapshot, Options, Raft
 from ..storage.engine import Worker
 from ..storage.env import Env, RealEnv
 from ..storage.errors import CorruptionError, StorageError, is_no_space
-from ..wire import ErrorCode, Limits, RequestKind
+from ..wire import ErrorCode, Level, Limits, RequestKind
 from .admission import Admission
 from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
@@ -59,6 +59,8 @@ from .transport import Session, Transport
 HAND_OVER_TIMEOUT_S = 2.0
 
 _WRITE = int(RequestKind.WRITE)
+# A linearizable read begins with this.
+_LINEARIZABLE = bytes([Level.LINEARIZABLE])
 logger = logging.getLogger("quorate.node")
 
 
@@ -314,8 +316,8 @@ class Node:
         if kind in TOLD:
             sink.reply(request_id, kind, *tell(self, kind, body))
             return
-        if kind != _WRITE or not self.loop.planned:
-            # Once for all writes of a turn; a bounded read has to know it exactly.
+        if not self.loop.planned or (kind != _WRITE and body[:1] != _LINEARIZABLE):
+            # Once for all of a turn; what says how stale it is has to know it exactly.
             self.loop.advance()
         deadline = self.replica.now_ms + timeout_ms
         request = Request(sink, request_id, kind, body, deadline)
