@@ -14,7 +14,7 @@ others: until it serves it takes what processors they leave (`--share` leaves th
 
 import argparse
 import asyncio
-import os
+import re
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -40,6 +40,7 @@ DONE_SECONDS_MAX: Final = 120.0
 _POLL_SECONDS: Final = 0.02
 _PERCENT: Final = 0.99
 _LAST: Final = 19
+_CAP_SYS_NICE: Final = 23
 
 
 class Phase(msgspec.Struct):
@@ -113,11 +114,11 @@ class Cluster:
     """One voter at first, and folders for those that come later.
 
     Nodes that start give way to the others, unless they `share` the processors, or
-    nobody may take that back later, as root may.
+    this may not be taken back.
     """
 
     def __init__(self, directory: Path, *, share: bool) -> None:
-        self._share: bool = share or os.geteuid() != 0
+        self._share: bool = share or not may_take_back()
         names = [f"n{number + 1}" for number in range(NODES)]
         local = create_cluster(
             *(directory, names[:1]), replicas=names[1:], client_port=0, peer_port=0
@@ -176,18 +177,11 @@ class Cluster:
 
     @contextmanager
     def _giving_way(self, node: NodeProcess) -> Generator[None]:
-        """What a node and its worker take comes last; their session is of their own."""
-        path = Path(f"/proc/{node.pid}/autogroup")
-        if self._share or not path.exists():
+        if self._share or node.pid is None:
             yield
             return
-        path.write_text(str(_LAST))
-        try:
+        with giving_way(node.pid):
             yield
-        finally:
-            # It may have ended.
-            with suppress(FileNotFoundError):
-                path.write_text("0")
 
     async def _settled(self, client: AsyncClient) -> None:
         """Who shall vote does, and nobody else."""
@@ -213,6 +207,27 @@ class Cluster:
             node.terminate()
         for node in self._all:
             node.stop()
+
+
+def may_take_back() -> bool:
+    """May this process raise a priority that it has lowered (CAP_SYS_NICE)?"""
+    status = Path("/proc/self/status").read_text()
+    rights = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return rights is not None and bool(int(rights[1], 16) >> _CAP_SYS_NICE & 1)
+
+
+@contextmanager
+def giving_way(pid: int) -> Generator[None]:
+    """What this process's session uses of processors comes last, for a while."""
+    path = Path(f"/proc/{pid}/autogroup")
+    # Not there where sessions do not share the processors, or when it has ended.
+    with suppress(OSError):
+        path.write_text(str(_LAST))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.write_text("0")
 
 
 def _let_sign(node: LocalNode) -> None:

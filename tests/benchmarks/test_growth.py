@@ -1,11 +1,14 @@
 """What the benchmark of growth makes of what its writer sees."""
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 from typing import cast
 
 import pytest
 from quorate.benchmarks.clusters import BenchmarkFailed
-from quorate.benchmarks.growth import Phase, Writer
+from quorate.benchmarks.growth import Phase, Writer, giving_way, may_take_back
 from quorate.client import AsyncClient, Unavailable
 
 
@@ -73,3 +76,22 @@ async def test_what_fails_is_counted_and_never_held_for_acknowledged() -> None:
 def test_the_slowest_of_a_hundred_is_what_counts() -> None:
     latencies = [number / 1000 for number in range(1, 202)]
     assert Phase("p", latencies_s=latencies).p99_ms == pytest.approx(199.0)
+
+
+@pytest.mark.skipif(
+    not may_take_back() or not Path("/proc/self/autogroup").exists(),
+    reason="not everybody may take it back, nor do sessions share everywhere",
+)
+def test_a_node_that_starts_gives_way_until_it_serves() -> None:
+    command = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, start_new_session=True
+    ) as child:
+        group = Path(f"/proc/{child.pid}/autogroup")
+        with giving_way(child.pid):
+            assert group.read_text().endswith("nice 19\n")
+        assert group.read_text().endswith("nice 0\n")
+        child.communicate(b"\n")
+    # Who has ended has nothing to take back.
+    with giving_way(child.pid):
+        assert not group.exists()
