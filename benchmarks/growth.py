@@ -14,11 +14,10 @@ others: until it serves it takes what processors they leave (`--share` leaves th
 
 import argparse
 import asyncio
-import re
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +29,7 @@ from quorate.node.launcher import LocalNode, NodeProcess, create_cluster
 
 from . import machine
 from .clusters import BenchmarkFailed
+from .priorities import giving_way, may_take_back
 
 NODES: Final = 10
 FIRST: Final = "n1"
@@ -39,8 +39,6 @@ TIMEOUT_S: Final = 10.0
 DONE_SECONDS_MAX: Final = 120.0
 _POLL_SECONDS: Final = 0.02
 _PERCENT: Final = 0.99
-_LAST: Final = 19
-_CAP_SYS_NICE: Final = 23
 
 
 class Phase(msgspec.Struct):
@@ -144,8 +142,7 @@ class Cluster:
         contact = self.voters[-1].node.peer
         await asyncio.to_thread(node.start, contact, token)
         self.voters.append(node)
-        with self._giving_way(node):
-            await _until(lambda: asyncio.to_thread(node.node.ready))
+        await self._serves(node)
         await self._settled(client)
 
     async def replace(self, client: AsyncClient, old: NodeProcess) -> None:
@@ -154,8 +151,7 @@ class Cluster:
         token = await client.create_token("replica")
         contact = next(each for each in self.voters if each is not old).node.peer
         await asyncio.to_thread(new.start, contact, token)
-        with self._giving_way(new):
-            await _until(lambda: asyncio.to_thread(new.node.ready))
+        await self._serves(new)
         await client.replace_member(old.node.name, new.node.name)
         self.voters[self.voters.index(old)] = new
         await self._settled(client)
@@ -172,16 +168,13 @@ class Cluster:
         """Stopped cleanly, and started again."""
         await asyncio.to_thread(node.stop)
         await asyncio.to_thread(node.start)
-        with self._giving_way(node):
-            await _until(lambda: asyncio.to_thread(node.node.ready))
+        await self._serves(node)
 
-    @contextmanager
-    def _giving_way(self, node: NodeProcess) -> Generator[None]:
-        if self._share or node.pid is None:
-            yield
-            return
-        with giving_way(node.pid):
-            yield
+    async def _serves(self, node: NodeProcess) -> None:
+        """It does, and until then it gives way."""
+        assert node.pid is not None, "it was started"
+        with nullcontext() if self._share else giving_way(node.pid):
+            await _until(lambda: asyncio.to_thread(node.node.ready))
 
     async def _settled(self, client: AsyncClient) -> None:
         """Who shall vote does, and nobody else."""
@@ -207,27 +200,6 @@ class Cluster:
             node.terminate()
         for node in self._all:
             node.stop()
-
-
-def may_take_back() -> bool:
-    """May this process raise a priority that it has lowered (CAP_SYS_NICE)?"""
-    status = Path("/proc/self/status").read_text()
-    rights = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return rights is not None and bool(int(rights[1], 16) >> _CAP_SYS_NICE & 1)
-
-
-@contextmanager
-def giving_way(pid: int) -> Generator[None]:
-    """What this process's session uses of processors comes last, for a while."""
-    path = Path(f"/proc/{pid}/autogroup")
-    # Not there where sessions do not share the processors, or when it has ended.
-    with suppress(OSError):
-        path.write_text(str(_LAST))
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.write_text("0")
 
 
 def _let_sign(node: LocalNode) -> None:

@@ -12,7 +12,6 @@ import argparse
 import json
 import re
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -214,12 +213,7 @@ def lines_of(ours: list[Leg], theirs: list[Leg]) -> list[str]:
 
 def run(given: argparse.Namespace) -> tuple[list[Leg], list[Leg]]:
     """All pairs; what is not installed is left out."""
-    try:
-        etcd = tools.need("etcd", given.tools)
-        tools.need("h2load")
-    except tools.Missing as missing:
-        print(missing, file=sys.stderr)
-        etcd = None
+    etcd = tools.driven_etcd(given.tools)
     ours: list[Leg] = []
     theirs: list[Leg] = []
     for number, side in enumerate(turns(given.pairs)):

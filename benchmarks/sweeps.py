@@ -10,7 +10,6 @@ quorate's alone: writes come at a fixed rate, and what is told is their p99.
 
 import argparse
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
@@ -222,12 +221,7 @@ def draw(report: Report, folder: Path, where: Path) -> None:
 
 def run(given: argparse.Namespace, axes: Sequence[Axis]) -> Report:
     """What is not installed is left out."""
-    etcd = None
-    try:
-        tools.need("h2load")
-        etcd = tools.need("etcd", given.tools)
-    except tools.Missing as missing:
-        print(missing, file=sys.stderr)
+    etcd = tools.driven_etcd(given.tools)
     about = machine.describe()
     print("\n".join(f"{name}: {text}" for name, text in about.items()))
     with tempfile.TemporaryDirectory(prefix="sweeps-", dir=given.directory) as folder:

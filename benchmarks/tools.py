@@ -7,6 +7,7 @@ there is told with the package that has it, and what needs it is left out.
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +63,16 @@ def need(name: str, folder: Path | None = None) -> str:
     if found is None:
         raise Missing(name)
     return found
+
+
+def driven_etcd(folder: Path) -> str | None:
+    """etcd's program, if h2load is there as well; else what is missing is said."""
+    try:
+        need("h2load")
+        return need("etcd", folder)
+    except Missing as missing:
+        print(missing, file=sys.stderr)
+        return None
 
 
 def h2load(

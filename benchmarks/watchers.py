@@ -18,7 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self, cast
 
@@ -39,6 +39,7 @@ from quorate.wire import (
 from . import machine, native_load
 from .clusters import BenchmarkFailed, Quorate
 from .pairs import PAIRS_MIN, Leg, alternate, ratios, spread
+from .priorities import LAST, give_way
 
 KEYS: Final = 1000
 CONNECTIONS: Final = 100
@@ -47,7 +48,6 @@ WATCHES: Final = 100
 _REPLY: Final = struct.Struct("<IBBHI")
 _LENGTH_BYTES: Final = 4
 _PERCENT: Final = 99.0
-LAST: Final = 19
 _READY: Final = b"ready\n"
 
 
@@ -132,19 +132,12 @@ class Watcher(asyncio.Protocol):
             self.ready.set_exception(BenchmarkFailed(f"no watches: {exc}"))
 
 
-def give_way() -> None:
-    """Let the nodes and the writer have the processors first."""
-    os.nice(LAST)
-    # Where sessions share the processors in equal parts, nice counts within one alone.
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(LAST))
-
-
 async def watch(port: int, connections: int) -> None:
     """Be all watchers until standard input ends; then say what they were told.
 
     With all hundred connections the first of them never reads.
     """
+    os.nice(LAST)
     give_way()
     loop = asyncio.get_running_loop()
     watchers: list[Watcher] = []

@@ -21,12 +21,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from aiohttp import (
-    HttpVersion10,
-    HttpVersion11,
-    StreamReader,
-    web,
-)
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
 from aiohttp.http import RawRequestMessage
 
 from ...wire.errors import ErrorCode

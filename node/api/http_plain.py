@@ -45,7 +45,12 @@ from .etcd.documents import parse_put, parse_range
 from .etcd.ranges import reply_of
 from .etcd.replies import PutReply, Speaker, encode
 from .http_keys import VALUE_HEADERS, Written, read_headers
-from .http_replies import UNCOUNTED_BYTES, name_server, problem_response
+from .http_replies import (
+    UNCOUNTED_BYTES,
+    name_server,
+    problem_response,
+    server_name,
+)
 from .http_requests import JSON_HEADERS
 from .origins import OriginRule
 from .preconditions import entity_tag
@@ -141,7 +146,7 @@ class PlainRequests:
         self.limits: Limits = port.options.limits
         self._origins: OriginRule = origins
         self._speaker: Speaker = Speaker(port)
-        self._server: str = f"quorate/{port.options.version}"
+        self._server: str = server_name(port)
 
     def asked(
         self,
@@ -151,8 +156,10 @@ class PlainRequests:
         asker: Asker,
     ) -> Asked | None:
         """What a request asks for, if it is plain; nothing has been asked yet."""
+        if not self._has_plain_head(message):
+            return None
         form = self._form(message, body)
-        if form is None or not self._has_plain_head(message):
+        if form is None:
             return None
         principal = self.port.service.principal(None, certified)
         if not principal.unlimited:
@@ -282,12 +289,7 @@ class PlainRequests:
     def _answer(self, body: bytes, headers: Mapping[str, str]) -> bytes | None:
         if len(body) > UNCOUNTED_BYTES:
             return None
-        told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = (
-            f"HTTP/1.1 200 OK\r\n{told}Server: {self._server}\r\n"
-            f"Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
-        )
-        return head.encode() + body
+        return _written("200 OK", {**headers, "Server": self._server}, body)
 
     def refusal(self, problem: Problem, form: _Form) -> bytes:
         """A problem, as the usual way would put it."""
@@ -298,13 +300,19 @@ class PlainRequests:
                 problem.outcome = "not_applied"
             response = problem_response(problem)
         name_server(response, self.port)
-        body = response.body
-        assert isinstance(body, bytes)
-        headers = [f"{name}: {value}\r\n" for name, value in response.headers.items()]
+        assert isinstance(response.body, bytes)
+        status = f"{response.status} {response.reason}"
         close = "Connection: close\r\n" if problem.close else ""
-        head = (
-            f"HTTP/1.1 {response.status} {response.reason}\r\n{''.join(headers)}"
-            f"Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n"
-            f"{close}\r\n"
-        )
-        return head.encode() + body
+        return _written(status, response.headers, response.body, close)
+
+
+def _written(
+    status: str, headers: Mapping[str, str], body: bytes, last: str = ""
+) -> bytes:
+    """A whole reply; `last` are header lines behind all others."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    head = (
+        f"HTTP/1.1 {status}\r\n{lines}Content-Length: {len(body)}\r\n"
+        f"Date: {rfc822_formatted_time()}\r\n{last}\r\n"
+    )
+    return head.encode() + body

@@ -41,9 +41,14 @@ def problem_response(problem: Problem) -> web.Response:
     return response
 
 
+def server_name(port: ClientPort) -> str:
+    """Who we are, not which libraries at which versions."""
+    return f"quorate/{port.options.version}"
+
+
 def name_server(response: web.StreamResponse, port: ClientPort) -> None:
-    """Say who we are, not which libraries at which versions."""
-    response.headers[hdrs.SERVER] = f"quorate/{port.options.version}"
+    """Say it in a response."""
+    response.headers[hdrs.SERVER] = server_name(port)
 
 
 def parser_problem(exc: BaseException | None) -> Problem:

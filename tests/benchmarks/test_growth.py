@@ -8,7 +8,8 @@ from typing import cast
 
 import pytest
 from quorate.benchmarks.clusters import BenchmarkFailed
-from quorate.benchmarks.growth import Phase, Writer, giving_way, may_take_back
+from quorate.benchmarks.growth import Phase, Writer
+from quorate.benchmarks.priorities import giving_way, may_take_back
 from quorate.client import AsyncClient, Unavailable
 
 

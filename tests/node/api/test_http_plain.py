@@ -80,6 +80,14 @@ async def settled(raw: Raw) -> None:
     await asyncio.sleep(0)
 
 
+async def held(port: Port, raw: Raw, request: bytes) -> None:
+    """Send a request that the service does not answer before `release`."""
+    await settled(raw)
+    port.service.holding = True
+    raw.send(request)
+    await wait_for(lambda: len(port.service.held) == 1)
+
+
 async def raw_answer(port: Port, request: bytes) -> bytes:
     """All bytes of the answer to a request that nothing is in the way of."""
     async with connect(port) as raw:
@@ -225,10 +233,7 @@ async def test_a_value_over_this_nodes_limit_is_refused_as_ever(
 async def test_what_follows_waits_for_its_turn(port: Port, begun: list[str]) -> None:
     store(port)
     async with connect(port) as raw:
-        await settled(raw)
-        port.service.holding = True
-        raw.send(requests()["get"])
-        await wait_for(lambda: len(port.service.held) == 1)
+        await held(port, raw, requests()["get"])
         # Another plain one, something else, and one whose body comes in pieces, and
         # is larger than a head may be.
         third = put(b"x" * 100_000)
@@ -282,10 +287,7 @@ async def test_who_sends_no_more_still_gets_the_answer(
 ) -> None:
     store(port)
     async with connect(port) as raw:
-        await settled(raw)
-        port.service.holding = True
-        raw.send(requests()[kind])
-        await wait_for(lambda: len(port.service.held) == 1)
+        await held(port, raw, requests()[kind])
         raw.writer.write_eof()
         await asyncio.sleep(0.02)
         port.service.release()
@@ -298,10 +300,7 @@ async def test_the_answer_for_somebody_who_has_gone_is_dropped(
     port: Port, begun: list[str]
 ) -> None:
     async with connect(port) as raw:
-        await settled(raw)
-        port.service.holding = True
-        raw.send(put())
-        await wait_for(lambda: len(port.service.held) == 1)
+        await held(port, raw, put())
         raw.reset()
         await wait_for(lambda: port.listener.connections == 0)
     port.service.release()
@@ -311,10 +310,7 @@ async def test_the_answer_for_somebody_who_has_gone_is_dropped(
 
 async def test_a_port_that_closes_lets_plain_answers_leave(begun: list[str]) -> None:
     async with open_port(drain_timeout_s=600.0) as port, connect(port) as raw:
-        await settled(raw)
-        port.service.holding = True
-        raw.send(put())
-        await wait_for(lambda: len(port.service.held) == 1)
+        await held(port, raw, put())
         closing = asyncio.ensure_future(port.listener.close())
         await asyncio.sleep(0.05)
         assert not closing.done()
@@ -327,10 +323,7 @@ async def test_a_port_that_closes_lets_plain_answers_leave(begun: list[str]) -> 
 
 async def test_a_port_that_closes_waits_for_nobody_for_ever(begun: list[str]) -> None:
     async with open_port(drain_timeout_s=0.1) as port, connect(port) as raw:
-        await settled(raw)
-        port.service.holding = True
-        raw.send(put())
-        await wait_for(lambda: len(port.service.held) == 1)
+        await held(port, raw, put())
         async with asyncio.timeout(5):
             await port.listener.close()
         assert await raw.read_to_end() == b""
@@ -342,10 +335,7 @@ async def test_an_idle_connection_ends_and_one_that_waits_does_not(
     begun: list[str],
 ) -> None:
     async with open_port(idle_timeout_s=0.2) as port, connect(port) as raw:
-        await settled(raw)
-        port.service.holding = True
-        raw.send(put())
-        await wait_for(lambda: len(port.service.held) == 1)
+        await held(port, raw, put())
         await asyncio.sleep(0.5)
         port.service.release()
         assert (await raw.http_reply()).status == 200
