@@ -14,6 +14,7 @@ piece is a stand-in, whose small cost is in the figures of both.
     apply                    the replicated state: 200 puts over known keys, in memory
     replicas                 100 puts of a session through three replicas: admitted,
                              replicated, journaled (unsynced), applied, answered
+    gets                     100 linearizable gets of a leader: one round, answered
 """
 
 import argparse
@@ -262,11 +263,11 @@ class Replicas:
         assert not status, body
         self._answers.append(body)
 
-    def _submit(self, bodies: list[bytes]) -> None:
+    def _submit(self, bodies: list[bytes], kind: int = 2) -> None:
         leader = self._nodes[1][0]
         self._answers.clear()
         for number, body in enumerate(bodies):
-            leader.submit(self._request(self, number, 2, body, 1 << 40))
+            leader.submit(self._request(self, number, kind, body, 1 << 40))
         self._settle(1)
         assert len(self._answers) == len(bodies)
 
@@ -299,6 +300,23 @@ class Replicas:
             frames.setdefault(message.to, []).append(encode(message))
         self._wires += [(to, b"".join(each)) for to, each in frames.items()]
 
+    def gets(self) -> Burst:
+        """Bursts of gets of keys that are there."""
+        wire = self._rooms.wire
+        numbers = [number * _STRIDE % _KNOWN for number in range(_PUTS)]
+        keys = [b"bench-key-%06d" % number for number in numbers]
+        self._submit([wire.encode_put(key, VALUE) for key in keys])
+        asked = [wire.GetRequest(wire.Level.LINEARIZABLE, 0, 0, key) for key in keys]
+        bodies: list[bytes] = list(map(wire.encode_get, asked))
+        kind = int(wire.RequestKind.GET)
+
+        async def burst() -> float:
+            begin_ns = time.thread_time_ns()
+            self._submit(bodies, kind)
+            return (time.thread_time_ns() - begin_ns) / len(bodies)
+
+        return burst
+
     async def burst(self) -> float:
         wire, bodies = self._rooms.wire, list[bytes]()
         for _ in range(_PUTS):
@@ -330,6 +348,7 @@ PIECES: dict[str, Callable[[Rooms, Path], Burst]] = {
     "decode": lambda rooms, _: decode(rooms),
     "apply": apply,
     "replicas": lambda rooms, base: Replicas(rooms, base).burst,
+    "gets": lambda rooms, base: Replicas(rooms, base).gets(),
 }
 
 

@@ -155,9 +155,11 @@ from .records import (
     Record,
     decode_get_reply,
     decode_range_reply,
+    encode_get_head,
     encode_get_reply,
     encode_range_reply,
     encode_record,
+    encode_record_parts,
 )
 from .requests import (
     ErrorReply,
@@ -392,6 +394,7 @@ __all__ = [
     "encode_events",
     "encode_expiry",
     "encode_get",
+    "encode_get_head",
     "encode_get_reply",
     "encode_in_session",
     "encode_join_token",
@@ -406,6 +409,7 @@ __all__ = [
     "encode_range",
     "encode_range_reply",
     "encode_record",
+    "encode_record_parts",
     "encode_reply",
     "encode_request",
     "encode_server_hello",

@@ -15,6 +15,9 @@ from .requests import Level, checked_level
 _GET_REPLY = struct.Struct("<QIBBHBBH")
 _RANGE_REPLY = struct.Struct("<QIBBHBBHI")
 _RECORD = struct.Struct("<HHIQQQQ")
+# Of a record what its key and value decide; its four numbers follow.
+_LENGTHS = struct.Struct("<HHI")
+_pack_lengths = _LENGTHS.pack
 RECORD_HEAD_BYTES = _RECORD.size
 _RECORD_BYTES = _RECORD.size
 _GET_REPLY_BYTES = _GET_REPLY.size
@@ -68,13 +71,25 @@ def encode_record(record: Record) -> bytes:
     return head + record.key + record.value
 
 
+def encode_record_parts(key: bytes, numbers: bytes, value: bytes) -> bytes:
+    """The same from parts; `numbers` are a record's four in its order, as 8 bytes each,
+    little-endian.
+    """
+    return _pack_lengths(len(key), 0, len(value)) + numbers + key + value
+
+
 def encode_get_reply(header: ReadHeader, record: Record | None) -> bytes:
     """The body of a get's reply."""
-    found = record is not None
-    head = _GET_REPLY.pack(
+    if record is None:
+        return encode_get_head(header, found=False)
+    return encode_get_head(header, found=True) + encode_record(record)
+
+
+def encode_get_head(header: ReadHeader, *, found: bool) -> bytes:
+    """What stands in a get's reply before the record, if one was found."""
+    return _GET_REPLY.pack(
         header.revision, header.staleness_ms, header.level, 0, 0, found, 0, 0
     )
-    return head if record is None else head + encode_record(record)
 
 
 def decode_get_reply(data: bytes) -> GetReply:

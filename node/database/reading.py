@@ -9,7 +9,7 @@ from ...storage.engine import Engine
 from ...wire import ErrorCode, Record
 from . import layout, rules
 from .history import record_at, records_at
-from .records import as_record, mod_revision_of
+from .records import as_record, as_told, mod_revision_of
 
 
 class Reading:
@@ -33,6 +33,11 @@ class Reading:
         if revision and (record is None or mod_revision_of(record) > revision):
             record = record_at(self.store.view(), key, revision)
         return None if record is None else as_record(key, record)
+
+    def told(self, key: bytes) -> bytes | None:
+        """The newest record of `key`, as replies carry it; None: there is none."""
+        stored = self.store.record(layout.NEWEST + key)
+        return None if stored is None else as_told(key, stored)
 
     def range(
         self,

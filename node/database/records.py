@@ -10,7 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from ...storage.engine import VALUE
-from ...wire import Record
+from ...wire import Record, encode_record_parts
 
 # create_revision, mod_revision, version, lease, digest; then the value
 _HEAD = struct.Struct("<QQQQ16s")
@@ -18,6 +18,9 @@ HEAD_BYTES = _HEAD.size
 _DIGESTED = struct.Struct("<QQQQI")
 # The same behind what the store writes before it.
 _STORED = struct.Struct("<cQQQQ16s")
+_STORED_BYTES = _STORED.size
+# Its create and mod revision, version and lease.
+_NUMBERS = slice(len(VALUE), len(VALUE) + 32)
 _unpack_stored = _STORED.unpack_from
 _pack_stored = _STORED.pack
 _unpack_mod_and_lease = struct.Struct("<9xQ8xQ").unpack_from
@@ -74,6 +77,11 @@ def as_record(key: bytes, record: bytes, keys_only: bool = False) -> Record:
         version=parsed.version,
         lease=parsed.lease,
     )
+
+
+def as_told(key: bytes, stored: bytes) -> bytes:
+    """What `encode_record` makes of `as_record`, of a record as the store has it."""
+    return encode_record_parts(key, stored[_NUMBERS], stored[_STORED_BYTES:])
 
 
 def decode_record(record: bytes) -> KeyRecord:

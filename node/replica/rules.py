@@ -5,6 +5,8 @@ Law: called by name through this module, so that a mutant can replace exactly on
 
 from ...wire import Level
 
+_LOCAL = Level.LOCAL
+
 
 def serves_read(applied_index: int, read_index: int) -> bool:
     """I-40: a read waits until the state machine has reached its read index."""
@@ -28,7 +30,7 @@ def fresh_enough(staleness_ms: int, max_staleness_ms: int) -> bool:
 
 def answers_alone(level: Level) -> bool:
     """I-41: only a local read is answered from whatever this node happens to have."""
-    return level is Level.LOCAL
+    return level is _LOCAL
 
 
 def far_enough(revision: int, min_revision: int) -> bool:

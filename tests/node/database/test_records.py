@@ -5,12 +5,15 @@ from hypothesis import strategies as st
 from quorate.node.database.records import (
     HEAD_BYTES,
     KeyRecord,
+    as_record,
+    as_told,
     decode_record,
     encode_record,
     mod_and_lease_of,
     mod_revision_of,
 )
 from quorate.storage.engine import VALUE
+from quorate.wire import encode_record as encode_for_clients
 
 U64 = st.integers(0, 2**64 - 1)
 GOLDEN = (
@@ -37,6 +40,15 @@ def test_what_was_encoded_is_decoded(
     assert mod_revision_of(kept) == mod
     assert mod_and_lease_of(record) == (mod, lease)
     assert len(kept) == HEAD_BYTES + len(value)
+
+
+@given(st.binary(max_size=9), U64, U64, U64, U64, st.binary(max_size=40))
+def test_clients_are_told_the_same_by_both_ways(
+    key: bytes, create: int, mod: int, version: int, lease: int, value: bytes
+) -> None:
+    record, _ = encode_record(key, create, mod, version, lease, value)
+    wanted = encode_for_clients(as_record(key, record[len(VALUE) :]))
+    assert as_told(key, record) == wanted
 
 
 def digest(

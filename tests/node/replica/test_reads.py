@@ -1,0 +1,154 @@
+"""Reads that share a round are answered as each of them alone would be."""
+
+from collections.abc import Iterable
+
+from quorate.node.replica import Request
+from quorate.wire import (
+    DEFAULT_LIMITS,
+    OK,
+    ErrorCode,
+    GetRequest,
+    Level,
+    RangeRequest,
+    RequestKind,
+    decode_error,
+    decode_get_reply,
+    decode_range_reply,
+    encode_delete,
+    encode_get,
+    encode_put,
+    encode_range,
+)
+
+from .together import Together
+
+LINEARIZABLE = Level.LINEARIZABLE
+
+
+class Readers:
+    """Three replicas, of whose keys some were written over, and one is gone."""
+
+    def __init__(self, requests_max: int = 16384) -> None:
+        self.together = Together(requests_max=requests_max)
+        for key, value in (
+            (b"a", b"1"),
+            (b"b", b""),
+            (b"c", b"x" * 5000),
+            (b"a", b"2"),
+        ):
+            self.together.done(encode_put(key, value))
+        self.together.done(encode_delete(b"b"))
+
+    def read_together(
+        self, at: int, wanted: Iterable[GetRequest | RangeRequest]
+    ) -> int:
+        """Ask for all of them before any turn; the first one's number."""
+        together = self.together
+        replica = together.replicas[at]
+        first = together.request_id + 1
+        for each in wanted:
+            together.request_id += 1
+            if isinstance(each, GetRequest):
+                kind, body = RequestKind.GET, encode_get(each)
+            else:
+                kind, body = RequestKind.RANGE, encode_range(each)
+            number, deadline = together.request_id, together.now_ms + 10_000
+            replica.submit(Request(together.caller, number, kind, body, deadline))
+        together.settle()
+        return first
+
+
+def get(key: bytes, *, least: int = 0, revision: int = 0) -> GetRequest:
+    return GetRequest(LINEARIZABLE, 0, least, key, revision)
+
+
+def test_gets_of_one_round_find_what_the_database_has() -> None:
+    readers = Readers()
+    together = readers.together
+    for at in (together.leader, together.follower):
+        database = together.replicas[at].database
+        rounds = together.replicas[at].reads.round_count
+        keys = [b"a", b"b", b"c", b"never", b"a\0"]
+        first = readers.read_together(at, map(get, keys))
+        assert together.replicas[at].reads.round_count == rounds + 1
+        for number, key in enumerate(keys, first):
+            _, status, body = together.caller.replies[number]
+            reply = decode_get_reply(body)
+            assert status == OK
+            assert reply.header.revision == database.revision
+            assert reply.header.level is LINEARIZABLE
+            assert reply.record == database.get(key)
+    together.nothing_is_left()
+
+
+def test_what_is_no_get_of_the_newest_is_answered_in_the_same_round() -> None:
+    readers = Readers()
+    together = readers.together
+    leader = together.leader
+    database = together.replicas[leader].database
+    newest = database.revision
+    first = readers.read_together(
+        leader,
+        [
+            get(b"a", revision=newest - 2),
+            RangeRequest(LINEARIZABLE, 0, 0, b"", b""),
+            get(b"a", revision=newest + 1),
+            get(b"c", least=newest),
+        ],
+    )
+    replies = [together.caller.replies[first + place] for place in range(4)]
+    assert decode_get_reply(replies[0][2]).record == database.get(b"a", newest - 2)
+    found = decode_range_reply(replies[1][2]).records
+    assert [record.key for record in found] == [b"a", b"c"]
+    refused = decode_error(replies[2][2], DEFAULT_LIMITS)
+    assert refused.code is ErrorCode.FUTURE_REVISION
+    assert decode_get_reply(replies[3][2]).record == database.get(b"c")
+    together.nothing_is_left()
+
+
+def test_a_get_waits_for_the_revision_that_its_caller_has_seen() -> None:
+    readers = Readers()
+    together = readers.together
+    leader = together.leader
+    newest = together.replicas[leader].database.revision
+    first = readers.read_together(leader, [get(b"a", least=newest + 1), get(b"a")])
+    assert not together.answered(first)
+    assert together.answered(first + 1)
+    assert together.replicas[leader].reads.count() == 1
+    together.done(encode_put(b"a", b"3"))
+    together.run(1)
+    reply = decode_get_reply(together.caller.replies[first][2])
+    assert reply.record is not None
+    assert reply.record.value == b"3"
+    together.nothing_is_left()
+
+
+def test_so_many_reads_wait_and_no_more_until_they_are_answered() -> None:
+    readers = Readers(requests_max=3)
+    together = readers.together
+    leader = together.leader
+    cut = set(together.replicas) - {leader}
+    together.cut |= cut
+    first = readers.read_together(leader, [get(b"a")] * 5)
+    assert together.replicas[leader].reads.count() == 3
+    codes = [together.code(first + place) for place in (3, 4)]
+    assert codes == [ErrorCode.TOO_BUSY] * 2
+    # The round that is under way is one of theirs, too.
+    late = readers.read_together(leader, [get(b"a")])
+    assert together.code(late) is ErrorCode.TOO_BUSY
+    together.heal()
+    together.run(10)
+    assert [together.code(first + place) for place in range(3)] == [None] * 3
+    assert together.code(readers.read_together(together.leader, [get(b"a")])) is None
+    together.nothing_is_left()
+
+
+def test_reads_that_are_over_leave_room_for_others() -> None:
+    readers = Readers(requests_max=2)
+    together = readers.together
+    leader = together.leader
+    together.cut |= set(together.replicas) - {leader}
+    first = readers.read_together(leader, [get(b"a")] * 2)
+    together.run_ms(11_000)
+    assert together.answered(first + 1)
+    assert together.replicas[leader].reads.count() == 0
