@@ -213,7 +213,7 @@ class Replica:
             and not self.no_space
             and (self.raft.is_leader or not self.stopping)
         ):
-            self.writes.add(request)
+            self.writes.add(request, self.now_ms)
             return
         try:
             command = decode_command(request.body, self.options.limits)
@@ -235,7 +235,7 @@ class Replica:
         elif self.stopping and not self.raft.is_leader:
             self._refuse(request, ErrorCode.STOPPING, "this node is shutting down")
         else:
-            self.writes.add(request)
+            self.writes.add(request, self.now_ms)
 
     def _refuse(self, request: Request, code: ErrorCode, message: str) -> None:
         self.replies.append(refuse(request, code, message))
@@ -352,7 +352,7 @@ class Replica:
     def turn(self, can_persist: bool) -> Effects:
         """This turn's effects; see effects for the order to carry them out in."""
         writes = self.writes
-        if writes.waiting:
+        if writes.waiting or writes.queued:
             writes.send(self.now_ms, self.cluster_time_ms(), self.wall_ms)
         if writes.questions:
             self.lease_keeper.ask()
@@ -389,6 +389,8 @@ class Replica:
             self.messages = []
         if log.can_apply():
             effects.again = self._may_apply()
+        if writes.has_room():
+            effects.again = True
         if self.watching.open:
             self.watching.turn(effects)
         return effects
@@ -402,6 +404,7 @@ class Replica:
             or reads.replies
             or self.forward_replies
             or (writes.waiting and self.raft.leader_id)
+            or writes.has_room()
             or (reads.waiting and reads.can_send())
             or self.database.store.applied_index > self.checkpoint_index
             or self.messages

@@ -57,7 +57,7 @@ class LeaseKeeper:
         replica, leases = self.replica, self.leases
         astray, replica.reads.elsewhere = replica.reads.elsewhere, []
         for request in astray:
-            replica.writes.add(request)
+            replica.writes.add(request, replica.now_ms)
         if not replica.leading:
             replica.database.lease_table.granted.clear()
             return

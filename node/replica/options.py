@@ -6,7 +6,9 @@ from ...wire import Limits
 
 
 class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`checkpoint_*`: so much log was applied, and the engine flushes, however little.
+    """`requests_max` writes are in flight, and `queued_max` more wait for room.
+
+    `checkpoint_*`: so much log was applied, and the engine flushes, however little.
 
     `stalled_times` as many entries, and nothing is applied until it has.
 
@@ -21,6 +23,7 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     requests_max: int = 16384
     requests_bytes_max: int = 64 << 20
+    queued_max: int = 16384
     forward_limit: int = 8192
     checkpoint_entries: int = 65536
     checkpoint_bytes: int = 16 << 20

@@ -4,6 +4,7 @@ Law: pure. A write that has been proposed or handed on is never sent again (I-56
 its answer is lost, its outcome is unknown.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -32,6 +33,9 @@ from .requests import Request, answer, refuse
 
 # What a former leader has to say of a write comes within this, or never.
 FORMER_LEADER_MS: Final = 500
+# What comes when as many are in flight as may be is queued, no longer than this: who is
+# refused at once asks again at once, which costs what a write does (decision 0030).
+QUEUE_MS: Final = 100
 # Why a command that was committed did nothing.
 _REFUSALS: Final = {
     ErrorCode.PRECONDITION_FAILED: "the key is not at the expected revision",
@@ -54,6 +58,7 @@ _REFUSALS: Final = {
         "there is no such token: it is wrong, over, or used up; or there are too many"
     ),
 }
+_TOO_MANY: Final = "too many writes are in flight"
 
 
 class Writes:
@@ -63,6 +68,8 @@ class Writes:
         self.raft = raft
         self.options = options
         self.waiting: list[Request] = []
+        # What waits for room among those in flight, and until when; the oldest first.
+        self.queued: deque[tuple[int, Request]] = deque()
         # Of the leader: questions among what came; they are never proposed.
         self.questions: list[Request] = []
         self.asking = False
@@ -79,6 +86,7 @@ class Writes:
         self.failed = 0
 
     def count(self) -> int:
+        """How many are in flight; those that wait for room are not."""
         return (
             len(self.waiting)
             + len(self.later)
@@ -86,26 +94,39 @@ class Writes:
             + len(self.forwarded)
         )
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, now_ms: int) -> None:
         """Take an admitted write, or refuse it because too much waits already."""
         options = self.options
+        is_full = bool(self.queued) or self.count() >= options.requests_max
         if (
-            self.count() >= options.requests_max
+            len(self.queued) >= options.queued_max
             or self.bytes + len(request.body) > options.requests_bytes_max
         ):
-            self.replies.append(
-                refuse(request, ErrorCode.TOO_BUSY, "too many writes are in flight")
-            )
+            self.replies.append(refuse(request, ErrorCode.TOO_BUSY, _TOO_MANY))
             return
         self.bytes += len(request.body)
+        if is_full:
+            self.queued.append((now_ms + QUEUE_MS, request))
+        else:
+            self._start(request)
+
+    def _start(self, request: Request) -> None:
         self.waiting.append(request)
         if request.question is not None:
             self.asking = True
+
+    def has_room(self) -> bool:
+        """Could one of those that are queued be in flight now?"""
+        return bool(self.queued) and self.count() < self.options.requests_max
 
     # -- out -----------------------------------------------------------------------
 
     def send(self, now_ms: int, cluster_time_ms: int, wall_ms: int) -> None:
         """Propose what waits, or hand it to the leader, or let it wait."""
+        if self.queued:
+            room = self.options.requests_max - self.count()
+            for _ in range(min(room, len(self.queued))):
+                self._start(self.queued.popleft()[1])
         if not self.waiting:
             return
         if self.raft.is_leader:
@@ -257,6 +278,8 @@ class Writes:
         for member in [m for m, until_ms in self.former.items() if until_ms <= now_ms]:
             del self.former[member]
             self._forwards_lost(member, "another node leads, and this one is silent")
+        while self.queued and self.queued[0][0] <= now_ms:
+            self._end(self.queued.popleft()[1], ErrorCode.TOO_BUSY, _TOO_MANY)
         self.waiting = self._expire_waiting(self.waiting, now_ms)
         self.later = self._expire_waiting(self.later, now_ms)
         for table in (self.pending, self.forwarded):
@@ -276,9 +299,11 @@ class Writes:
         return alive
 
     def refuse_waiting(self, code: ErrorCode, message: str) -> None:
-        for request in self.waiting + self.later:
+        queued = [request for _, request in self.queued]
+        for request in self.waiting + self.later + queued:
             self._end(request, code, message)
         self.waiting, self.later = [], []
+        self.queued.clear()
 
     def _lost(self, request: Request, message: str) -> None:
         if rules.outcome_unknown_after_proposal():

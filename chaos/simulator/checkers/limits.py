@@ -24,6 +24,8 @@ def queues_are_bounded(book: Book, node: "Node") -> None:
     # Writes that followers hand on are admitted by the same count.
     if writes.count() > options.requests_max:
         book.world.fail("I-76", f"{node.name}: {writes.count()} writes wait")
+    if len(writes.queued) > options.queued_max:
+        book.world.fail("I-76", f"{node.name}: {len(writes.queued)} writes are queued")
     if reads.count() > options.requests_max:
         book.world.fail("I-76", f"{node.name}: {reads.count()} reads wait")
     raft = replica.raft

@@ -101,7 +101,9 @@ class Together:
         # Machines may have been up for long when it begins.
         self.ticks = up_ticks
         everybody = tuple(range(1, members + 1))
-        chosen = ReplicaOptions(tick_ms=TICK_MS, requests_max=requests_max)
+        chosen = ReplicaOptions(
+            tick_ms=TICK_MS, requests_max=requests_max, queued_max=4 * requests_max
+        )
         self.options = chosen
         self.replicas = {m: _replica(m, everybody, chosen) for m in everybody}
         self.caller = Caller(self)
@@ -297,6 +299,7 @@ class Together:
         """No request waits anywhere, and none is counted."""
         for replica in self.replicas.values():
             assert replica.writes.count() == replica.writes.bytes == 0
+            assert not replica.writes.queued
             assert replica.reads.count() == 0
             assert not replica.writes.questions
         assert len(self.caller.replies) == self.request_id
