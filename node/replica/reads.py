@@ -91,24 +91,26 @@ class Reads:
         read = Read(request, wanted)
         bounded = wanted.level is _BOUNDED
         fresh = bounded and self._is_fresh(wanted, now_ms)
-        if fresh or rules.answers_alone(wanted.level):
+        if not (fresh or rules.answers_alone(wanted.level)):
+            self._wait(read, self.waiting)
+        elif rules.far_enough(self.database.revision, wanted.min_revision):
             self._serve_or_wait(read, now_ms)
         else:
-            self._wait(read)
+            self._wait(read, self.behind)
 
-    def _wait(self, read: Read) -> None:
+    def _wait(self, read: Read, where: list[Read]) -> None:
         if self.count() >= self.options.requests_max:
             reason = "too many reads are in flight"
             self.replies.append(refuse(read.request, ErrorCode.TOO_BUSY, reason))
         else:
-            self.waiting.append(read)
+            where.append(read)
 
     def ask(self, request: Request, wanted: LeaseRead) -> None:
         """Take a question for whoever leads, which was admitted as a write is."""
         if self.barred:
             self.replies.append(refuse(request, ErrorCode.DAMAGED, self.barred))
         elif rules.questions_are_confirmed():
-            self._wait(Read(request, wanted))
+            self._wait(Read(request, wanted), self.waiting)
         else:
             self._answer_question(request, wanted)
 

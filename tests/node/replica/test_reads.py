@@ -152,3 +152,19 @@ def test_reads_that_are_over_leave_room_for_others() -> None:
     together.run_ms(11_000)
     assert together.answered(first + 1)
     assert together.replicas[leader].reads.count() == 0
+
+
+def test_reads_of_a_revision_to_come_are_bounded_at_each_level() -> None:
+    """Story: local reads of a revision to come were kept, however many they were."""
+    readers = Readers(requests_max=3)
+    together = readers.together
+    leader = together.leader
+    least = together.replicas[leader].database.revision + 1
+    local = GetRequest(Level.LOCAL, 0, least, b"a")
+    first = readers.read_together(leader, [local] * 5)
+    codes = [together.code(first + place) for place in (3, 4)]
+    assert codes == [ErrorCode.TOO_BUSY] * 2
+    together.done(encode_put(b"a", b"3"))
+    together.run(1)
+    assert [together.code(first + place) for place in range(3)] == [None] * 3
+    together.nothing_is_left()
