@@ -19,7 +19,7 @@ from ..wire import (
     encode_member_command,
     token_digest,
 )
-from .database.members import MemberRecord
+from .database.member_records import MemberRecord
 from .inside import Refused, ask, catch_up
 from .join_wire import JoinReply, JoinRequest, decode_join_request
 from .peer_hello import HelloError

@@ -17,7 +17,7 @@ from ..raft import Configuration, Entry, encode_configuration
 from ..storage.engine import TOMBSTONE, VALUE, Engine
 from ..storage.env import Env
 from .database import Database, layout
-from .database.members import AS_FOUNDED, FIRST_VERSION, NOTHING_SAID, digest_of
+from .database.member_records import AS_FOUNDED, FIRST_VERSION, NOTHING_SAID, digest_of
 from .database.meta import encode_meta
 from .database.versions import VersionRecord
 from .stable import Stable, StableOptions

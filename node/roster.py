@@ -19,7 +19,7 @@ from ..wire import (
 from .address import Address, parse_address
 from .api.service import Member
 from .database.caretaking import Decision
-from .database.members import MemberRecord
+from .database.member_records import MemberRecord
 from .identity import RemovedMember
 from .inside import Refused, ask
 from .replica.acquaintance import objection

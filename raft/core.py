@@ -93,11 +93,11 @@ class Raft:
         # leader
         self.progress: dict[int, Progress] = {}
         self.heartbeat_elapsed = 0
-        self.heartbeat_due = False
+        self.heartbeat_due = self.voters_due = False
         # A commit that no append has told of yet is told now, or is to be told soon.
         self.commit_due = self.commit_owed = False
         self.quorum_elapsed = 0
-        self.round = 0
+        self.round = self.late_round = 0
         self.new_reads: list[tuple[int, int]] = []
         self.pending_reads: deque[tuple[int, int, list[tuple[int, int]]]] = deque()
         self.uncommitted: deque[tuple[int, int]] = deque()
@@ -349,7 +349,7 @@ class Raft:
         return bool(
             self.outbox
             or self.acknowledged is not None
-            or self.heartbeat_due
+            or (self.heartbeat_due or self.voters_due)
             or (can_persist and self._unsaved())
             or (can_apply and self.log.can_apply())
             or self.new_reads

@@ -38,7 +38,7 @@ def become_leader(raft: "Raft") -> None:
     raft.leader_id = raft.id
     raft.votes = {}
     raft.acknowledged = None
-    raft.round = 0
+    raft.round = raft.late_round = 0
     raft.new_reads.clear()
     raft.pending_reads.clear()
     raft.uncommitted.clear()
@@ -66,7 +66,7 @@ def resign(raft: "Raft") -> None:
     raft.pending_reads.clear()
     raft.progress = {}
     raft.transferee = 0
-    raft.heartbeat_due = False
+    raft.heartbeat_due = raft.voters_due = False
     raft.commit_due = raft.commit_owed = False
 
 
@@ -93,6 +93,10 @@ def tick(raft: "Raft") -> None:
     if raft.heartbeat_elapsed >= raft.options.heartbeat_ticks:
         raft.heartbeat_elapsed = 0
         raft.heartbeat_due = True
+    # A round that waits since the tick before: somebody who was asked is silent.
+    if raft.pending_reads and raft.pending_reads[0][0] <= raft.late_round:
+        raft.voters_due = True
+    raft.late_round = raft.round
     raft.quorum_elapsed += 1
     if raft.quorum_elapsed >= raft.options.election_timeout_ticks:
         raft.quorum_elapsed = 0
@@ -240,15 +244,13 @@ def _maybe_commit(raft: "Raft") -> None:
 def prepare_turn(raft: "Raft") -> None:
     """This turn's messages: one round of heartbeats if due, one append per peer.
 
-    A round for reads alone goes to voters: the others' answers would confirm nothing,
-    and with many replicas they are most of what a read costs their leader.
+    A round for reads alone goes to as few voters as can confirm it: the more are asked,
+    the more a read costs their leader.
     """
     asked = bool(raft.new_reads) and _start_read_round(raft)
-    if asked or raft.heartbeat_due:
-        everybody, raft.heartbeat_due = raft.heartbeat_due, False
-        for member, progress in raft.progress.items():
-            if not (everybody or raft.configuration.is_voter(member)):
-                continue
+    if asked or raft.heartbeat_due or raft.voters_due:
+        for member in _heartbeats_go_to(raft):
+            progress = raft.progress[member]
             commit = rules.commit_to_tell(raft.log.commit_index, progress.match_index)
             progress.sent_commit = max(progress.sent_commit, commit)
             raft.send(Heartbeat(raft.id, member, raft.term, commit, raft.round))
@@ -343,6 +345,31 @@ def _start_read_round(raft: "Raft") -> bool:
     raft.pending_reads.append((raft.round, log.commit_index, raft.new_reads))
     raft.new_reads = []
     return True
+
+
+def _heartbeats_go_to(raft: "Raft") -> list[int]:
+    """Everybody, if it is time; all voters, if a round is late; enough for a round.
+
+    Enough are as many as make a quorum, of those whose links have not broken and that
+    have confirmed the latest rounds. If one of them is silent all the same, the round
+    is late at the second tick.
+    """
+    everybody, voters = raft.heartbeat_due, raft.voters_due
+    raft.heartbeat_due = raft.voters_due = False
+    configuration, progress = raft.configuration, raft.progress
+    if everybody:
+        return list(progress)
+    asked = [member for member in progress if configuration.is_voter(member)]
+    if voters or configuration.outgoing:
+        return asked
+    asked.sort(key=lambda member: _hears(progress[member]), reverse=True)
+    own = configuration.is_voter(raft.id)
+    return asked[: quorum.majority(len(configuration.voters)) - own]
+
+
+def _hears(progress: Progress) -> tuple[bool, int]:
+    """The larger, the likelier that it answers."""
+    return progress.heard, progress.acked_round
 
 
 def _confirm_reads(raft: "Raft") -> None:

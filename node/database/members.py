@@ -6,8 +6,7 @@ there. A member that has left is remembered, so that nobody takes it for one tha
 replica has not heard of yet (I-49).
 """
 
-from hashlib import blake2b
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -35,6 +34,15 @@ from ...wire import (
 from . import layout, rules, versions
 from .caretaking import CaretakerRecord, Decision, done, told
 from .leases import Effects
+from .member_records import (
+    AS_FOUNDED,
+    FIRST_VERSION,
+    NOTHING_SAID,
+    Kept,
+    MemberRecord,
+    Token,
+    digest_of,
+)
 from .trust import TrustRecord, presented, revoked, rotated, without
 from .versions import VersionRecord
 
@@ -44,40 +52,7 @@ TOKENS_MAX: Final = 256
 GONE_MAX: Final = 4096
 
 
-class MemberRecord(
-    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True
-):
-    """One member. `key` is the SHA-256 of its public key, empty for first voters.
-
-    `peer` and `client` are empty where it has never said where it is.
-
-    `successor`: it keeps its role in Raft until that one votes; 0 is nobody. `since` is
-    the index of the entry that made it a member, or let it go.
-    """
-
-    role: MemberRole | None
-    name: str
-    peer: str
-    client: str
-    key: bytes
-    successor: int
-    since: int
-
-
-class Token(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Whoever knows the secret of `digest` may join, until this cluster time."""
-
-    digest: bytes
-    until_ms: int
-    uses: int
-    role: MemberRole
-
-
-Kept: TypeAlias = MemberRecord | Token | CaretakerRecord | TrustRecord | VersionRecord
 K = TypeVar("K", CaretakerRecord, TrustRecord, VersionRecord)
-NOTHING_SAID: Final = CaretakerRecord()
-AS_FOUNDED: Final = TrustRecord()
-FIRST_VERSION: Final = VersionRecord()
 _ROLES: Final = {
     Action.PROMOTE: MemberRole.VOTER,
     Action.REPLACE: MemberRole.SPARE,
@@ -172,13 +147,22 @@ class MemberTable:
                 return self._change_version(command, everybody, effects)
 
     def configured(self, configuration: bytes, index: int, effects: Effects) -> None:
-        """Another configuration was applied: who was leaving may have left."""
+        """Another configuration was applied: who was leaving may have left.
+
+        All of them leave, whoever is looked at first: one whose successor leaves at the
+        same time takes nothing back.
+        """
         known = decode_configuration(configuration)
+        leaving = {
+            member
+            for member, record in self.members.items()
+            if record.role is MemberRole.LEAVING
+        }
+        for member in sorted(leaving):
+            self._let_go(member, index, known, effects)
         for member, record in list(self.members.items()):
-            if record.role is MemberRole.LEAVING:
-                self._let_go(member, index, known, effects)
-            elif known.is_voter(record.successor) and not known.is_voter(member):
-                # Its place is taken.
+            taken = known.is_voter(record.successor) and not known.is_voter(member)
+            if taken and member not in leaving:
                 self._set(member, _waiting_for(record, 0), effects)
 
     def _make_token(
@@ -321,7 +305,8 @@ class MemberTable:
 
     def _remember(self, member: int, left: MemberRecord, effects: Effects) -> None:
         if len(self.gone) >= GONE_MAX:
-            oldest = min(self.gone, key=lambda number: self.gone[number].since)
+            gone = self.gone
+            oldest = min(gone, key=lambda number: (gone[number].since, number))
             at = layout.member(oldest)
             self.gained -= digest_of(at, self.gone.pop(oldest))
             effects[at] = TOMBSTONE
@@ -490,9 +475,3 @@ class MemberTable:
 
 def _waiting_for(record: MemberRecord, successor: int) -> MemberRecord:
     return msgspec.structs.replace(record, successor=successor)
-
-
-def digest_of(at: bytes, record: Kept) -> int:
-    """A 128-bit number of everything that a record is."""
-    data = at + msgspec.msgpack.encode(record)
-    return int.from_bytes(blake2b(data, digest_size=16).digest(), "little")

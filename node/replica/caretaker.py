@@ -14,7 +14,7 @@ from ...raft import Configuration
 from ...wire import Action, Decide, MemberRole, encode_member_command
 from ..database import rules as database_rules
 from ..database.caretaking import CaretakerRecord
-from ..database.members import MemberRecord
+from ..database.member_records import MemberRecord
 from . import rules
 from .lateness import Lateness
 

@@ -20,7 +20,7 @@ from ...wire import (
     Reassign,
     RevokeCertificate,
 )
-from ..database.members import MemberRecord
+from ..database.member_records import MemberRecord
 from . import rules
 from .caretaker import Caretaker
 from .upgrades import Upgrades

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quorate.node.backup import BackupError, BackupReader, head_of, pieces_of
 from quorate.node.database import Database
-from quorate.node.database.members import AS_FOUNDED, NOTHING_SAID
+from quorate.node.database.member_records import AS_FOUNDED, NOTHING_SAID
 from quorate.node.rebirth import REVISIONS_SKIPPED, reborn_from, whole_log_of
 from quorate.node.stable import Stable, StableOptions
 from quorate.raft import Configuration, Entry

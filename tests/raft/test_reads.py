@@ -37,9 +37,53 @@ def test_all_waiting_reads_share_one_round() -> None:
     ids = [_asked(raft.read_index()) for _ in range(50)]
     network.turn(1)
     rounds = [m for m in network.sent if isinstance(m, Heartbeat)]
-    assert [m.to for m in rounds] == [2, 3]
+    assert [m.to for m in rounds] == [2]
     network.settle()
     assert list(network.nodes[1].reads) == ids
+
+
+def _asks(network: Network) -> list[int]:
+    """Whom the leader 1 asks for one more read."""
+    network.raft(1).read_index()
+    network.turn(1)
+    return [m.to for m in network.sent if isinstance(m, Heartbeat)]
+
+
+def test_a_round_asks_no_more_voters_than_can_confirm_it() -> None:
+    network = Network((1, 2, 3, 4, 5), learners=(6,))
+    network.elect(1)
+    assert _asks(network) == [2, 3]
+
+
+def test_a_round_asks_all_voters_while_joint() -> None:
+    network = Network((1, 2, 3), spares=(4, 5))
+    raft = network.elect(1)
+    network.cut(1, 4, 5)
+    raft.change_configuration((1, 4, 5), ())
+    network.settle()
+    assert raft.configuration.joint
+    assert sorted(_asks(network)) == [2, 3, 4, 5]
+
+
+def test_who_is_silent_is_asked_beside_all_others_within_two_ticks() -> None:
+    """And not again before the others, once it has missed a round."""
+    network = Network()
+    raft = network.elect(1)
+    network.cut(1, 2)
+    read_id = _asked(raft.read_index())
+    network.settle()
+    assert network.nodes[1].reads == {}
+    network.tick(2, only=[1])
+    assert read_id in network.nodes[1].reads
+    assert _asks(network) == [3]
+
+
+def test_who_cannot_be_reached_is_not_asked() -> None:
+    network = Network()
+    raft = network.elect(1)
+    network.settle()
+    raft.peer_unreachable(2)
+    assert _asks(network) == [3]
 
 
 def test_a_new_leader_answers_no_read_before_it_has_committed_in_its_term() -> None:
@@ -53,7 +97,7 @@ def test_a_new_leader_answers_no_read_before_it_has_committed_in_its_term() -> N
     assert rounds == []
     raft.step(AppendEntriesReply(2, 1, 2, True, 3, 0, 0))
     rounds = [m for m in speak(raft) if isinstance(m, Heartbeat)]
-    assert [m.round for m in rounds] == [1, 1]
+    assert [(m.to, m.round) for m in rounds] == [(2, 1)]
     raft.step(HeartbeatReply(2, 1, 2, 1))
     assert [index for _, index in raft.ready(can_persist=True).reads] == [3]
 
@@ -317,8 +361,8 @@ def test_a_leader_sends_one_answer_for_each_request() -> None:
     network.turn(2)
     network.deliver(network.take(ReadIndex))
     network.turn(1)
-    network.deliver(network.take(Heartbeat, to=3))
-    network.turn(3)
+    network.deliver(network.take(Heartbeat, to=2))
+    network.turn(2)
     network.deliver(network.take(HeartbeatReply))
     ready = network.turn(1)
     assert only(ready.messages, ReadIndexReply) == ReadIndexReply(1, 2, 1, read_id, 1)

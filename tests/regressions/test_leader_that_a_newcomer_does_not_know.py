@@ -16,7 +16,7 @@ from typing import cast
 
 import pytest
 from quorate.node.admission import contacts_of
-from quorate.node.database.members import MemberRecord
+from quorate.node.database.member_records import MemberRecord
 from quorate.node.node import Node
 from quorate.node.roster import Roster
 from quorate.wire import MemberRole

@@ -47,10 +47,15 @@ class MemberModel:
     def configured(self, configuration: Configuration, index: int) -> None:
         """Another configuration was applied: who was leaving may be out of it now."""
         self.in_force, self._index = configuration, index
-        for member, standing in list(self.members.items()):
-            if standing.role is MemberRole.LEAVING:
-                self._leave(member)
-            elif self._taken_over(member, standing.successor):
+        leaving = {
+            member
+            for member, standing in self.members.items()
+            if standing.role is MemberRole.LEAVING
+        }
+        for member in leaving:
+            self._leave(member)
+        for member, standing in self.members.items():
+            if member not in leaving and self._taken_over(member, standing.successor):
                 standing.successor = 0
 
     def apply(

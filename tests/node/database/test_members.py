@@ -7,13 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quorate.node.database import Database, layout
 from quorate.node.database.caretaking import DECISIONS_MAX, CaretakerRecord
-from quorate.node.database.members import (
-    AS_FOUNDED,
-    GONE_MAX,
-    MEMBERS_MAX,
-    NOTHING_SAID,
-    digest_of,
-)
+from quorate.node.database.member_records import AS_FOUNDED, NOTHING_SAID, digest_of
+from quorate.node.database.members import GONE_MAX, MEMBERS_MAX
 from quorate.raft import CONFIGURATION, Configuration, Entry, encode_configuration
 from quorate.storage.memory_env import MemoryEnv
 from quorate.wire import (
@@ -292,6 +287,22 @@ def test_who_shall_not_vote_any_more_takes_nobodys_place() -> None:
     database = with_spares()
     assert codes(database, Reassign(2, LEAVING, 4), Reassign(4, REPLICA, 0)) == [0, 0]
     assert roles(database)[2] == (VOTER, 0)
+
+
+@pytest.mark.parametrize("member", [2, 5])
+def test_who_leaves_together_with_its_successor_is_gone(member: int) -> None:
+    """Story: the simulator's model kept the one that it looked at last (seed 11211)."""
+    database = with_spares()
+    joint = Configuration((1, 3, 4), (1, 2, 3), (5,), (2, 5))
+    said = (Reassign(member, LEAVING, 4), joint, Reassign(4, LEAVING, 0))
+    assert codes(database, *said) == [0, 0, 0]
+    assert roles(database)[member] == (LEAVING, 4)
+    rest = {1, 2, 3, 5} - {member}
+    votes = tuple(sorted(rest - {5}))
+    last = Configuration(votes, (), (5,) if 5 in rest else ())
+    assert codes(database, last) == [0]
+    assert set(roles(database)) == rest
+    assert set(database.member_table.gone) == {4, member}
 
 
 def test_the_caretaker_is_told_some_things_and_keeps_the_others() -> None:

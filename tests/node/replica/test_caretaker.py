@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from quorate.node.database.caretaking import CaretakerRecord
-from quorate.node.database.members import MemberRecord, MemberTable
+from quorate.node.database.member_records import MemberRecord
+from quorate.node.database.members import MemberTable
 from quorate.node.replica import Replica, rules
 from quorate.node.replica.caretaker import REST_MS, SETTLE_MS, Sight, decide
 from quorate.raft import COMMAND, AppendEntries, Configuration, TimeoutNow

@@ -1,7 +1,7 @@
 """Members come, vote, and go, whatever happens to who leads."""
 
 import pytest
-from quorate.node.database.members import MemberRecord
+from quorate.node.database.member_records import MemberRecord
 from quorate.node.replica.steward import Wish, wish
 from quorate.raft import Configuration, Heartbeat
 from quorate.wire import (
