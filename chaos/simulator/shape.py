@@ -61,7 +61,8 @@ class Shape:
             EngineOptions(
                 memtable_bytes=dice.choice([8000, 30000, 16 << 20]),
                 memtables_max=dice.choice([1, 3]),
-                block_bytes=dice.choice([300, 2048]),
+                block_bytes=(block := dice.choice([300, 2048])),
+                scanned_block_bytes=block,
                 table_bytes=dice.choice([2000, 64 << 20]),
                 tier_ratio=dice.choice([2, 4]),
                 blob_bytes=dice.choice([40, 16 << 10]),

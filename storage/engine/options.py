@@ -14,12 +14,14 @@ class EngineOptions(msgspec.Struct, frozen=True):
     `filter_bits`: of the filter, for each key.
     `blob_bytes`: values of this size and more go into files of values; 16 KiB at most.
     `scanned`: keys that begin with one of these bytes are in no filter: they are hardly
-    ever asked for by `get`, which then looks into a table of each run.
+    ever asked for by `get`, which then looks into a table of each run. Their blocks
+    aim at `scanned_block_bytes`.
     """
 
     memtable_bytes: int = 16 << 20
     memtables_max: int = 3
     block_bytes: int = 2048
+    scanned_block_bytes: int = 8192
     table_bytes: int = 64 << 20
     tier_ratio: int = 4
     filter_bits: int = 16

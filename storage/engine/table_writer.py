@@ -51,6 +51,7 @@ class TableWriter:
         self, env: Env, path: str, file_id: bytes, options: EngineOptions
     ) -> None:
         assert options.block_bytes <= BLOCK_BYTES_MAX
+        assert options.scanned_block_bytes <= BLOCK_BYTES_MAX
         self.path = path
         self.size_bytes = 0
         self._options = options
@@ -90,14 +91,17 @@ class TableWriter:
         lengths = map(add, map(len, keys), map(len, records))
         sizes = [*accumulate(map(add, lengths, repeat(_ENTRY_BYTES)))]
         start, done, count = 0, 0, len(keys)
-        while sizes[-1] - done >= self._options.block_bytes:
+        while start < count:
+            size = self._options.block_bytes
+            if keys[start][0] in scanned:
+                size = self._options.scanned_block_bytes
+            if sizes[-1] - done < size:
+                break
             # The entry that reaches the block's size is its last one, and a block has
             # one at least. The offsets of 64 KiB are never reached.
-            stop = bisect_left(sizes, done + self._options.block_bytes, start) + 1
+            stop = bisect_left(sizes, done + size, start) + 1
             self._block(keys[start:stop], records[start:stop])
             start, done = stop, sizes[stop - 1]
-            if start == count:
-                break
         self._keys, self._records = list(keys[start:]), list(records[start:])
         if self._pending_bytes >= _WRITE_BYTES:
             self._drain()
