@@ -2,6 +2,9 @@
 
     python -m quorate.benchmarks.growth [--rate 200] [--quiet 10]
 
+Between the restarts and the way back, nodes go to the next build, whose values are kept
+in another format (next_build), two of them back, and then all; the version is raised.
+
 Law: writes come at a fixed rate through one client that knows the first node and learns
 of the others, each to a key of its own, and what was acknowledged is looked for in the
 end. Beside each change stands the same load with nothing going on, right before it, by
@@ -25,7 +28,7 @@ import msgspec
 import uvloop
 from quorate.client import AsyncClient, QuorateError
 from quorate.node.config import load_config, to_toml
-from quorate.node.launcher import LocalNode, NodeProcess, create_cluster
+from quorate.node.launcher import COMMAND, LocalNode, NodeProcess, create_cluster
 
 from . import machine
 from .clusters import BenchmarkFailed
@@ -37,6 +40,8 @@ PREFIX: Final = "growth/"
 VALUE: Final = b"v" * 256
 TIMEOUT_S: Final = 10.0
 DONE_SECONDS_MAX: Final = 120.0
+# By the newest version that each understands.
+BUILDS: Final = {1: COMMAND, 2: (*COMMAND[:-1], "quorate.benchmarks.next_build")}
 _POLL_SECONDS: Final = 0.02
 _PERCENT: Final = 0.99
 
@@ -170,6 +175,26 @@ class Cluster:
         await asyncio.to_thread(node.start)
         await self._serves(node)
 
+    async def roll(self, client: AsyncClient, node: NodeProcess, build: int) -> None:
+        """It is stopped, and started as this build."""
+        await asyncio.to_thread(node.stop)
+        directory = str(node.node.directory)
+        node.command = (*BUILDS[build], "node", "--dir", directory)
+        await asyncio.to_thread(node.start)
+        await self._serves(node)
+
+        async def said() -> bool:
+            try:
+                known = await client.members(timeout=1.0)
+            except QuorateError:
+                return False
+            understands = {each.name: each.understands[1] for each in known.members}
+            everybody = set(understands.values()) == {build}
+            raised = known.cluster_version == build or not everybody
+            return understands[node.node.name] == build and raised
+
+        await _until(said)
+
     async def _serves(self, node: NodeProcess) -> None:
         """It does, and until then it gives way."""
         assert node.pid is not None, "it was started"
@@ -243,6 +268,14 @@ class Run:
             for node in list(cluster.voters):
                 name = f"{node.node.name} restarted"
                 await self._beside(writer, name, lambda it=node: cluster.restart(it))
+            voters = list(cluster.voters)
+            steps = [(2, voters[:2]), (1, voters[:2]), (2, voters)]
+            for build, node in ((b, node) for b, nodes in steps for node in nodes):
+                await self._beside(
+                    writer,
+                    f"{node.node.name} to {build}",
+                    lambda it=node, b=build: cluster.roll(client, it, b),
+                )
             for count in (4, 3, 2, 1):
                 await self._beside(
                     writer, f"{count + 1} → {count}", lambda: cluster.shrink(client)

@@ -1,6 +1,6 @@
 """`quorate node` of a build that there is not yet: it understands version 2.
 
-    next_build.py node --dir DIRECTORY
+    python -m quorate.benchmarks.next_build node --dir DIRECTORY
 
 What version 2 brings: values are kept compressed, in records that no build of version 1
 can read. Everything else is as it is.
@@ -13,11 +13,19 @@ from pathlib import Path
 import msgspec
 from quorate.node import process
 from quorate.node.config import CONFIG_FILE, load_config
-from quorate.node.database import Database, Understood, core, records, versions
+from quorate.node.database import (
+    Database,
+    Understood,
+    core,
+    reading,
+    records,
+    versions,
+)
 from quorate.node.database.applied import Applied
 from quorate.node.database.leases import Effects
 from quorate.node.database.records import KeyRecord
 from quorate.storage.engine import VALUE
+from quorate.wire import encode_record
 
 VERSION = 2
 # In a record's version, whose upper bits nobody needs.
@@ -31,6 +39,7 @@ def main() -> int:
     _, directory = sys.argv[2:]
     versions.UNDERSTOOD = Understood(1, VERSION)  # pyright: ignore[reportConstantRedefinition]
     records.decode_record = decode
+    reading.as_told = told
     Database._store = store  # pyright: ignore[reportPrivateUsage]
     return process.run_node(load_config(Path(directory) / CONFIG_FILE, {}))
 
@@ -69,6 +78,10 @@ def compressed(
     head, small = bytearray(record[:end]), zlib.compress(value)
     head[len(VALUE) + 23] |= COMPRESSED >> 56
     return bytes(head) + small, gained
+
+
+def told(key: bytes, stored: bytes) -> bytes:
+    return encode_record(records.as_record(key, stored[len(VALUE) :]))
 
 
 def decode(record: bytes) -> KeyRecord:

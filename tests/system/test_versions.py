@@ -11,7 +11,7 @@ from .harness import DEADLINE_S, QUORATE, Cluster, Running, running_cluster, wai
 
 pytestmark = pytest.mark.slow
 
-NEXT = (sys.executable, "-P", str(Path(__file__).with_name("next_build.py")))
+NEXT = (sys.executable, "-P", "-m", "quorate.benchmarks.next_build")
 VALUE = b"value " * 50
 
 
