@@ -59,8 +59,12 @@ def written_bytes(pids: Iterable[int]) -> int:
 
 def anonymous_bytes(pid: int) -> int:
     """Memory of a process and its descendants that is no file's."""
-    each = (_field(one, "status", "RssAnon:") for one in family([pid]))
-    return sum(each) * 1024
+    return sum(map(own_anonymous_bytes, family([pid])))
+
+
+def own_anonymous_bytes(pid: int) -> int:
+    """The same of the process alone."""
+    return _field(pid, "status", "RssAnon:") * 1024
 
 
 def describe() -> dict[str, str]:
