@@ -311,22 +311,23 @@ class Node:
     def submit(
         self, sink: Sink, request_id: int, kind: int, body: bytes, timeout_ms: int
     ) -> None:
-        limits = self.replica.options.limits
-        timeout_ms = min(timeout_ms or limits.timeout_ms_default, limits.timeout_ms_max)
         if kind in TOLD:
             sink.reply(request_id, kind, *tell(self, kind, body))
             return
-        if not self.loop.planned or (kind != _WRITE and body[:1] != _LINEARIZABLE):
+        loop, replica = self.loop, self.replica
+        limits = replica.options.limits
+        timeout_ms = min(timeout_ms or limits.timeout_ms_default, limits.timeout_ms_max)
+        if not loop.planned or (kind != _WRITE and body[:1] != _LINEARIZABLE):
             # Once for all of a turn; what says how stale it is has to know it exactly.
-            self.loop.advance()
-        deadline = self.replica.now_ms + timeout_ms
+            loop.advance()
+        deadline = replica.now_ms + timeout_ms
         request = Request(sink, request_id, kind, body, deadline)
-        if self.loop.stopped:
+        if loop.stopped:
             reply = refuse(request, ErrorCode.STOPPING, "this node is shutting down")
             sink.reply(request_id, kind, reply.status, reply.body)
             return
-        self.replica.submit(request)
-        self.loop.plan_turn()
+        replica.submit(request)
+        loop.plan_turn()
 
     def gone(self, sink: WatchSink) -> None:
         self.replica.watching.watches.gone(sink)

@@ -7,6 +7,8 @@ leader that a quorum then confirmed, and looked at again after the read.
 
 from typing import TypeAlias
 
+import msgspec
+
 from ...raft import Raft
 from ...storage.errors import CorruptionError
 from ...wire import (
@@ -40,14 +42,11 @@ _GET = int(RequestKind.GET)
 Wanted: TypeAlias = GetRequest | RangeRequest | LeaseRead
 
 
-class Read:
+class Read(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A read and what it asks for."""
 
-    __slots__ = ("request", "wanted")
-
-    def __init__(self, request: Request, wanted: Wanted) -> None:
-        self.request = request
-        self.wanted = wanted
+    request: Request
+    wanted: Wanted
 
 
 class Reads:

@@ -4,6 +4,8 @@ Law: pure. Each request is answered exactly once, and a write's answer says whet
 happened (I-54): done, not applied, or unknown.
 """
 
+import msgspec
+
 from ...wire import (
     DEFAULT_LIMITS,
     OK,
@@ -18,21 +20,18 @@ from ...wire import (
 from .effects import Reply, Sink
 
 
-class Request:
-    """One request of a client or of a follower, until its deadline."""
+class Request(msgspec.Struct, eq=False, gc=False):
+    """One request of a client or of a follower, until its deadline.
 
-    __slots__ = ("body", "deadline_ms", "kind", "question", "request_id", "sink")
+    `question`: of a write that is none, what the leader has to answer.
+    """
 
-    def __init__(
-        self, sink: Sink, request_id: int, kind: int, body: bytes, deadline_ms: int
-    ) -> None:
-        self.sink = sink
-        self.request_id = request_id
-        self.kind = kind
-        self.body = body
-        self.deadline_ms = deadline_ms
-        # Of a write that is none: what the leader has to answer.
-        self.question: LeaseQuestion | None = None
+    sink: Sink
+    request_id: int
+    kind: int
+    body: bytes
+    deadline_ms: int
+    question: LeaseQuestion | None = None
 
 
 def answer(request: Request, body: bytes) -> Reply:
