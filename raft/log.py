@@ -10,6 +10,7 @@ from . import rules
 from .messages import Entry
 
 ENTRY_OVERHEAD_BYTES = 32
+_LET_GO_ENTRIES = 2048
 
 
 class Log:
@@ -24,6 +25,8 @@ class Log:
         self.applied_index = base_index
         self.truncated = False
         self.size_bytes = 0
+        # Of no use any more; to free tens of thousands at once takes long.
+        self._forgotten: list[Entry] = []
 
     @property
     def last_index(self) -> int:
@@ -57,13 +60,13 @@ class Log:
     def append(self, entries: Sequence[Entry]) -> None:
         assert not entries or entries[0].index == self.last_index + 1
         self.entries.extend(entries)
-        self.size_bytes += sum(map(_size, entries))
+        self.size_bytes += _size_of(entries)
 
     def truncate_from(self, index: int) -> None:
         """Drop `index` and all after it. Committed entries stay (I-7)."""
         assert index > self.commit_index, "a committed entry is never dropped"
         offset = index - self.base_index - 1
-        self.size_bytes -= sum(map(_size, self.entries[offset:]))
+        self.size_bytes -= _size_of(self.entries[offset:])
         del self.entries[offset:]
         if self.stable_index >= index:
             self.stable_index = index - 1
@@ -104,9 +107,16 @@ class Log:
         term = self.term(index)
         assert term is not None
         count = index - self.base_index
-        self.size_bytes -= sum(map(_size, self.entries[:count]))
+        forgotten = self.entries[:count]
+        self.size_bytes -= _size_of(forgotten)
         del self.entries[:count]
+        self._forgotten += forgotten
         self.base_index, self.base_term = index, term
+
+    def let_go(self) -> None:
+        """Free the memory of some of what was forgotten; to be called at each tick."""
+        if self._forgotten:
+            del self._forgotten[-_LET_GO_ENTRIES:]
 
     def restore(self, index: int, term: int) -> None:
         """Start again after an installed snapshot."""
@@ -118,5 +128,7 @@ class Log:
         self.truncated = False
 
 
-def _size(entry: Entry) -> int:
-    return len(entry.data) + ENTRY_OVERHEAD_BYTES
+def _size_of(entries: Sequence[Entry]) -> int:
+    return sum([len(each.data) for each in entries]) + (
+        ENTRY_OVERHEAD_BYTES * len(entries)
+    )

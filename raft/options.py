@@ -23,7 +23,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     inflight_messages_max: int = 8
     uncommitted_entries_max: int = 16384
     uncommitted_bytes_max: int = 32 << 20
-    apply_entries_max: int = 4096
+    apply_entries_max: int = 512
     reads_pending_max: int = 4096
 
     def __post_init__(self) -> None:

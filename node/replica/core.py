@@ -132,6 +132,7 @@ class Replica:
         self.ticks += 1
         self.lease_keeper.leases.tick()
         self.raft.tick()
+        self.raft.log.let_go()
         self.writes.retry()
         if self.ticks % _EXPIRE_TICKS == 0:
             self.writes.expire(self.now_ms)

@@ -1,5 +1,7 @@
 """The log in memory, against a plain list of all entries that ever were in it."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +94,19 @@ def test_any_history_of_a_log_agrees_with_a_plain_list(data: st.DataObject) -> N
         assert log.last_index == len(plain)
         expected = sum(len(e.data) + ENTRY_OVERHEAD_BYTES for e in log.entries)
         assert log.size_bytes == expected
+
+
+def test_what_was_forgotten_is_let_go_a_little_at_a_time() -> None:
+    """To free it all at once would hold up the loop; it is in no count meanwhile."""
+    log = _log(*[1] * 5000)
+    log.commit_index = log.stable_index = log.applied_index = 5000
+    wanted = log.entries[0]
+    kept = sys.getrefcount(wanted)
+    log.compact(4990)
+    assert len(log.entries) == 10
+    assert sys.getrefcount(wanted) == kept
+    for _ in range(3):
+        log.let_go()
+    assert sys.getrefcount(wanted) == kept - 1
+    log.let_go()
+    assert log.term(4990) == 1
