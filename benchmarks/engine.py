@@ -72,9 +72,6 @@ class Quorate:
         engine.work(1 << 18)
 
     def settle(self) -> None:
-        self.engine.flush()
-        while self.engine.work():
-            self.engine.wait()
         self.engine.compact()
 
     def scan(self, start: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -218,10 +218,11 @@ class Engine:
         record = self._memtable.data.get(key)
         if record is not None:
             return record
-        for memtable in reversed(self._frozen):
-            record = memtable.data.get(key)
-            if record is not None:
-                return record
+        if self._frozen:
+            for memtable in reversed(self._frozen):
+                record = memtable.data.get(key)
+                if record is not None:
+                    return record
         return self._version.get(key)
 
     def view(self) -> View:
@@ -380,9 +381,12 @@ class Engine:
             self._jobs.wait()
 
     def compact(self) -> None:
-        """Flush, and merge everything into one run."""
+        """Flush, and merge everything into one run.
+
+        A merge of a few that is on its way is given up: this one does its work.
+        """
         self.flush()
-        self._finish_compacting()
+        self._stop_jobs()
         runs = self._version.runs
         if len(runs) > 1 or (
             runs and (self._tombstones() or self.droppable(self.meta))

@@ -51,10 +51,10 @@ class Table:
         "_first_keys",
         "_offsets",
         "_read_at",
-        "_words",
         "meta",
         "path",
         "scanned",
+        "words",
     )
 
     def __init__(self, env: Env, directory: str, meta: TableMeta) -> None:
@@ -72,7 +72,8 @@ class Table:
             words = self._section(footer.filter, "the filter")
             if not words or len(words) % 8:
                 raise CorruptionError(self.path, footer.filter.offset, "odd filter")
-            self._words = array("Q", words)
+            # Of its filter: filter.TWO_BITS says how it is asked.
+            self.words = array("Q", words)
             self.scanned = self._properties(footer.properties).scanned
             if (
                 parts.offsets[-1] != footer.index.offset
@@ -125,19 +126,15 @@ class Table:
 
     # -- one key -----------------------------------------------------------------------
 
-    def may_contain(self, hashed: int, bits: int) -> bool:
-        """Ask the filter (filter.TWO_BITS says of what); False: it is not here."""
-        words = self._words
-        return words[(hashed >> 32) * len(words) >> 32] & bits == bits
-
     def get(self, key: bytes) -> bytes | None:
         """The record of a key that the filter did not rule out."""
         number = bisect_right(self._first_keys, key) - 1
         if number < 0:
             return None
         # Written out, as `_block` has it: this is what every read pays.
-        offset = self._offsets[number]
-        data = self._read_at(offset, self._offsets[number + 1] - offset - CRC_BYTES)
+        offsets = self._offsets
+        offset = offsets[number]
+        data = self._read_at(offset, offsets[number + 1] - offset - CRC_BYTES)
         expected, actual = self._crcs[number], crc32(data)
         if expected != actual and not rules.checks_table_block(expected, actual):
             raise self._damaged(number, data)

@@ -59,14 +59,16 @@ class Version:
         """The newest record of `key`."""
         hashed = crc32(key) * GOLDEN & MASK64
         bits = TWO_BITS[hashed & 4095] | TWO_BITS[hashed >> 12 & 4095]
-        if key[:1] in self._scanned:
+        if self._scanned and key[:1] in self._scanned:
             bits = 0  # of which no filter lacks any
         for run in self.runs:
             place = bisect_left(run.last_keys, key)
             if place == len(run.tables):
                 continue
             table = run.tables[place]
-            if table.may_contain(hashed, bits):
+            # Written out, as a call takes longer: this is what every read pays.
+            words = table.words
+            if words[(hashed >> 32) * len(words) >> 32] & bits == bits:
                 self.touched += 1
                 record = table.get(key)
                 if record is not None:

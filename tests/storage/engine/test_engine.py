@@ -254,3 +254,24 @@ def test_a_file_of_values_that_is_mostly_garbage_is_rewritten() -> None:
     assert new != old
     assert twin.env.size(f"{DIRECTORY}/{new}") < 400
     twin.check()
+
+
+def test_a_merge_of_a_few_is_given_up_for_one_of_all() -> None:
+    """And leaves nothing behind: no file, no run."""
+    twin = Twin(SMALL)
+    engine = twin.engine
+    for number in range(200):
+        twin.write({b"k%03d" % number: b"v" * 50})
+        if engine._compacting:
+            break
+        engine.work(1)
+    assert engine._compacting, "a merge is on its way"
+    engine.compact()
+    assert not engine._compacting
+    assert len(engine.levels()) == 1
+    twin.check()
+    named = engine.manifest.names()
+    found = set(twin.env.list(engine.directory))
+    assert {name for name in found if name.endswith(".sst")} == named
+    (work,) = twin.env.list(f"{engine.directory}/work")
+    assert twin.env.list(f"{engine.directory}/work/{work}") == []

@@ -21,7 +21,7 @@ def filled(options: EngineOptions) -> Twin:
 
 
 def bytes_of_filters(twin: Twin) -> int:
-    return sum(len(table._words) for table in twin.engine._version.tables())
+    return sum(len(table.words) for table in twin.engine._version.tables())
 
 
 def test_what_is_in_no_filter_is_found() -> None:
