@@ -381,10 +381,7 @@ class Engine:
             self._jobs.wait()
 
     def compact(self) -> None:
-        """Flush, and merge everything into one run.
-
-        A merge of a few that is on its way is given up: this one does its work.
-        """
+        """Flush, and merge everything into one run; a merge of a few is given up."""
         self.flush()
         self._stop_jobs()
         runs = self._version.runs
@@ -392,11 +389,8 @@ class Engine:
             runs and (self._tombstones() or self.droppable(self.meta))
         ):
             self._compacting = self._merge(self._version.runs)
-            self._finish_compacting()
-
-    def _finish_compacting(self) -> None:
-        while self._compacting is not None:
-            self._step_or_wait()
+            while self._compacting is not None:
+                self._step_or_wait()
 
     def _tombstones(self) -> int:
         return sum(table.tombstones for table in self._manifest.tables())
