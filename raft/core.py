@@ -97,7 +97,7 @@ class Raft:
         # A commit that no append has told of yet is told now, or is to be told soon.
         self.commit_due = self.commit_owed = False
         self.quorum_elapsed = 0
-        self.round = self.late_round = 0
+        self.round = self.late_round = self.asked_round = 0
         self.new_reads: list[tuple[int, int]] = []
         self.pending_reads: deque[tuple[int, int, list[tuple[int, int]]]] = deque()
         self.uncommitted: deque[tuple[int, int]] = deque()

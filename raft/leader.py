@@ -38,7 +38,7 @@ def become_leader(raft: "Raft") -> None:
     raft.leader_id = raft.id
     raft.votes = {}
     raft.acknowledged = None
-    raft.round = raft.late_round = 0
+    raft.round = raft.late_round = raft.asked_round = 0
     raft.new_reads.clear()
     raft.pending_reads.clear()
     raft.uncommitted.clear()
@@ -93,8 +93,12 @@ def tick(raft: "Raft") -> None:
     if raft.heartbeat_elapsed >= raft.options.heartbeat_ticks:
         raft.heartbeat_elapsed = 0
         raft.heartbeat_due = True
-    # A round that waits since the tick before: somebody who was asked is silent.
-    if raft.pending_reads and raft.pending_reads[0][0] <= raft.late_round:
+    # A round that waits since the tick before: somebody who was asked is silent, or far
+    # away. All are asked once, and then with everybody's heartbeats.
+    if (
+        raft.pending_reads
+        and raft.asked_round < raft.pending_reads[0][0] <= raft.late_round
+    ):
         raft.voters_due = True
     raft.late_round = raft.round
     raft.quorum_elapsed += 1
@@ -357,6 +361,8 @@ def _heartbeats_go_to(raft: "Raft") -> list[int]:
     everybody, voters = raft.heartbeat_due, raft.voters_due
     raft.heartbeat_due = raft.voters_due = False
     configuration, progress = raft.configuration, raft.progress
+    if everybody or voters or configuration.outgoing:
+        raft.asked_round = raft.round
     if everybody:
         return list(progress)
     asked = [member for member in progress if configuration.is_voter(member)]

@@ -78,6 +78,22 @@ def test_who_is_silent_is_asked_beside_all_others_within_two_ticks() -> None:
     assert _asks(network) == [3]
 
 
+def test_all_voters_are_asked_once_when_answers_take_long() -> None:
+    """Between continents each round is late; asking at each tick would be a flood."""
+    options: Options = msgspec.structs.replace(SMALL, heartbeat_ticks=8)
+    network = Network(options=options)
+    raft = network.elect(1)
+    network.settle()
+    raft.read_index()
+    assert [m.to for m in speak(raft) if isinstance(m, Heartbeat)] == [2]
+    asked: list[list[int]] = []
+    for _ in range(8):
+        raft.tick()
+        asked.append([m.to for m in speak(raft) if isinstance(m, Heartbeat)])
+    assert asked.count([2, 3]) == 2, "once for being late, once as heartbeats"
+    assert asked.count([]) == len(asked) - 2
+
+
 def test_who_cannot_be_reached_is_not_asked() -> None:
     network = Network()
     raft = network.elect(1)
