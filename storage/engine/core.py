@@ -388,9 +388,9 @@ class Engine:
         if len(runs) > 1 or (
             runs and (self._tombstones() or self.droppable(self.meta))
         ):
-            self._compacting = self._merge(self._version.runs)
-            while self._compacting is not None:
-                self._step_or_wait()
+            self._compacting = self._merge(runs)
+        while self._compacting is not None:
+            self._step_or_wait()
 
     def _tombstones(self) -> int:
         return sum(table.tombstones for table in self._manifest.tables())
