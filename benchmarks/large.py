@@ -28,7 +28,7 @@ from quorate.wire import RequestKind, encode_put
 from . import frames, machine
 from .clusters import Place, Quorate, ask, metrics_of
 from .growth import Phase, Writer
-from .million import late_at_most, parse_lag, pay_debt
+from .million import late_at_most, parse_lag, pay_debt, restart
 from .pairs import met
 from .rows import CONNECTIONS
 
@@ -116,11 +116,7 @@ class Large:
 
     def restart(self) -> float:
         """A follower is killed, and started until it serves."""
-        number = self._system.leader() - 1
-        self._system.kill(number)
-        began_s = time.monotonic()
-        self._system.restart(number)
-        return time.monotonic() - began_s
+        return restart(self._system, self._system.leader() - 1)
 
     def back_up(self) -> tuple[float, int, float]:
         """From the leader: seconds, bytes, and how late its loop was at most."""

@@ -91,12 +91,17 @@ def restart_all(system: System) -> float:
     """Kill each node in turn and start it again: the longest time until it serves."""
     longest_s = 0.0
     for number in range(len(system.places())):
-        system.kill(number)
-        began_s = time.monotonic()
-        system.restart(number)
-        longest_s = max(longest_s, time.monotonic() - began_s)
+        longest_s = max(longest_s, restart(system, number))
         system.leader()
     return longest_s
+
+
+def restart(system: System, number: int) -> float:
+    """Kill one node and start it again: how long until it serves."""
+    system.kill(number)
+    began_s = time.monotonic()
+    system.restart(number)
+    return time.monotonic() - began_s
 
 
 class Put(NamedTuple):

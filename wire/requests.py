@@ -33,7 +33,6 @@ class Level(IntEnum):
 
 
 _LEVELS = tuple(Level)
-_LEVELS_COUNT = len(_LEVELS)
 
 
 class GetRequest(msgspec.Struct, frozen=True, gc=False):
@@ -96,7 +95,6 @@ def decode_get(data: bytes, limits: Limits) -> GetRequest:
     """The get in `data`."""
     if len(data) < _GET_BYTES:
         raise ProtocolError(f"a get of {len(data)} bytes is cut off")
-    level: int
     level, zero, key_length, max_staleness_ms, min_revision, revision = (
         _GET.unpack_from(data)
     )
@@ -109,9 +107,9 @@ def decode_get(data: bytes, limits: Limits) -> GetRequest:
         raise ProtocolError("the key is empty")
     if key_length > limits.key_bytes_max:
         raise _too_long("key", key_length, limits.key_bytes_max)
-    if level >= _LEVELS_COUNT:
-        raise _unknown(level)
-    return GetRequest(_LEVELS[level], max_staleness_ms, min_revision, key, revision)
+    return GetRequest(
+        checked_level(level), max_staleness_ms, min_revision, key, revision
+    )
 
 
 def encode_range(request: RangeRequest) -> bytes:
@@ -221,13 +219,9 @@ def decode_error(data: bytes, limits: Limits) -> ErrorReply:
 
 def checked_level(level: int) -> Level:
     """The level with this number, or ProtocolError."""
-    if level >= _LEVELS_COUNT:
-        raise _unknown(level)
+    if level >= len(_LEVELS):
+        raise ProtocolError(f"unknown level {level}")
     return _LEVELS[level]
-
-
-def _unknown(level: int) -> ProtocolError:
-    return ProtocolError(f"unknown level {level}")
 
 
 def _too_long(what: str, length: int, limit: int) -> ProtocolError:

@@ -42,6 +42,17 @@ def test_all_waiting_reads_share_one_round() -> None:
     assert list(network.nodes[1].reads) == ids
 
 
+def _joint() -> Network:
+    """1 leads from voters 1, 2, 3 to 1, 4, 5, of whom it does not hear the new ones."""
+    network = Network((1, 2, 3), spares=(4, 5))
+    raft = network.elect(1)
+    network.cut(1, 4, 5)
+    raft.change_configuration((1, 4, 5), ())
+    network.settle()
+    assert raft.configuration.joint
+    return network
+
+
 def _asks(network: Network) -> list[int]:
     """Whom the leader 1 asks for one more read."""
     network.raft(1).read_index()
@@ -56,13 +67,7 @@ def test_a_round_asks_no_more_voters_than_can_confirm_it() -> None:
 
 
 def test_a_round_asks_all_voters_while_joint() -> None:
-    network = Network((1, 2, 3), spares=(4, 5))
-    raft = network.elect(1)
-    network.cut(1, 4, 5)
-    raft.change_configuration((1, 4, 5), ())
-    network.settle()
-    assert raft.configuration.joint
-    assert sorted(_asks(network)) == [2, 3, 4, 5]
+    assert sorted(_asks(_joint())) == [2, 3, 4, 5]
 
 
 def test_who_is_silent_is_asked_beside_all_others_within_two_ticks() -> None:
@@ -356,13 +361,8 @@ def test_a_request_to_one_that_does_not_lead_is_dropped() -> None:
 
 def test_a_read_while_joint_needs_both_majorities() -> None:
     """4.3, I-40."""
-    network = Network((1, 2, 3), spares=(4, 5))
-    raft = network.elect(1)
-    network.cut(1, 4, 5)
-    raft.change_configuration((1, 4, 5), ())
-    network.settle()
-    assert raft.configuration.joint
-    read_id = _asked(raft.read_index())
+    network = _joint()
+    read_id = _asked(network.raft(1).read_index())
     network.settle()
     assert network.nodes[1].reads == {}
     network.heal()

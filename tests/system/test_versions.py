@@ -1,17 +1,17 @@
 """Real nodes go from one build to the next, and back, while clients write and read."""
 
-import sys
 import threading
 from pathlib import Path
 
 import pytest
+from quorate.benchmarks.growth import BUILDS
 from quorate.client import Client, Members, QuorateError
 
 from .harness import DEADLINE_S, QUORATE, Cluster, Running, running_cluster, wait_for
 
 pytestmark = pytest.mark.slow
 
-NEXT = (sys.executable, "-P", "-m", "quorate.benchmarks.next_build")
+NEXT = BUILDS[2]
 VALUE = b"value " * 50
 
 
