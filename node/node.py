@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -18,7 +18,7 @@ from .. import __version__
 from ..raft import Configuration, InstallSnapshot, Options, Raft
 from ..storage.engine import Worker
 from ..storage.env import Env, RealEnv
-from ..storage.errors import CorruptionError, StorageError, is_no_space
+from ..storage.errors import CorruptionError, is_no_space
 from ..wire import ErrorCode, Level, Limits, RequestKind
 from .admission import Admission
 from .api.listener import Listener, start_listener
@@ -31,14 +31,16 @@ from .client_tokens import read_token_digests
 from .config import NodeConfig
 from .credentials import Credentials
 from .descriptors import room_for_clients
+from .ending import end
 from .figures import gather
 from .gossiping import Gossiping
-from .identity import LOCK_FILE, Identity
+from .identity import LOCK_FILE, Identity, RemovedMember
 from .loop import ReplicaLoop
 from .membership import TOLD, tell
 from .peer_hello import HelloError, Introduction, Stream
 from .peers_file import read_pairs, write_pairs
 from .replica import (
+    ForwardReply,
     ForwardRequest,
     PeerMessage,
     Replica,
@@ -55,8 +57,6 @@ from .statistics import Statistics
 from .timings import NodeTimings
 from .tls import PeerCertificate
 from .transport import Session, Transport
-
-HAND_OVER_TIMEOUT_S = 2.0
 
 _WRITE = int(RequestKind.WRITE)
 # A linearizable read begins with this.
@@ -87,6 +87,7 @@ class Node:
         self.broken: set[int] = set()
         self.stopping = False
         self.deaf = False
+        self.parting = False
         self.introduced = False
 
     async def __aenter__(self) -> Self:
@@ -241,69 +242,30 @@ class Node:
 
     async def stop(self) -> None:
         """Hand leadership over, answer who waits, flush, end."""
-        if self.stopping:
-            return
-        self.stopping = True
-        failed = self.failed is not None and self.failed.done()
-        if not failed:
-            await self._hand_over()
-            # From here on no forwarded request is taken: the goodbye says so.
-            self.deaf = True
-            self.loop.turn()
-        replies, answers = self.replica.end()
-        if not failed:
-            self.gossiping.leave()
-            self.transport.send(list(answers))
-            self.transport.say_goodbye()
-        for reply in replies:
-            reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
-        await self.listener.close()
-        await self.loop.close() if not failed else None
-        for task in list(self.tasks):
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        if not failed:
-            await self._last_flush()
-        await self.transport.close()
-        self.executor.shutdown()
-        self.stable.close()
-        self.lock.release()
-        logger.info("%s has stopped", self.config.name)
+        if not self.stopping:
+            self.stopping = True
+            await end(self)
 
-    async def _hand_over(self) -> None:
-        """Another voter takes over before this one goes; bounded."""
-        member = self.replica.prepare_stop()
-        if member:
-            self.loop.plan_turn()
-            await self._wait_while(lambda: self.replica.raft.is_leader)
-            if not self.replica.raft.is_leader:
-                logger.info("leadership was handed over")
-        # Forwarded writes of our own clients get their answers, within the bound.
-        await self._wait_while(lambda: self.replica.writes.count() > 0)
-
-    async def _wait_while(self, condition: Callable[[], bool]) -> None:
-        try:
-            async with asyncio.timeout(HAND_OVER_TIMEOUT_S):
-                while condition() and not self.loop.stopped:
-                    await self.loop.turned()
-        except TimeoutError:
-            logger.warning("the node ends with requests that were not answered")
-
-    async def _last_flush(self) -> None:
-        """A clean stop leaves nothing to replay."""
-        store = self.replica.database.store
-        try:
-            await asyncio.get_running_loop().run_in_executor(self.executor, store.flush)
-        except (StorageError, OSError) as error:
-            # The journal has it all; only the next start takes a little longer.
-            logger.warning("the last flush was not done: %s", error)
+    def say_goodbye(self, answers: Sequence[ForwardReply]) -> None:
+        """To all peers, behind the last answers to them."""
+        self.gossiping.leave()
+        self.transport.send(list(answers))
+        self.transport.say_goodbye()
 
     def fail(self, error: BaseException) -> None:
         """Something on the disk path failed: the node ends, whatever it was."""
         assert self.failed is not None
+        self.loop.stopped = True
         if not self.failed.done():
             logger.critical("the node stops: %s", error)
-            self.loop.stopped = True
+            self.failed.set_result(error)
+
+    def leave(self, error: RemovedMember) -> None:
+        """The cluster has sent this member away: the node ends, in good order."""
+        assert self.failed is not None
+        if not self.failed.done():
+            logger.critical("the node stops: %s", error)
+            self.parting = True
             self.failed.set_result(error)
 
     # -- the client port's service -------------------------------------------------

@@ -28,7 +28,7 @@ from .peer_hello import (
     parse_join,
     parse_welcome,
 )
-from .peer_wire import FrameParser, Goodbye, PeerProtocolError
+from .peer_wire import FrameParser, Goodbye, PeerProtocolError, SentAway
 from .replica import PeerMessage
 from .tls import Kind, PeerCertificate, StrangerError, peer_certificate
 
@@ -45,6 +45,8 @@ class Host(Protocol):
 
     cluster_id: int
     member_id: int
+    # It ends and has nothing more to say: no link that breaks is dialled again.
+    parting: bool
 
     def introduction(self, to: int) -> Introduction: ...
     def objection(self, shown: PeerCertificate) -> str | None:
@@ -292,6 +294,11 @@ class Session(asyncio.Protocol):
             for message in self.parser.feed(data):
                 if isinstance(message, Goodbye):
                     self.polite = True
+                elif isinstance(message, SentAway):
+                    self.host.was_removed(
+                        f"member {self.member:016x} says that this one was removed from"
+                        " the cluster"
+                    )
                 elif message.sender != self.member:
                     raise PeerProtocolError("a message in another member's name")
                 else:

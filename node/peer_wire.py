@@ -8,7 +8,7 @@ PeerProtocolError and nothing else. Kinds are permanent numbers.
 
 import struct
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -37,6 +37,7 @@ from .replica import ForwardReply, ForwardRequest, PeerMessage, StateHash, State
 
 FRAME_BYTES_MAX: Final = 64 << 20
 GOODBYE_KIND: Final = 30
+SENT_AWAY_KIND: Final = 31
 _LENGTH = struct.Struct("<I")
 _HEAD = struct.Struct("<IB")
 
@@ -47,6 +48,17 @@ class PeerProtocolError(Exception):
 
 class Goodbye(msgspec.Struct, frozen=True):
     """The last frame of a peer that stops on purpose."""
+
+
+class SentAway(msgspec.Struct, frozen=True):
+    """The cluster has removed the member that this is told: it ends."""
+
+
+Frame: TypeAlias = PeerMessage | Goodbye | SentAway
+_EMPTY: Final[dict[int, type[Goodbye | SentAway]]] = {
+    GOODBYE_KIND: Goodbye,
+    SENT_AWAY_KIND: SentAway,
+}
 
 
 # Messages of numbers and truths alone: kind and layout of their fields, in order.
@@ -83,7 +95,7 @@ class Encoder:
         self._key = (0, 0, 0)
         self._blob = b""
 
-    def encode(self, message: PeerMessage | Goodbye) -> bytes:
+    def encode(self, message: Frame) -> bytes:
         """One frame."""
         fixed = _FIXED.get(type(message))
         if fixed is not None:
@@ -93,9 +105,7 @@ class Encoder:
         kind, parts = self._variable(message)
         return _HEAD.pack(1 + sum(map(len, parts)), kind) + b"".join(parts)
 
-    def _variable(
-        self, message: PeerMessage | Goodbye
-    ) -> tuple[int, tuple[bytes, ...]]:
+    def _variable(self, message: Frame) -> tuple[int, tuple[bytes, ...]]:
         match message:
             case AppendEntries():
                 head = _APPEND.pack(
@@ -129,6 +139,8 @@ class Encoder:
                 )
             case Goodbye():
                 return GOODBYE_KIND, ()
+            case SentAway():
+                return SENT_AWAY_KIND, ()
             case _:
                 raise AssertionError(f"no encoding for {message!r}")
 
@@ -142,7 +154,7 @@ class Encoder:
         return self._blob
 
 
-def decode_message(kind: int, payload: bytes) -> PeerMessage | Goodbye:
+def decode_message(kind: int, payload: bytes) -> Frame:
     """The message of one frame; raises PeerProtocolError."""
     fixed = _FIXED_BY_KIND.get(kind)
     try:
@@ -154,7 +166,7 @@ def decode_message(kind: int, payload: bytes) -> PeerMessage | Goodbye:
         raise PeerProtocolError(f"message of kind {kind}: {error}") from error
 
 
-def _decode_variable(kind: int, payload: bytes) -> PeerMessage | Goodbye:
+def _decode_variable(kind: int, payload: bytes) -> Frame:
     if kind == _KIND_APPEND:
         sender, to, term, previous, previous_term, commit, count = _APPEND.unpack_from(
             payload
@@ -180,8 +192,9 @@ def _decode_variable(kind: int, payload: bytes) -> PeerMessage | Goodbye:
     if kind == _KIND_FORWARD_REPLY:
         sender, to, number, status = _FORWARD_REPLY.unpack_from(payload)
         return ForwardReply(sender, to, number, status, payload[_FORWARD_REPLY.size :])
-    if kind == GOODBYE_KIND and not payload:
-        return Goodbye()
+    empty = _EMPTY.get(kind)
+    if empty is not None and not payload:
+        return empty()
     raise ValueError("unknown kind")
 
 
@@ -203,14 +216,14 @@ class FrameParser:
         self.held = 0
         self.need = _LENGTH.size
 
-    def feed(self, data: bytes) -> Iterable[PeerMessage | Goodbye]:
+    def feed(self, data: bytes) -> Iterable[Frame]:
         """All messages that are complete now. Raises PeerProtocolError."""
         self.held += len(data)
         self.parts.append(data)
         if self.held < self.need:
             return ()
         whole = b"".join(self.parts) if len(self.parts) > 1 else data
-        messages: list[PeerMessage | Goodbye] = []
+        messages: list[Frame] = []
         offset, size = 0, len(whole)
         self.need = _LENGTH.size
         while size - offset >= _LENGTH.size:

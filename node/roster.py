@@ -41,6 +41,8 @@ class Roster:
         self.ticks = 0
         self.announcing = False
         self.followed = (None, -1)
+        # Members that have left, and were told so where they could be.
+        self.parted: set[int] = set()
         self.dials = node.config.peer.dial
         # Of the caretaker: the last decisions that were logged, and what it waits for.
         self.decisions: tuple[Decision, ...] = ()
@@ -89,9 +91,10 @@ class Roster:
             self.version = table.versions.version
             logger.warning("the cluster has version %d", self.version)
         for member in node.transport.known():
-            if member in table.gone:
+            if member in table.gone and member not in self.parted:
+                self.parted.add(member)
                 logger.info("member %016x has left the cluster", member)
-                node.background(node.transport.disconnect(member))
+                node.background(node.transport.send_away(member))
 
     def _log_decisions(self, decisions: tuple[Decision, ...]) -> None:
         """What the caretaker has done, on every node, once."""
@@ -158,7 +161,7 @@ class Roster:
     def was_removed(self, reason: str) -> None:
         """The cluster has sent this member away: it ends."""
         if not self.node.stopping:
-            self.node.fail(RemovedMember(reason))
+            self.node.leave(RemovedMember(reason))
 
     # -- others --------------------------------------------------------------------
 

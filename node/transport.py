@@ -24,7 +24,7 @@ from .address import Address
 from .joining import exchange
 from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, Host, Session
-from .peer_wire import Encoder, Goodbye
+from .peer_wire import Encoder, Goodbye, SentAway
 from .replica import ForwardReply, ForwardRequest, PeerMessage
 
 RETRY_MIN_S: Final = 0.02
@@ -34,6 +34,8 @@ BACKLOG: Final = 128
 ACCEPT_RETRY_S: Final = 0.1
 # Of a connection whose place another one has taken: what is under way on it arrives.
 GRACE_S: Final = 5.0
+# Of a member that was told that it was removed, to get answers and to end.
+PARTING_S: Final = 1.0
 LINKED: Final = (Stream.RAFT, Stream.FORWARD, Stream.GOSSIP)
 
 logger = logging.getLogger("quorate.peer")
@@ -94,7 +96,7 @@ class Link:
 
     async def _run(self) -> None:
         delay, tries = RETRY_MIN_S, 0
-        while True:
+        while not self.host.parting:
             self.urgent.clear()
             places = self._places()
             place = places[tries % len(places)]
@@ -344,6 +346,18 @@ class Transport:
     def known(self) -> list[int]:
         """The members that links are kept up to."""
         return [member for member, stream in self.links if stream is Stream.RAFT]
+
+    async def send_away(self, member: int) -> None:
+        """Tell `member` that it was removed, and part with it once it has gone.
+
+        It may still get answers meanwhile. Cut off at once it would dial everybody
+        again, only to hear it then; and its clients would wait.
+        """
+        link = self.links.get((member, Stream.RAFT))
+        if link is not None and link.write(self.encoder.encode(SentAway())):
+            assert link.session is not None, "it was written to"
+            await asyncio.wait((link.session.closed,), timeout=PARTING_S)
+        await self.disconnect(member)
 
     async def disconnect(self, member: int) -> None:
         """`member` has left: no link, and no connection of its own, stays."""

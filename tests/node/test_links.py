@@ -1,4 +1,7 @@
-"""Where a link dials: the log's word, then gossip's, and first where it was found."""
+"""Where a link dials: the log's word, then gossip's, and first where it was found.
+
+And when it dials no more: its member was removed, or this one was.
+"""
 
 import asyncio
 import ssl
@@ -11,7 +14,8 @@ from quorate.node import transport
 from quorate.node.address import Address, parse_address
 from quorate.node.peer_hello import HelloError, Stream
 from quorate.node.peer_session import Host, Session
-from quorate.node.transport import Link
+from quorate.node.peer_wire import Frame, FrameParser, SentAway
+from quorate.node.transport import Link, Transport
 
 LOG, HEARD = parse_address("10.0.0.1:1"), parse_address("10.0.0.2:2")
 
@@ -23,7 +27,12 @@ class Ended:
         self.member = 2
         self.polite = False
         self.sent_bytes = 0
+        self.told: list[Frame] = []
         self.closed = asyncio.get_running_loop().create_future()
+
+    def write(self, data: bytes) -> bool:
+        self.told += FrameParser().feed(data)
+        return True
 
     def abort(self) -> None:
         self.close()
@@ -39,6 +48,7 @@ class Net:
     def __init__(self) -> None:
         self.listening: dict[Address, Exception | None] = {}
         self.dialled: list[Address] = []
+        self.parting = False
         self.refusals = 0
         self.ups = 0
         self.downs = 0
@@ -235,3 +245,73 @@ async def test_a_connection_that_must_end_does_so_also_without_another(
         if must:
             await net.until_dialled(3)
             assert net.downs == 1
+
+
+async def test_who_parts_dials_nobody_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    net.listening = {LOG: None}
+    async with linked(net, monkeypatch) as link:
+        await net.until_up(1)
+        net.parting = True
+        net.sessions[0].close()
+        await asyncio.wait_for(link.task, 30)
+        assert net.downs == 1
+        assert net.dialled == [LOG]
+
+
+@asynccontextmanager
+async def transported(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Transport]:
+    """A transport that is linked to member 2, as far as `net` lets it be."""
+    monkeypatch.setattr(transport, "_dial", net.dial)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made = Transport(cast(Host, net), context, context, lambda: 0.0)
+    made.connect(2, LOG)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def test_a_member_that_was_removed_is_told_and_ends_its_connections_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    net.listening = {LOG: None}
+    monkeypatch.setattr(transport, "PARTING_S", 30.0)
+    async with transported(net, monkeypatch) as made:
+        await net.until_up(3)
+        parting = asyncio.ensure_future(made.send_away(2))
+        await asyncio.sleep(0)
+        [told] = [each for each in net.sessions if each.told]
+        assert told.told == [SentAway()]
+        # What is under way still arrives.
+        assert made.connected(2)
+        told.close()
+        await asyncio.wait_for(parting, 10)
+        assert not made.known()
+
+
+async def test_who_was_removed_and_does_not_go_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    net.listening = {LOG: None}
+    monkeypatch.setattr(transport, "PARTING_S", 0.01)
+    async with transported(net, monkeypatch) as made:
+        await net.until_up(3)
+        await made.send_away(2)
+        assert not made.known()
+        assert all(each.closed.done() for each in net.sessions)
+
+
+async def test_who_was_removed_and_is_not_there_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    monkeypatch.setattr(transport, "PARTING_S", 3600.0)
+    async with transported(net, monkeypatch) as made:
+        await net.until_dialled(1)
+        await asyncio.wait_for(made.send_away(2), 30)
+        assert not made.known()

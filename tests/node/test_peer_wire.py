@@ -7,15 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quorate.node.peer_wire import (
     Encoder,
+    Frame,
     FrameParser,
     Goodbye,
     PeerProtocolError,
+    SentAway,
     decode_message,
 )
 from quorate.node.replica import (
     ForwardReply,
     ForwardRequest,
-    PeerMessage,
     StateHash,
     StateRequest,
 )
@@ -40,7 +41,7 @@ from quorate.raft import (
 )
 
 ENTRIES = (Entry(8, 3, 0, b""), Entry(9, 4, 1, b"put"), Entry(10, 4, 1, b"x" * 300))
-MESSAGES: list[PeerMessage | Goodbye] = [
+MESSAGES: list[Frame] = [
     RequestPreVote(1, 2, 3, 4, 5),
     PreVoteReply(1, 2, 3, 4, True),
     RequestVote(1, 2, 3, 4, 5, False),
@@ -62,11 +63,12 @@ MESSAGES: list[PeerMessage | Goodbye] = [
     StateHash(1, 2, 3, 4, 2**64 - 1, 6),
     ForwardReply(1, 2, 3, 1, b"answer"),
     Goodbye(),
+    SentAway(),
 ]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
-def test_a_message_comes_back_as_it_was_sent(message: PeerMessage | Goodbye) -> None:
+def test_a_message_comes_back_as_it_was_sent(message: Frame) -> None:
     frame = Encoder().encode(message)
     assert list(FrameParser().feed(frame)) == [message]
 
@@ -74,11 +76,11 @@ def test_a_message_comes_back_as_it_was_sent(message: PeerMessage | Goodbye) -> 
 @given(st.lists(st.sampled_from(MESSAGES), max_size=12), st.integers(1, 400))
 @settings(max_examples=60)
 def test_frames_may_arrive_in_pieces_of_any_size(
-    messages: list[PeerMessage | Goodbye], size: int
+    messages: list[Frame], size: int
 ) -> None:
     encoder, parser = Encoder(), FrameParser()
     stream = b"".join(map(encoder.encode, messages))
-    found: list[PeerMessage | Goodbye] = []
+    found: list[Frame] = []
     for start in range(0, len(stream), size):
         found += parser.feed(stream[start : start + size])
     assert found == messages
@@ -86,7 +88,7 @@ def test_frames_may_arrive_in_pieces_of_any_size(
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
 def test_a_payload_that_is_cut_or_prolonged_is_refused(
-    message: PeerMessage | Goodbye,
+    message: Frame,
 ) -> None:
     frame = Encoder().encode(message)
     kind, payload = frame[4], frame[5:]
