@@ -112,6 +112,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     journal_reserve_bytes: int = 64 * MIB
     # How fast the engine's files are read to find what has rotted; 0: not at all.
     scrub_bytes_per_second: int = 1 * MIB
+    # How fast the state goes to a member that needs it whole, so that the writes which
+    # go on keep the processors and the disk that they need.
+    snapshot_bytes_per_second: int = 64 * MIB
     # How much of the past the leader keeps before it has it compacted: so many
     # revisions (0: all of them), and everything that is younger than so long.
     history_revisions: int = 1_000_000
@@ -173,6 +176,7 @@ _BOUNDS: Mapping[str, tuple[int, int]] = {
     "requests_in_flight_max": (1, 1_000_000),
     "journal_reserve_bytes": (1 * MIB, 1 << 40),
     "scrub_bytes_per_second": (0, 1 << 40),
+    "snapshot_bytes_per_second": (1 * MIB, 1 << 40),
     "history_revisions": (0, 1 << 63),
     "history_seconds": (0, 365 * 86_400),
 }

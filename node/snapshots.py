@@ -46,11 +46,16 @@ class _Broken(Exception):
 
 
 async def send_snapshot(
-    pinned: Pinned, session: Session, message: InstallSnapshot, executor: Executor
+    pinned: Pinned,
+    session: Session,
+    message: InstallSnapshot,
+    executor: Executor,
+    bytes_per_s: int,
 ) -> bool:
     """Send what was pinned, which `message` describes; did it arrive?
 
-    Raises CorruptionError when this node's own disk is damaged, OSError.
+    At most `bytes_per_s`, and less where the receiver is slower. Raises
+    CorruptionError when this node's own disk is damaged, OSError.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
@@ -64,12 +69,16 @@ async def send_snapshot(
     try:
         session.write(Encoder().encode(message) + _SIZE.pack(pinned.size_bytes))
         pieces = pinned.pieces()
+        due_s = loop.time()
         while piece := await loop.run_in_executor(executor, next, pieces, b""):
             # Not wait_for: until Python 3.12 it may swallow that it was cancelled.
             async with asyncio.timeout(TRANSFER_TIMEOUT_S):
                 await session.resumed.wait()
             if not session.write(piece):
                 return False
+            # What a slow receiver has let pass is not made up for.
+            due_s = max(due_s + len(piece) / bytes_per_s, loop.time())
+            await asyncio.sleep(due_s - loop.time())
         async with asyncio.timeout(TRANSFER_TIMEOUT_S):
             return await answer == b"\x01"
     except TimeoutError:
@@ -193,7 +202,8 @@ class Snapshots:
             if session is not None:
                 message = announced(message, database)
                 pinned = database.store.pin()
-                ok = await send_snapshot(pinned, session, message, node.executor)
+                rate = node.config.limits.snapshot_bytes_per_second
+                ok = await send_snapshot(pinned, session, message, node.executor, rate)
             if not ok:
                 # It may be busy with another one: it is not asked all the time.
                 await asyncio.sleep(RETRY_S)

@@ -1,8 +1,8 @@
 """Reads one sstable.
 
 Law: nothing is believed before its checksum was compared with the parent's. In memory
-are the index (first key, place and checksum of each block) and the filter; blocks stay
-where the operating system caches them and are checked each time.
+are the index (of each block what tells its first key, its place and checksum) and the
+filter; blocks stay where the operating system caches them and are checked each time.
 """
 
 from array import array
@@ -17,6 +17,7 @@ import msgspec
 from .. import rules
 from ..env import Env, File
 from ..errors import CorruptionError
+from .block_index import GROUP, WORD_BYTES, ZEROS, BlockIndex
 from .manifest import TableMeta
 from .merge import Chunk
 from .table_format import (
@@ -39,6 +40,7 @@ from .table_format import (
 _AHEAD_FIRST: Final = 2
 _AHEAD_MAX: Final = 32
 _STREAM_BYTES: Final = 256 << 10
+_NUMBER: Final = int.from_bytes
 
 
 class Table:
@@ -48,9 +50,13 @@ class Table:
         "__weakref__",
         "_crcs",
         "_file",
-        "_first_keys",
+        "_groups",
+        "_index",
         "_offsets",
         "_read_at",
+        "_skips",
+        "_whole",
+        "_words",
         "meta",
         "path",
         "scanned",
@@ -85,7 +91,10 @@ class Table:
         except BaseException:
             self._file.close()
             raise
-        self._first_keys = parts.first_keys
+        places = BlockIndex(parts.first_keys, meta.last)
+        self._index = places
+        self._groups, self._skips = places.groups, places.skips
+        self._words, self._whole = places.words, places.whole
         self._offsets = parts.offsets
         self._crcs = parts.crcs
         self._read_at = self._file.read_at
@@ -127,11 +136,23 @@ class Table:
     # -- one key -----------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
-        """The record of a key that the filter did not rule out."""
-        number = bisect_right(self._first_keys, key) - 1
-        if number < 0:
+        """The record of a key that the filter did not rule out.
+
+        The key is not above the table's last one.
+        """
+        # Written out, as BlockIndex and `_block` have it: this is what every read pays.
+        group = bisect_right(self._groups, key) - 1
+        if group < 0:
             return None
-        # Written out, as `_block` has it: this is what every read pays.
+        if group in self._whole:
+            word = -1
+            number = group * GROUP + bisect_right(self._whole[group], key) - 1
+        else:
+            skip, begin = self._skips[group], group * GROUP
+            word = _NUMBER((key + ZEROS)[skip : skip + WORD_BYTES], "big")
+            number = bisect_right(self._words, word, begin, begin + GROUP) - 1
+            if self._words[number] == word:
+                return self._get_unsure(key)
         offsets = self._offsets
         offset = offsets[number]
         data = self._read_at(offset, offsets[number + 1] - offset - CRC_BYTES)
@@ -139,6 +160,14 @@ class Table:
         if expected != actual and not rules.checks_table_block(expected, actual):
             raise self._damaged(number, data)
         return find_record(data, key)
+
+    def _get_unsure(self, key: bytes) -> bytes | None:
+        """Where the index can't tell a block from the one before it."""
+        number, sure = self._index.place(key)
+        record = find_record(self._block(number), key)
+        if record is None and not sure:
+            record = find_record(self._block(number - 1), key)
+        return record
 
     def _block(self, number: int) -> bytes:
         offset = self._offsets[number]
@@ -170,9 +199,10 @@ class Table:
 
     def chunks(self, start: bytes, end: bytes | None, reverse: bool) -> Iterator[Chunk]:
         """Entries with start ≤ key < end (None: no bound), as merge wants them."""
-        first_keys = self._first_keys
-        low = max(0, bisect_right(first_keys, start) - 1)
-        high = len(first_keys) if end is None else bisect_left(first_keys, end)
+        place, sure = self._index.place(start)
+        low = max(0, place if sure else place - 1)
+        # A block that begins with `end` has nothing of it, and is cut.
+        high = len(self._crcs) if end is None else self._index.place(end)[0] + 1
         ahead = _AHEAD_FIRST
         while low < high:
             if reverse:

@@ -51,6 +51,8 @@ _MAGIC: Final = b"QSSTABL1"
 # magic, format, zero, file id, then offset, length and crc of three sections
 _FOOTER: Final = struct.Struct("<8sII16sQQIQQIQQI")
 FOOTER_BYTES: Final = _FOOTER.size + CRC_BYTES
+# The largest place that four bytes tell.
+_SMALL_MAX: Final = (1 << 32) - 1
 
 
 class Properties(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -213,9 +215,9 @@ def decode_index(data: bytes, path: str, offset: int) -> Index:
         at += size
     if at != len(data) or any(map(ge, keys, islice(keys, 1, None))):
         raise CorruptionError(path, offset, "the index does not add up")
-    offsets = array(
-        "Q", accumulate((length + CRC_BYTES for length in lengths), initial=0)
-    )
+    ends = accumulate((length + CRC_BYTES for length in lengths), initial=0)
+    # There are many of them in memory, and hardly ever a table that needs the larger.
+    offsets = array("I" if offset <= _SMALL_MAX else "Q", ends)
     return Index(keys, offsets, crcs)
 
 

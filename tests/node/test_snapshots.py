@@ -1,12 +1,17 @@
-"""Snapshots come in by a connection of their own, from its first byte on."""
+"""Snapshots have a connection of their own, from its first byte on, and go slowly."""
 
-from collections.abc import Callable, Coroutine
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
+import pytest
+from quorate.node import snapshots
 from quorate.node.node import Node
 from quorate.node.peer_session import Session
-from quorate.node.snapshots import Snapshots
+from quorate.node.snapshots import Snapshots, send_snapshot
+from quorate.raft import Configuration, InstallSnapshot
 
 
 async def test_what_arrives_before_the_transfers_task_begins_is_not_lost() -> None:
@@ -32,3 +37,52 @@ async def test_what_arrives_before_the_transfers_task_begins_is_not_lost() -> No
     session.on_data(b"the head")
     (task,) = begun
     task.close()
+
+
+class Pinned:
+    size_bytes = 5_000
+
+    def pieces(self) -> Iterator[bytes]:
+        for _ in range(5):
+            yield bytes(1_000)
+
+
+async def test_a_state_goes_no_faster_than_it_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    due_s: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        due_s.append(loop.time() + seconds - began_s)
+
+    monkeypatch.setattr(snapshots.asyncio, "sleep", sleep)
+    written: list[bytes] = []
+
+    def write(data: bytes) -> bool:
+        written.append(data)
+        return True
+
+    room = asyncio.Event()
+    room.set()
+    session = SimpleNamespace(
+        closed=loop.create_future(),
+        resumed=room,
+        on_data=None,
+        write=write,
+        close=lambda: None,
+    )
+    message = InstallSnapshot(1, 2, 1, 5, 1, Configuration((1, 2)))
+    with ThreadPoolExecutor(1) as executor:
+        sending = asyncio.ensure_future(
+            send_snapshot(cast(Any, Pinned()), cast(Any, session), message, executor, 1)
+        )
+        while len(due_s) < 5:
+            await asyncio.wait((sending,), timeout=0.001)
+        session.on_data(b"\1")
+        assert await sending
+    assert sum(map(len, written[1:])) == 5_000
+    # A byte a second: each piece waits until those before it have had their time.
+    expected = [1_000, 2_000, 3_000, 4_000, 5_000]
+    assert all(due >= at for due, at in zip(due_s, expected, strict=True))

@@ -79,7 +79,9 @@ async def test_sending_ends_also_when_there_is_room_at_once(steps: int) -> None:
     session = Session()
     with ThreadPoolExecutor(1) as executor:
         task = asyncio.ensure_future(
-            send_snapshot(cast(Any, Pinned()), cast(Any, session), MESSAGE, executor)
+            send_snapshot(
+                cast(Any, Pinned()), cast(Any, session), MESSAGE, executor, 1 << 20
+            )
         )
         assert await cancelled_with(task, session.resumed.set, steps)
 
