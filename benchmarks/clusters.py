@@ -26,6 +26,7 @@ from quorate.node.launcher import NodeProcess, create_cluster
 
 from . import machine
 from .etcd_certificates import issue
+from .priorities import give_way
 
 NODES = 3
 START_SECONDS_MAX = 30.0
@@ -204,6 +205,14 @@ class Quorate:
     def restart(self, number: int) -> None:
         self._nodes[number].start()
         self._nodes[number].wait_ready(START_SECONDS_MAX)
+
+    def come_back(self, number: int) -> None:
+        """The same; it takes what processors the others leave, as another machine's."""
+        node = self._nodes[number]
+        node.start()
+        assert node.pid is not None, "it was started"
+        give_way(node.pid)
+        node.wait_ready(START_SECONDS_MAX)
 
     def stop(self) -> None:
         for node in self._nodes:

@@ -6,7 +6,8 @@ Law: three nodes of their own, whose keys come in no order and each once. Everyt
 measured when the workers owe nothing: memory as RssAnon, a node's own and its worker's
 apart; a node that is killed until it serves; a backup from the leader; and a node that
 was away for more than the log keeps, until it has the whole state and what came
-meanwhile, while a client writes at a fixed rate, beside the same without.
+meanwhile, while a client writes at a fixed rate, beside the same without. That node
+stands for another machine: it takes what processors the others leave, and their disk.
 """
 
 import argparse
@@ -150,7 +151,7 @@ class Large:
             before = parse_lag(metrics_of(leader.port))
             moving = writer.begin("transfer")
             began_s = time.monotonic()
-            await asyncio.to_thread(self._system.restart, number)
+            await asyncio.to_thread(self._system.come_back, number)
             port = self._system.places()[number].port
             await asyncio.to_thread(_wait_for_all, port, leader.port)
             moving.took_s = time.monotonic() - began_s

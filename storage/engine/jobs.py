@@ -133,8 +133,11 @@ class InlineJobs:
         return BlobWriter(env, work, ids)
 
     def flush(self, memtable: Memtable) -> Job:
+        return self.write(merge(memtable.sources(None, b"", None, reverse=False)))
+
+    def write(self, chunks: Iterator[Chunk]) -> Job:
+        """Make tables of entries that nobody has seen yet in any."""
         blobs = self._blobs()
-        chunks = merge(memtable.sources(None, b"", None, reverse=False))
         chunks = separate(chunks, self._parts[3].blob_bytes, blobs)
         return write_tables(*self._parts, chunks, blobs)
 

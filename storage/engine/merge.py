@@ -17,6 +17,7 @@ from .table_format import TOMBSTONE
 Chunk: TypeAlias = tuple[list[bytes], list[bytes]]
 
 _NUMBER_BYTES = 8
+_CHUNK_KEYS = 512
 
 
 class Droppable(msgspec.Struct, frozen=True):
@@ -31,6 +32,14 @@ class Droppable(msgspec.Struct, frozen=True):
     prefix: bytes
     offset: int
     below: int
+
+
+def in_order(keys: Sequence[bytes], records: Sequence[bytes]) -> Iterator[Chunk]:
+    """Entries of which no two have the same key, in the order of their keys."""
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    for start in range(0, len(order), _CHUNK_KEYS):
+        some = order[start : start + _CHUNK_KEYS]
+        yield [*map(keys.__getitem__, some)], [*map(records.__getitem__, some)]
 
 
 def merge(sources: Sequence[Iterator[Chunk]], reverse: bool = False) -> Iterator[Chunk]:

@@ -66,7 +66,7 @@ class TableWriter:
         self._first_keys: list[bytes] = []
         self._lengths = array("I")
         self._crcs = array("I")
-        self._key_crcs = array("I")
+        self._key_crcs = array("Q")
         self._entries = self._tombstones = self._key_bytes = self._record_bytes = 0
         self._last = b""
         self._blobs: Counter[bytes] = Counter()
@@ -141,7 +141,7 @@ class TableWriter:
         entries, crcs, options = self._entries, self._key_crcs, self._options
         first = self._first_keys[0]
         index = encode_index(self._first_keys, self._lengths, self._crcs)
-        words = build_filter(crcs, len(crcs), options.filter_bits)
+        words = build_filter(crcs, options.filter_bits)
         properties = Properties(
             entries=entries,
             tombstones=self._tombstones,

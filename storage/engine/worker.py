@@ -23,9 +23,11 @@ import select
 import struct
 import subprocess
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import accumulate, islice
 from typing import Any, Final
 
 import msgspec
@@ -35,7 +37,7 @@ from ..errors import CorruptionError, WorkerFailed
 from .jobs import InlineJobs, Job, JobDropped, T
 from .manifest import BlobMeta, Made, TableMeta
 from .memtable import Memtable
-from .merge import Chunk, Droppable
+from .merge import Chunk, Droppable, in_order
 from .options import EngineOptions
 from .version import Version, open_version
 
@@ -47,6 +49,8 @@ _SLICE_BYTES: Final = 256 << 10
 _READ_BYTES: Final = 1 << 18
 _PIPE_BYTES: Final = 1 << 20
 _NICE: Final = 10
+# So long the process waits for the next slice of a memtable that has begun to come.
+_COMING_S: Final = 0.001
 
 _ENTRIES, _FLUSH, _MERGE, _DROP = range(4)
 _DONE, _FAILED = range(2)
@@ -290,18 +294,18 @@ def _raise(kind: str, arguments: list[Any]) -> None:
 
 def _slices(memtable: Memtable) -> Iterator[Chunk]:
     """Its entries, so many at a time that handing one slice over holds nobody up."""
-    keys: list[bytes] = []
-    records: list[bytes] = []
-    size = 0
-    for key, record in memtable.data.items():
-        keys.append(key)
-        records.append(record)
-        size += len(record)
-        if len(keys) >= _SLICE_KEYS or size >= _ENTRIES_BYTES:
-            yield keys, records
-            keys, records, size = [], [], 0
-    if keys:
-        yield keys, records
+    every, each = iter(memtable.data), iter(memtable.data.values())
+    while keys := [*islice(every, _SLICE_KEYS)]:
+        records = [*islice(each, _SLICE_KEYS)]
+        ends = [*accumulate(map(len, records))]
+        # Large ones among them: fewer at a time.
+        start, taken = 0, 0
+        while ends[-1] - taken > _ENTRIES_BYTES:
+            stop = bisect_left(ends, taken + _ENTRIES_BYTES, start) + 1
+            yield keys[start:stop], records[start:stop]
+            start, taken = stop, ends[stop - 1]
+        if start < len(keys):
+            yield keys[start:], records[start:]
 
 
 # -- the process -----------------------------------------------------------------------
@@ -316,19 +320,25 @@ class _Process:
         self._answer = answer
         self._env = RealEnv()
         self._jobs = InlineJobs(self._env, work, lambda: os.urandom(16), options)
-        self._memtables: dict[int, Memtable] = {}
+        # Of memtables, as far as they have come: keys and records.
+        self._entries: dict[int, Chunk] = {}
         self._flushes: dict[int, Job] = {}
         self._merges: dict[int, Job] = {}
+
+    @property
+    def receiving(self) -> bool:
+        """Is a part of a memtable here, and the rest of it not?"""
+        return bool(self._entries)
 
     def take(self, frame: list[Any]) -> None:
         kind, job, *rest = frame
         if kind == _ENTRIES:
-            keys, records = rest
-            memtable = self._memtables.setdefault(job, Memtable())
-            memtable.write(dict(zip(keys, records, strict=True)), 0)
+            keys, records = self._entries.setdefault(job, ([], []))
+            keys += rest[0]
+            records += rest[1]
         elif kind == _FLUSH:
-            memtable = self._memtables.pop(job, Memtable())
-            self._flushes[job] = self._jobs.flush(memtable)
+            chunks = in_order(*self._entries.pop(job, ([], [])))
+            self._flushes[job] = self._jobs.write(chunks)
         elif kind == _MERGE:
             directory, runs, blobs, droppable, oldest = rest
             source = open_version(
@@ -341,7 +351,7 @@ class _Process:
             drops = msgspec.convert(droppable, list[Droppable])
             self._merges[job] = self._jobs.merge(source, sparse, drops, oldest=oldest)
         else:
-            self._memtables.pop(job, None)
+            self._entries.pop(job, None)
             for jobs in (self._flushes, self._merges):
                 dropped = jobs.pop(job, None)
                 if dropped is not None:
@@ -390,14 +400,18 @@ def main() -> None:
     process, frames = _Process(work, options, answer), _Frames()
     busy = False
     while True:
-        ready, _, _ = select.select([source], [], [], 0 if busy else None)
-        if ready:
-            data = os.read(source, _READ_BYTES)
-            if not data:
-                return
-            for frame in frames.feed(data):
-                try:
-                    process.take(frame)
-                except (CorruptionError, OSError) as error:
-                    process.fail(frame[1], error)
-        busy = process.step()
+        # A memtable that is on its way comes before any slice of a merge: else the
+        # pipe, and with it the next flush, waits for one slice after the other.
+        patience_s = (_COMING_S if process.receiving else 0.0) if busy else None
+        if not select.select([source], [], [], patience_s)[0]:
+            busy = process.step()
+            continue
+        data = os.read(source, _READ_BYTES)
+        if not data:
+            return
+        for frame in frames.feed(data):
+            try:
+                process.take(frame)
+            except (CorruptionError, OSError) as error:
+                process.fail(frame[1], error)
+        busy = True
