@@ -8,9 +8,11 @@ with. A group in which two blocks have the same eight bytes keeps its first keys
 A first key as bytes in a list takes 64 bytes and more, this 11.
 """
 
+import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import islice
 from operator import ge
 from typing import Final
 
@@ -37,19 +39,23 @@ class BlockIndex:
         self.count = len(first_keys)
         self.last = last
         self.groups = [*first_keys[::GROUP]]
-        self.skips = array("H")
-        self.words = array("Q")
+        # Whatever is looked for in a group lies between its first key and the next
+        # one's, and so begins as both do.
+        self.skips = array(
+            "H", map(_common_bytes, self.groups, [*self.groups[1:], last])
+        )
         self.whole: dict[int, list[bytes]] = {}
-        for number, behind in enumerate([*self.groups[1:], last]):
+        parts: list[bytes] = []
+        for number, skip in enumerate(self.skips):
             keys = first_keys[number * GROUP : (number + 1) * GROUP]
-            # Whatever is looked for in this group lies between these two keys, and so
-            # begins as both do.
-            skip = _common_bytes(keys[0], behind)
-            words = [word_of(key, skip) for key in keys]
-            if any(map(ge, words, words[1:])):
+            end = skip + WORD_BYTES
+            words = [(key + ZEROS)[skip:end] for key in keys]
+            if any(map(ge, words, islice(words, 1, None))):
                 self.whole[number] = [*keys]
-            self.skips.append(skip)
-            self.words.extend(words)
+            parts += words
+        self.words = array("Q", b"".join(parts))
+        if sys.byteorder == "little":
+            self.words.byteswap()
         self.words.extend([_TOP] * (-self.count % GROUP))
 
     def place(self, key: bytes) -> tuple[int, bool]:
