@@ -22,6 +22,7 @@ import sys
 import time
 from typing import Final, Protocol
 
+from .closer import close_later
 from .errors import DirectoryLocked
 
 # A process that a killed holder was about to start has its lock until its exec.
@@ -57,6 +58,10 @@ class File(Protocol):
 
     def close(self) -> None:
         """Give the file back, without syncing; a second call does nothing."""
+        ...
+
+    def let_go(self) -> None:
+        """As `close`, but not waited for: the system may take its time."""
         ...
 
 
@@ -254,6 +259,11 @@ class RealFile:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def let_go(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close_later(fd)
 
 
 class RealLock:

@@ -139,6 +139,9 @@ class FaultyFile:
     def close(self) -> None:
         self._file.close()
 
+    def let_go(self) -> None:
+        self._file.let_go()
+
 
 class FaultyEnv:
     """An `Env` like `inner`, but for what `faults` says."""

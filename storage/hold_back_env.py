@@ -70,6 +70,9 @@ class HeldFile:
             inode.handles -= 1
             self._env.settle(inode)
 
+    def let_go(self) -> None:
+        self.close()
+
     def _open(self) -> HeldInode:
         if self._inode is None or self._inode.fd < 0:
             raise os_error(errno.EBADF, self.path)

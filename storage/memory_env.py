@@ -141,6 +141,8 @@ class MemoryFile:
     def close(self) -> None:
         self._boot = DEAD
 
+    let_go = close
+
 
 class MemoryLock:
     """A held lock; it dies with the boot that it was taken in."""

@@ -67,6 +67,7 @@ IMPURE = frozenset(
 STORAGE_DOORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "storage.env": ("os", "time"),
+        "storage.closer": ("os", "queue", "threading"),
         "storage.hold_back_env": ("os", "tempfile"),
         "storage.held_inode": ("os",),
         "storage.held_names": ("os",),

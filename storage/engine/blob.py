@@ -91,7 +91,7 @@ class Blob:
         except FileNotFoundError:
             raise CorruptionError(self.path, 0, "a file of values is missing") from None
         # Views may be the last to hold it.
-        finalize(self, self._file.close)
+        finalize(self, self._file.let_go)
         self._check_head()
 
     def _check_head(self) -> None:

@@ -99,7 +99,7 @@ class Table:
         self._crcs = parts.crcs
         self._read_at = self._file.read_at
         # Views and iterators may be the last to hold it.
-        finalize(self, self._file.close)
+        finalize(self, self._file.let_go)
 
     def _read_footer(self) -> Footer:
         meta, size = self.meta, self._file.size()

@@ -39,6 +39,7 @@ from .table_format import (
 )
 
 _WRITE_BYTES = 1 << 20
+_SYNC_BYTES = 8 << 20
 _BLOB = BLOB[0]
 # Two offsets and a number, beside the bytes of an entry.
 _ENTRY_BYTES = ENTRY_BYTES + 2
@@ -58,7 +59,7 @@ class TableWriter:
         self._id = file_id
         self._short = short_id(file_id)
         self._file = env.open(path, create=True, exclusive=True)
-        self._written = 0
+        self._written = self._synced = 0
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._keys: list[bytes] = []
@@ -126,6 +127,14 @@ class TableWriter:
         self._written += len(data)
         self._pending.clear()
         self._pending_bytes = 0
+        if self._written - self._synced >= _SYNC_BYTES:
+            self._sync()
+
+    def _sync(self) -> None:
+        """All of it at once, in the end, would hold up the syncs of others."""
+        if rules.syncs_table_contents():
+            self._file.sync()
+        self._synced = self._written
 
     def _section(self, data: bytes) -> Section:
         section = Section(self.size_bytes, len(data), crc32(data))
@@ -163,8 +172,7 @@ class TableWriter:
         assert len(footer) == FOOTER_BYTES
         self._put(footer)
         self._drain()
-        if rules.syncs_table_contents():
-            self._file.sync()
+        self._sync()
         self._file.close()
         return TableMeta(
             file_id=self._id,

@@ -178,3 +178,31 @@ def test_a_lock_that_is_about_to_be_released_is_waited_for(tmp_path: Path) -> No
     with pytest.raises(DirectoryLocked):
         env.lock(path)
     held.release()
+
+
+def test_a_file_that_is_let_go_is_closed_by_somebody_else(real: Disk) -> None:
+    """A node's loop stood still for 312 ms: a merge's tables were closed in it."""
+    inside, closed = threading.Event(), threading.Event()
+    goes_on = threading.Event()
+    plain = os.close
+
+    def slow(fd: int) -> None:
+        inside.set()
+        assert goes_on.wait(30)
+        plain(fd)
+        closed.set()
+
+    file = real.env.open(real.at("f"), create=True)
+    other = real.env.open(real.at("g"), create=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "close", slow)
+        file.let_go()
+        file.let_go()
+        assert inside.wait(30)
+        # It has not been closed yet, and whoever let it go goes on.
+        other.write_at(0, b"x")
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            file.read_at(0, 1)
+        goes_on.set()
+        assert closed.wait(30)
+    other.close()
