@@ -61,6 +61,7 @@ class Figures(msgspec.Struct, kw_only=True):
     backup_bytes: int
     backup_late_s: float
     transfer_s: float
+    transfer_bytes: int
     transfer_late_s: float
     quiet_p99_ms: float
     transfer_p99_ms: float
@@ -138,6 +139,7 @@ class Large:
         number = self._system.leader() - 1
         self._system.kill(number)
         self.load(miss, keys, value_bytes)
+        self.pay_debt()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(self._come_back(number))
 
@@ -158,15 +160,19 @@ class Large:
             writer.end()
             await writing
         late_s = late_at_most(before, parse_lag(metrics_of(leader.port)), 1.0)
-        return Moved(moving, quiet, late_s)
+        return Moved(moving, quiet, late_s, self.state_bytes())
 
 
 class Moved(msgspec.Struct):
-    """A whole state on its way, beside a quiet time; how late the leader's loop was."""
+    """A whole state on its way, beside a quiet time; how late the leader's loop was.
+
+    What was missed has made the state larger: it is of so many bytes then.
+    """
 
     moving: Phase
     quiet: Phase
     late_s: float
+    state_bytes: int
 
 
 def _wait_for_all(port: int, leader: int) -> None:
@@ -212,6 +218,7 @@ def measure(folder: Path, keys: int, value_bytes: int) -> Figures:
             backup_bytes=backup_bytes,
             backup_late_s=backup_late_s,
             transfer_s=moved.moving.took_s,
+            transfer_bytes=moved.state_bytes,
             transfer_late_s=moved.late_s,
             quiet_p99_ms=moved.quiet.p99_ms,
             transfer_p99_ms=moved.moving.p99_ms,
@@ -223,7 +230,7 @@ def measure(folder: Path, keys: int, value_bytes: int) -> Figures:
 def lines_of(found: Figures) -> list[str]:
     """What is printed, with what is aimed at."""
     backup_rate = found.backup_bytes / found.backup_s / _MB
-    rate = found.state_bytes / found.transfer_s / _MB
+    rate = found.transfer_bytes / found.transfer_s / _MB
     slower = found.transfer_p99_ms / found.quiet_p99_ms
     return [
         f"{found.keys:,} keys, {found.state_bytes / _MB:,.0f} MB of tables:"

@@ -18,6 +18,7 @@ FOUND = Figures(
     backup_bytes=310_000_000,
     backup_late_s=0.1,
     transfer_s=15,
+    transfer_bytes=300_000_000,
     transfer_late_s=0.025,
     quiet_p99_ms=10,
     transfer_p99_ms=20,
