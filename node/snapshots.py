@@ -51,10 +51,12 @@ async def send_snapshot(
     message: InstallSnapshot,
     executor: Executor,
     bytes_per_s: int,
+    in_time: Callable[[float], bool],
 ) -> bool:
     """Send what was pinned, which `message` describes; did it arrive?
 
-    At most `bytes_per_s`, and less where the receiver is slower. Raises
+    At most `bytes_per_s`, and less where the receiver is slower; but as fast as it can
+    be while `in_time`, told which share has gone, says that this is not enough. Raises
     CorruptionError when this node's own disk is damaged, OSError.
     """
     loop = asyncio.get_running_loop()
@@ -69,16 +71,18 @@ async def send_snapshot(
     try:
         session.write(Encoder().encode(message) + _SIZE.pack(pinned.size_bytes))
         pieces = pinned.pieces()
-        due_s = loop.time()
+        due_s, sent = loop.time(), 0
         while piece := await loop.run_in_executor(executor, next, pieces, b""):
             # Not wait_for: until Python 3.12 it may swallow that it was cancelled.
             async with asyncio.timeout(TRANSFER_TIMEOUT_S):
                 await session.resumed.wait()
             if not session.write(piece):
                 return False
-            # What a slow receiver has let pass is not made up for.
-            due_s = max(due_s + len(piece) / bytes_per_s, loop.time())
-            await asyncio.sleep(due_s - loop.time())
+            sent += len(piece)
+            if in_time(sent / pinned.size_bytes):
+                # What a slow receiver has let pass is not made up for.
+                due_s = max(due_s + len(piece) / bytes_per_s, loop.time())
+                await asyncio.sleep(due_s - loop.time())
         async with asyncio.timeout(TRANSFER_TIMEOUT_S):
             return await answer == b"\x01"
     except TimeoutError:
@@ -202,8 +206,14 @@ class Snapshots:
             if session is not None:
                 message = announced(message, database)
                 pinned = database.store.pin()
-                rate = node.config.limits.snapshot_bytes_per_second
-                ok = await send_snapshot(pinned, session, message, node.executor, rate)
+                ok = await send_snapshot(
+                    pinned,
+                    session,
+                    message,
+                    node.executor,
+                    node.config.limits.snapshot_bytes_per_second,
+                    self._in_time(),
+                )
             if not ok:
                 # It may be busy with another one: it is not asked all the time.
                 await asyncio.sleep(RETRY_S)
@@ -219,6 +229,18 @@ class Snapshots:
             "sent" if ok else "failed",
         )
         node.loop.plan_turn()
+
+    def _in_time(self) -> Callable[[float], bool]:
+        """Has the log room for all that comes until the whole state has gone?
+
+        It is kept for the receiver meanwhile, and bounded. Once it has been let go the
+        state that was sent leads nowhere, and another one has to be.
+        """
+        replica = self.node.replica
+        log = replica.raft.log
+        before = log.size_bytes
+        room = replica.options.log_bytes_max - before
+        return lambda share: log.size_bytes - before <= share * room
 
     def take(self, member: int, session: Session) -> None:
         """A member sends a state."""

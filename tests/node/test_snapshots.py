@@ -47,9 +47,10 @@ class Pinned:
             yield bytes(1_000)
 
 
-async def test_a_state_goes_no_faster_than_it_may(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def pauses_of(
+    monkeypatch: pytest.MonkeyPatch, in_time: Callable[[float], bool]
+) -> list[float]:
+    """When each piece of five thousand bytes may be followed, at a byte a second."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     due_s: list[float] = []
@@ -76,13 +77,59 @@ async def test_a_state_goes_no_faster_than_it_may(
     message = InstallSnapshot(1, 2, 1, 5, 1, Configuration((1, 2)))
     with ThreadPoolExecutor(1) as executor:
         sending = asyncio.ensure_future(
-            send_snapshot(cast(Any, Pinned()), cast(Any, session), message, executor, 1)
+            send_snapshot(
+                cast(Any, Pinned()),
+                cast(Any, session),
+                message,
+                executor,
+                1,
+                in_time,
+            )
         )
-        while len(due_s) < 5:
+        while len(written) < 6:
             await asyncio.wait((sending,), timeout=0.001)
         session.on_data(b"\1")
         assert await sending
     assert sum(map(len, written[1:])) == 5_000
-    # A byte a second: each piece waits until those before it have had their time.
+    return due_s
+
+
+async def test_a_state_goes_no_faster_than_it_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    due_s = await pauses_of(monkeypatch, lambda _: True)
+    # Each piece waits until those before it have had their time.
     expected = [1_000, 2_000, 3_000, 4_000, 5_000]
     assert all(due >= at for due, at in zip(due_s, expected, strict=True))
+
+
+async def test_a_state_goes_as_fast_as_it_can_when_the_log_would_fill_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shares: list[float] = []
+
+    def in_time(share: float) -> bool:
+        shares.append(share)
+        return share > 0.5
+
+    due_s = await pauses_of(monkeypatch, in_time)
+    assert shares == [0.2, 0.4, 0.6, 0.8, 1.0]
+    # The first two pieces were not held up, and that is not made up for.
+    assert len(due_s) == 3
+    expected = [1_000, 2_000, 3_000]
+    assert all(at <= due < at + 1_000 for due, at in zip(due_s, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("grown", "share", "paced"),
+    [(0, 0.01, True), (30, 0.4, False), (30, 0.6, True), (61, 0.999, False)],
+)
+def test_a_log_that_fills_faster_than_the_state_goes_hurries_it(
+    grown: int, share: float, paced: bool
+) -> None:
+    log = SimpleNamespace(size_bytes=40)
+    options = SimpleNamespace(log_bytes_max=100)
+    replica = SimpleNamespace(raft=SimpleNamespace(log=log), options=options)
+    in_time = Snapshots(cast(Node, SimpleNamespace(replica=replica)))._in_time()
+    log.size_bytes += grown
+    assert in_time(share) is paced

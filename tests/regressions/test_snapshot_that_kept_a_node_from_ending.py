@@ -80,7 +80,12 @@ async def test_sending_ends_also_when_there_is_room_at_once(steps: int) -> None:
     with ThreadPoolExecutor(1) as executor:
         task = asyncio.ensure_future(
             send_snapshot(
-                cast(Any, Pinned()), cast(Any, session), MESSAGE, executor, 1 << 20
+                cast(Any, Pinned()),
+                cast(Any, session),
+                MESSAGE,
+                executor,
+                1 << 20,
+                lambda _: True,
             )
         )
         assert await cancelled_with(task, session.resumed.set, steps)
