@@ -23,6 +23,8 @@ ENDED_S = 10.0
 class Host:
     """Nobody is where its links lead."""
 
+    parting = False
+
     def __init__(self) -> None:
         self.refused = asyncio.Event()
 
@@ -45,7 +47,8 @@ async def test_a_link_ends_also_when_it_is_told_to_hurry_at_once(steps: int) -> 
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             lambda: 1000.0,
         )
-        await host.refused.wait()
+        async with asyncio.timeout(30):
+            await host.refused.wait()
         for _ in range(10):
             await asyncio.sleep(0)
         link.hurry()
