@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from ..storage.errors import StorageError
 from ..wire import ErrorCode
-from .identity import RemovedMember
 
 if TYPE_CHECKING:
     from .node import Node
@@ -23,8 +22,9 @@ logger = logging.getLogger("quorate.node")
 
 async def end(node: "Node") -> None:
     """Once; nothing of the node is left when it returns."""
-    error = node.failed.result() if node.failed and node.failed.done() else None
-    failed = error is not None and not isinstance(error, RemovedMember)
+    assert node.failed is not None
+    comes_back = not node.failed.done()
+    failed = not comes_back and not node.parting
     if not failed:
         await _hand_over(node)
         # From here on no forwarded request is taken: the goodbye says so.
@@ -36,11 +36,12 @@ async def end(node: "Node") -> None:
     for reply in replies:
         reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
     await node.listener.close()
-    await node.loop.close() if not failed else None
+    if not failed:
+        await node.loop.close()
     for task in list(node.tasks):
         task.cancel()
     await asyncio.gather(*node.tasks, return_exceptions=True)
-    if error is None:
+    if comes_back:
         await _last_flush(node)
     await node.transport.close()
     node.executor.shutdown()

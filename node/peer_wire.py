@@ -36,8 +36,6 @@ from ..storage.journal_format import decode_entries, encode_entries
 from .replica import ForwardReply, ForwardRequest, PeerMessage, StateHash, StateRequest
 
 FRAME_BYTES_MAX: Final = 64 << 20
-GOODBYE_KIND: Final = 30
-SENT_AWAY_KIND: Final = 31
 _LENGTH = struct.Struct("<I")
 _HEAD = struct.Struct("<IB")
 
@@ -55,13 +53,10 @@ class SentAway(msgspec.Struct, frozen=True):
 
 
 Frame: TypeAlias = PeerMessage | Goodbye | SentAway
-_EMPTY: Final[dict[int, type[Goodbye | SentAway]]] = {
-    GOODBYE_KIND: Goodbye,
-    SENT_AWAY_KIND: SentAway,
-}
 
 
-# Messages of numbers and truths alone: kind and layout of their fields, in order.
+# Messages of numbers and truths alone, or of nothing: kind and layout of their fields,
+# in order.
 _FIXED: Final[dict[type[Any], tuple[int, struct.Struct]]] = {
     RequestPreVote: (1, struct.Struct("<QQQQQ")),
     PreVoteReply: (2, struct.Struct("<QQQQ?")),
@@ -77,6 +72,8 @@ _FIXED: Final[dict[type[Any], tuple[int, struct.Struct]]] = {
     RequestEntries: (13, struct.Struct("<QQQQQQQ")),
     StateRequest: (22, struct.Struct("<QQQ")),
     StateHash: (23, struct.Struct("<QQQQQQ")),
+    Goodbye: (30, struct.Struct("<")),
+    SentAway: (31, struct.Struct("<")),
 }
 _FIXED_BY_KIND = {kind: (cls, layout) for cls, (kind, layout) in _FIXED.items()}
 _APPEND = struct.Struct("<QQQQQQI")
@@ -137,10 +134,6 @@ class Encoder:
                     _FORWARD_REPLY.pack(*msgspec.structs.astuple(message)[:4]),
                     message.body,
                 )
-            case Goodbye():
-                return GOODBYE_KIND, ()
-            case SentAway():
-                return SENT_AWAY_KIND, ()
             case _:
                 raise AssertionError(f"no encoding for {message!r}")
 
@@ -192,9 +185,6 @@ def _decode_variable(kind: int, payload: bytes) -> Frame:
     if kind == _KIND_FORWARD_REPLY:
         sender, to, number, status = _FORWARD_REPLY.unpack_from(payload)
         return ForwardReply(sender, to, number, status, payload[_FORWARD_REPLY.size :])
-    empty = _EMPTY.get(kind)
-    if empty is not None and not payload:
-        return empty()
     raise ValueError("unknown kind")
 
 

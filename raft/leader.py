@@ -358,15 +358,16 @@ def _heartbeats_go_to(raft: "Raft") -> list[int]:
     have confirmed the latest rounds. If one of them is silent all the same, the round
     is late at the second tick.
     """
-    everybody, voters = raft.heartbeat_due, raft.voters_due
-    raft.heartbeat_due = raft.voters_due = False
     configuration, progress = raft.configuration, raft.progress
-    if everybody or voters or configuration.outgoing:
+    everybody = raft.heartbeat_due
+    voters = raft.voters_due or bool(configuration.outgoing)
+    raft.heartbeat_due = raft.voters_due = False
+    if everybody or voters:
         raft.asked_round = raft.round
     if everybody:
         return list(progress)
     asked = [member for member in progress if configuration.is_voter(member)]
-    if voters or configuration.outgoing:
+    if voters:
         return asked
     asked.sort(key=lambda member: _hears(progress[member]), reverse=True)
     own = configuration.is_voter(raft.id)

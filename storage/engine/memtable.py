@@ -14,10 +14,9 @@ from typing import Final
 from weakref import ref
 
 from .blob import VALUE_BYTES_MAX
-from .merge import Chunk
+from .merge import CHUNK_KEYS, Chunk
 from .table_format import KEY_BYTES_MAX
 
-_CHUNK_KEYS: Final = 512
 _FORGET_KEYS: Final = 1000
 # Of a key and its record, beside their bytes: two objects and a place in the dict.
 ENTRY_BYTES: Final = 150
@@ -126,10 +125,10 @@ class Memtable:
         high = len(run) if end is None else bisect_left(run, end)
         while low < high:
             if reverse:
-                keys = run[max(low, high - _CHUNK_KEYS) : high]
+                keys = run[max(low, high - CHUNK_KEYS) : high]
                 high -= len(keys)
             else:
-                keys = run[low : min(high, low + _CHUNK_KEYS)]
+                keys = run[low : min(high, low + CHUNK_KEYS)]
                 low += len(keys)
             found = self._records(keys, epoch)
             if found[0]:

@@ -17,7 +17,8 @@ from .table_format import TOMBSTONE
 Chunk: TypeAlias = tuple[list[bytes], list[bytes]]
 
 _NUMBER_BYTES = 8
-_CHUNK_KEYS = 512
+# What a source in memory yields at once.
+CHUNK_KEYS = 512
 
 
 class Droppable(msgspec.Struct, frozen=True):
@@ -37,8 +38,8 @@ class Droppable(msgspec.Struct, frozen=True):
 def in_order(keys: Sequence[bytes], records: Sequence[bytes]) -> Iterator[Chunk]:
     """Entries of which no two have the same key, in the order of their keys."""
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    for start in range(0, len(order), _CHUNK_KEYS):
-        some = order[start : start + _CHUNK_KEYS]
+    for start in range(0, len(order), CHUNK_KEYS):
+        some = order[start : start + CHUNK_KEYS]
         yield [*map(keys.__getitem__, some)], [*map(records.__getitem__, some)]
 
 

@@ -145,7 +145,6 @@ class Table:
         if group < 0:
             return None
         if group in self._whole:
-            word = -1
             number = group * GROUP + bisect_right(self._whole[group], key) - 1
         else:
             skip, begin = self._skips[group], group * GROUP

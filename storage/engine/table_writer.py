@@ -172,7 +172,8 @@ class TableWriter:
         assert len(footer) == FOOTER_BYTES
         self._put(footer)
         self._drain()
-        self._sync()
+        if self._synced < self._written:
+            self._sync()
         self._file.close()
         return TableMeta(
             file_id=self._id,

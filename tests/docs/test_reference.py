@@ -443,8 +443,6 @@ def test_the_layouts_of_fixed_peer_messages_are_those_of_the_code() -> None:
         "EntriesReply": peer_wire._KIND_ENTRIES,
         "ForwardRequest": peer_wire._KIND_FORWARD,
         "ForwardReply": peer_wire._KIND_FORWARD_REPLY,
-        "Goodbye": peer_wire.GOODBYE_KIND,
-        "SentAway": peer_wire.SENT_AWAY_KIND,
     }
     assert {fields[0]: kind for kind, fields in documented.items()} == variable
 
