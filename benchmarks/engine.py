@@ -8,10 +8,14 @@ defaults. Puts are timed while they come, and again when compaction owes nothing
 are of random present keys, warm, from compacted tables; the engines take turns, round
 by round, and the median round counts. Nobody syncs; quorate has no log of its own, so
 RocksDB is shown with its log on and off.
+
+With `--values records` the values are JSON documents, and quorate and LevelDB are shown
+with compressed blocks as well (zstd and Snappy).
 """
 
 import argparse
 import gc
+import json
 import os
 import random
 import shutil
@@ -24,7 +28,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from quorate.storage.engine import Engine, Worker
+from quorate.storage.engine import Codec, Engine, EngineOptions, Worker
 from quorate.storage.env import RealEnv
 from quorate.storage.errors import WriteStalled
 
@@ -52,10 +56,11 @@ class Subject(Protocol):
 
 
 class Quorate:
-    def __init__(self, path: str) -> None:
-        self.name = "quorate"
+    def __init__(self, path: str, codec: Codec = "none") -> None:
+        self.name = "quorate" if codec == "none" else f"quorate-{codec}"
         ids = partial(os.urandom, 16)
-        self.engine = Engine(RealEnv(), path, ids, jobs=Worker)
+        options = EngineOptions(compression=(codec,))
+        self.engine = Engine(RealEnv(), path, ids, options, Worker)
         self.get: Callable[[bytes], bytes | None] = self.engine.get
         self.index = 0
 
@@ -89,10 +94,10 @@ class Quorate:
 
 
 class LevelDB:
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, codec: str | None = None) -> None:
         plyvel: Any = import_module("plyvel")
-        self.name = "leveldb"
-        self.db: Any = plyvel.DB(path, create_if_missing=True, compression=None)
+        self.name = "leveldb" if codec is None else f"leveldb-{codec}"
+        self.db: Any = plyvel.DB(path, create_if_missing=True, compression=codec)
         self.get: Callable[[bytes], bytes | None] = self.db.get
 
     def put(self, batch: Mapping[bytes, bytes]) -> None:
@@ -143,6 +148,35 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
+def random_values(value_bytes: int, dice: random.Random) -> list[bytes]:
+    """Nothing makes them smaller."""
+    return [dice.randbytes(value_bytes) for _ in range(997)]
+
+
+def records(value_bytes: int, dice: random.Random) -> list[bytes]:
+    """JSON documents of about so many bytes, with names and numbers of their own."""
+    values: list[bytes] = []
+    for number in range(997):
+        record: dict[str, object] = {
+            "id": dice.getrandbits(48),
+            "name": f"customer {number}",
+            "email": f"{dice.randbytes(5).hex()}@example.com",
+            "active": dice.random() < 0.5,
+            "balance": dice.randrange(10**7) / 100,
+            "created": f"2026-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}",
+            "tags": dice.sample(["new", "loyal", "abroad", "paper", "late"], 2),
+        }
+        text = json.dumps(record).encode()
+        more = value_bytes - len(text)
+        if more > 0:
+            record["note"] = dice.randbytes(more // 4).hex() + " " * (more // 4)
+        values.append(json.dumps(record).encode())
+    return values
+
+
+VALUES = {"random": random_values, "records": records}
+
+
 def load(subject: Subject, keys: list[bytes], values: list[bytes]) -> list[float]:
     """Puts a second: while they come, and until nothing is owed."""
     begin = time.perf_counter()
@@ -185,13 +219,14 @@ def main() -> None:
     )
     parser.add_argument("--entries", type=int, default=300_000)
     parser.add_argument("--value-bytes", type=int, default=256)
+    parser.add_argument("--values", choices=[*VALUES], default="random")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--directory", help="where to write (default: a temporary one)")
     options = parser.parse_args()
     dice = random.Random(1)
     keys = [b"%016d" % n for n in range(options.entries)]
     dice.shuffle(keys)
-    values = [dice.randbytes(options.value_bytes) for _ in range(997)]
+    values = VALUES[options.values](options.value_bytes, dice)
     base = tempfile.mkdtemp(prefix="engine-", dir=options.directory)
     makers: list[Callable[[str], Subject]] = [
         Quorate,
@@ -199,6 +234,8 @@ def main() -> None:
         lambda path: RocksDB(path, log=True),
         lambda path: RocksDB(path, log=False),
     ]
+    if options.values == "records":
+        makers += [partial(Quorate, codec="zstd"), partial(LevelDB, codec="snappy")]
     subjects: list[Subject] = []
     table: dict[str, dict[str, float]] = {}
     try:

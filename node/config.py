@@ -33,6 +33,8 @@ CLIENT_PORT_FOLDER = "client-port"
 IDENTITY_FILE = "identity"
 CONFIG_BYTES_MAX = 1 << 20
 VOTERS_MAX = 32
+# More tiers than a store on any disk has.
+TIERS_MAX = 16
 MIB = 1 << 20
 
 # A key or a section of the file, before it is checked.
@@ -121,6 +123,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     history_seconds: int = 0
 
 
+class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[storage]: how the engine keeps what it is given."""
+
+    # Of the runs of each tier, the youngest first; the last holds for all above.
+    compression: tuple[Literal["none", "zstd"], ...] = ("none",)
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[log]: how a node tells what happens, on its standard error."""
 
@@ -137,6 +146,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     peer: PeerPort = PeerPort()
     cluster: Cluster = Cluster()
     limits: Limits = Limits()
+    storage: Storage = Storage()
     log: Log = Log()
 
     @property
@@ -281,6 +291,11 @@ def check_config(config: NodeConfig) -> None:
         raise ConfigError("", "peer.certificate_seconds", reason)
     _check_voters(config)
     _check_limits(config.limits)
+    if not 0 < len(config.storage.compression) <= TIERS_MAX:
+        reason = (
+            f"{len(config.storage.compression)} tiers are not from 1 to {TIERS_MAX}"
+        )
+        raise ConfigError("", "storage.compression", reason)
 
 
 def to_toml(config: NodeConfig) -> str:
@@ -472,8 +487,8 @@ def _toml(value: object) -> str:
         case _:
             pass
     if isinstance(value, tuple):
-        origins = msgspec.convert(value, tuple[str, ...])
-        return "[" + ", ".join(map(_toml_string, origins)) + "]"
+        items = msgspec.convert(value, tuple[str, ...])
+        return "[" + ", ".join(map(_toml_string, items)) + "]"
     voters = msgspec.convert(value, dict[str, str])
     pairs = [f"{_toml_string(k)} = {_toml_string(v)}" for k, v in voters.items()]
     return f"{{ {', '.join(pairs)} }}" if pairs else "{}"

@@ -52,7 +52,7 @@ from .roster import Roster
 from .scrubber import Scrubber
 from .signing import Signer
 from .snapshots import Snapshots
-from .stable import Stable, StableOptions
+from .stable import Stable, StableOptions, engine_options
 from .statistics import Statistics
 from .timings import NodeTimings
 from .tls import PeerCertificate
@@ -138,7 +138,10 @@ class Node:
         # A worker process has the real disk, and no other.
         jobs = Worker if isinstance(env, RealEnv) else None
         self.stable = Stable(
-            env, config.data_dir, self.cluster_id, StableOptions(jobs=jobs)
+            env,
+            config.data_dir,
+            self.cluster_id,
+            StableOptions(engine=engine_options(config.storage.compression), jobs=jobs),
         )
         salt = random.SystemRandom().getrandbits(64) or 1
         opened = self.stable.open(

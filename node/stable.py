@@ -21,7 +21,7 @@ from ..raft import (
     decode_configuration,
     encode_configuration,
 )
-from ..storage.engine import Engine, EngineOptions, Incoming
+from ..storage.engine import Codec, Engine, EngineOptions, Incoming
 from ..storage.engine.jobs import Jobs
 from ..storage.env import Env
 from ..storage.errors import CorruptionError
@@ -52,11 +52,16 @@ class Opened(msgspec.Struct):
     damage: CorruptionError | None = None
 
 
+def engine_options(compression: tuple[Codec, ...] = ("none",)) -> EngineOptions:
+    """Of a replica's engine; `compression` as `EngineOptions` has it."""
+    return EngineOptions(scanned=layout.SCANNED, compression=compression)
+
+
 class StableOptions(msgspec.Struct, frozen=True):
     """`jobs` makes whoever flushes and compacts (see `Engine`); None: the caller."""
 
     journal: JournalOptions = JournalOptions()
-    engine: EngineOptions = EngineOptions(scanned=layout.SCANNED)
+    engine: EngineOptions = engine_options()
     jobs: Callable[[str, EngineOptions], Jobs] | None = None
 
 

@@ -71,6 +71,8 @@ STORAGE_DOORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "storage.hold_back_env": ("os", "tempfile"),
         "storage.held_inode": ("os",),
         "storage.held_names": ("os",),
+        # For what each thread must have of its own.
+        "storage.engine.compression": ("threading",),
         "storage.engine.worker": ("concurrent", "os", "select", "subprocess"),
     }
 )
@@ -90,6 +92,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             # What it relays must not be late because it was relayed.
             "chaos.harness.network.worker",
         ),
+        "zstandard": ("storage.engine.compression",),
     }
 )
 # Gossip, and who may read it. LAW: nothing that decides who votes, who leads or what is

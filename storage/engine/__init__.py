@@ -5,6 +5,7 @@ moment of it; `Worker` is a process that flushes and compacts for it; `Droppable
 what the owner needs no more. A key's record is `VALUE` and its value, or `TOMBSTONE`.
 """
 
+from .compression import Codec
 from .core import Engine
 from .manifest import Manifest, TableMeta
 from .merge import Droppable
@@ -17,6 +18,7 @@ from .worker import Worker
 __all__ = [
     "TOMBSTONE",
     "VALUE",
+    "Codec",
     "Droppable",
     "Engine",
     "EngineOptions",

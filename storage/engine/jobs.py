@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from ..env import Env
 from .blob import BlobWriter, rewrite, separate
+from .compression import Codec
 from .manifest import Made, TableMeta
 from .memtable import Memtable
 from .merge import Chunk, Droppable, merge, without_droppable, without_tombstones
@@ -76,6 +77,7 @@ def write_tables(
     work: str,
     ids: Callable[[], bytes],
     options: EngineOptions,
+    codec: Codec,
     chunks: Iterator[Chunk],
     blobs: BlobWriter,
 ) -> Job:
@@ -94,7 +96,7 @@ def write_tables(
                 file_id = ids()
                 path = f"{work}/{file_id.hex()}.sst"
                 paths.append(path)
-                writer = TableWriter(env, path, file_id, options)
+                writer = TableWriter(env, path, file_id, options, codec)
             before = writer.size_bytes
             writer.add(keys, records)
             # Never 0: that would say that somebody else is at it.
@@ -138,8 +140,9 @@ class InlineJobs:
     def write(self, chunks: Iterator[Chunk]) -> Job:
         """Make tables of entries that nobody has seen yet in any."""
         blobs = self._blobs()
-        chunks = separate(chunks, self._parts[3].blob_bytes, blobs)
-        return write_tables(*self._parts, chunks, blobs)
+        options = self._parts[3]
+        chunks = separate(chunks, options.blob_bytes, blobs)
+        return write_tables(*self._parts, options.codec(0), chunks, blobs)
 
     def merge(
         self,
@@ -157,7 +160,8 @@ class InlineJobs:
             chunks = without_tombstones(chunks)
         if sparse:
             chunks = rewrite(chunks, source.blobs, sparse, blobs)
-        return write_tables(*self._parts, chunks, blobs)
+        codec = self._parts[3].codec(sum(run.size_bytes for run in source.runs))
+        return write_tables(*self._parts, codec, chunks, blobs)
 
     def run(self, function: Callable[[], T]) -> Generator[int, None, T]:
         return function()

@@ -2,6 +2,9 @@
 
 import msgspec
 
+from .compression import Codec
+from .policy import tier_of
+
 
 class EngineOptions(msgspec.Struct, frozen=True):
     """Sizes are in bytes. Blocks are written as asked; reading needs no option.
@@ -16,6 +19,9 @@ class EngineOptions(msgspec.Struct, frozen=True):
     `scanned`: keys that begin with one of these bytes are in no filter: they are hardly
     ever asked for by `get`, which then looks into a table of each run. Their blocks
     aim at `scanned_block_bytes`.
+    `compression`: how blocks of runs are written, by tier, the youngest first; the last
+    one holds for all older ones. Compressed blocks aim at `compressed_block_bytes`
+    before they are. Values in files of values are not compressed.
     """
 
     memtable_bytes: int = 16 << 20
@@ -27,3 +33,10 @@ class EngineOptions(msgspec.Struct, frozen=True):
     filter_bits: int = 16
     blob_bytes: int = 16 << 10
     scanned: bytes = b""
+    compression: tuple[Codec, ...] = ("none",)
+    compressed_block_bytes: int = 4096
+
+    def codec(self, size_bytes: int) -> Codec:
+        """Of a run that is made of so many bytes."""
+        tier = tier_of(size_bytes, self.memtable_bytes, self.tier_ratio)
+        return self.compression[min(tier, len(self.compression) - 1)]

@@ -21,6 +21,7 @@ from .block_index import GROUP, WORD_BYTES, ZEROS, BlockIndex
 from .manifest import TableMeta
 from .merge import Chunk
 from .table_format import (
+    CODEC_AT,
     CRC_BYTES,
     FOOTER_BYTES,
     Footer,
@@ -30,6 +31,7 @@ from .table_format import (
     decode_block,
     decode_footer,
     decode_index,
+    expanded_block,
     find_record,
     own_crc,
     seal,
@@ -158,15 +160,26 @@ class Table:
         expected, actual = self._crcs[number], crc32(data)
         if expected != actual and not rules.checks_table_block(expected, actual):
             raise self._damaged(number, data)
+        if data[CODEC_AT]:
+            data = expanded_block(data, self.path, offset)
         return find_record(data, key)
 
     def _get_unsure(self, key: bytes) -> bytes | None:
         """Where the index can't tell a block from the one before it."""
         number, sure = self._index.place(key)
-        record = find_record(self._block(number), key)
+        record = find_record(self._plain_block(number), key)
         if record is None and not sure:
-            record = find_record(self._block(number - 1), key)
+            record = find_record(self._plain_block(number - 1), key)
         return record
+
+    def _plain_block(self, number: int) -> bytes:
+        return self._plain(self._block(number), number)
+
+    def _plain(self, block: bytes, number: int) -> bytes:
+        """A checked block, not compressed any more."""
+        if block[CODEC_AT]:
+            return expanded_block(block, self.path, self._offsets[number])
+        return block
 
     def _block(self, number: int) -> bytes:
         offset = self._offsets[number]
@@ -233,7 +246,7 @@ class Table:
             ]
             if not rules.checks_table_block(self._crcs[number], crc32(block)):
                 raise self._damaged(number, block)
-            more_keys, more_records = decode_block(block)
+            more_keys, more_records = decode_block(self._plain(block, number))
             keys += more_keys
             records += more_records
         return keys, records
@@ -300,7 +313,7 @@ class Table:
                     self.path, offset + len(block), f"block {number}'s own checksum"
                 )
             check_block(block, file, number, self.path, offset)
-            keys, _ = decode_block(block)
+            keys, _ = decode_block(self._plain(block, number))
             if keys[0] <= previous or keys != sorted(set(keys)):
                 raise CorruptionError(self.path, offset, "keys out of order")
             previous, entries = keys[-1], entries + len(keys)

@@ -18,6 +18,7 @@ from zlib import crc32
 import msgspec
 
 from ..errors import CorruptionError
+from .compression import compress, expand
 
 # Twice the 4 KiB of a key whose every byte is escaped, and what stands behind it.
 KEY_BYTES_MAX: Final = 8256
@@ -26,7 +27,9 @@ RECORD_BYTES_MAX: Final = 16385
 BLOCK_BYTES_MAX: Final = 65535 - KEY_BYTES_MAX - RECORD_BYTES_MAX
 ID_BYTES: Final = 16
 CRC_BYTES: Final = 4
+# Of tables without and with compressed blocks.
 FORMAT: Final = 1
+FORMAT_COMPRESSED: Final = 2
 
 # The first byte of a record says what the rest is.
 VALUE: Final = b"\0"
@@ -36,6 +39,13 @@ BLOB: Final = b"\2"
 
 _BLOCK: Final = struct.Struct("<QIHH")  # file, number, count, codec
 BLOCK_HEAD_BYTES: Final = _BLOCK.size
+# Where the codec is told: of two bytes the one that is not always 0.
+CODEC_AT: Final = BLOCK_HEAD_BYTES - 2
+_PLAIN, _ZSTD = 0, 1
+# How long what is compressed was.
+_EXPANDED: Final = struct.Struct("<H")
+# A block is compressed if that saves so much: an eighth.
+_WORTH: Final = 8
 _CRC: Final = struct.Struct("<I")
 # Where an entry's key begins and its record, then where both end.
 _TWO_PAIRS: Final = struct.Struct("<HHHH")
@@ -59,6 +69,7 @@ class Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a table says of itself; a msgpack map, which may grow.
 
     `scanned`: keys that begin with one of these bytes are not in its filter.
+    `compressed`: so many of its blocks are.
     """
 
     entries: int
@@ -69,6 +80,7 @@ class Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     first: bytes
     last: bytes
     scanned: bytes = b""
+    compressed: int = 0
 
 
 class Section(msgspec.Struct, frozen=True, gc=False):
@@ -82,6 +94,7 @@ class Footer(msgspec.Struct, frozen=True, gc=False):
     index: Section
     filter: Section
     properties: Section
+    version: int = FORMAT
 
 
 class Index(msgspec.Struct, frozen=True, gc=False):
@@ -121,7 +134,7 @@ def encode_block(
     pairs[1::2] = accumulate(map(len, records), initial=ends[-1])
     return b"".join(
         (
-            _BLOCK.pack(file, number, count, 0),
+            _BLOCK.pack(file, number, count, _PLAIN),
             _pairs(count + 1).pack(*pairs),
             *column,
             *records,
@@ -129,8 +142,38 @@ def encode_block(
     )
 
 
+def compressed_block(block: bytes) -> bytes:
+    """A block with fewer bytes that says the same; the same block if it has none."""
+    body = block[BLOCK_HEAD_BYTES:]
+    small = compress(body)
+    if len(small) > len(body) - len(body) // _WORTH:
+        return block
+    file, number, count, _ = _BLOCK.unpack_from(block)
+    head = _BLOCK.pack(file, number, count, _ZSTD)
+    return b"".join((head, _EXPANDED.pack(len(body)), small))
+
+
+def expanded_block(block: bytes, path: str, offset: int) -> bytes:
+    """What a checked block, whose codec is told to be another than none, was.
+
+    Raises `CorruptionError`.
+    """
+    *_, codec = _BLOCK.unpack_from(block)
+    if codec != _ZSTD:
+        raise CorruptionError(path, offset, f"unknown codec {codec}")
+    (length,) = _EXPANDED.unpack_from(block, BLOCK_HEAD_BYTES)
+    try:
+        body = expand(block[BLOCK_HEAD_BYTES + _EXPANDED.size :], length)
+    except ValueError as error:
+        raise CorruptionError(path, offset, f"a compressed block: {error}") from None
+    return block[:BLOCK_HEAD_BYTES] + body
+
+
 def find_record(block: bytes, key: bytes) -> bytes | None:
-    """The record of `key` in a checked block, or None. Nothing else is decoded."""
+    """The record of `key` in a checked block that is not compressed, or None.
+
+    Nothing else is decoded.
+    """
     at = block.find(key, _FIRST_KEY)
     while at >= 0:
         number = block[at - 2] | block[at - 1] << 8
@@ -147,7 +190,7 @@ def find_record(block: bytes, key: bytes) -> bytes | None:
 
 
 def decode_block(block: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Keys and records of a checked block."""
+    """Keys and records of a checked block that is not compressed."""
     count = block[12] | block[13] << 8
     ends = _pairs(count + 1).unpack_from(block, BLOCK_HEAD_BYTES)
     low, at = ends[0], ends[1]
@@ -169,7 +212,7 @@ def check_block(block: bytes, file: int, number: int, path: str, offset: int) ->
         raise CorruptionError(
             path, offset, f"block {number} is block {found_number} of another place"
         )
-    if codec or not count:
+    if codec not in (_PLAIN, _ZSTD) or not count:
         raise CorruptionError(path, offset, f"unknown codec {codec} or empty block")
 
 
@@ -224,7 +267,7 @@ def decode_index(data: bytes, path: str, offset: int) -> Index:
 def encode_footer(footer: Footer) -> bytes:
     parts = (footer.index, footer.filter, footer.properties)
     numbers = [n for s in parts for n in (s.offset, s.length, s.crc)]
-    data = _FOOTER.pack(_MAGIC, FORMAT, 0, footer.file_id, *numbers)
+    data = _FOOTER.pack(_MAGIC, footer.version, 0, footer.file_id, *numbers)
     return data + seal(data)
 
 
@@ -232,7 +275,7 @@ def decode_footer(data: bytes, path: str, offset: int) -> Footer:
     if len(data) != FOOTER_BYTES or own_crc(data) != crc32(data[:-CRC_BYTES]):
         raise CorruptionError(path, offset, "the footer's checksum is wrong")
     magic, version, zero, file_id, *numbers = _FOOTER.unpack_from(data)
-    if (magic, version, zero) != (_MAGIC, FORMAT, 0):
-        raise CorruptionError(path, offset, f"not a table of format {FORMAT}")
+    if (magic, zero) != (_MAGIC, 0) or not FORMAT <= version <= FORMAT_COMPRESSED:
+        raise CorruptionError(path, offset, f"not a table of format {FORMAT} or 2")
     sections = [Section(*numbers[n : n + 3]) for n in (0, 3, 6)]
-    return Footer(file_id, *sections)
+    return Footer(file_id, *sections, version=version)

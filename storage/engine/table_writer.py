@@ -17,19 +17,24 @@ import msgspec
 from .. import rules
 from ..env import Env
 from .blob import referenced
+from .compression import Codec
 from .filter import build_filter
 from .manifest import TableMeta
 from .options import EngineOptions
 from .table_format import (
     BLOB,
     BLOCK_BYTES_MAX,
+    CODEC_AT,
     CRC_BYTES,
     ENTRY_BYTES,
     FOOTER_BYTES,
+    FORMAT,
+    FORMAT_COMPRESSED,
     TOMBSTONE,
     Footer,
     Properties,
     Section,
+    compressed_block,
     encode_block,
     encode_footer,
     encode_index,
@@ -49,10 +54,21 @@ class TableWriter:
     """`size_bytes` is what has been given to it so far, as it will be on the disk."""
 
     def __init__(
-        self, env: Env, path: str, file_id: bytes, options: EngineOptions
+        self,
+        env: Env,
+        path: str,
+        file_id: bytes,
+        options: EngineOptions,
+        codec: Codec = "none",
     ) -> None:
-        assert options.block_bytes <= BLOCK_BYTES_MAX
-        assert options.scanned_block_bytes <= BLOCK_BYTES_MAX
+        self._block_bytes = options.block_bytes
+        self._scanned_block_bytes = options.scanned_block_bytes
+        self._compresses = codec == "zstd"
+        if self._compresses:
+            self._block_bytes = options.compressed_block_bytes
+            self._scanned_block_bytes = options.compressed_block_bytes
+        assert self._block_bytes <= BLOCK_BYTES_MAX
+        assert self._scanned_block_bytes <= BLOCK_BYTES_MAX
         self.path = path
         self.size_bytes = 0
         self._options = options
@@ -69,6 +85,7 @@ class TableWriter:
         self._crcs = array("I")
         self._key_crcs = array("Q")
         self._entries = self._tombstones = self._key_bytes = self._record_bytes = 0
+        self._compressed = 0
         self._last = b""
         self._blobs: Counter[bytes] = Counter()
 
@@ -93,9 +110,9 @@ class TableWriter:
         sizes = [*accumulate(map(add, lengths, repeat(_ENTRY_BYTES)))]
         start, done, count = 0, 0, len(keys)
         while start < count:
-            size = self._options.block_bytes
+            size = self._block_bytes
             if keys[start][0] in scanned:
-                size = self._options.scanned_block_bytes
+                size = self._scanned_block_bytes
             if sizes[-1] - done < size:
                 break
             # The entry that reaches the block's size is its last one, and a block has
@@ -109,6 +126,9 @@ class TableWriter:
 
     def _block(self, keys: Sequence[bytes], records: Sequence[bytes]) -> None:
         block = encode_block(self._short, len(self._first_keys), keys, records)
+        if self._compresses:
+            block = compressed_block(block)
+            self._compressed += block[CODEC_AT] != 0
         self._first_keys.append(keys[0])
         self._lengths.append(len(block))
         crc = crc32(block)
@@ -160,6 +180,7 @@ class TableWriter:
             first=first,
             last=self._last,
             scanned=options.scanned,
+            compressed=self._compressed,
         )
         footer = encode_footer(
             Footer(
@@ -167,6 +188,7 @@ class TableWriter:
                 self._section(index),
                 self._section(words),
                 self._section(msgspec.msgpack.encode(properties)),
+                FORMAT_COMPRESSED if self._compressed else FORMAT,
             )
         )
         assert len(footer) == FOOTER_BYTES

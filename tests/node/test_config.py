@@ -15,6 +15,7 @@ from quorate.node.config import (
     Log,
     NodeConfig,
     PeerPort,
+    Storage,
     check_config,
     environment_names,
     load_config,
@@ -54,6 +55,9 @@ requests_in_flight_max = 1000
 journal_reserve_bytes = 10_000_000
 history_revisions = 9_223_372_036_854_775_807
 history_seconds = 3600
+
+[storage]
+compression = ["none", "zstd"]
 
 [log]
 format = "json"
@@ -97,6 +101,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert config.limits.value_bytes_max == 1_000_000
     assert config.limits.history_revisions == 2**63 - 1
     assert config.limits.history_seconds == 3600
+    assert config.storage.compression == ("none", "zstd")
     assert config.log == Log(format="json", level="debug")
 
 
@@ -142,6 +147,7 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
         "QUORATE_LIMITS_SNAPSHOT_BYTES_PER_SECOND": "1099511627776",
         "QUORATE_LIMITS_HISTORY_REVISIONS": "9223372036854775808",
         "QUORATE_LIMITS_HISTORY_SECONDS": "31536000",
+        "QUORATE_STORAGE_COMPRESSION": "none, zstd",
         "QUORATE_LOG_FORMAT": "text",
         "QUORATE_LOG_LEVEL": "error",
     }
@@ -182,6 +188,7 @@ def test_each_key_has_an_environment_variable_that_wins(tmp_path: Path) -> None:
             history_revisions=2**63,
             history_seconds=31_536_000,
         ),
+        storage=Storage(compression=("none", "zstd")),
         log=Log(format="text", level="error"),
     )
 
@@ -262,6 +269,16 @@ def test_variables_that_are_no_keys_are_left_alone(tmp_path: Path) -> None:
             "limits.request_bytes_max",
             "one value of the largest size",
         ),
+        (
+            'name = "n"\n[storage]\ncompression = ["lz4"]',
+            "storage.compression[0]",
+            "Invalid enum value 'lz4'",
+        ),
+        (
+            'name = "n"\n[storage]\ncompression = []',
+            "storage.compression",
+            "0 tiers are not from 1 to 16",
+        ),
         ('name = "n"\n[log]\nlevel = "loud"', "log.level", "loud"),
         ('name = "n"\nname = "m"', "", "not TOML"),
         ("name = ", "", "not TOML"),
@@ -290,6 +307,8 @@ def test_an_error_names_file_key_and_reason(
         ("QUORATE_LIMITS_CONNECTIONS_MAX", "9" * 99, "limits.connections_max"),
         ("QUORATE_CLUSTER_VOTERS", "n1", "cluster.voters"),
         ("QUORATE_CLUSTER_VOTERS", "n1=a:1,n1=b:2", "cluster.voters"),
+        ("QUORATE_STORAGE_COMPRESSION", "", "storage.compression"),
+        ("QUORATE_STORAGE_COMPRESSION", ",".join(["zstd"] * 17), "storage.compression"),
         ("QUORATE_LOG_LEVEL", "loud", "log.level"),
     ],
 )

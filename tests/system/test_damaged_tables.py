@@ -131,3 +131,29 @@ def test_a_node_alone_says_what_is_damaged_and_ends(tmp_path: Path) -> None:
         node.process.start()
         wait_for(lambda: not node.process.alive, "the end of the process")
         assert "is damaged at offset 0: a table is missing" in node.log()
+
+
+def table_bytes(node: Running) -> int:
+    return sum(path.stat().st_size for path in tables(node))
+
+
+def test_nodes_that_compress_heal_one_that_does_not(tmp_path: Path) -> None:
+    """What it gets is compressed, and it reads that; what it writes itself is not."""
+    environment = {"QUORATE_STORAGE_COMPRESSION": "zstd"}
+    with running_cluster(tmp_path / "c", environment=environment) as cluster:
+        written = fill(cluster)
+        node = cluster.followers()[0]
+        assert node.process.stop() == 0
+        small = sum(map(len, written.values())) / 2
+        assert 0 < table_bytes(node) < small
+        assert verified(node)
+        remove(node)
+        plain = cluster.nodes[cluster.nodes.index(node)] = Running(node.node, {})
+        cluster.start([plain])
+        for key, value in written.items():
+            answer = plain.request("GET", f"/v1/kv/{key}?consistency=local")
+            assert (answer.status, answer.body) == (200, value), key
+        cluster.wait_until_equal()
+        assert plain.status().healed > 0
+        assert table_bytes(plain) < small
+        assert verified(plain)

@@ -6,6 +6,7 @@ does for everything that was acknowledged.
 
 from collections.abc import Mapping
 
+import msgspec
 from quorate.storage.engine import Engine, EngineOptions, View
 from quorate.storage.memory_env import MemoryEnv
 
@@ -13,6 +14,10 @@ DIRECTORY = "/engine"
 # So small that a few dozen writes flush, compact and split.
 SMALL = EngineOptions(
     memtable_bytes=1200, block_bytes=64, table_bytes=400, tier_ratio=2, blob_bytes=200
+)
+# The same, of blocks that have several entries before they are compressed.
+COMPRESSED = msgspec.structs.replace(
+    SMALL, compression=("zstd",), compressed_block_bytes=300
 )
 
 

@@ -1,16 +1,16 @@
 """Damage of any byte of any file: it is told, and never answered from."""
 
 import pytest
-from quorate.storage.engine import Engine
+from quorate.storage.engine import Engine, EngineOptions
 from quorate.storage.errors import CorruptionError
 from quorate.storage.memory_env import MemoryEnv
 
-from .engine_kit import DIRECTORY, SMALL, Names, Twin, same
+from .engine_kit import COMPRESSED, DIRECTORY, SMALL, Names, Twin, same
 
 
-def _store() -> Twin:
+def _store(options: EngineOptions = SMALL) -> Twin:
     """One compacted run of three tables of several blocks, and a file of values."""
-    twin = Twin()
+    twin = Twin(options)
     for number in range(24):
         twin.write({b"key%03d" % number: b"value %d " % number * 6})
     twin.engine.flush()
@@ -29,9 +29,12 @@ def _files(env: MemoryEnv) -> list[str]:
     return [n for n in env.list(DIRECTORY) if n not in ("LOCK", "work")]
 
 
-def test_a_flipped_bit_in_any_byte_gives_no_wrong_answer() -> None:
+@pytest.mark.parametrize("options", [SMALL, COMPRESSED], ids=["plain", "compressed"])
+def test_a_flipped_bit_in_any_byte_gives_no_wrong_answer(
+    options: EngineOptions,
+) -> None:
     """Reads say what was written or that it is damaged; verify says it always."""
-    twin = _store()
+    twin = _store(options)
     flips = 0
     for name in _files(twin.env):
         path = f"{DIRECTORY}/{name}"

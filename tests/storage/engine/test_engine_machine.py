@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from quorate.storage.engine import View
 from quorate.storage.errors import WriteStalled
 
-from .engine_kit import Twin, same
+from .engine_kit import COMPRESSED, SMALL, Twin, same
 
 KEYS = st.integers(0, 60).map(lambda n: b"k%02d" % n) | st.binary(
     min_size=1, max_size=9
@@ -22,9 +22,11 @@ BOUNDS = st.tuples(KEYS | st.just(b""), st.none() | KEYS, st.booleans())
 class EngineMachine(RuleBasedStateMachine):
     """Each rule is something that an owner, a reader or the world may do."""
 
+    options = SMALL
+
     def __init__(self) -> None:
         super().__init__()
-        self.twin = Twin()
+        self.twin = Twin(self.options)
         self.views: list[tuple[View, dict[bytes, bytes]]] = []
 
     @rule(effects=EFFECTS)
@@ -112,5 +114,13 @@ class EngineMachine(RuleBasedStateMachine):
         assert {key: engine.get(key) for key in model} == model
 
 
+class CompressedMachine(EngineMachine):
+    """The same with blocks that are compressed."""
+
+    options = COMPRESSED
+
+
 EngineMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50)
 TestEngineMachine = EngineMachine.TestCase
+CompressedMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=50)
+TestCompressedMachine = CompressedMachine.TestCase
