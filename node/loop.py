@@ -23,7 +23,7 @@ from ..storage.errors import (
 from ..storage.journal import Batch
 from ..wire import OK
 from .database import NotUnderstood
-from .journal_thread import JournalThread
+from .journal_writer import JournalWriter
 from .replica import Effects, PeerMessage, Replica
 from .stable import Stable
 from .timings import Histogram, NodeTimings
@@ -69,7 +69,7 @@ class ReplicaLoop:
         self.reserve_bytes = reserve_bytes
         self.ticked = ticked
         self.loop = asyncio.get_running_loop()
-        self.journal = JournalThread(stable, self.loop)
+        self.journal = JournalWriter(stable, self.loop)
         self.planned = False
         self.telling = False
         self.persisting = False

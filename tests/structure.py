@@ -107,7 +107,7 @@ GOSSIP_READERS = (
 _GOSSIP_NAMES = frozenset({"gossiping", "gossip", "heard_of"})
 # Handlers that may catch everything, and why.
 CATCH_ALL: Mapping[str, str] = MappingProxyType(
-    {"node.journal_thread": "all that is raised in the thread goes to the loop"}
+    {"node.journal_writer": "all that is raised in the thread goes to the loop"}
 )
 _SET_METHODS = frozenset(
     {"union", "intersection", "difference", "symmetric_difference", "copy"}
