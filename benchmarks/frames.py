@@ -13,7 +13,7 @@ import random
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import uvloop
 from quorate.wire import (
@@ -47,11 +47,15 @@ class RunFailed(Exception):
 
 
 class Request(NamedTuple):
-    """What a slot asks for: each time the same, or each time with the next key."""
+    """What a slot asks for: each time the same, or with the next key, or the next body.
+
+    All slots of a connection are of one of these three sorts.
+    """
 
     kind: int
-    body: bytes
+    body: bytes = b""
     keys: Iterator[bytes] | None = None
+    bodies: Iterator[bytes] | None = None
 
 
 def puts(count: int, value_bytes: int) -> list[Request]:
@@ -65,16 +69,15 @@ def puts(count: int, value_bytes: int) -> list[Request]:
 
 def scattered_puts(count: int, value_bytes: int, keys: int, seed: int) -> list[Request]:
     """The slots put keys out of so many, in no order."""
-    dice, value = random.Random(seed), b"v" * value_bytes
+    some, body = drawn(keys, seed), encode_put(key_of(0), b"v" * value_bytes)
+    return [Request(RequestKind.WRITE, body, some)] * count
 
-    def draw() -> Iterator[bytes]:
-        while True:
-            yield key_of(dice.randrange(keys))
 
-    return [
-        Request(RequestKind.WRITE, encode_put(key_of(0), value), draw())
-        for _ in range(count)
-    ]
+def drawn(keys: int, seed: int) -> Iterator[bytes]:
+    """The key of one out of so many, again and again."""
+    dice = random.Random(seed)
+    while True:
+        yield key_of(dice.randrange(keys))
 
 
 def gets(count: int) -> list[Request]:
@@ -91,7 +94,27 @@ def key_of(slot: int) -> bytes:
     return b"bench-k-%08d" % slot
 
 
-class _Slots(asyncio.Protocol):
+class Slots(Protocol):
+    """One connection's: it is `ready`, may `begin`, and is `idle` once it is stopping.
+
+    `answered` grows with each answer; `idle` fails when one was none.
+    """
+
+    ready: asyncio.Future[None]
+    idle: asyncio.Future[None]
+    answered: int
+    stopping: bool
+
+    def begin(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Connection(Slots, asyncio.Protocol):
+    """Slots that are a connection's protocol as well."""
+
+
+class _Slots(Connection):
     """One connection's: `begin` sends all of them, `stopping` ends what follows."""
 
     def __init__(self, requests: Sequence[Request], hello: bool) -> None:
@@ -111,6 +134,12 @@ class _Slots(asyncio.Protocol):
         if self._keys:
             self._next = self._with_next_key
             self._cuts: list[tuple[bytes, bytes]] = list(map(_cut_at_key, self._frames))
+        self._kinds: list[int] = [each.kind for each in requests]
+        self._bodies: list[Iterator[bytes]] = [
+            each.bodies for each in requests if each.bodies is not None
+        ]
+        if self._bodies:
+            self._next = self._with_next_body
         self._outstanding: int = 0
         self._hello: bool = hello
         self._kept: bytes = b""
@@ -119,6 +148,10 @@ class _Slots(asyncio.Protocol):
     def _with_next_key(self, slot: int) -> bytes:
         before, after = self._cuts[slot]
         return before + next(self._keys[slot]) + after
+
+    def _with_next_body(self, slot: int) -> bytes:
+        body = next(self._bodies[slot])
+        return encode_request(self._kinds[slot], slot + 1, _TIMEOUT_MS, body)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -230,22 +263,34 @@ def drive_until(
     hello: bool = True,
 ) -> Driven:
     """As drive, until `done`, which is asked every 20 ms."""
+
+    def connection(number: int) -> Connection:
+        return _Slots(requests[number::connections], hello)
+
+    return drive_slots(port, connection, connections, done)
+
+
+def drive_slots(
+    port: int,
+    connection: Callable[[int], Connection],
+    connections: int,
+    done: Done,
+) -> Driven:
+    """So many connections, each made in the loop of the run; raises RunFailed."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_drive(port, requests, connections, done, hello))
+        return runner.run(_drive(port, connection, connections, done))
 
 
 async def _drive(
     port: int,
-    requests: Sequence[Request],
+    connection: Callable[[int], Connection],
     connections: int,
     done: Done,
-    hello: bool,
 ) -> Driven:
     loop = asyncio.get_running_loop()
-
-    slots: list[_Slots] = []
+    slots: list[Connection] = []
     for number in range(connections):
-        each = _Slots(requests[number::connections], hello)
+        each = connection(number)
         slots.append(each)
         await loop.create_connection(lambda slots=each: slots, "127.0.0.1", port)
     try:
@@ -271,7 +316,7 @@ async def _drive(
     return Driven(leg, took_s, longest_gap_s)
 
 
-async def _until(done: Done, begin_s: float, slots: Sequence[_Slots]) -> float:
+async def _until(done: Done, begin_s: float, slots: Sequence[Slots]) -> float:
     """Until it is done, or the first failure; the longest time without an answer."""
     failures = [each.idle for each in slots]
     answered, progress_s, longest_gap_s = 0, begin_s, 0.0

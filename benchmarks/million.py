@@ -2,10 +2,10 @@
 
     python -m quorate.benchmarks.million [--puts 1000000] [--keys 1000000] [--pairs 1]
 
-Law: each leg has a cluster of its own, three nodes with nothing in them. quorate gets
-its keys in no order, so that every table meets every other; etcd gets the one prebuilt
-body that h2load can send. The time and the processors that flushes and compactions take
-after the last put count. Then each node is killed and started again.
+Law: each leg has a cluster of its own, three nodes with nothing in them. Both get the
+same keys in no order, so that every table meets every other, from the cheapest client
+in Python that speaks to them. The time and the processors that flushes and compactions
+take after the last put count. Then each node is killed and started again.
 """
 
 import argparse
@@ -22,9 +22,10 @@ import msgspec
 
 from . import frames, grpc_bodies, machine, tools
 from .clusters import BenchmarkFailed, Etcd, Quorate, System, metrics_of
+from .grpc_frames import drive_calls
 from .histograms import between, parse_counts
 from .pairs import Spread, met, spread, turns
-from .rows import CONNECTIONS, GRPC_KEY, VALUE_BYTES
+from .rows import CONNECTIONS, VALUE_BYTES
 
 IN_FLIGHT: Final = 1000
 # Workers that use less of a processor than this have nothing left to do.
@@ -158,14 +159,15 @@ def quorate_leg(folder: Path, puts: int, keys: int, seed: int) -> Leg:
         system.stop()
 
 
-def etcd_leg(folder: Path, program: str, puts: int) -> Leg:
-    body = grpc_bodies.put(GRPC_KEY, b"v" * VALUE_BYTES)
+def etcd_leg(folder: Path, program: str, puts: int, keys: int, seed: int) -> Leg:
+    messages = grpc_bodies.puts(frames.drawn(keys, seed), b"v" * VALUE_BYTES)
 
     def put(port: int) -> Put:
-        streams = IN_FLIGHT // CONNECTIONS
-        url = f"http://127.0.0.1:{port}"
-        done = tools.h2load_times(url, body, folder, CONNECTIONS, streams, puts)
-        return Put(done.succeeded, done.succeeded / done.per_second)
+        done = drive_calls(
+            *(port, grpc_bodies.PUT, messages, IN_FLIGHT, CONNECTIONS),
+            lambda answered, _: answered >= puts,
+        )
+        return Put(done.leg.operations, done.took_s, done.longest_gap_s)
 
     system = Etcd(folder, program)
     try:
@@ -218,7 +220,7 @@ def lines_of(ours: list[Leg], theirs: list[Leg]) -> list[str]:
 
 def run(given: argparse.Namespace) -> tuple[list[Leg], list[Leg]]:
     """All pairs; what is not installed is left out."""
-    etcd = tools.driven_etcd(given.tools)
+    etcd = tools.find_etcd(given.tools)
     ours: list[Leg] = []
     theirs: list[Leg] = []
     for number, side in enumerate(turns(given.pairs)):
@@ -228,7 +230,9 @@ def run(given: argparse.Namespace) -> tuple[list[Leg], list[Leg]]:
             if side == "left":
                 ours.append(quorate_leg(Path(folder), given.puts, given.keys, number))
             elif etcd is not None:
-                theirs.append(etcd_leg(Path(folder), etcd, given.puts))
+                theirs.append(
+                    etcd_leg(Path(folder), etcd, given.puts, given.keys, number)
+                )
     return ours, theirs
 
 

