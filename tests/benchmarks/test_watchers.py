@@ -41,6 +41,9 @@ class Wire(asyncio.Transport):
     def pause_reading(self) -> None:
         self.reading = False
 
+    def resume_reading(self) -> None:
+        self.reading = True
+
 
 def reply(number: int, status: int = OK) -> bytes:
     return encode_reply(RequestKind.WATCH, number, status, b"anything")
@@ -77,7 +80,11 @@ async def test_a_watcher_counts_whole_replies_however_they_come() -> None:
     assert (watcher.told, watcher.ended) == (WATCHES + 5, 0)
     watcher.data_received(reply(1, REFUSED))
     assert watcher.ended == 1
+    assert not wire.reading, "until it looks again"
+    watcher.look()
     assert wire.reading
+    watcher.data_received(reply(1))
+    assert not wire.reading
 
 
 async def test_a_deaf_watcher_reads_no_more_once_all_its_watches_are_there() -> None:
@@ -85,4 +92,6 @@ async def test_a_deaf_watcher_reads_no_more_once_all_its_watches_are_there() -> 
     watcher.data_received(b"".join(reply(n + 1) for n in range(WATCHES - 1)))
     assert wire.reading
     watcher.data_received(reply(WATCHES))
+    assert not wire.reading
+    watcher.look()
     assert not wire.reading
