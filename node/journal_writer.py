@@ -2,8 +2,8 @@
 
 Law: one batch at a time, in order; write and sync together. What a sync raised is
 handed back as it is: the loop decides, and ends the node. The loop waits only for small
-batches, and only after many in succession were quick: on a disk that is slow, or that
-stalls now and then, heartbeats and reads go on (I-74). See docs/decisions/0035.
+batches, and only while the disk is quick, as it was for many in succession: on one that
+is slow, or stalls now and then, heartbeats and reads go on (I-74). docs/decisions/0035.
 """
 
 import asyncio
@@ -18,10 +18,13 @@ from .stable import Stable
 
 Done = Callable[[BaseException | None, float], None]
 
-# A batch that takes so long, write and sync, was slow.
-SLOW_S: Final = 0.005
-# So many that were quick, one after the other, show that the disk is.
+# A disk is quick if a batch, write and sync, takes no longer on the average,
+QUICK_S: Final = 0.001
+# and of so many, one after the other, none took so long.
 QUICK_BATCHES: Final = 100
+SLOW_S: Final = 0.005
+# By so much of its difference a batch moves the average.
+_SHARE: Final = 1 / 32
 # Larger batches take longer anywhere; and when the loop has such, it has other work.
 ENTRIES_MAX: Final = 64
 BYTES_MAX: Final = 64 << 10
@@ -42,8 +45,9 @@ class JournalWriter:
         self._stable = stable
         self._loop = loop
         self._clock = clock
-        # Quick batches that are still wanted before the loop waits for one.
+        # Batches that must not be slow before the loop waits for one.
         self._wanted = QUICK_BATCHES
+        self._average_s = 0.0
         self._queue: queue.SimpleQueue[tuple[Batch, Done] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._run, name="quorate-journal", daemon=True
@@ -51,7 +55,8 @@ class JournalWriter:
         self._thread.start()
 
     def submit(self, batch: Batch, done: Done) -> None:
-        if self._wanted or not _is_small(batch):
+        quick = not self._wanted and self._average_s <= QUICK_S
+        if not quick or not _is_small(batch):
             self._queue.put((batch, done))
         else:
             # What this turn has to say leaves at the end of the next one at the latest:
@@ -75,6 +80,7 @@ class JournalWriter:
         except BaseException as caught:  # noqa: BLE001
             error = caught
         seconds = self._clock() - begin
+        self._average_s += (seconds - self._average_s) * _SHARE
         slow = error is not None or seconds > SLOW_S
         self._wanted = QUICK_BATCHES if slow else max(0, self._wanted - 1)
         return error, seconds

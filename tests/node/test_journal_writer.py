@@ -9,6 +9,7 @@ from quorate.node.journal_writer import (
     BYTES_MAX,
     ENTRIES_MAX,
     QUICK_BATCHES,
+    QUICK_S,
     SLOW_S,
     JournalWriter,
 )
@@ -25,7 +26,7 @@ class Disk:
     def __init__(self) -> None:
         self.loops = threading.get_ident()
         self.now_s = 0.0
-        self.takes_s = SLOW_S / 2
+        self.takes_s = QUICK_S / 2
         self.fails: BaseException | None = None
         self.writers: list[str] = []
         self.batches: list[Batch] = []
@@ -91,7 +92,7 @@ async def test_a_slow_batch_is_the_last_one_for_a_while() -> None:
     await it.many()
     it.disk.takes_s = SLOW_S * 1.01
     assert await it.by() == LOOP, "nobody knows before"
-    it.disk.takes_s = SLOW_S / 2
+    it.disk.takes_s = QUICK_S / 2
     for _ in range(QUICK_BATCHES):
         assert await it.by() == THREAD
     assert await it.by() == LOOP
@@ -101,8 +102,35 @@ async def test_a_slow_batch_is_the_last_one_for_a_while() -> None:
 async def test_a_disk_that_stalls_now_and_then_is_left_to_the_thread() -> None:
     it = Fixture()
     for number in range(3 * QUICK_BATCHES):
-        it.disk.takes_s = 0.3 if number % (QUICK_BATCHES - 1) == 50 else SLOW_S / 2
+        it.disk.takes_s = 0.3 if number % (QUICK_BATCHES - 1) == 50 else QUICK_S / 2
         assert await it.by() == THREAD
+    it.writer.close()
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "who"), [(QUICK_S * 0.99, LOOP), (QUICK_S * 1.2, THREAD)]
+)
+async def test_a_disk_is_as_quick_as_it_is_on_the_average(
+    takes_s: float, who: str
+) -> None:
+    it = Fixture()
+    it.disk.takes_s = takes_s
+    await it.many(2 * QUICK_BATCHES)
+    assert await it.by() == who
+    it.writer.close()
+
+
+async def test_a_disk_that_becomes_slower_is_left_to_the_thread() -> None:
+    """No batch of it is a slow one."""
+    it = Fixture()
+    await it.many()
+    it.disk.takes_s = SLOW_S * 0.9
+    assert await it.by() == LOOP
+    await it.many(20)
+    assert await it.by() == THREAD
+    it.disk.takes_s = QUICK_S / 10
+    await it.many(2 * QUICK_BATCHES)
+    assert await it.by() == LOOP
     it.writer.close()
 
 
