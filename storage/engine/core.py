@@ -59,7 +59,7 @@ class Engine:
         self.options = options or EngineOptions()
         self.directory = directory
         # What merges may leave out, by the meta that is durable; for the owner to set.
-        self.droppable: Callable[[bytes], Sequence[Droppable]] = _nothing
+        self.droppable: Callable[[bytes], Sequence[Droppable]] = lambda _: ()
         self.written_bytes = self.flushed_bytes = self.compacted_bytes = 0
         self._env = env
         # Of this opening alone: a worker of the one before may be still at it.
@@ -96,7 +96,7 @@ class Engine:
         self._flushed: list[Memtable] = []
         # The last `work` ended because somebody else has all of it.
         self._idle = False
-        self._flushing: Steps | None = None
+        self._flushing: dict[Memtable, Steps] = {}
         self._compacting: Steps | None = None
         # A manifest is on its way to the disk.
         self._editing = False
@@ -118,9 +118,11 @@ class Engine:
         self._lock.release()
 
     def _forget_jobs(self) -> list[Steps]:
-        jobs = [self._flushing, self._compacting]
-        self._flushing = self._compacting = None
-        return [job for job in jobs if job is not None]
+        jobs = [*self._flushing.values()]
+        if self._compacting is not None:
+            jobs.append(self._compacting)
+        self._flushing, self._compacting = {}, None
+        return jobs
 
     # -- writing -----------------------------------------------------------------------
 
@@ -267,10 +269,12 @@ class Engine:
 
     def _step(self) -> int | None:
         self._forget_flushed()
-        if self._flushing is None and self._frozen:
-            self._flushing = self._flush(self._frozen[0])
-        if self._flushing is not None:
-            step, self._flushing = advance(self._flushing)
+        # The second one is handed over while the first one is made a table.
+        for memtable in self._frozen[:2]:
+            steps = self._flushing.pop(memtable, None) or self._flush(memtable)
+            step, left = advance(steps)
+            if left is not None:
+                self._flushing[memtable] = left
             if step:
                 return step
         if self._compacting is None and self._picked is not None:
@@ -281,7 +285,7 @@ class Engine:
         if self._compacting is not None:
             step, self._compacting = advance(self._compacting)
             return step
-        return 0 if self._flushing is not None else None
+        return 0 if self._flushing else None
 
     def _forget_flushed(self) -> None:
         """Free a memtable little by little: at once it would hold the loop for long."""
@@ -292,13 +296,15 @@ class Engine:
                 return
 
     def _flush(self, memtable: Memtable) -> Steps:
-        """Make the oldest frozen memtable a run."""
+        """Make a frozen memtable a run, once it is the oldest one."""
         tables: tuple[TableMeta, ...] = ()
         blobs: tuple[BlobMeta, ...] = ()
         if memtable.data:
             made = yield from self._jobs.flush(memtable)
             self.flushed_bytes += made.size_bytes
             tables, blobs = made.tables, made.blobs
+        while self._frozen[0] is not memtable:
+            yield 0
 
         def changed(manifest: Manifest) -> Manifest:
             runs = (tables, *manifest.runs) if tables else manifest.runs
@@ -491,8 +497,3 @@ class Engine:
         """Is there anything that `work` would do?"""
         busy = self._frozen or self._flushed or self._compacting is not None
         return bool(busy) or self._picked is not None
-
-
-def _nothing(meta: bytes) -> Sequence[Droppable]:
-    del meta
-    return ()

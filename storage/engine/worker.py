@@ -326,9 +326,9 @@ class _Process:
         self._merges: dict[int, Job] = {}
 
     @property
-    def receiving(self) -> bool:
-        """Is a part of a memtable here, and the rest of it not?"""
-        return bool(self._entries)
+    def expecting(self) -> bool:
+        """Is a part of a memtable here, and nothing to be flushed before the rest?"""
+        return bool(self._entries) and not self._flushes
 
     def take(self, frame: list[Any]) -> None:
         kind, job, *rest = frame
@@ -402,7 +402,7 @@ def main() -> None:
     while True:
         # A memtable that is on its way comes before any slice of a merge: else the
         # pipe, and with it the next flush, waits for one slice after the other.
-        patience_s = (_COMING_S if process.receiving else 0.0) if busy else None
+        patience_s = (_COMING_S if process.expecting else 0.0) if busy else None
         if not select.select([source], [], [], patience_s)[0]:
             busy = process.step()
             continue

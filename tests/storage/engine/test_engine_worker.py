@@ -86,10 +86,14 @@ def test_a_worker_that_dies_is_told_and_replaced(tmp_path: Path) -> None:
         time.sleep(0.01)
     (worker,) = found
     os.kill(worker, signal.SIGKILL)
-    with pytest.raises(WorkerFailed):
-        engine.flush()
-    engine.flush()
-    assert engine.applied_index == 2
+    failures = 0
+    while engine.applied_index < 2:
+        try:
+            engine.flush()
+        except WorkerFailed:
+            failures += 1
+    # Once for each memtable that it had.
+    assert 1 <= failures <= 2
     assert sum(1 for _ in engine.scan()) == 2001
     engine.close()
     _wait_until_gone(directory)
