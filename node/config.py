@@ -116,7 +116,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scrub_bytes_per_second: int = 1 * MIB
     # How fast the state goes to a member that needs it whole, so that the writes which
     # go on keep the processors and the disk that they need.
-    snapshot_bytes_per_second: int = 32 * MIB
+    snapshot_bytes_per_second: int = 24 * MIB
     # How much of the past the leader keeps before it has it compacted: so many
     # revisions (0: all of them), and everything that is younger than so long.
     history_revisions: int = 1_000_000

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .node import Node
 
 PIECE_BYTES: Final = 256 << 10
-SYNC_EVERY_BYTES: Final = 1 << 20
+# Who shares the disk waits as long as a sync takes.
+SYNC_EVERY_BYTES: Final = 256 << 10
 WINDOW_BYTES: Final = 2 << 20
 TRANSFER_TIMEOUT_S: Final = 60.0
 SNAPSHOT_BYTES_MAX: Final = 1 << 40
