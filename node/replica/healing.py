@@ -89,11 +89,16 @@ class Healing:
         self.sending.discard(member)
 
     def wants(self, message: InstallSnapshot) -> bool:
-        """A state came that is no news to Raft: does the log go on from it?"""
+        """A state came that is no news to Raft: does the log go on from it?
+
+        It does where the disk has it. A state of entries that are still on their way
+        there would be applied before they are written; another one is asked for.
+        """
         log = self.replica.raft.log
+        durable_index = min(log.commit_index, log.stable_index)
         return (
             self.damage is not None
-            and log.base_index <= message.index <= log.commit_index
+            and log.base_index <= message.index <= durable_index
             and log.term(message.index) == message.snapshot_term
         )
 
