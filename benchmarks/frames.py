@@ -12,8 +12,9 @@ import asyncio
 import random
 import struct
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, cast
 
 import uvloop
 from quorate.wire import (
@@ -94,35 +95,58 @@ def key_of(slot: int) -> bytes:
     return b"bench-k-%08d" % slot
 
 
-class Slots(Protocol):
-    """One connection's: it is `ready`, may `begin`, and is `idle` once it is stopping.
+class Connection(asyncio.Protocol, ABC):
+    """One connection's slots: it is `ready`, may `begin`, and is `idle` once it stops.
 
-    `answered` grows with each answer; `idle` fails when one was none.
+    `answered` grows with each answer; `stopping` ends what follows; `ready` and `idle`
+    fail with RunFailed when an answer was a refusal or the connection was lost.
     """
 
-    ready: asyncio.Future[None]
-    idle: asyncio.Future[None]
-    answered: int
-    stopping: bool
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self.idle: asyncio.Future[None] = loop.create_future()
+        self.answered: int = 0
+        self.stopping: bool = False
+        self._outstanding: int = 0
+        self._kept: bytes = b""
+        self._transport: asyncio.Transport | None = None
 
-    def begin(self) -> None: ...
+    @abstractmethod
+    def begin(self) -> None:
+        """Ask for the first time in each slot."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(f"the connection was lost: {exc}")
 
-class Connection(Slots, asyncio.Protocol):
-    """Slots that are a connection's protocol as well."""
+    def _fail(self, reason: str) -> None:
+        self.close()
+        for each in (self.ready, self.idle):
+            if not each.done():
+                each.set_exception(RunFailed(reason))
+                # Looked at, because the run ends with the first of them.
+                each.exception()
+
+    def _count(self, answers: int) -> bool:
+        """So many more were answered; are their slots to go on?"""
+        self.answered += answers
+        if not self.stopping:
+            return True
+        self._outstanding -= answers
+        if not self._outstanding and not self.idle.done():
+            self.idle.set_result(None)
+        return False
 
 
 class _Slots(Connection):
     """One connection's: `begin` sends all of them, `stopping` ends what follows."""
 
     def __init__(self, requests: Sequence[Request], hello: bool) -> None:
-        loop = asyncio.get_running_loop()
-        self.ready: asyncio.Future[None] = loop.create_future()
-        self.idle: asyncio.Future[None] = loop.create_future()
-        self.answered: int = 0
-        self.stopping: bool = False
+        super().__init__()
         self._frames: list[bytes] = [
             encode_request(each.kind, slot + 1, _TIMEOUT_MS, each.body)
             for slot, each in enumerate(requests)
@@ -140,10 +164,7 @@ class _Slots(Connection):
         ]
         if self._bodies:
             self._next = self._with_next_body
-        self._outstanding: int = 0
         self._hello: bool = hello
-        self._kept: bytes = b""
-        self._transport: asyncio.Transport | None = None
 
     def _with_next_key(self, slot: int) -> bytes:
         before, after = self._cuts[slot]
@@ -165,16 +186,6 @@ class _Slots(Connection):
         self._outstanding = len(self._frames)
         slots = range(len(self._frames))
         self._transport.write(b"".join(map(self._next, slots)))
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        for each in (self.ready, self.idle):
-            if not each.done():
-                each.set_exception(RunFailed(f"the connection was lost: {exc}"))
-                each.exception()
 
     def data_received(self, data: bytes) -> None:
         if self._kept:
@@ -204,25 +215,13 @@ class _Slots(Connection):
             if end > size:
                 break
             if status != OK:
-                self._refused(data[offset:end])
+                self._fail(f"refused: {data[offset:end][-100:]!r}")
                 return
             again.append(following(request_id - 1))
             offset = end
         self._kept = data[offset:]
-        self.answered += len(again)
-        if self.stopping:
-            self._outstanding -= len(again)
-            if not self._outstanding and not self.idle.done():
-                self.idle.set_result(None)
-        elif again and self._transport is not None:
+        if self._count(len(again)) and again and self._transport is not None:
             self._transport.write(b"".join(again))
-
-    def _refused(self, frame: bytes) -> None:
-        self.close()
-        if not self.idle.done():
-            self.idle.set_exception(RunFailed(f"refused: {frame[-100:]!r}"))
-            # Looked at, because the run ends with the first of them.
-            self.idle.exception()
 
 
 def _cut_at_key(frame: bytes) -> tuple[bytes, bytes]:
@@ -316,7 +315,7 @@ async def _drive(
     return Driven(leg, took_s, longest_gap_s)
 
 
-async def _until(done: Done, begin_s: float, slots: Sequence[Slots]) -> float:
+async def _until(done: Done, begin_s: float, slots: Sequence[Connection]) -> float:
     """Until it is done, or the first failure; the longest time without an answer."""
     failures = [each.idle for each in slots]
     answered, progress_s, longest_gap_s = 0, begin_s, 0.0

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, cast
 
-from .frames import Connection, Done, Driven, RunFailed, drive_slots
+from .frames import Connection, Done, Driven, drive_slots
 
 # The length's first byte and the others, type, flags, stream.
 _HEAD: Final = struct.Struct(">BHBBI")
@@ -60,20 +60,13 @@ class _Streams(Connection):
     """One connection's calls: as many at a time as `slots`."""
 
     def __init__(self, path: str, messages: Iterator[bytes], slots: int) -> None:
-        loop = asyncio.get_running_loop()
-        self.ready: asyncio.Future[None] = loop.create_future()
-        self.idle: asyncio.Future[None] = loop.create_future()
-        self.answered: int = 0
-        self.stopping: bool = False
+        super().__init__()
         self._block: bytes = header_block(path)
         self._messages: Iterator[bytes] = messages
         self._slots: int = slots
-        self._outstanding: int = 0
         self._stream: int = 1
         # Streams with data that have not ended yet.
         self._begun: set[int] = set()
-        self._kept: bytes = b""
-        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -99,21 +92,6 @@ class _Streams(Connection):
             stream += 2
         self._stream = stream
         return b"".join(parts)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(f"the connection was lost: {exc}")
-
-    def _fail(self, reason: str) -> None:
-        self.close()
-        for each in (self.ready, self.idle):
-            if not each.done():
-                each.set_exception(RunFailed(reason))
-                # Looked at, because the run ends with the first of them.
-                each.exception()
 
     def data_received(self, data: bytes) -> None:
         if self._kept:
@@ -144,8 +122,8 @@ class _Streams(Connection):
             else:
                 self._other(kind, flags, data[begin:end])
         self._kept = data[offset:]
-        if ended:
-            self._ended(ended)
+        if ended and self._count(ended) and self._transport is not None:
+            self._transport.write(self._calls(ended))
 
     def _other(self, kind: int, flags: int, payload: bytes) -> None:
         if kind in (_RESET, _GOAWAY):
@@ -156,16 +134,6 @@ class _Streams(Connection):
             self._transport.write(frame(kind, _ACK, 0, told))
             if not self.ready.done():
                 self.ready.set_result(None)
-
-    def _ended(self, count: int) -> None:
-        self.answered += count
-        if not self.stopping:
-            assert self._transport is not None
-            self._transport.write(self._calls(count))
-            return
-        self._outstanding -= count
-        if not self._outstanding and not self.idle.done():
-            self.idle.set_result(None)
 
 
 def drive_calls(

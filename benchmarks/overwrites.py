@@ -23,18 +23,17 @@ import msgspec
 from quorate.wire import RequestKind, Transaction, TxnPut, encode_transaction
 
 from . import frames, grpc_bodies, machine, tools
-from .clusters import BenchmarkFailed, Etcd, Quorate, System
+from .clusters import Etcd, Quorate, System
 from .frames import Done, Driven
 from .grpc_frames import drive_calls
-from .large import IN_FLIGHT, scattered
+from .large import DEBT_SECONDS_MAX, IN_FLIGHT, scattered
 from .million import pay_debt
 from .pairs import PAIRS_MIN, Leg, alternate, cost_ratios, met, ratios, spread
-from .rows import CONNECTIONS, VALUE_BYTES
+from .rows import CONNECTIONS, VALUE_BYTES, costed
 
 # Puts of a transaction; one at a time on a connection, as etcd lets no more than 64 KiB
 # be on their way to it.
 TOGETHER: Final = 100
-DEBT_SECONDS_MAX: Final = 1800.0
 AIM: Final = 1.5
 _VALUE: Final = b"v" * VALUE_BYTES
 
@@ -116,12 +115,10 @@ def fill(side: Side, keys: int) -> str:
 
 def leg(side: Side, seconds: float) -> Leg:
     """Puts a second, and what one costs all nodes."""
-    pids = [place.pid for place in side.system.places()]
-    cpu_s = machine.cpu_seconds(pids)
-    done = side.put(leader_port(side.system), lambda _, took_s: took_s >= seconds)
-    cpu_s = machine.cpu_seconds(pids) - cpu_s
-    cpu_us = cpu_s / done.leg.operations * 1e6
-    return msgspec.structs.replace(done.leg, cpu_us=cpu_us)
+    return costed(
+        side.system,
+        lambda place: side.put(place.port, lambda _, took_s: took_s >= seconds).leg,
+    )
 
 
 def lines_of(ours: list[Leg], theirs: list[Leg]) -> list[str]:
@@ -167,14 +164,11 @@ def main() -> None:
         stack.callback(other.stop)
         theirs = grpc(other, given.keys)
         print(fill(theirs, given.keys), flush=True)
-        try:
-            legs = alternate(
-                given.pairs,
-                lambda: leg(ours, given.seconds),
-                lambda: leg(theirs, given.seconds),
-            )
-        except frames.RunFailed as failure:
-            raise BenchmarkFailed(str(failure)) from failure
+        legs = alternate(
+            given.pairs,
+            lambda: leg(ours, given.seconds),
+            lambda: leg(theirs, given.seconds),
+        )
     print("\n".join(lines_of(*legs)))
 
 

@@ -148,9 +148,8 @@ def compressed_block(block: bytes) -> bytes:
     small = compress(body)
     if len(small) > len(body) - len(body) // _WORTH:
         return block
-    file, number, count, _ = _BLOCK.unpack_from(block)
-    head = _BLOCK.pack(file, number, count, _ZSTD)
-    return b"".join((head, _EXPANDED.pack(len(body)), small))
+    codec = _ZSTD.to_bytes(BLOCK_HEAD_BYTES - CODEC_AT, "little")
+    return b"".join((block[:CODEC_AT], codec, _EXPANDED.pack(len(body)), small))
 
 
 def expanded_block(block: bytes, path: str, offset: int) -> bytes:
@@ -276,6 +275,8 @@ def decode_footer(data: bytes, path: str, offset: int) -> Footer:
         raise CorruptionError(path, offset, "the footer's checksum is wrong")
     magic, version, zero, file_id, *numbers = _FOOTER.unpack_from(data)
     if (magic, zero) != (_MAGIC, 0) or not FORMAT <= version <= FORMAT_COMPRESSED:
-        raise CorruptionError(path, offset, f"not a table of format {FORMAT} or 2")
+        raise CorruptionError(
+            path, offset, f"not a table of format {FORMAT} or {FORMAT_COMPRESSED}"
+        )
     sections = [Section(*numbers[n : n + 3]) for n in (0, 3, 6)]
     return Footer(file_id, *sections, version=version)
