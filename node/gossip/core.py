@@ -71,7 +71,7 @@ class Gossip:
         self.table = Table(self.counts)
         self.health = Health()
         self.news = NewsQueue()
-        self.rounds = Rounds(draw)
+        self.rounds = Rounds(self.id, draw)
         self.relays = Relays()
         self.probe: Probe | None = None
         # Members that start together do not all ask at the same time.

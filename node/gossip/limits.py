@@ -13,6 +13,10 @@ TICKS_PER_SECOND: Final = 10
 PROBE_INTERVAL_TICKS: Final = 5
 PROBE_TIMEOUT_TICKS: Final = 2
 INDIRECT_PROBES: Final = 3
+# Every second probe goes to one of so many next ones by id, in turn. With chance alone,
+# nobody asks after a certain member for some six seconds once in 300 deaths; so three
+# do within three seconds, as many as a suspicion needs to be over soon.
+RING_MEMBERS: Final = 3
 # Of others' probes that this member makes for them, at one time.
 RELAYS_MAX: Final = 256
 

@@ -1,12 +1,14 @@
 """Whom to ask next, the probe that is on its way, and the probes made for others.
 
-Law: each live member is asked once in each round, in an order that chance gave, so that
-nobody waits for longer than two rounds. What a probe means is decided in core.
+Law: every second probe goes to one of the next members on a ring, so that whoever dies
+is soon missed by each of those before it; the others go once in a round to each live
+member, in an order that chance gave. What a probe means is decided in core.
 """
 
 from collections.abc import Callable
+from heapq import nsmallest
 
-from .limits import PROBE_TIMEOUT_TICKS, RELAYS_MAX
+from .limits import PROBE_TIMEOUT_TICKS, RELAYS_MAX, RING_MEMBERS
 
 
 class Probe:
@@ -25,16 +27,23 @@ class Probe:
 
 
 class Rounds:
-    """The order in which members are asked."""
+    """The order in which the member `own` asks the others."""
 
-    def __init__(self, draw: Callable[[int], int]) -> None:
+    def __init__(self, own: int, draw: Callable[[int], int]) -> None:
+        self.own = own
         self.draw = draw
+        self.asked = 0
         self.waiting: list[int] = []
 
     def next(self, live: list[int]) -> int:
         """Somebody who is live; 0 when nobody is."""
         if not live:
             return 0
+        self.asked += 1
+        if self.asked % 2 == 0:
+            # By id, and from the highest one on to the lowest.
+            ring = nsmallest(RING_MEMBERS, live, key=lambda one: (one < self.own, one))
+            return ring[self.asked // 2 % len(ring)]
         while True:
             while self.waiting:
                 member = self.waiting.pop()

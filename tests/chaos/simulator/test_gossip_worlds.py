@@ -58,9 +58,16 @@ def test_five_seconds_of_sleep_of_one_in_twenty_kill_nobody_else(seed: int) -> N
     world.pause(sleeper, 50)
     world.run(300)
     others = [member for member in world.running if member is not sleeper]
-    for member in others:
-        assert member.gossip.state_of(sleeper.id) is State.ALIVE
-        assert sleeper.gossip.state_of(member.id) is State.ALIVE
+
+    def all_alive() -> bool:
+        return all(
+            member.gossip.state_of(sleeper.id) is State.ALIVE
+            and sleeper.gossip.state_of(member.id) is State.ALIVE
+            for member in others
+        )
+
+    # Lost messages make a suspect now and then, who refutes it.
+    assert world.run_until(all_alive, 5.0) >= 0
     assert checks.suspected > 0
 
 
