@@ -14,11 +14,11 @@ effect with one batch, so a crash at any point leaves the log before or after it
 import errno
 import re
 from collections.abc import Sequence
-from zlib import crc32
 
 import msgspec
 
 from . import rules
+from .checksum import crc32
 from .env import Env, File
 from .errors import CorruptionError, JournalFailed, NoSpace
 from .journal_format import (

@@ -6,9 +6,10 @@ Law: bytes and values only. Numbers are permanent; formats only grow.
 import struct
 from collections.abc import Iterable
 from typing import Protocol
-from zlib import crc32
 
 import msgspec
+
+from .checksum import crc32
 
 BLOCK_BYTES = 4096
 FORMAT = 1

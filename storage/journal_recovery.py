@@ -11,11 +11,11 @@ by what was written, never by hope (I-21, I-22):
 """
 
 from itertools import pairwise
-from zlib import crc32
 
 import msgspec
 
 from . import rules
+from .checksum import crc32
 from .env import Env
 from .errors import CorruptionError
 from .journal_format import (

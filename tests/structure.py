@@ -82,6 +82,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "aiohttp": ("node.api",),
         "click": ("cli",),
         "cryptography": ("node.certificates", "node.certificate_parts"),
+        "isal": ("storage.checksum",),
         "msgpack": (),
         "msgspec": ("",),
         "prometheus_client": ("node.api.exposition",),

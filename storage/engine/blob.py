@@ -11,9 +11,9 @@ import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 from weakref import finalize
-from zlib import crc32
 
 from .. import rules
+from ..checksum import crc32
 from ..env import Env, File
 from ..errors import CorruptionError
 from .manifest import BlobMeta

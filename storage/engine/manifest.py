@@ -8,10 +8,10 @@ both. Tables are described by their parent, this: size and the footer's checksum
 import struct
 from collections import Counter
 from typing import Annotated, Final
-from zlib import crc32
 
 import msgspec
 
+from ..checksum import crc32
 from ..env import Env, read_file, write_file_durably
 from ..errors import CorruptionError
 

@@ -10,11 +10,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 from weakref import finalize
-from zlib import crc32
 
 import msgspec
 
 from .. import rules
+from ..checksum import crc32
 from ..env import Env, File
 from ..errors import CorruptionError
 from .block_index import GROUP, WORD_BYTES, ZEROS, BlockIndex

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from itertools import accumulate, islice
 from operator import ge
 from typing import Final
-from zlib import crc32
 
 import msgspec
 
+from ..checksum import crc32
 from ..errors import CorruptionError
 from .compression import compress, expand
 

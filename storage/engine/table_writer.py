@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, repeat
 from operator import add
-from zlib import crc32
 
 import msgspec
 
 from .. import rules
+from ..checksum import crc32
 from ..env import Env
 from .blob import referenced
 from .compression import Codec

@@ -6,8 +6,8 @@ and do not overlap, so each run has one table at most for a key.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from zlib import crc32
 
+from ..checksum import crc32
 from ..env import Env
 from ..errors import CorruptionError
 from .blob import Blob, resolve
