@@ -28,7 +28,7 @@ from .tools import TOOLS
 RATE = 250
 SHOWN = 24
 OTHER = "(others)"
-_OURS = "quorate/"
+_OURS = f"{Path(__file__).resolve().parent.parent}/"
 
 
 class Profile(NamedTuple):
@@ -86,6 +86,7 @@ def record(
                 "--gil",
                 "--rate",
                 str(RATE),
+                "--full-filenames",
                 "--format",
                 "raw",
             ),
