@@ -5,7 +5,7 @@ import msgspec
 
 from .output import print_json, print_table
 
-_COLUMNS = ("RUN", "TABLES", "ENTRIES", "TOMBSTONES", "BYTES")
+_COLUMNS = ("RUN", "TABLES", "ENTRIES", "TOMBSTONES", "BYTES", "BLOCKS", "COMPRESSED")
 
 
 @click.group("storage")
@@ -44,7 +44,10 @@ def inspect_command(directory: str, output: str) -> None:
             f" {report.blob_bytes_referenced} are referred to"
         )
     rows = [
-        [str(n) for n in (r.place, r.tables, r.entries, r.tombstones, r.size_bytes)]
+        [
+            *map(str, (r.place, r.tables, r.entries, r.tombstones, r.size_bytes)),
+            *("?" if n is None else str(n) for n in (r.blocks, r.compressed_blocks)),
+        ]
         for r in report.runs
     ]
     print_table(_COLUMNS, rows)

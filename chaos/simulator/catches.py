@@ -30,6 +30,7 @@ CATCHES: Final[dict[str, int]] = {
     "doubter-forgets": 8,
     "doubter-campaigns": 8,
     "read-before-apply": 3,
+    "state-before-its-entries": 2804,
     "any-entry-answers": 44,
     "unknown-called-refused": 5,
     "condition-ignored": 1,

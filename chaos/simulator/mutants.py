@@ -104,6 +104,11 @@ def _by_the_wall(base_ms: int, elapsed_ms: int, wall_ms: int) -> int:
     return wall_ms
 
 
+def _committed(index: int, commit_index: int, stable_index: int) -> bool:
+    del stable_index
+    return index <= commit_index
+
+
 MUTANTS = {
     mutant.name: mutant
     for mutant in (
@@ -260,6 +265,13 @@ MUTANTS = {
             "serves_read",
             always,
             "I-40: a read does not wait for its index",
+        ),
+        Mutant(
+            "state-before-its-entries",
+            replica_rules,
+            "leads_to",
+            _committed,
+            "I-18: a damaged replica takes a state that its own disk is behind of",
         ),
         Mutant(
             "any-entry-answers",

@@ -95,10 +95,10 @@ class Healing:
         there would be applied before they are written; another one is asked for.
         """
         log = self.replica.raft.log
-        durable_index = min(log.commit_index, log.stable_index)
         return (
             self.damage is not None
-            and log.base_index <= message.index <= durable_index
+            and log.base_index <= message.index
+            and rules.leads_to(message.index, log.commit_index, log.stable_index)
             and log.term(message.index) == message.snapshot_term
         )
 

@@ -208,3 +208,8 @@ def may_move_again(moved_ms: int | None, rest_ms: int) -> bool:
 def has_lost_its_data(was_here: bool) -> bool:
     """I-25: a member that was linked up once and asks to be let in again."""
     return was_here
+
+
+def leads_to(index: int, commit_index: int, stable_index: int) -> bool:
+    """I-18: a state is taken in where this disk has the entries up to its index."""
+    return index <= min(commit_index, stable_index)

@@ -5,24 +5,30 @@ in use, or of one that its owner refuses to open. Then files may come and go mea
 only those of the manifest that was read are looked at.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from ..env import Env
 from ..errors import CorruptionError
-from .manifest import NAME, Manifest, load_manifest
+from .manifest import NAME, Manifest, TableMeta, load_manifest
+from .table import Table
 from .version import open_file
 
 
 class RunReport(msgspec.Struct, frozen=True):
-    """One run: its place from the newest on, its tables, entries and bytes."""
+    """One run: its place from the newest on, its tables, entries and bytes.
+
+    So many of its `blocks` are compressed; None where a table can't be read.
+    """
 
     place: int
     tables: int
     entries: int
     tombstones: int
     size_bytes: int
+    blocks: int | None
+    compressed_blocks: int | None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -46,16 +52,13 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def inspect(env: Env, directory: str) -> Report:
-    """What the manifest says. Raises `CorruptionError`, `OSError`."""
+    """What the manifest says, and of its tables what they say of their blocks.
+
+    Raises `CorruptionError` and `OSError` when it is the manifest.
+    """
     manifest = _manifest(env, directory)
     runs = tuple(
-        RunReport(
-            place=place,
-            tables=len(tables),
-            entries=sum(table.entries for table in tables),
-            tombstones=sum(table.tombstones for table in tables),
-            size_bytes=sum(table.size_bytes for table in tables),
-        )
+        _report_run(env, directory, place, tables)
         for place, tables in enumerate(manifest.runs)
     )
     return Report(
@@ -71,6 +74,30 @@ def inspect(env: Env, directory: str) -> Report:
         blob_bytes=sum(blob.size_bytes for blob in manifest.blobs),
         blob_bytes_referenced=manifest.referenced_bytes().total(),
         runs=runs,
+    )
+
+
+def _report_run(
+    env: Env, directory: str, place: int, tables: Sequence[TableMeta]
+) -> RunReport:
+    blocks: int | None = 0
+    compressed: int | None = 0
+    try:
+        for meta in tables:
+            table = Table(env, directory, meta)
+            blocks, compressed = blocks + table.blocks, compressed + table.compressed
+            table.close()
+    except (CorruptionError, OSError):
+        # Damaged, or merged away meanwhile: `verify` says which, and what is wrong.
+        blocks = compressed = None
+    return RunReport(
+        place=place,
+        tables=len(tables),
+        entries=sum(table.entries for table in tables),
+        tombstones=sum(table.tombstones for table in tables),
+        size_bytes=sum(table.size_bytes for table in tables),
+        blocks=blocks,
+        compressed_blocks=compressed,
     )
 
 

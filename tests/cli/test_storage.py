@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from quorate.cli import group
-from quorate.storage.engine import Engine, care
+from quorate.storage.engine import Engine, EngineOptions, care
 from quorate.storage.engine.blob import Blob
 from quorate.storage.engine.manifest import (
     BlobMeta,
@@ -33,6 +33,10 @@ def _store(path: Path) -> str:
     return str(path)
 
 
+def _last_row(table: str) -> list[str]:
+    return [cell.strip() for cell in table.splitlines()[-2].strip("| ").split("|")]
+
+
 def test_inspect_shows_runs_and_entries(tmp_path: Path) -> None:
     directory = _store(tmp_path / "store")
     result = CliRunner().invoke(group, ["storage", "inspect", directory, "-o", "json"])
@@ -46,6 +50,38 @@ def test_inspect_shows_runs_and_entries(tmp_path: Path) -> None:
     assert [run["tables"] for run in report["runs"]] == [1, 1]
     shown = CliRunner().invoke(group, ["storage", "inspect", directory])
     assert "3 entries" in shown.output
+
+
+def test_inspect_tells_what_is_compressed_and_what_it_cannot_read(
+    tmp_path: Path,
+) -> None:
+    names = itertools.count(1)
+    batch = {b"%03d" % n: b"again and again " * 8 for n in range(200)}
+    for index, codec in enumerate(("zstd", "none"), 1):
+        engine = Engine(
+            RealEnv(),
+            str(tmp_path),
+            lambda: next(names).to_bytes(16, "big"),
+            EngineOptions(compression=(codec,)),
+        )
+        engine.write(batch, index)
+        engine.flush()
+        engine.close()
+    newest, oldest = care.inspect(RealEnv(), str(tmp_path)).runs
+    assert newest.compressed_blocks == 0
+    assert oldest.blocks
+    assert oldest.compressed_blocks == oldest.blocks
+    shown = CliRunner().invoke(group, ["storage", "inspect", str(tmp_path)]).output
+    assert _last_row(shown)[-2:] == [str(oldest.blocks)] * 2
+    manifest = load_manifest(RealEnv(), str(tmp_path))
+    assert manifest is not None
+    path = tmp_path / manifest.runs[-1][0].name
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    report = care.inspect(RealEnv(), str(tmp_path))
+    assert report.runs[-1].compressed_blocks is None
+    assert report.runs[-1].entries == oldest.entries
+    shown = CliRunner().invoke(group, ["storage", "inspect", str(tmp_path)]).output
+    assert _last_row(shown)[-2:] == ["?", "?"]
 
 
 def test_verify_names_the_damaged_file_and_goes_on(tmp_path: Path) -> None:
