@@ -3,8 +3,11 @@
 A virtual environment of another worktree, or a wheel that was installed beside it,
 would pass with the wrong code. And no property fails for being slow: they are about
 answers.
+
+Ctrl-C works for what tests start, however the run itself was started.
 """
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,10 @@ settings.load_profile("unhurried")
 
 def pytest_configure() -> None:
     """Refuse to run when `import quorate` finds another tree."""
+    # A shell starts what it puts in the background with SIGINT ignored, and all that is
+    # started from there inherits it: a command that a test interrupts would never end.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     found = Path(quorate.__file__).resolve()
     if found != ROOT / "__init__.py":
         raise pytest.UsageError(

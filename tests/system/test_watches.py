@@ -242,12 +242,17 @@ def test_the_command_line_prints_until_ctrl_c(healthy: Cluster, tmp_path: Path) 
     where = f"--endpoints={healthy.endpoints}"
     command = [*QUORATE, "watch", "line/", "--prefix", "--rev=1", where]
     with out.open("wb") as file, subprocess.Popen(command, stdout=file) as watching:
-        for value in (b"1", b"2"):
-            healthy.nodes[0].request("PUT", "/v1/kv/line/a", value)
-            told = b"PUT\nline/a\n%b\n" % value
-            wait_for(lambda told=told: out.read_bytes().endswith(told), "it is told")
-        watching.send_signal(signal.SIGINT)
-        assert watching.wait(DEADLINE_S) == 0
+        try:
+            for value in (b"1", b"2"):
+                healthy.nodes[0].request("PUT", "/v1/kv/line/a", value)
+                told = b"PUT\nline/a\n%b\n" % value
+                wait_for(
+                    lambda told=told: out.read_bytes().endswith(told), "it is told"
+                )
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(DEADLINE_S) == 0
+        finally:
+            watching.kill()
 
 
 def test_a_watch_over_http_is_freed_when_its_client_leaves(healthy: Cluster) -> None:
