@@ -117,6 +117,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # How fast the state goes to a member that needs it whole, so that the writes which
     # go on keep the processors and the disk that they need.
     snapshot_bytes_per_second: int = 24 * MIB
+    cache_bytes: int = 16 * MIB
     # How much of the past the leader keeps before it has it compacted: so many
     # revisions (0: all of them), and everything that is younger than so long.
     history_revisions: int = 1_000_000
@@ -187,6 +188,7 @@ _BOUNDS: Mapping[str, tuple[int, int]] = {
     "journal_reserve_bytes": (1 * MIB, 1 << 40),
     "scrub_bytes_per_second": (0, 1 << 40),
     "snapshot_bytes_per_second": (1 * MIB, 1 << 40),
+    "cache_bytes": (0, 1 << 40),
     "history_revisions": (0, 1 << 63),
     "history_seconds": (0, 365 * 86_400),
 }
@@ -291,10 +293,9 @@ def check_config(config: NodeConfig) -> None:
         raise ConfigError("", "peer.certificate_seconds", reason)
     _check_voters(config)
     _check_limits(config.limits)
-    if not 0 < len(config.storage.compression) <= TIERS_MAX:
-        reason = (
-            f"{len(config.storage.compression)} tiers are not from 1 to {TIERS_MAX}"
-        )
+    tiers = len(config.storage.compression)
+    if not 0 < tiers <= TIERS_MAX:
+        reason = f"{tiers} tiers are not from 1 to {TIERS_MAX}"
         raise ConfigError("", "storage.compression", reason)
 
 

@@ -51,6 +51,8 @@ def gather(node: "Node") -> Statistics:
         compared_index=replica.comparing.equal_index,
         scrub_passes=node.scrubber.passes,
         scrubbed_bytes=node.scrubber.read_bytes,
+        cache_hits=database.store.cache.hits,
+        cache_misses=database.store.cache.misses,
         disk_free_bytes=node.loop.free_bytes,
         revision=database.revision,
         compacted=database.compacted,

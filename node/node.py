@@ -137,11 +137,12 @@ class Node:
         self.pairs = read_pairs(env, config.data_dir)
         # A worker process has the real disk, and no other.
         jobs = Worker if isinstance(env, RealEnv) else None
+        engine = engine_options(config.storage.compression, config.limits.cache_bytes)
         self.stable = Stable(
             env,
             config.data_dir,
             self.cluster_id,
-            StableOptions(engine=engine_options(config.storage.compression), jobs=jobs),
+            StableOptions(engine=engine, jobs=jobs),
         )
         salt = random.SystemRandom().getrandbits(64) or 1
         opened = self.stable.open(

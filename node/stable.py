@@ -52,16 +52,19 @@ class Opened(msgspec.Struct):
     damage: CorruptionError | None = None
 
 
-def engine_options(compression: tuple[Codec, ...] = ("none",)) -> EngineOptions:
-    """Of a replica's engine; `compression` as `EngineOptions` has it."""
-    return EngineOptions(scanned=layout.SCANNED, compression=compression)
+def engine_options(compression: tuple[Codec, ...], cache_bytes: int) -> EngineOptions:
+    """Of a replica's engine; both as `EngineOptions` has them."""
+    scanned = layout.SCANNED
+    return EngineOptions(
+        scanned=scanned, compression=compression, cache_bytes=cache_bytes
+    )
 
 
 class StableOptions(msgspec.Struct, frozen=True):
     """`jobs` makes whoever flushes and compacts (see `Engine`); None: the caller."""
 
     journal: JournalOptions = JournalOptions()
-    engine: EngineOptions = engine_options()
+    engine: EngineOptions = EngineOptions(scanned=layout.SCANNED)
     jobs: Callable[[str, EngineOptions], Jobs] | None = None
 
 

@@ -52,6 +52,8 @@ class Statistics(msgspec.Struct, kw_only=True):
     compared_index: int = 0
     scrub_passes: int = 0
     scrubbed_bytes: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
     disk_free_bytes: int = 0
     # database
     revision: int = 1

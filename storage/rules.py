@@ -64,3 +64,8 @@ def may_drop_deletions(oldest: bool) -> bool:
 def checks_table_block(expected_crc: int, actual_crc: int) -> bool:
     """I-28: a block of a table is compared with its parent's checksum at each read."""
     return expected_crc == actual_crc
+
+
+def forgets_what_is_written() -> bool:
+    """What a get has kept in memory is not the newest record any more."""
+    return True

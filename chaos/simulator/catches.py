@@ -14,6 +14,7 @@ CATCHES: Final[dict[str, int]] = {
     "page-cache-believed": 2,
     "doubt-is-absence": 8,
     "body-not-checked": 145,
+    "cache-not-dropped": 1,
     "segments-dropped-early": 1,
     "message-before-disk": 1,
     "append-acked-before-disk": 1,

@@ -155,6 +155,13 @@ MUTANTS = {
             "I-28: stored bytes are used unchecked",
         ),
         Mutant(
+            "cache-not-dropped",
+            storage_rules,
+            "forgets_what_is_written",
+            never,
+            "a get is answered from the cache with what was overwritten since",
+        ),
+        Mutant(
             "segments-dropped-early",
             storage_rules,
             "may_reclaim",

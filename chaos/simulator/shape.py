@@ -67,6 +67,8 @@ class Shape:
                 tier_ratio=dice.choice([2, 4]),
                 blob_bytes=dice.choice([40, 16 << 10]),
                 scanned=layout.SCANNED,
+                # So small that what is asked for again is often there, and often not.
+                cache_bytes=3000,
             ),
         )
         self.sync_us = (200, dice.choice([1, 5, 20]) * MILLISECOND)

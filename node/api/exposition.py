@@ -81,6 +81,16 @@ _COUNTERS: Final = (
         "scrubbed_bytes",
         "Bytes of the engine's files that were read and checked.",
     ),
+    (
+        "quorate_storage_cache_hits",
+        "cache_hits",
+        "Gets of what no memtable had that were answered from the cache of records.",
+    ),
+    (
+        "quorate_storage_cache_misses",
+        "cache_misses",
+        "Gets that looked into that cache in vain, and then into tables.",
+    ),
     ("quorate_database_puts", "puts", "Keys put."),
     ("quorate_database_deletes", "deletes", "Keys deleted."),
     ("quorate_database_gets", "gets", "Keys read."),

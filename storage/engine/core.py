@@ -18,10 +18,11 @@ from ..env import Env, parent_of
 from ..errors import CorruptionError, WriteStalled
 from . import condemned
 from .blob import Blob
+from .cache import RecordCache
 from .edit import copy_by_links, edited, make_durable, remove
 from .jobs import InlineJobs, JobDropped, Jobs, Steps, advance
 from .manifest import BlobMeta, Manifest, TableMeta, save_manifest
-from .memtable import Memtable, size_of
+from .memtable import Memtable, forget_first, size_of
 from .merge import Droppable
 from .opening import clean, load_or_begin
 from .options import EngineOptions
@@ -87,6 +88,7 @@ class Engine:
             self._lock.release()
             raise
         self._memtable = Memtable(self.applied_index, self.meta)
+        self.cache = RecordCache(self.options.cache_bytes, self.options.scanned)
         self._jobs: Jobs = (
             InlineJobs(env, self._work, ids, self.options)
             if jobs is None
@@ -175,6 +177,8 @@ class Engine:
         memtable = self._memtable
         before = memtable.size_bytes
         memtable.write(records, size_bytes)
+        if rules.forgets_what_is_written():
+            self.cache.drop(records)
         memtable.last_index, memtable.meta = index, meta
         self.written_bytes += memtable.size_bytes - before
 
@@ -225,7 +229,7 @@ class Engine:
                 record = memtable.data.get(key)
                 if record is not None:
                     return record
-        return self._version.get(key)
+        return self.cache.find(key, self._version)
 
     def view(self) -> View:
         """Everything as it is now, for as long as it is held."""
@@ -268,7 +272,7 @@ class Engine:
             self._jobs.wait()
 
     def _step(self) -> int | None:
-        self._forget_flushed()
+        forget_first(self._flushed)
         # The second one is handed over while the first one is made a table.
         for memtable in self._frozen[:2]:
             steps = self._flushing.pop(memtable, None) or self._flush(memtable)
@@ -286,14 +290,6 @@ class Engine:
             step, self._compacting = advance(self._compacting)
             return step
         return 0 if self._flushing else None
-
-    def _forget_flushed(self) -> None:
-        """Free a memtable little by little: at once it would hold the loop for long."""
-        while self._flushed:
-            if self._flushed[0].forget():
-                del self._flushed[0]
-            else:
-                return
 
     def _flush(self, memtable: Memtable) -> Steps:
         """Make a frozen memtable a run, once it is the oldest one."""
@@ -343,6 +339,7 @@ class Engine:
             return edited(manifest, tuple(runs), made.blobs, index, meta)
 
         yield from self._edit(changed, made.blobs)
+        self.cache.merged(droppable)
 
     def _edit(
         self, changed: Callable[[Manifest], Manifest], made: tuple[BlobMeta, ...]
@@ -425,6 +422,7 @@ class Engine:
         self._frozen.clear()
         # As if nothing had come since: no flush may claim effects that are gone.
         self._memtable = Memtable(self.applied_index, self.meta)
+        self.cache.clear()
         self._version = DamagedVersion(damage)
         self._picked = None
 
@@ -458,6 +456,7 @@ class Engine:
         self.damage = None
         condemned.unmark(self._env, self.directory)
         self._memtable = Memtable(self.applied_index, self.meta)
+        self.cache.clear()
         remove(self._env, obsolete)
         incoming.close()
 

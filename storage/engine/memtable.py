@@ -147,6 +147,12 @@ class Memtable:
         return known, records
 
 
+def forget_first(memtables: list[Memtable]) -> None:
+    """Free the first ones little by little: at once it would hold the loop for long."""
+    while memtables and memtables[0].forget():
+        del memtables[0]
+
+
 def size_of(records: Mapping[bytes, bytes]) -> int:
     """Bytes of keys and records. Raises `ValueError` for what no table has room for."""
     keys, values = [*map(len, records)], [*map(len, records.values())]

@@ -19,6 +19,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
     `scanned`: keys that begin with one of these bytes are in no filter: they are hardly
     ever asked for by `get`, which then looks into a table of each run. Their blocks
     aim at `scanned_block_bytes`.
+    `cache_bytes`: of the records that gets have found in tables and that are kept in
+    memory, their overhead included; 0: none are.
     `compression`: how blocks of runs are written, by tier, the youngest first; the last
     one holds for all older ones. Compressed blocks aim at `compressed_block_bytes`
     before they are. Values in files of values are not compressed.
@@ -33,6 +35,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     filter_bits: int = 16
     blob_bytes: int = 16 << 10
     scanned: bytes = b""
+    cache_bytes: int = 32 << 20
     compression: tuple[Codec, ...] = ("none",)
     compressed_block_bytes: int = 4096
 

@@ -13,7 +13,12 @@ from quorate.storage.memory_env import MemoryEnv
 DIRECTORY = "/engine"
 # So small that a few dozen writes flush, compact and split.
 SMALL = EngineOptions(
-    memtable_bytes=1200, block_bytes=64, table_bytes=400, tier_ratio=2, blob_bytes=200
+    memtable_bytes=1200,
+    block_bytes=64,
+    table_bytes=400,
+    tier_ratio=2,
+    blob_bytes=200,
+    cache_bytes=3000,
 )
 # The same, of blocks that have several entries before they are compressed.
 COMPRESSED = msgspec.structs.replace(

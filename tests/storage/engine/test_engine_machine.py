@@ -44,6 +44,13 @@ class EngineMachine(RuleBasedStateMachine):
     def get(self, key: bytes) -> None:
         assert self.twin.engine.get(key) == self.twin.model.get(key)
 
+    @rule(keys=st.lists(KEYS, max_size=6))
+    def get_again_and_again(self, keys: list[bytes]) -> None:
+        """So that what tables have is in the cache by the end."""
+        for _ in range(5):
+            for key in keys:
+                self.get(key)
+
     @rule(bounds=BOUNDS, limit=st.integers(0, 20))
     def scan(self, bounds: tuple[bytes, bytes | None, bool], limit: int) -> None:
         start, end, reverse = bounds
