@@ -5,9 +5,11 @@
 
 Every engine gets the same keys in the same random order, in batches of 100, and its
 defaults. Puts are timed while they come, and again when compaction owes nothing. Gets
-are of random present keys, warm, from compacted tables; the engines take turns, round
-by round, and the median round counts. Nobody syncs; quorate has no log of its own, so
-RocksDB is shown with its log on and off.
+are of random present keys, warm, from compacted tables: other ones in each round, all
+keys alike, so that what an engine remembers of the round before is of little use; and
+skewed, as YCSB has it (zipf, 0.99, over 300,000 of the keys). The engines take turns,
+round by round, and the median round counts. Nobody syncs; quorate has no log of its
+own, so RocksDB is shown with its log on and off.
 
 With `--values records` the values are JSON documents, and quorate and LevelDB are shown
 with compressed blocks as well (zstd and Snappy).
@@ -25,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +38,8 @@ from quorate.storage.errors import WriteStalled
 BATCH = 100
 GETS = 20_000
 RANGES = 500
+SKEW = 0.99
+SKEWED_KEYS = 300_000
 RANGE_KEYS = 100
 
 
@@ -247,18 +252,25 @@ def main() -> None:
             gc.collect()
             row["put/s"], row["paid/s"] = load(subject, keys, values)
             row["MB"] = disk_bytes(path) / 1e6
-        asked = dice.choices(keys, k=GETS)
+        some = keys[:SKEWED_KEYS]
+        skew = [*accumulate((n + 1) ** -SKEW for n in range(len(some)))]
         starts = dice.choices(keys, k=RANGES)
         times: dict[str, dict[str, list[float]]] = {
-            s.name: {"get/s": [], "range/s": [], "scan/s": []} for s in subjects
+            s.name: {"get/s": [], "skewed/s": [], "range/s": [], "scan/s": []}
+            for s in subjects
         }
         for subject in subjects:
-            get_all(subject, asked)
+            get_all(subject, dice.choices(keys, k=GETS))
         for turn in range(options.rounds):
+            asked = dice.choices(keys, k=GETS)
+            skewed = dice.choices(some, cum_weights=skew, k=GETS)
             for subject in subjects if turn % 2 == 0 else reversed(subjects):
                 took = times[subject.name]
                 took["get/s"].append(
-                    GETS / seconds(lambda s=subject: get_all(s, asked))
+                    GETS / seconds(lambda s=subject, a=asked: get_all(s, a))
+                )
+                took["skewed/s"].append(
+                    GETS / seconds(lambda s=subject, a=skewed: get_all(s, a))
                 )
                 took["range/s"].append(
                     RANGES / seconds(lambda s=subject: ranges(s, starts))
