@@ -54,9 +54,8 @@ class Opened(msgspec.Struct):
 
 def engine_options(compression: tuple[Codec, ...], cache_bytes: int) -> EngineOptions:
     """Of a replica's engine; both as `EngineOptions` has them."""
-    scanned = layout.SCANNED
     return EngineOptions(
-        scanned=scanned, compression=compression, cache_bytes=cache_bytes
+        scanned=layout.SCANNED, compression=compression, cache_bytes=cache_bytes
     )
 
 

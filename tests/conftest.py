@@ -21,7 +21,7 @@ settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:
-    """Refuse to run when `import quorate` finds another tree."""
+    """Let Ctrl-C end what tests start; refuse to run with another tree's code."""
     # A shell starts what it puts in the background with SIGINT ignored, and all that is
     # started from there inherits it: a command that a test interrupts would never end.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -85,7 +85,8 @@ def _report_run(
     try:
         for meta in tables:
             table = Table(env, directory, meta)
-            blocks, compressed = blocks + table.blocks, compressed + table.compressed
+            blocks += table.properties.blocks
+            compressed += table.properties.compressed
             table.close()
     except (CorruptionError, OSError):
         # Damaged, or merged away meanwhile: `verify` says which, and what is wrong.

@@ -59,10 +59,9 @@ class Table:
         "_skips",
         "_whole",
         "_words",
-        "compressed",
         "meta",
         "path",
-        "scanned",
+        "properties",
         "words",
     )
 
@@ -83,10 +82,7 @@ class Table:
                 raise CorruptionError(self.path, footer.filter.offset, "odd filter")
             # Of its filter: filter.TWO_BITS says how it is asked.
             self.words = array("Q", words)
-            properties = self._properties(footer.properties)
-            self.scanned = properties.scanned
-            # So many of its blocks are.
-            self.compressed = properties.compressed
+            self.properties = self._properties(footer.properties)
             if (
                 parts.offsets[-1] != footer.index.offset
                 or parts.first_keys[0] != meta.first
@@ -135,10 +131,6 @@ class Table:
         except msgspec.DecodeError as error:
             reason = f"properties: {error}"
             raise CorruptionError(self.path, section.offset, reason) from None
-
-    @property
-    def blocks(self) -> int:
-        return len(self._crcs)
 
     def close(self) -> None:
         self._file.close()

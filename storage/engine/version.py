@@ -52,7 +52,7 @@ class Version:
         self.blobs = blobs
         self.touched = 0
         # Keys that begin with one of these bytes are not in all filters.
-        scanned = {first for table in self.tables() for first in table.scanned}
+        scanned = {n for table in self.tables() for n in table.properties.scanned}
         self._scanned = bytes(sorted(scanned))
 
     def get(self, key: bytes) -> bytes | None:

@@ -4,7 +4,7 @@ Law: nothing here decides; the journal is a list that outlives crashes, as the r
 does for everything that was acknowledged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from quorate.storage.engine import Engine, EngineOptions, View
@@ -35,6 +35,23 @@ class Names:
     def __call__(self) -> bytes:
         self.count += 1
         return self.count.to_bytes(16, "big")
+
+
+def new_engine(options: EngineOptions = SMALL) -> Engine:
+    """In a memory of its own."""
+    return Engine(MemoryEnv(), DIRECTORY, Names(), options)
+
+
+def receive(engine: Engine, pieces: Iterable[bytes]) -> None:
+    """Be the store that is sent in these pieces."""
+    incoming = engine.receive("the sender")
+    try:
+        for piece in pieces:
+            incoming.feed(piece)
+        assert sum(incoming.check()) > 0
+        engine.install(incoming)
+    finally:
+        incoming.close()
 
 
 class Twin:

@@ -7,11 +7,10 @@ from typing import TypeAlias
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quorate.storage.engine import Engine, EngineOptions
+from quorate.storage.engine import EngineOptions
 from quorate.storage.engine.block_index import GROUP, BlockIndex
-from quorate.storage.memory_env import MemoryEnv
 
-from .engine_kit import DIRECTORY, Names
+from .engine_kit import new_engine
 
 KeyOf: TypeAlias = Callable[[int], bytes]
 
@@ -79,7 +78,7 @@ def are_plain(number: int) -> bytes:
 def test_each_key_of_a_table_is_found_wherever_its_block_begins(key_of: KeyOf) -> None:
     keys = sorted(key_of(2 * number) for number in range(1_200))
     options = EngineOptions(memtable_bytes=1 << 20, block_bytes=128)
-    engine = Engine(MemoryEnv(), DIRECTORY, Names(), options)
+    engine = new_engine(options)
     engine.write({key: key[::-1] for key in keys}, 1)
     engine.flush()
     for key in keys:

@@ -7,11 +7,7 @@ from quorate.storage.engine import Engine, EngineOptions
 from quorate.storage.errors import DirectoryLocked, WriteStalled
 from quorate.storage.memory_env import MemoryEnv
 
-from .engine_kit import DIRECTORY, SMALL, Names, Twin, same
-
-
-def _engine(options: EngineOptions = SMALL) -> Engine:
-    return Engine(MemoryEnv(), DIRECTORY, Names(), options)
+from .engine_kit import DIRECTORY, SMALL, Names, Twin, new_engine, same
 
 
 def test_the_example_of_the_document_runs(
@@ -42,7 +38,7 @@ def test_one_engine_has_a_directory_at_a_time() -> None:
     ],
 )
 def test_what_is_too_long_is_refused_whole(effects: dict[bytes, bytes]) -> None:
-    engine = _engine()
+    engine = new_engine()
     with pytest.raises(ValueError, match="too long"):
         engine.write(effects, 1)
     assert engine.last_index == 0
@@ -50,7 +46,7 @@ def test_what_is_too_long_is_refused_whole(effects: dict[bytes, bytes]) -> None:
 
 
 def test_the_longest_key_and_value_come_back_from_a_table() -> None:
-    engine = _engine(EngineOptions())
+    engine = new_engine(EngineOptions())
     effects: dict[bytes, bytes | None] = {
         bytes([n]) * 8192: bytes([n]) * 16384 for n in range(4)
     }
@@ -63,7 +59,7 @@ def test_the_longest_key_and_value_come_back_from_a_table() -> None:
 def test_keys_that_contain_each_other_are_told_apart() -> None:
     """The bytes of a key may stand in other keys, in values, and across two."""
     keys = [b"a", b"aa", b"aaa", b"ab", b"b", b"ba", b"\0", b"\0\0", b"\1", b"\1\0a"]
-    engine = _engine(EngineOptions())
+    engine = new_engine(EngineOptions())
     engine.write({key: b"<" + key * 3 + b">" for key in keys}, 1)
     engine.compact()
     for key in keys:
@@ -73,7 +69,7 @@ def test_keys_that_contain_each_other_are_told_apart() -> None:
 
 
 def test_writes_are_refused_when_flushes_do_not_come() -> None:
-    engine = _engine()
+    engine = new_engine()
     index = 1
     while engine.last_index < 4 * SMALL.memtables_max:
         engine.write({b"k%d" % index: b"v" * 400}, index)
@@ -152,7 +148,7 @@ def test_a_view_outlives_the_files_that_it_reads() -> None:
 
 
 def test_many_views_cost_nothing_until_something_is_written() -> None:
-    engine = _engine()
+    engine = new_engine()
     engine.write({b"k": b"0"}, 1)
     views = [engine.view() for _ in range(1000)]
     for index in range(2, 102):
@@ -186,7 +182,7 @@ def test_a_full_disk_loses_nothing_and_the_work_is_done_later() -> None:
 def test_a_get_of_a_present_key_reads_one_block() -> None:
     """The filters rule the other runs out: at most 1.1 blocks a get, on average."""
     options = EngineOptions(memtable_bytes=20_000)
-    engine = Engine(MemoryEnv(), DIRECTORY, Names(), options)
+    engine = new_engine(options)
     keys = [b"key-%06d" % (n * 7919 % 20_000) for n in range(20_000)]
     for number in range(0, len(keys), 100):
         engine.write(

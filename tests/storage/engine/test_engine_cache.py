@@ -7,9 +7,8 @@ from quorate.storage.engine.memtable import ENTRY_BYTES
 from quorate.storage.engine.table_format import BLOB, TOMBSTONE, VALUE
 from quorate.storage.engine.version import Version
 from quorate.storage.errors import CorruptionError
-from quorate.storage.memory_env import MemoryEnv
 
-from .engine_kit import DIRECTORY, Names
+from .engine_kit import new_engine, receive
 
 LIMIT = 3 * 20 * (ENTRY_BYTES + 10)
 
@@ -140,10 +139,6 @@ def test_it_rests_and_is_empty_where_it_is_of_no_use() -> None:
     assert cache.hits > hits
 
 
-def _engine(env: MemoryEnv, scanned: bytes = b"") -> Engine:
-    return Engine(env, DIRECTORY, Names(), EngineOptions(scanned=scanned))
-
-
 def _cached(engine: Engine, name: bytes) -> bool:
     hits = engine.cache.hits
     engine.get(name)
@@ -157,7 +152,7 @@ def _warm(engine: Engine, name: bytes) -> None:
 
 
 def test_writes_flushes_and_merges_are_seen_through_it() -> None:
-    engine = _engine(MemoryEnv())
+    engine = new_engine(EngineOptions())
     engine.write({b"a": b"1", b"b": b"1"}, 1)
     engine.flush()
     _warm(engine, b"a")
@@ -176,7 +171,7 @@ def test_writes_flushes_and_merges_are_seen_through_it() -> None:
 
 @pytest.mark.parametrize("scanned", [b"", b"x"])
 def test_what_a_merge_drops_is_gone_from_it(scanned: bytes) -> None:
-    engine = _engine(MemoryEnv(), scanned)
+    engine = new_engine(EngineOptions(scanned=scanned))
     engine.write({b"a": b"1", b"x" + bytes(8): b"old"}, 1)
     engine.flush()
     _warm(engine, b"a")
@@ -194,7 +189,7 @@ def test_a_merge_that_drops_of_all_families_leaves_nothing_in_it() -> None:
 
 
 def test_a_condemned_store_does_not_answer_from_it() -> None:
-    engine = _engine(MemoryEnv())
+    engine = new_engine(EngineOptions())
     engine.write({b"a": b"1"}, 1)
     engine.flush()
     _warm(engine, b"a")
@@ -204,17 +199,12 @@ def test_a_condemned_store_does_not_answer_from_it() -> None:
 
 
 def test_a_store_that_was_installed_does_not_answer_from_the_one_before() -> None:
-    source = _engine(MemoryEnv())
+    source = new_engine(EngineOptions())
     source.write({b"a": b"theirs"}, 5)
     source.flush()
-    engine = _engine(MemoryEnv())
+    engine = new_engine(EngineOptions())
     engine.write({b"a": b"ours"}, 1)
     engine.flush()
     _warm(engine, b"a")
-    incoming = engine.receive("a peer")
-    for piece in source.pin().pieces():
-        incoming.feed(piece)
-    for _ in incoming.check():
-        pass
-    engine.install(incoming)
+    receive(engine, source.pin().pieces())
     assert engine.get(b"a") == b"theirs"

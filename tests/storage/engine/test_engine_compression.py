@@ -34,7 +34,7 @@ from quorate.storage.env import RealEnv
 from quorate.storage.errors import CorruptionError
 from quorate.storage.memory_env import MemoryEnv
 
-from .engine_kit import COMPRESSED, DIRECTORY, SMALL, Twin, same
+from .engine_kit import COMPRESSED, DIRECTORY, SMALL, Twin, receive, same
 
 GOLDEN = Path(__file__).parent / "golden" / "table-2.sst"
 GOLDEN_KEYS = [b"key%03d" % number for number in range(100)]
@@ -311,12 +311,7 @@ def test_a_compressed_store_arrives_as_it_is() -> None:
     """Also at somebody who does not compress."""
     sender, receiver = filled(COMPRESSED), Twin(SMALL)
     receiver.names.count = 1 << 20
-    incoming = receiver.engine.receive("the sender")
-    for piece in sender.engine.pin().pieces():
-        incoming.feed(piece)
-    assert sum(incoming.check()) > 0
-    receiver.engine.install(incoming)
-    incoming.close()
+    receive(receiver.engine, sender.engine.pin().pieces())
     same(receiver.engine.view(), sender.model)
     receiver.env.crash(Random(1))
     receiver.journal, receiver.model = list(sender.journal), dict(sender.model)

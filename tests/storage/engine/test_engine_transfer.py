@@ -7,7 +7,7 @@ import pytest
 from quorate.storage.engine import Engine
 from quorate.storage.errors import CorruptionError
 
-from .engine_kit import DIRECTORY, SMALL, Names, Twin, same
+from .engine_kit import DIRECTORY, SMALL, Names, Twin, receive, same
 
 
 def _twin() -> Twin:
@@ -31,17 +31,6 @@ def _receiver() -> Twin:
     return twin
 
 
-def _receive(twin: Twin, pieces: Iterator[bytes]) -> None:
-    incoming = twin.engine.receive("the sender")
-    try:
-        for piece in pieces:
-            incoming.feed(piece)
-        assert sum(incoming.check()) > 0
-        twin.engine.install(incoming)
-    finally:
-        incoming.close()
-
-
 def _cut(data: bytes, size: int) -> Iterator[bytes]:
     for at in range(0, len(data), size):
         yield data[at : at + size]
@@ -53,7 +42,7 @@ def test_a_store_arrives_in_pieces_of_any_size(size: int) -> None:
     pinned = sender.engine.pin()
     data = b"".join(pinned.pieces())
     assert len(data) == pinned.size_bytes
-    _receive(receiver, _cut(data, size))
+    receive(receiver.engine, _cut(data, size))
     same(receiver.engine.view(), sender.model)
     assert receiver.engine.applied_index == sender.engine.applied_index
     assert receiver.engine.meta == sender.engine.meta
@@ -73,7 +62,7 @@ def test_what_was_pinned_is_sent_whatever_happens_meanwhile() -> None:
     first = next(pieces)
     sender.write({b"key%03d" % n: None for n in range(19)})
     sender.engine.compact()
-    _receive(receiver, iter([first, *pieces]))
+    receive(receiver.engine, iter([first, *pieces]))
     same(receiver.engine.view(), held)
 
 
@@ -83,7 +72,7 @@ def test_what_was_here_before_is_given_up_and_views_of_it_go_on() -> None:
     receiver.engine.flush()
     receiver.write({b"newer": b"in memory"})
     view, held = receiver.engine.view(), dict(receiver.model)
-    _receive(receiver, sender.engine.pin().pieces())
+    receive(receiver.engine, sender.engine.pin().pieces())
     same(receiver.engine.view(), sender.model)
     same(view, held)
     names = {file.name for file in receiver.engine.manifest.files()}
@@ -93,10 +82,10 @@ def test_what_was_here_before_is_given_up_and_views_of_it_go_on() -> None:
 
 def test_files_that_are_here_already_may_come_again() -> None:
     sender, receiver = _twin(), _receiver()
-    _receive(receiver, sender.engine.pin().pieces())
+    receive(receiver.engine, sender.engine.pin().pieces())
     sender.write({b"more": b"x" * 300})
     sender.engine.flush()
-    _receive(receiver, sender.engine.pin().pieces())
+    receive(receiver.engine, sender.engine.pin().pieces())
     same(receiver.engine.view(), sender.model)
     receiver.journal, receiver.model = list(sender.journal), dict(sender.model)
     receiver.reopen()
@@ -108,9 +97,9 @@ def test_every_truncation_and_every_addition_is_told() -> None:
     receiver = _receiver()
     for wrong in [*(data[:n] for n in range(0, len(data), 37)), data + b"\0"]:
         with pytest.raises(CorruptionError):
-            _receive(receiver, iter([wrong]))
+            receive(receiver.engine, iter([wrong]))
     assert receiver.engine.applied_index == 0
-    _receive(receiver, iter([data]))
+    receive(receiver.engine, iter([data]))
 
 
 def test_every_flipped_bit_is_told() -> None:
@@ -120,7 +109,7 @@ def test_every_flipped_bit_is_told() -> None:
         wrong = bytearray(data)
         wrong[at] ^= 1 << at % 8
         with pytest.raises(CorruptionError):
-            _receive(receiver, _cut(bytes(wrong), 1000))
+            receive(receiver.engine, _cut(bytes(wrong), 1000))
     assert receiver.engine.applied_index == 0
     (nonce,) = receiver.env.list(f"{DIRECTORY}/work")
     assert receiver.env.list(f"{DIRECTORY}/work/{nonce}") == []
@@ -168,7 +157,7 @@ def test_a_condemned_store_answers_nothing_until_another_takes_its_place() -> No
     assert not receiver.engine.work()
     assert not receiver.engine.owed
     assert receiver.engine.applied_index == 1
-    _receive(receiver, sender.engine.pin().pieces())
+    receive(receiver.engine, sender.engine.pin().pieces())
     assert receiver.engine.damage is None
     same(receiver.engine.view(), sender.model)
 
@@ -189,5 +178,5 @@ def test_a_store_with_a_damaged_table_opens_for_whoever_can_replace_it() -> None
     assert (receiver.engine.applied_index, receiver.engine.meta) == (1, b"1")
     with pytest.raises(CorruptionError):
         receiver.engine.get(b"a")
-    _receive(receiver, sender.engine.pin().pieces())
+    receive(receiver.engine, sender.engine.pin().pieces())
     same(receiver.engine.view(), sender.model)
