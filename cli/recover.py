@@ -35,7 +35,8 @@ class Survivor(msgspec.Struct):
     commit_index: int
     revision: int
     keys: int
-    doubt: bool
+    # The last term and index of a batch that is damaged, if its disk has one.
+    doubt: tuple[int, int] | None
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -165,7 +166,7 @@ def _look(directory: Path) -> Survivor:
             commit_index=max(opened.hard_state.commit_index, opened.snapshot.index),
             revision=database.revision,
             keys=database.keys,
-            doubt=opened.doubt is not None,
+            doubt=opened.doubt,
         )
 
 
@@ -182,11 +183,14 @@ def _show(survivors: list[Survivor], best: Survivor) -> None:
         for each in survivors
     ]
     print_table(head, rows)
-    if best.doubt:
-        click.echo(
-            f"{best.name}: its last batch is damaged and left out; it may have held"
-            " acknowledged writes"
-        )
+    for each in survivors:
+        if each.doubt is not None and each.doubt > best.rank:
+            term, index = each.doubt
+            click.echo(
+                f"{each.name}: its last batch is damaged and left out; it went up to"
+                f" term {term} and index {index}, which the best does not have, and may"
+                " have held acknowledged writes"
+            )
 
 
 def _make(
