@@ -293,7 +293,10 @@ class Transport:
             )
         except OSError as error:
             sock.close()
-            reason = getattr(error, "reason", None) or error
+            # Who is given up without an alert has no text, only a kind.
+            reason = (
+                getattr(error, "reason", None) or str(error) or type(error).__name__
+            )
             self.host.stranger(where, f"the TLS handshake: {reason}")
 
     def _opened(self, session: Session) -> None:

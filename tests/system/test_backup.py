@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from quorate.client import Client
+from quorate.client import Client, Unknown
 from quorate.node.address import Address
 from quorate.node.launcher import LocalNode, free_ports
 
 from .harness import QUORATE, Cluster, Running, running_cluster, wait_for
-from .test_members import Writer
+from .test_members import Writer, growing
 
 pytestmark = pytest.mark.slow
 
@@ -27,9 +27,16 @@ def quorate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def founded(directory: Path, *arguments: str | Path) -> Generator[Running]:
-    """The first voter of the cluster that a command makes in `directory`."""
+def founded(
+    directory: Path, *arguments: str | Path, at: LocalNode | None = None
+) -> Generator[Running]:
+    """The first voter of the cluster that a command makes in `directory`.
+
+    It listens where the old node `at` did, or anywhere.
+    """
     client, peer = (Address("127.0.0.1", port) for port in free_ports(2))
+    if at is not None:
+        client, peer = at.client, at.peer
     places = ("--client", str(client), "--peer", str(peer))
     done = quorate(*arguments, *places)
     assert done.returncode == 0, done.stderr
@@ -138,6 +145,82 @@ def test_one_survivor_of_three_becomes_a_new_cluster(tmp_path: Path) -> None:
         assert refused.returncode == 1
     # Nothing is left of the copies that were looked at.
     wait_for(lambda: not list((tmp_path / "c").glob(".quorate-recover-*")), "no copies")
+
+
+def test_what_one_leader_alone_has_written_comes_true_with_it_and_not_without(
+    tmp_path: Path,
+) -> None:
+    """Its client never heard whether that is written, and nobody else has it."""
+    with running_cluster(tmp_path / "c") as cluster:
+        with Client(cluster.endpoints) as client:
+            client.put("kept", "by all")
+        cluster.wait_until_equal()
+        leader, followers = cluster.leader(), cluster.followers()
+        with Client(str(leader.node.client), timeout=2.0) as client:
+            client.put("seen", "by a majority")
+            for node in followers:
+                node.process.pause()
+            with pytest.raises(Unknown):
+                client.put("written/alone", "written/alone")
+        for node in cluster.nodes:
+            node.process.kill()
+        survivors = [followers[0].node.directory, leader.node.directory]
+        shown = quorate("recover", *survivors)
+        (best,) = (line for line in shown.stdout.splitlines() if "best" in line)
+        cells = [cell.strip() for cell in best.split("|")]
+        assert cells[2] == leader.name
+        assert int(cells[6]) >= 1, "it has what it does not know to be committed"
+        new = tmp_path / "with"
+        with founded(new, "recover", *survivors, "--into", new, "--yes") as node:
+            shows_what_was_written(node, ["written/alone"])
+        new = tmp_path / "without"
+        with founded(new, "recover", survivors[0], "--into", new, "--yes") as node:
+            shows_what_was_written(node, [])
+            with Client(str(node.node.client)) as client:
+                assert client.get("written/alone") is None
+
+
+def test_a_replica_alone_becomes_a_new_cluster(tmp_path: Path) -> None:
+    """It never had a vote in the old one, and has one of its own in the new one."""
+    with growing(tmp_path / "c", 1) as cluster:
+        replica = cluster.joins("n2", "replica")
+        with Client(cluster.endpoints) as client:
+            client.put("kept", "by both")
+        with Writer(cluster.endpoints) as writer:
+            writer.goes_on()
+        cluster.wait_until_equal()
+        for node in cluster.nodes:
+            node.process.kill()
+        left, new = replica.node.directory, tmp_path / "new"
+        with founded(new, "recover", left, "--into", new, "--yes") as node:
+            shows_what_was_written(node, writer.written)
+
+
+def test_the_old_ones_are_refused_where_the_new_one_took_an_old_ones_place(
+    tmp_path: Path,
+) -> None:
+    """Two of three come back: a majority, that dials the third where it always was."""
+    with running_cluster(tmp_path / "c") as cluster:
+        with Client(cluster.endpoints) as client:
+            client.put("kept", "by all")
+        cluster.wait_until_equal()
+        for node in cluster.nodes:
+            node.process.kill()
+        left, *others = cluster.nodes
+        new = tmp_path / "new"
+        made = ("recover", left.node.directory, "--into", new, "--yes")
+        with founded(new, *made, at=left.node) as node:
+            shows_what_was_written(node, [])
+            cluster.nodes = others
+            cluster.start()
+            wait_for(lambda: node.log().count("refused a peer") > 3, "they are refused")
+            assert "the TLS handshake: \n" not in node.log(), "with a reason"
+            with Client(cluster.endpoints) as client:
+                client.put("old", "life")
+                assert client.get("new") is None
+            with Client(str(node.node.client)) as client:
+                assert client.get("old") is None
+                assert [each.name for each in client.members().members] == ["n1"]
 
 
 def test_folders_of_two_clusters_are_not_compared(tmp_path: Path) -> None:
