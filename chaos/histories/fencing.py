@@ -48,6 +48,7 @@ def check_fencing(
     return (
         _tokens_grow(holdings)
         or _refused_stay_away(writes)
+        or _by_who_was_granted(holdings, writes)
         or _in_the_order_of_tokens(writes)
         or _none_after_another_holds(holdings, writes)
     )
@@ -78,6 +79,21 @@ def _refused_stay_away(writes: Sequence[FencedWrite]) -> Objection | None:
         if one.outcome == "refused" and one.revision:
             detail = f"a refused write took effect: {describe_fenced(one)}"
             return Objection("I-54", detail, None)
+    return None
+
+
+def _by_who_was_granted(
+    holdings: Sequence[Holding], writes: Sequence[FencedWrite]
+) -> Objection | None:
+    """A write took effect only by a token that its client was given.
+
+    Clients here write by no other: one that nobody was given was made up, or changed on
+    its way, and should have been refused.
+    """
+    given = {(one.client, one.token) for one in holdings}
+    for one in writes:
+        if one.revision and (one.client, one.token) not in given:
+            return _objection(f"nobody gave it this token\n  {describe_fenced(one)}")
     return None
 
 

@@ -28,6 +28,16 @@ BROKEN: dict[str, tuple[str, list[Holding], list[FencedWrite]]] = {
         [FIRST, SECOND],
         [FencedWrite(1, 10, 6, 7, "ok", 0)],
     ),
+    "a token that nobody was given": (
+        "I-65",
+        [FIRST],
+        [FencedWrite(1, 11, 2, 3, "ok", 12)],
+    ),
+    "a token of another one": (
+        "I-65",
+        [FIRST],
+        [FencedWrite(2, 10, 2, 3, "ok", 12)],
+    ),
     "tokens go down": ("I-65", [SECOND, Holding(3, 15, 6, 7)], []),
     "one token for two": ("I-65", [FIRST, Holding(2, 10, 0, 5)], []),
     "a refused write took effect": (
