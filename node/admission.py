@@ -17,14 +17,17 @@ from ..wire import (
     Admit,
     RequestKind,
     encode_member_command,
+    serial_name,
     token_digest,
 )
 from .database.member_records import MemberRecord
+from .database.trust import ISSUING, TrustRecord
 from .inside import Refused, ask, catch_up
 from .join_wire import JoinReply, JoinRequest, decode_join_request
 from .peer_hello import HelloError
 from .replica import rules
 from .signing import NO_KEY
+from .tls import PeerCertificate
 
 if TYPE_CHECKING:
     from .node import Node
@@ -41,7 +44,9 @@ class Admission:
 
     def __init__(self, node: "Node") -> None:
         self.node = node
+        # Those who join, and members that renew: neither keeps the other waiting.
         self.busy = 0
+        self.renewing = 0
 
     async def answer(self, body: bytes, *, relayed: bool) -> bytes:
         """The answer to a request, or to one for the CA. Raises HelloError."""
@@ -63,17 +68,35 @@ class Admission:
         finally:
             self.busy -= 1
 
-    async def renew(self, member: int, request: bytes) -> bytes:
-        """A new certificate for a member that speaks. Raises HelloError."""
-        if self.busy >= AT_ONCE_MAX:
+    async def renew(self, shown: PeerCertificate, request: bytes) -> bytes:
+        """A new certificate for a member that shows this one. Raises HelloError."""
+        if self.renewing >= AT_ONCE_MAX:
             raise HelloError(f"{AT_ONCE_MAX} others are asking; try again")
-        self.busy += 1
+        self.renewing += 1
         try:
-            name = self.node.roster.place_of(member)[0] or f"{member:016x}"
-            certificate = await self.node.signer.sign(request, name, member)
+            return await self._renew(shown, request)
+        except Refused as refused:
+            raise HelloError(refused.reason) from None
         finally:
-            self.busy -= 1
-        logger.info("member %016x, %s, has a new certificate", member, name)
+            self.renewing -= 1
+
+    async def _renew(self, shown: PeerCertificate, request: bytes) -> bytes:
+        node, member = self.node, shown.identity.member_id
+        if not await node.signer.ready():
+            raise HelloError(NO_KEY)
+        # What was revoked or removed while this node was behind gets nothing new.
+        await catch_up(node, TIMEOUT_MS)
+        reason = node.objection(shown) or objection_to_renewal(
+            node.replica.database.member_table.trust, shown
+        )
+        if reason is not None:
+            raise HelloError(reason)
+        name = node.roster.place_of(member)[0] or f"{member:016x}"
+        certificate = await node.signer.sign(request, name, member)
+        logger.info(
+            "member %016x, %s, has a new certificate in the place of %s",
+            *(member, name, serial_name(shown.serial)),
+        )
         return certificate
 
     async def _relay(self, body: bytes) -> bytes:
@@ -119,7 +142,7 @@ class Admission:
         table = node.replica.database.member_table
         known = table.members.get(request.member_id)
         if known is not None and known.key == key:
-            if rules.has_lost_its_data(request.member_id in node.pairs.pairs):
+            if rules.has_lost_its_data(request.member_id in node.met):
                 # What it has promised since is gone with its data.
                 raise HelloError(
                     "this member has been here before and has lost its data;"
@@ -130,6 +153,20 @@ class Admission:
         digest = token_digest(request.secret)
         if token is None or not hmac.compare_digest(token.digest, digest):
             raise HelloError("there is no such token: it is wrong, over, or used up")
+
+
+def objection_to_renewal(trust: TrustRecord, shown: PeerCertificate) -> str | None:
+    """While a rotation issues, only what a member has said it shows is replaced.
+
+    The old root is still trusted then. Whoever has its key makes certificates in any
+    member's name, and must not get one of the new root for them.
+    """
+    if trust.phase != ISSUING:
+        return None
+    said = {each.member: each.serial for each in trust.presented}
+    if said.get(shown.identity.member_id) == shown.serial:
+        return None
+    return "this certificate is not the one that the member has said it shows"
 
 
 def contacts_of(

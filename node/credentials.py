@@ -30,7 +30,7 @@ from . import vetting
 from .database import trust
 from .identity import IdentityError
 from .inside import Refused, ask
-from .key_files import KeyFiles
+from .key_files import Held, KeyFiles
 from .peer_hello import HelloError
 from .signing import NO_KEY
 from .tls import (
@@ -85,18 +85,26 @@ class Credentials:
         self.followed: tuple[object, int] = (None, -1)
         self.ticks = 0
         self.working = False
+        # By the clock that nobody sets.
         self.retry_at_s = 0.0
         self.asked = False
         # Why there is no new certificate, though it is time; empty: there is no reason.
         self.waits_for = ""
         self.renewals = 0
         self.warned_s = 0.0
-        self._load()
+        self._take(self.files.load())
 
     def _load(self) -> None:
+        """What is there by now; files of another member are not taken (TlsError)."""
         held = self.files.load()
-        self.shown: PeerCertificate = held.certificate
-        self.roots: tuple[bytes, ...] = held.roots
+        found, ours = held.certificate.identity, self.shown.identity
+        if found != ours:
+            raise TlsError(f"{self.files.cert}: is for {found.uri}, not {ours.uri}")
+        self._take(held)
+
+    def _take(self, held: Held) -> None:
+        self.shown = held.certificate
+        self.roots = held.roots
         self.trusted = names_of(held.roots)
         self.roots_end_s = end_of(held.roots)
         # Of somebody else's CA it may be one that is in no file of ours.
@@ -237,7 +245,7 @@ class Credentials:
         node = self.node
         if self.working or node.stopping or node.loop.stopped:
             return
-        if time.time() < self.retry_at_s:
+        if time.monotonic() < self.retry_at_s:
             return
         if self._wanted_roots() != self.roots:
             self._begin(self._change_roots())
@@ -261,7 +269,7 @@ class Credentials:
         pause_s = max(_RETRY_MIN_S, min(_RETRY_MAX_S, self.seconds_left * _RETRY_SHARE))
         if self._trust.phase != trust.SETTLED:
             pause_s = _RETRY_MIN_S
-        self.retry_at_s = time.time() + pause_s
+        self.retry_at_s = time.monotonic() + pause_s
         if reason != self.waits_for:
             logger.warning("%s; this one ends in %s", reason, span(self.seconds_left))
         self.waits_for = reason
@@ -389,7 +397,7 @@ class Credentials:
         try:
             await ask(self.node, RequestKind.WRITE, body, _TIMEOUT_MS)
         except Refused as refused:
-            self.retry_at_s = time.time() + _RETRY_MIN_S
+            self.retry_at_s = time.monotonic() + _RETRY_MIN_S
             logger.debug("what is shown was not written down: %s", refused.reason)
 
 

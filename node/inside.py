@@ -44,7 +44,7 @@ class _Waiter:
 async def ask(node: "Node", kind: RequestKind, body: bytes, timeout_ms: int) -> bytes:
     """The body of the reply. Raises Refused."""
     waiter = _Waiter()
-    node.submit(waiter, 0, kind, body, timeout_ms)
+    node.submit(waiter, 0, kind, body, timeout_ms, own=True)
     status, reply = await waiter.answered
     if status != OK:
         raise Refused(decode_error(reply, DEFAULT_LIMITS).message)

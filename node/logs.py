@@ -14,6 +14,23 @@ import time
 _QUEUE_MAX = 10_000
 
 
+class Sparing:
+    """Lets so many lines of one kind pass in ten seconds: others can make them."""
+
+    LINES_MAX = 100
+    SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._since_s = -self.SECONDS
+        self._lines = 0
+
+    def passes(self, now_s: float) -> bool:
+        if now_s - self._since_s >= self.SECONDS:
+            self._since_s, self._lines = now_s, 0
+        self._lines += 1
+        return self._lines <= self.LINES_MAX
+
+
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))

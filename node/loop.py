@@ -108,14 +108,31 @@ class ReplicaLoop:
         wall_ms = time.time_ns() // 1_000_000 + self.wall_offset_ms
         self.replica.advance(elapsed_ms, wall_ms)
 
+    def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
+        """What nobody expected ends the node.
+
+        The loop would only log it, and a replica go on that has lost its ticks, or has
+        done half of something.
+        """
+        try:
+            step(*arguments)
+        except Exception as error:
+            logger.critical("this should not happen", exc_info=True)
+            self.fail(error)
+
     def _tick(self) -> None:
+        if not self.stopped:
+            self._guarded(self._make_up)
+        if not self.stopped:
+            delay = max(0.001, self.ticked_s + TICK_S - self.loop.time())
+            self.ticker = self.loop.call_later(delay, self._tick)
+
+    def _make_up(self) -> None:
         """Ticks that were missed are made up for, but a long pause is not.
 
         After a stall the peers' messages still wait in the sockets: ticking through
         the pause at once would call an election before they are read.
         """
-        if self.stopped:
-            return
         now = self.loop.time()
         late = now - self.ticked_s - TICK_S
         self.lag_seconds_max = max(self.lag_seconds_max, late)
@@ -136,8 +153,12 @@ class ReplicaLoop:
         self._turn_if_any()
         self._work()
         self.ticked()
-        delay = max(0.001, self.ticked_s + TICK_S - self.loop.time())
-        self.ticker = self.loop.call_later(delay, self._tick)
+
+    def step(self, message: PeerMessage) -> None:
+        """A peer's message has come."""
+        self.advance()
+        self._guarded(self.replica.step, message)
+        self.plan_turn()
 
     def _check_space(self) -> None:
         """Refuse writes while there is still room for what must go on (I-29)."""
@@ -180,7 +201,7 @@ class ReplicaLoop:
 
     def _planned_turn(self) -> None:
         self.planned = False
-        self._turn_if_any()
+        self._guarded(self._turn_if_any)
 
     def _turn_if_any(self) -> None:
         """Most ticks, and every second answer of a follower, leave nothing to do."""
@@ -228,7 +249,7 @@ class ReplicaLoop:
         self.telling = False
         if self.replica.raft.commit_owed:
             self.replica.raft.tell_commits()
-            self._turn_if_any()
+            self._guarded(self._turn_if_any)
 
     def _wake(self) -> None:
         waiters, self.waiters = self.waiters, []
@@ -264,7 +285,8 @@ class ReplicaLoop:
         """Damage was met beside a turn: the state is replaced, or the node ends."""
         try:
             self.replica.healing.found(damage)
-        except CorruptionError as error:
+        except (StorageError, WorkerFailed, OSError) as error:
+            # Also when its mark can't be written, or its worker dies meanwhile.
             self.fail(error)
 
     def _log_damage(self) -> None:
@@ -289,7 +311,7 @@ class ReplicaLoop:
 
     def _persist(self, batch: Batch, effects: Effects) -> None:
         def done(error: BaseException | None, seconds: float) -> None:
-            self._persisted(batch, effects, error, seconds)
+            self._guarded(self._persisted, batch, effects, error, seconds)
 
         self.journal.submit(batch, done)
 

@@ -35,10 +35,11 @@ from .ending import end
 from .figures import gather
 from .gossiping import Gossiping
 from .identity import LOCK_FILE, Identity, RemovedMember
+from .logs import Sparing
 from .loop import ReplicaLoop
 from .membership import TOLD, tell
 from .peer_hello import HelloError, Introduction, Stream
-from .peers_file import read_pairs, write_pairs
+from .peers_file import Met
 from .replica import (
     ForwardReply,
     ForwardRequest,
@@ -82,6 +83,7 @@ class Node:
         self.member_id = 0
         self.urls: dict[int, str] = {}
         self.refused_peers = 0
+        self.refusals = Sparing()
         self.tasks: set[asyncio.Task[None]] = set()
         self.polite: set[int] = set()
         self.broken: set[int] = set()
@@ -134,7 +136,7 @@ class Node:
         config, env = self.config, self.env
         self.cluster_id = self.identity.cluster_id
         self.member_id = self.identity.member_id
-        self.pairs = read_pairs(env, config.data_dir)
+        self.met = Met(env, config.data_dir, self.executor)
         # A worker process has the real disk, and no other.
         jobs = Worker if isinstance(env, RealEnv) else None
         engine = engine_options(config.storage.compression, config.limits.cache_bytes)
@@ -275,7 +277,13 @@ class Node:
     # -- the client port's service -------------------------------------------------
 
     def submit(
-        self, sink: Sink, request_id: int, kind: int, body: bytes, timeout_ms: int
+        self,
+        sink: Sink,
+        request_id: int,
+        kind: int,
+        body: bytes,
+        timeout_ms: int,
+        own: bool = False,
     ) -> None:
         if kind in TOLD:
             sink.reply(request_id, kind, *tell(self, kind, body))
@@ -287,7 +295,7 @@ class Node:
             # Once for all of a turn; what says how stale it is has to know it exactly.
             loop.advance()
         deadline = replica.now_ms + timeout_ms
-        request = Request(sink, request_id, kind, body, deadline)
+        request = Request(sink, request_id, kind, body, deadline, own=own)
         if loop.stopped:
             reply = refuse(request, ErrorCode.STOPPING, "this node is shutting down")
             sink.reply(request_id, kind, reply.status, reply.body)
@@ -357,8 +365,8 @@ class Node:
         removed = self.roster.removed(shown.identity.member_id)
         return ours and (removed or self.credentials.revokes(shown))
 
-    async def renews(self, member: int, request: bytes) -> bytes:
-        return await self.admission.renew(member, request)
+    async def renews(self, shown: PeerCertificate, request: bytes) -> bytes:
+        return await self.admission.renew(shown, request)
 
     def was_removed(self, reason: str) -> None:
         self.roster.was_removed(reason)
@@ -367,27 +375,19 @@ class Node:
         return await self.admission.answer(body, relayed=relayed)
 
     async def meet(self, who: Introduction) -> None:
-        if self.pairs.check(who):
-            self.pairs.record(who)
-            pairs = dict(self.pairs.pairs)
-            loop = asyncio.get_running_loop()
-            try:
-                await loop.run_in_executor(
-                    self.executor, write_pairs, self.env, self.config.data_dir, pairs
-                )
-            except OSError as error:
-                if not is_no_space(error):
-                    self.fail(error)
-                raise HelloError(f"its boot could not be recorded: {error}") from error
+        try:
+            await self.met.meet(who)
+        except OSError as error:
+            if not is_no_space(error):
+                self.fail(error)
+            raise HelloError(f"its boot could not be recorded: {error}") from error
         self.urls[who.member_id] = who.client_url
 
     def received(self, member: int, message: PeerMessage) -> None:
         if self.loop.stopped or (self.deaf and isinstance(message, ForwardRequest)):
             return
         self.broken.discard(member)
-        self.loop.advance()
-        self.replica.step(message)
-        self.loop.plan_turn()
+        self.loop.step(message)
 
     def link_up(self, member: int) -> None:
         self.broken.discard(member)
@@ -412,6 +412,8 @@ class Node:
 
     def stranger(self, where: str, reason: str) -> None:
         self.refused_peers += 1
+        if not self.refusals.passes(time.monotonic()):
+            return
         logger.warning(
             "refused a peer at %s: %s",
             where,

@@ -57,8 +57,8 @@ class Host(Protocol):
         """Has the cluster removed this member, or revoked what it shows?"""
         ...
 
-    async def renews(self, member: int, request: bytes) -> bytes:
-        """A new certificate for a member that speaks; raises HelloError."""
+    async def renews(self, shown: PeerCertificate, request: bytes) -> bytes:
+        """A new certificate for a member that shows this; raises HelloError."""
         ...
 
     async def joins(self, body: bytes, *, relayed: bool) -> bytes:
@@ -100,6 +100,8 @@ class Session(asyncio.Protocol):
         self.met = met
         # What the other end showed; None: nothing, or it has not been looked at.
         self.shown: PeerCertificate | None = None
+        # Whom its certificate names, once that is found to be good.
+        self.certified = NOBODY
         self.member = 0
         self.transport: asyncio.Transport | None = None
         self.buffer = b""
@@ -121,17 +123,22 @@ class Session(asyncio.Protocol):
         # uvloop's TLS transport is one without saying so.
         transport = cast("asyncio.Transport", transport)
         self.transport = transport
-        if self.opened is not None:
-            self.opened(self)
         transport.set_write_buffer_limits(high=BUFFER_BYTES_MAX // 4)
         _tune(transport)
-        loop = asyncio.get_running_loop()
-        self.deadline = loop.call_later(HANDSHAKE_TIMEOUT_S, self._too_slow)
+        reason = ""
         try:
             self.certified = self._certified(transport)
         except StrangerError as error:
-            self._turn_away(str(error))
+            reason = str(error)
+        if self.opened is not None:
+            self.opened(self)
+        if transport.is_closing():
             return
+        if reason:
+            self._turn_away(reason)
+            return
+        loop = asyncio.get_running_loop()
+        self.deadline = loop.call_later(HANDSHAKE_TIMEOUT_S, self._too_slow)
         if self.dialled:
             hello = encode_hello(self.stream, self.host.introduction(self.dialled))
             transport.write(hello)
@@ -242,7 +249,8 @@ class Session(asyncio.Protocol):
         try:
             async with asyncio.timeout(JOIN_TIMEOUT_S):
                 if renews:
-                    answer = await self.host.renews(self.certified, body)
+                    assert self.shown is not None
+                    answer = await self.host.renews(self.shown, body)
                 else:
                     relayed = self.certified != NOBODY
                     answer = await self.host.joins(body, relayed=relayed)
@@ -263,6 +271,11 @@ class Session(asyncio.Protocol):
             self._turn_away(str(error))
             return
         if self.transport is None or self.transport.is_closing():
+            return
+        # It may have been removed, or revoked, since its certificate was looked at.
+        objection = None if self.shown is None else self.host.objection(self.shown)
+        if objection is not None:
+            self._turn_away(objection)
             return
         if self.deadline is not None:
             self.deadline.cancel()

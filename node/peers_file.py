@@ -6,16 +6,50 @@ a member's data directory could not be told from the member.
     data/peers = crc32 u32 | body      body = msgpack map { member_id: [count, nonce] }
 """
 
+import asyncio
+from concurrent.futures import Executor
 from zlib import crc32
 
 import msgspec
 
 from ..storage.env import Env, read_file, write_file_durably
 from .identity import DamagedIdentity
-from .peer_hello import BootPairs
+from .peer_hello import BootPairs, Introduction
 
 FILE = "peers"
 _CRC_BYTES = 4
+
+
+class Met:
+    """The pairs of a node that runs. Raises DamagedIdentity, OSError."""
+
+    def __init__(self, env: Env, data_dir: str, executor: Executor) -> None:
+        self._env = env
+        self._data_dir = data_dir
+        self._executor = executor
+        self._known = read_pairs(env, data_dir)
+        self._writing = asyncio.Lock()
+
+    def __contains__(self, member: int) -> bool:
+        return member in self._known.pairs
+
+    async def meet(self, who: Introduction) -> None:
+        """Returns once its pair is durable. Raises HelloError, OSError.
+
+        A member dials several times at once: all of them wait for the one write, and
+        what could not be written is news the next time.
+        """
+        if not self._known.check(who):
+            return
+        async with self._writing:
+            if not self._known.check(who):
+                return
+            pair = (who.boot_count, who.boot_nonce)
+            pairs = {**self._known.pairs, who.member_id: pair}
+            await asyncio.get_running_loop().run_in_executor(
+                self._executor, write_pairs, self._env, self._data_dir, pairs
+            )
+            self._known.record(who)
 
 
 def read_pairs(env: Env, data_dir: str) -> BootPairs:

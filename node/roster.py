@@ -16,7 +16,7 @@ from ..wire import (
     Understand,
     encode_member_command,
 )
-from .address import Address, parse_address
+from .address import parse_address
 from .api.service import Member
 from .database.caretaking import Decision
 from .database.member_records import MemberRecord
@@ -115,12 +115,17 @@ class Roster:
     def connect(self, member: int, name: str, address: str) -> None:
         """Keep links to a member up, where it is said to be; none to a revoked one."""
         revoked = self.node.replica.database.member_table.trust.members
-        if member != self.node.member_id and member not in revoked:
-            self.node.transport.connect(member, self._dialled(name, address))
-
-    def _dialled(self, name: str, address: str) -> Address:
-        """Where it says it is, unless our own configuration knows better."""
-        return parse_address(self.dials.get(name, address))
+        if member == self.node.member_id or member in revoked:
+            return
+        # Where it says it is, unless our own configuration knows better.
+        place = self.dials.get(name, address)
+        try:
+            there = parse_address(place)
+        except ValueError as error:
+            # The log has it for ever: a node that ended of it would never start again.
+            logger.warning("member %016x can't be dialled: %s", member, error)
+            return
+        self.node.transport.connect(member, there)
 
     # -- ourselves -----------------------------------------------------------------
 

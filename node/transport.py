@@ -23,14 +23,20 @@ from typing import Final
 from .address import Address
 from .joining import exchange
 from .peer_hello import HelloError, Stream
-from .peer_session import HANDSHAKE_TIMEOUT_S, Host, Session
+from .peer_session import HANDSHAKE_TIMEOUT_S, NOBODY, Host, Session
 from .peer_wire import Encoder, Goodbye, SentAway
 from .replica import ForwardReply, ForwardRequest, PeerMessage
 
 RETRY_MIN_S: Final = 0.02
 RETRY_MAX_S: Final = 0.5
 HANDSHAKES_MAX: Final = 64
+# From one address: who begins them and says no more leaves some to the others.
+HANDSHAKES_OF_ONE_MAX: Final = 48
 BACKLOG: Final = 128
+# Of those who have shown no certificate that is good: newcomers, and strangers.
+UNKNOWN_MAX: Final = 32
+# Who was turned away may take so long to end the connection.
+SHUTDOWN_S: Final = 1.0
 ACCEPT_RETRY_S: Final = 0.1
 # Of a connection whose place another one has taken: what is under way on it arrives.
 GRACE_S: Final = 5.0
@@ -232,7 +238,8 @@ class Transport:
         self.encoder = Encoder()
         self.listener: socket.socket | None = None
         self.accepting: asyncio.Future[None] | None = None
-        self.handshakes: set[asyncio.Future[None]] = set()
+        # And who they are with.
+        self.handshakes: dict[asyncio.Future[None], str] = {}
 
     async def listen(self, address: Address) -> None:
         """Accept peers at `address`. Raises OSError when it can't be had."""
@@ -271,14 +278,15 @@ class Transport:
                 logger.error("can't accept a peer: %s", error)
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
-            if len(self.handshakes) >= HANDSHAKES_MAX:
+            same = sum(host == peer[0] for host in self.handshakes.values())
+            if len(self.handshakes) >= HANDSHAKES_MAX or same >= HANDSHAKES_OF_ONE_MAX:
                 sock.close()
                 continue
             task = asyncio.ensure_future(
                 self._shake_hands(sock, f"{peer[0]}:{peer[1]}")
             )
-            self.handshakes.add(task)
-            task.add_done_callback(self.handshakes.discard)
+            self.handshakes[task] = peer[0]
+            task.add_done_callback(self.handshakes.pop)
 
     async def _shake_hands(self, sock: socket.socket, where: str) -> None:
         """TLS, as the first thing a stranger fails at; nothing else is looked at."""
@@ -290,6 +298,7 @@ class Transport:
                 sock,
                 ssl=self.server_context,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+                ssl_shutdown_timeout=SHUTDOWN_S,
             )
         except OSError as error:
             sock.close()
@@ -300,8 +309,12 @@ class Transport:
             self.host.stranger(where, f"the TLS handshake: {reason}")
 
     def _opened(self, session: Session) -> None:
+        """What strangers hold is bounded: descriptors are for members and the disk."""
+        unknown = sum(each.certified == NOBODY for each in self.accepted)
         self.accepted.add(session)
         session.closed.add_done_callback(lambda _: self._gone(session))
+        if session.certified == NOBODY and unknown >= UNKNOWN_MAX:
+            session.abort()
 
     def _met(self, session: Session) -> None:
         """By the newest connection a member's forwarded requests are answered."""
@@ -368,8 +381,9 @@ class Transport:
             link = self.links.pop((member, stream), None)
             if link is not None:
                 await link.close()
-        for session in list(self.accepted):
-            if session.member == member:
+        # Also what has not said hello yet, or carries a snapshot.
+        for session in [*self.accepted, *self.passing]:
+            if member in (session.certified, session.member):
                 session.close()
 
     def reached(self) -> list[int]:
@@ -377,10 +391,7 @@ class Transport:
         return [member for member in self.known() if self.connected(member)]
 
     async def ask_to_join(self, member: int, body: bytes) -> bytes:
-        """Hand somebody's request to join to a member.
-
-        Raises HelloError, OSError, TimeoutError.
-        """
+        """Hand on a request to join; raises HelloError, OSError, TimeoutError."""
         return await self._ask(member, body, Stream.JOIN)
 
     async def ask_to_renew(self, member: int, body: bytes) -> bytes:

@@ -120,7 +120,10 @@ class _Errand:
         self.waits_for = operators.requests
         node = operators.dice.choice(up)
         kind = RequestKind.WRITE
-        node.submit(Request(self, self.waits_for, kind, self.body, _TIMEOUT_MS))
+        # Whoever lets a member in is one.
+        own = isinstance(self.command, Admit)
+        request = Request(self, self.waits_for, kind, self.body, _TIMEOUT_MS, own=own)
+        node.submit(request)
         operators.world.at(_SILENCE_US, self._silence, self.waits_for)
 
     def _silence(self, request_id: int) -> None:

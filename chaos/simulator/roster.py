@@ -60,7 +60,8 @@ class Roster:
         if node.member in raft.configuration.members():
             self.announcing = True
             body = encode_member_command(Announce(node.member, *place(node.member)))
-            node.submit(Request(self, 1, RequestKind.WRITE, body, _TIMEOUT_MS))
+            request = Request(self, 1, RequestKind.WRITE, body, _TIMEOUT_MS, own=True)
+            node.submit(request)
 
     def reply(self, request_id: int, kind: int, status: int, body: bytes) -> None:
         """It was written down, or will be said once more."""

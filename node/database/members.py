@@ -126,7 +126,8 @@ class MemberTable:
                 self._set_token(token, None, effects)
                 return None
             case Admit():
-                return self._admit(command, index, now_ms, effects)
+                known = decode_configuration(configuration)
+                return self._admit(command, index, now_ms, known, effects)
             case Announce():
                 known = decode_configuration(configuration)
                 return self._announce(command, index, known, effects)
@@ -179,7 +180,12 @@ class MemberTable:
         return None
 
     def _admit(
-        self, command: Admit, index: int, now_ms: int, effects: Effects
+        self,
+        command: Admit,
+        index: int,
+        now_ms: int,
+        configuration: Configuration,
+        effects: Effects,
     ) -> ErrorCode | None:
         member, name = command.member, command.name
         known = self.members.get(member)
@@ -192,7 +198,10 @@ class MemberTable:
         token = self.tokens.get(command.token)
         if token is None or token.until_ms <= now_ms:
             return ErrorCode.TOKEN_REFUSED
-        if not rules.may_be_let_in(member in self.gone) or self._taken(name, member):
+        # A first voter that has not said yet who it is: nobody else is that one.
+        silent = member in configuration.members()
+        may = rules.may_be_let_in(member in self.gone) and not silent
+        if not may or self._taken(name, member):
             return ErrorCode.MEMBER_EXISTS
         if len(self.members) >= MEMBERS_MAX:
             return ErrorCode.TOO_MANY_MEMBERS
@@ -347,7 +356,9 @@ class MemberTable:
             case Action.PROMOTE:
                 return rules.is_a_spare(role) and not heir
             case Action.REPLACE:
-                voter = role is MemberRole.VOTER or bool(heir)
+                # What people wish for is not undone: who shall leave, leaves.
+                waits = rules.is_a_spare(role) and bool(heir)
+                voter = role is MemberRole.VOTER or waits
                 taker = self.members.get(command.successor)
                 return voter and taker is not None and rules.is_a_spare(taker.role)
             case Action.KEEP:

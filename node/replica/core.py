@@ -50,7 +50,7 @@ from .options import ReplicaOptions
 from .reads import Reads
 from .requests import Request, answer, refuse
 from .retention import Retention
-from .steward import REFUSED, Steward
+from .steward import Steward
 from .watching import Watching
 from .writes import Writes
 
@@ -183,7 +183,7 @@ class Replica:
         if sink is None:
             sink = self.forwarders[message.sender] = Forwarder(message.sender)
         deadline = self.now_ms + message.timeout_ms
-        request = Request(sink, message.id, RequestKind.WRITE, message.body, deadline)
+        request = Request(sink, message.id, _WRITE, message.body, deadline, own=True)
         raft = self.raft
         if raft.is_leader and not (raft.transferee or raft.barred):
             self._admit_write(request)
@@ -229,7 +229,7 @@ class Replica:
         if not may_be_written(command, version):
             reason = f"the cluster has version {version}, which does not have this yet"
             self._refuse(request, ErrorCode.UNSUPPORTED, reason)
-        elif isinstance(command, REFUSED) and (no := self.steward.refusal(command)):
+        elif no := self.steward.refusal(command, own=request.own):
             self._refuse(request, *no)
         elif self.no_space and request.question is None:
             self._refuse(request, ErrorCode.NO_SPACE, "the disk is full")

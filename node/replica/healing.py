@@ -52,10 +52,11 @@ class Healing:
         self.damage = damage
         self.until_index = max(self.until_index, raft.log.applied_index)
         self.ticks = _ASK_TICKS
-        replica.database.store.condemn(damage, lasting=lasting)
+        # First of all, whatever becomes of the rest: nothing more is answered.
         raft.barred = True
         replica.reads.barred = "the data of this node is damaged; it is being replaced"
         replica.reads.refuse_all(ErrorCode.DAMAGED, replica.reads.barred)
+        replica.database.store.condemn(damage, lasting=lasting)
 
     def tick(self) -> None:
         """Ask the leader now and then: requests and transfers may be lost."""

@@ -23,7 +23,8 @@ from .effects import Reply, Sink
 class Request(msgspec.Struct, eq=False, gc=False):
     """One request of a client or of a follower, until its deadline.
 
-    `question`: of a write that is none, what the leader has to answer.
+    `question`: of a write that is none, what the leader has to answer. `own`: a member
+    asks, for itself or after it has looked at what its client may ask.
     """
 
     sink: Sink
@@ -32,6 +33,7 @@ class Request(msgspec.Struct, eq=False, gc=False):
     body: bytes
     deadline_ms: int
     question: LeaseQuestion | None = None
+    own: bool = False
 
 
 def answer(request: Request, body: bytes) -> Reply:

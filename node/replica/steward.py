@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ...raft import Configuration
 from ...raft.progress import REPLICATE
 from ...wire import (
+    Admit,
+    Announce,
+    Command,
     Decide,
     ErrorCode,
-    MemberCommand,
     MemberRole,
+    Present,
     Raise,
     Reassign,
     RevokeCertificate,
+    Understand,
 )
 from ..database.member_records import MemberRecord
 from . import rules
@@ -33,9 +37,15 @@ LAG_ENTRIES_MAX: Final = 64
 # Election timeouts until somebody who did not take the leadership is offered it again.
 ASK_AGAIN_TIMEOUTS: Final = 10
 AT_RISK: Final = "the voters that are left would have no majority that is heard"
+STILL_COUNTS: Final = (
+    "it counts as a voter until it is removed, and the others that are heard are no"
+    " majority without it: remove it, or replace it, in the place of that"
+)
 NOT_ASKED: Final = "the caretaker decides by itself; tell it what is wanted"
+NOT_SAID_BY_CLIENTS: Final = "members say this, each of itself; no client does"
+_SAID_BY_MEMBERS: Final = (Admit, Announce, Present, Understand)
 # What is refused, if at all, before it is in any log.
-REFUSED: Final = (Reassign, Decide, RevokeCertificate, Raise)
+REFUSED: Final = (Reassign, Decide, RevokeCertificate, Raise, *_SAID_BY_MEMBERS)
 
 
 class Wish(NamedTuple):
@@ -103,6 +113,8 @@ class Steward:
         self.caretaker = Caretaker(replica)
         self.upgrades = Upgrades(replica)
         self._heard: dict[int, int] = {}
+        # Whose revocation was let into the log, and at which tick.
+        self._revoking: dict[int, int] = {}
         # Whom the leadership was offered, and at which tick.
         self._asked: dict[int, int] = {}
 
@@ -162,9 +174,14 @@ class Steward:
         """Has it answered within the last two election timeouts, or is it this one?"""
         replica = self.replica
         progress = replica.raft.progress.get(member)
+        patience = 2 * replica.raft.options.election_timeout_ticks
+        revoked = member in replica.database.member_table.trust.members
+        asked = self._revoking.get(member)
+        if revoked or (asked is not None and replica.ticks - asked <= patience):
+            # As good as dead, also while what it has said is not long ago.
+            return False
         if progress is None:
             return member == replica.raft.id
-        patience = 2 * replica.raft.options.election_timeout_ticks
         at = self._heard.get(member)
         recently = at is not None and replica.ticks - at <= patience
         return recently or (progress.active and progress.heard)
@@ -183,14 +200,21 @@ class Steward:
         alive = sum(self.heard(voter) for voter in after)
         return before == after or rules.quorum_is_heard(alive, len(after))
 
-    def refusal(self, command: MemberCommand) -> tuple[ErrorCode, str] | None:
-        """Why one of REFUSED, which a client sent, is not taken."""
+    def refusal(self, command: Command, *, own: bool) -> tuple[ErrorCode, str] | None:
+        """Why it is not taken from a client, or from a member (`own`)."""
+        if not isinstance(command, REFUSED):
+            return None
         if isinstance(command, Decide | Raise):
             return ErrorCode.INVALID_REQUEST, NOT_ASKED
+        if isinstance(command, _SAID_BY_MEMBERS):
+            return None if own else (ErrorCode.INVALID_REQUEST, NOT_SAID_BY_CLIENTS)
         if isinstance(command, Reassign) and self._refuses(command):
             return ErrorCode.QUORUM_AT_RISK, AT_RISK
-        if isinstance(command, RevokeCertificate) and self._needs(command.member):
-            return ErrorCode.QUORUM_AT_RISK, AT_RISK
+        if isinstance(command, RevokeCertificate) and command.member:
+            if self._is_cut_off_without(command.member):
+                return ErrorCode.QUORUM_AT_RISK, STILL_COUNTS
+            if self.replica.raft.configuration.is_voter(command.member):
+                self._revoking[command.member] = self.replica.ticks
         return None
 
     def _refuses(self, command: Reassign) -> bool:
@@ -210,6 +234,23 @@ class Steward:
             return False
         after = tuple(voter for voter in current.voters if voter != member)
         return bool(after) and not self.safe(current.voters, after)
+
+    def _is_cut_off_without(self, member: int) -> bool:
+        """Would no majority be heard if this one were refused, and still counted?
+
+        A revoked member is a voter until it is removed, and nothing can be written
+        down, its removal neither, once the others are too few.
+        """
+        current = self.replica.raft.configuration
+        if not self.replica.leading or not current.is_voter(member):
+            return False
+        return any(
+            not rules.quorum_is_heard(
+                sum(voter != member and self.heard(voter) for voter in group),
+                len(group),
+            )
+            for group in filter(None, (current.voters, current.outgoing))
+        )
 
     def heir(self, among: Iterable[int]) -> int:
         """Of other voters the one that is heard and furthest; 0: there is none."""

@@ -96,6 +96,8 @@ class MemberModel:
         full = len(self.members) >= _MEMBERS_MAX
         if member in self.gone or full or not self._free(command.name, member):
             return
+        if self._configured(member):
+            return
         found.uses -= 1
         if not found.uses:
             del self.tokens[command.token]

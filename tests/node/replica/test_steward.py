@@ -12,8 +12,10 @@ from quorate.wire import (
     MakeToken,
     MemberCommand,
     MemberRole,
+    Present,
     Reassign,
     RevokeCertificate,
+    Understand,
     encode_member_command,
     encode_put,
 )
@@ -231,6 +233,60 @@ def test_a_member_whose_vote_is_needed_is_not_revoked() -> None:
     done(together, RevokeCertificate(0, b"7"))
     trust = together.replicas[together.leader].database.member_table.trust
     assert (trust.members, trust.serials) == ((dead,), (b"7",))
+
+
+def test_of_two_voters_none_is_revoked_that_still_counts() -> None:
+    """Story: one of two was revoked as if it had left. It was a voter that nobody heard
+    any more, and its removal could never be written down.
+    """
+    together = cluster(2)
+    other = together.follower
+    refused = asks(together, RevokeCertificate(other, b""))
+    assert together.code(refused) == ErrorCode.QUORUM_AT_RISK
+    done(together, Reassign(other, LEAVING, 0))
+    goes_to(together, (together.leader,))
+
+
+def test_of_four_voters_three_have_to_be_heard_beside_a_revoked_one() -> None:
+    together = cluster(4)
+    dead, other, _ = (m for m in (1, 2, 3, 4) if m != together.leader)
+    together.paused.add(dead)
+    together.run(100)
+    refused = asks(together, RevokeCertificate(other, b""))
+    assert together.code(refused) == ErrorCode.QUORUM_AT_RISK
+    done(together, RevokeCertificate(dead, b""))
+    refused = asks(together, RevokeCertificate(other, b""))
+    assert together.code(refused) == ErrorCode.QUORUM_AT_RISK
+
+
+def test_two_revocations_at_once_leave_a_majority() -> None:
+    """The first one is heard no more, though it spoke a moment ago."""
+    together = cluster()
+    first, second = (m for m in (1, 2, 3) if m != together.leader)
+    done(together, RevokeCertificate(first, b""))
+    refused = asks(together, RevokeCertificate(second, b""))
+    assert together.code(refused) == ErrorCode.QUORUM_AT_RISK
+
+
+def test_what_members_say_of_themselves_no_client_says() -> None:
+    """Story: a client said that a member was at "nonsense", and every node stopped when
+    it came to dial there, and never started again: it was in the log.
+    """
+    together = cluster()
+    leads, follows = together.leader, together.follower
+    done(together, MakeToken(TOKEN, b"d" * 32, HOUR, 1, VOTER))
+    for said in (
+        Announce(follows, "n2", "nonsense", "nonsense"),
+        admit(9),
+        Understand(follows, 1, 9),
+        Present(follows, b"7", b"i" * 32, (b"i" * 32,)),
+    ):
+        body = encode_member_command(said)
+        for at in (leads, follows):
+            number = together.ask(body, at, own=False)
+            assert together.code(number) == ErrorCode.INVALID_REQUEST
+    table = together.replicas[leads].database.member_table
+    assert set(table.members) == {1, 2, 3}
 
 
 def test_the_last_voter_stays() -> None:

@@ -250,16 +250,25 @@ class Together:
     # -- requests ----------------------------------------------------------------------
 
     def ask(
-        self, command: LeaseCommand | bytes, at: int = 0, timeout_ms: int = 10_000
+        self,
+        command: LeaseCommand | bytes,
+        at: int = 0,
+        timeout_ms: int = 10_000,
+        *,
+        own: bool = True,
     ) -> int:
-        """Ask the leader, or `at` a member; the request's number."""
+        """Ask the leader, or `at` a member; the request's number.
+
+        In the member's own name, or as its client.
+        """
         if not isinstance(command, bytes):
             command = encode_lease_command(command)
         self.request_id += 1
         replica = self.replicas[at or self.leader]
         deadline = self.now_ms + timeout_ms
         kind = RequestKind.WRITE
-        request = Request(self.caller, self.request_id, kind, command, deadline)
+        number = self.request_id
+        request = Request(self.caller, number, kind, command, deadline, own=own)
         if replica.raft.id not in self.paused:
             self.advance(replica.raft.id)
         replica.submit(request)
