@@ -1,5 +1,11 @@
 """Boot pairs on the disk, and what they are for: telling an old copy from a member."""
 
+import asyncio
+import errno
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
 import msgspec
 import pytest
 from quorate.node.identity import DamagedIdentity
@@ -9,7 +15,7 @@ from quorate.node.peer_hello import (
     Introduction,
     short_nonce,
 )
-from quorate.node.peers_file import read_pairs, write_pairs
+from quorate.node.peers_file import Met, read_pairs, write_pairs
 from quorate.storage.memory_env import MemoryEnv
 
 
@@ -77,3 +83,64 @@ def test_a_history_that_does_not_reach_back_far_enough_proves_nothing() -> None:
     with pytest.raises(HelloError, match="old copy"):
         BootPairs({7: (3, 3)}).check(cut)
     assert BootPairs({7: (3, 3)}).check(who)
+
+
+class Slow(Executor):
+    """Does what it is given when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except OSError as error:
+                future.set_exception(error)
+
+        self.waiting.append(run)
+        return future
+
+    async def until_asked(self) -> None:
+        async with asyncio.timeout(30):
+            while not self.waiting:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+async def test_nobody_is_met_before_that_is_durable() -> None:
+    """Story: a member dials three times at once. The pair was known from when the first
+    of them came, and the others were welcomed while its write was under way.
+    """
+    env, disk = _env(), Slow()
+    met = Met(env, "/data", disk)
+    meetings = [asyncio.ensure_future(met.meet(_boot(5))) for _ in range(3)]
+    await disk.until_asked()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not any(each.done() for each in meetings)
+    disk.waiting.pop()()
+    await asyncio.gather(*meetings)
+    assert (disk.waiting, 7 in met) == ([], True)
+    assert read_pairs(env, "/data").pairs == {7: (1, 5)}
+
+
+async def test_who_could_not_be_written_down_is_news_the_next_time() -> None:
+    """Story: with a full disk its first dial was refused, and the second welcomed."""
+    env, disk = _env(), Slow()
+    met = Met(env, "/data", disk)
+    env.fail("write", "/data/peers.tmp", error=errno.ENOSPC)
+    for refused in (True, False):
+        meeting = asyncio.ensure_future(met.meet(_boot(5)))
+        await disk.until_asked()
+        disk.waiting.pop()()
+        if refused:
+            with pytest.raises(OSError, match="space"):
+                await meeting
+            assert 7 not in met
+        else:
+            await meeting
+    assert read_pairs(env, "/data").pairs == {7: (1, 5)}

@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -258,6 +259,30 @@ def test_a_decision_is_not_carried_out_once_all_is_different() -> None:
         assert codes(database, said) == [REFUSED]
         assert roles(database) == before
     assert database.member_table.caretaker is NOTHING_SAID
+
+
+def test_who_shall_leave_is_not_kept_by_a_decision_that_came_late() -> None:
+    """Story: somebody replaced n2 by n5 while the leader decided on n4. The decision
+    was carried out: n5 was a spare again, and n2 stayed.
+    """
+    database = with_spares()
+    late = Decide(Action.REPLACE, 2, 4, "n2 not heard for 61 s, replaced by n4")
+    assert codes(database, Reassign(2, LEAVING, 5)) == [0]
+    before = roles(database)
+    assert before[2] == (LEAVING, 5)
+    assert codes(database, late) == [REFUSED]
+    assert roles(database) == before
+
+
+def test_nobody_joins_as_a_first_voter_that_has_not_said_who_it_is() -> None:
+    """It would be certified as that one, and the two shut each other out."""
+    database = new_database()
+    token = MakeToken(9, b"d" * 32, 1000, 2, REPLICA)
+    assert codes(database, THREE, token) == [0, 0]
+    as_three = Admit(9, 3, b"k" * 32, "n9", *PLACE)
+    assert codes(database, as_three) == [ErrorCode.MEMBER_EXISTS]
+    assert codes(database, Announce(3, "n3", *PLACE)) == [0]
+    assert codes(database, msgspec.structs.replace(as_three, member=9)) == [0]
 
 
 def test_what_a_paused_caretaker_had_decided_is_not_done() -> None:

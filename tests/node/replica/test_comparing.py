@@ -4,6 +4,7 @@ A byte that flips in memory between the decoding of an entry and its writing is 
 story: checksums see nothing of it.
 """
 
+import errno
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -106,6 +107,24 @@ def flip(replica: Replica, bit: int) -> None:
         return apply([Entry(first.index, first.term, first.kind, data), *rest])
 
     replica.database.apply = flipped  # type: ignore[method-assign]
+
+
+def test_damage_that_can_not_be_marked_is_not_answered_from_either() -> None:
+    """Story: on a full disk the mark could not be written. Nothing was barred then, and
+    the replica went on answering from a state that was not the others'.
+    """
+    together = Compared()
+    together.write(b"one")
+    member = together.follower
+    replica = together.replicas[member]
+
+    def condemn(damage: CorruptionError, *, lasting: bool) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    replica.database.store.condemn = condemn  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no space"):
+        replica.healing.found(CorruptionError("a state", 0, "differs"), lasting=True)
+    assert together.read(member) is ErrorCode.DAMAGED
 
 
 def test_states_that_are_equal_are_found_to_be_so() -> None:

@@ -1,0 +1,115 @@
+"""New certificates for members that show one: who gets none though TLS let it in."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from quorate.node import admission
+from quorate.node.admission import AT_ONCE_MAX, Admission, objection_to_renewal
+from quorate.node.database.trust import (
+    ISSUING,
+    SETTLED,
+    TRUSTING,
+    Presented,
+    TrustRecord,
+)
+from quorate.node.peer_hello import HelloError
+from quorate.node.signing import NO_KEY
+from quorate.node.tls import PeerCertificate
+
+from .test_vetting import GOOD, STOLEN, certificate
+
+SHOWN = Presented(2, GOOD, b"i" * 32, (b"o" * 32, b"n" * 32))
+
+
+class Node:
+    """Has the key; what was revoked it learns when it catches up."""
+
+    def __init__(self, trust: TrustRecord, revoked: bytes = b"") -> None:
+        table = SimpleNamespace(trust=trust)
+        self.replica = SimpleNamespace(database=SimpleNamespace(member_table=table))
+        self.roster = self
+        self.signer = self
+        self.has_key = True
+        self.behind, self.revoked = True, revoked
+        self.signed: list[bytes] = []
+
+    def place_of(self, member: int) -> tuple[str, str, str]:
+        return "n2", "", ""
+
+    async def ready(self) -> bool:
+        return self.has_key
+
+    async def sign(self, request: bytes, name: str, member: int) -> bytes:
+        self.signed.append(request)
+        return b"a certificate"
+
+    def objection(self, shown: PeerCertificate) -> str | None:
+        known = not self.behind and shown.serial == self.revoked
+        return "it was revoked" if known else None
+
+
+@pytest.fixture(autouse=True)
+def no_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def catch_up(node: Node, timeout_ms: int) -> None:
+        node.behind = False
+
+    monkeypatch.setattr(admission, "catch_up", catch_up)
+
+
+def admitting(node: Node) -> Admission:
+    return Admission(cast(Any, node))
+
+
+async def test_a_member_gets_a_new_certificate() -> None:
+    node = Node(TrustRecord())
+    assert await admitting(node).renew(certificate(GOOD), b"r") == b"a certificate"
+    assert node.signed == [b"r"]
+
+
+async def test_what_was_revoked_is_not_renewed_by_a_signer_that_is_behind() -> None:
+    """Story: it looked at what it had applied, which lacked the revocation yet, and
+    made the thief a certificate that nobody knew of.
+    """
+    node = Node(TrustRecord(), revoked=STOLEN)
+    with pytest.raises(HelloError, match="revoked"):
+        await admitting(node).renew(certificate(STOLEN), b"r")
+    assert node.signed == []
+
+
+async def test_the_old_ca_makes_no_certificates_of_the_new_one() -> None:
+    """Story: while a rotation issues, both roots are trusted. Who had the old CA's key
+    made a certificate in a member's name, and got one of the new root for it.
+    """
+    node = Node(TrustRecord(ISSUING, (b"old", b"new"), (SHOWN,)))
+    with pytest.raises(HelloError, match="has said"):
+        await admitting(node).renew(certificate(STOLEN), b"r")
+    with pytest.raises(HelloError, match="has said"):
+        await admitting(node).renew(certificate(GOOD, member=3), b"r")
+    assert node.signed == []
+    await admitting(node).renew(certificate(GOOD), b"r")
+    assert node.signed == [b"r"]
+
+
+@pytest.mark.parametrize("phase", [SETTLED, TRUSTING])
+def test_whatever_is_good_is_renewed_by_the_root_that_signed_it(phase: int) -> None:
+    trust = TrustRecord(phase, (b"old", b"new"), (SHOWN,))
+    assert objection_to_renewal(trust, certificate(STOLEN)) is None
+
+
+async def test_who_joins_keeps_no_member_from_its_certificate() -> None:
+    """Story: the two shared one count, and strangers could hold all of it."""
+    node = Node(TrustRecord())
+    all_of_it = admitting(node)
+    all_of_it.busy = AT_ONCE_MAX
+    assert await all_of_it.renew(certificate(GOOD), b"r")
+    all_of_it.renewing = AT_ONCE_MAX
+    with pytest.raises(HelloError, match="try again"):
+        await all_of_it.renew(certificate(GOOD), b"r")
+
+
+async def test_a_node_without_a_key_says_so() -> None:
+    node = Node(TrustRecord())
+    node.has_key = False
+    with pytest.raises(HelloError, match=NO_KEY):
+        await admitting(node).renew(certificate(GOOD), b"r")

@@ -1,0 +1,134 @@
+"""What nobody expected: a node ends of it, or passes it over; it never half goes on."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from quorate.cli.init import make_cluster
+from quorate.cli.places import founder
+from quorate.node.address import Address
+from quorate.node.certificates import issue_member, load_authority
+from quorate.node.config import NodeConfig, load_config
+from quorate.node.inside import ask
+from quorate.node.launcher import free_ports
+from quorate.node.logs import Sparing
+from quorate.node.node import Node
+from quorate.node.replica import Effects
+from quorate.raft import Heartbeat
+from quorate.wire import (
+    Admit,
+    MakeToken,
+    MemberCommand,
+    MemberRole,
+    RequestKind,
+    encode_member_command,
+)
+
+pytestmark = pytest.mark.slow
+
+DEADLINE_S = 60.0
+OTHER = 77
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> NodeConfig:
+    client, peer = (Address("127.0.0.1", port) for port in free_ports(2))
+    make_cluster(tmp_path / "n1", founder("n1", client, peer, None), peer, None)
+    return load_config(tmp_path / "n1" / "quorate.toml", {})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def said(node: Node, command: MemberCommand) -> None:
+    await until(lambda: node.replica.raft.is_leader)
+    await ask(node, RequestKind.WRITE, encode_member_command(command), 10_000)
+
+
+async def ticks_go_on(node: Node) -> None:
+    ticks = node.loop.ticks
+    await until(lambda: node.loop.ticks > ticks + 5)
+
+
+async def test_a_member_that_is_nowhere_stops_nobody(
+    config: NodeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Story: its address could not be read in the tick that was to dial it. There were
+    no ticks after that one, and no start, since the log has it for ever.
+    """
+    async with Node(config) as node:
+        await said(node, MakeToken(9, b"d" * 32, 60_000, 1, MemberRole.REPLICA))
+        await said(node, Admit(9, OTHER, b"k" * 32, "n2", "nonsense", "nonsense"))
+        await until(lambda: "can't be dialled" in caplog.text)
+        await ticks_go_on(node)
+        assert OTHER not in node.transport.known()
+    async with Node(config) as node:
+        await ticks_go_on(node)
+        assert OTHER in node.replica.database.member_table.members
+
+
+def of_a_tick(node: Node, error: Exception) -> None:
+    def ticked() -> None:
+        raise error
+
+    node.loop.ticked = ticked
+
+
+def of_a_turn(node: Node, error: Exception) -> None:
+    def turn(can_persist: bool) -> Effects:
+        raise error
+
+    node.replica.turn = turn
+    node.loop.plan_turn()
+    node.replica.has_work = lambda can_persist: True
+
+
+def of_a_message(node: Node, error: Exception) -> None:
+    def step(message: object) -> None:
+        raise error
+
+    node.replica.step = step
+    node.received(OTHER, Heartbeat(OTHER, node.member_id, 1, 0, 0))
+
+
+@pytest.mark.parametrize("of", [of_a_tick, of_a_turn, of_a_message])
+async def test_an_error_that_nobody_expected_ends_the_node(
+    config: NodeConfig, of: Callable[[Node, Exception], None]
+) -> None:
+    """Story: the loop logged it, and the node went on without ticks: it neither led nor
+    followed, and answered from what it had.
+    """
+    async with Node(config) as node:
+        await until(lambda: node.replica.raft.is_leader)
+        error = KeyError("nobody expected this")
+        of(node, error)
+        assert node.failed is not None
+        async with asyncio.timeout(DEADLINE_S):
+            assert await node.failed is error
+
+
+async def test_files_of_another_member_are_not_taken(
+    config: NodeConfig, tmp_path: Path
+) -> None:
+    """Its certificate was copied over ours: all others would turn us away with it."""
+    authority = load_authority(tmp_path / "n1" / "ca")
+    issue_member(authority, tmp_path / "other", name="n9")
+    async with Node(config) as node:
+        before = node.credentials.shown
+        for ours in map(Path, (config.peer.cert, config.peer.key)):
+            shutil.copy(tmp_path / "other" / ours.name, ours)
+        node.credentials.renew()
+        await until(lambda: bool(node.credentials.waits_for))
+        assert config.peer.cert in node.credentials.waits_for
+        assert node.credentials.shown == before
+
+
+def test_lines_that_strangers_make_are_few() -> None:
+    sparing = Sparing()
+    assert sum(sparing.passes(100.0 + i / 1000) for i in range(5000)) == 100
+    assert sparing.passes(110.0)

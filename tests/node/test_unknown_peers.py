@@ -1,0 +1,127 @@
+"""Those at the peer port who are nobody yet, or nobody any more."""
+
+import ssl
+from typing import Any, cast
+
+import pytest
+from quorate.node import transport
+from quorate.node.peer_hello import Introduction
+from quorate.node.peer_session import NOBODY, Session
+from quorate.node.tls import PeerCertificate
+from quorate.node.transport import Transport
+
+from .test_vetting import GOOD, certificate
+
+MEMBER = 2
+
+
+class Wire:
+    """A connection below TLS; what was written, and whether it has ended."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.ended = False
+
+    def get_extra_info(self, name: str) -> object:
+        return ("10.0.0.1", 9) if name == "peername" else None
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.ended
+
+    def close(self) -> None:
+        self.ended = True
+
+    abort = close
+
+
+class Node:
+    """Who was removed is known to it at once."""
+
+    cluster_id, member_id, parting = 0xC1, 1, False
+
+    def __init__(self) -> None:
+        self.removed = False
+        self.strangers: list[str] = []
+
+    def objection(self, shown: PeerCertificate) -> str | None:
+        return "it was removed" if self.removed else None
+
+    def sent_away(self, shown: PeerCertificate) -> bool:
+        return self.removed
+
+    def introduction(self, to: int) -> Introduction:
+        return Introduction(0xC1, 1, to, 1, 1, "n1", "http://h:1", b"1234")
+
+    async def meet(self, who: Introduction) -> None:
+        """Its boot is durable after a while, and meanwhile it is removed."""
+        self.removed = True
+
+    def stranger(self, where: str, reason: str) -> None:
+        self.strangers.append(reason)
+
+
+def session(node: Node, certified: int) -> Session:
+    made = Session(cast(Any, node))
+    made.transport, made.certified = cast(Any, Wire()), certified
+    if certified != NOBODY:
+        made.shown = certificate(GOOD, certified)
+    return made
+
+
+def listening(node: Node) -> Transport:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    return Transport(cast(Any, node), context, context, lambda: 0.5)
+
+
+def has_ended(one: Session) -> bool:
+    return one.transport is not None and one.transport.is_closing()
+
+
+async def test_who_is_removed_during_its_hello_is_not_welcomed() -> None:
+    """Story: whether it may speak was asked when TLS was done, and never again. It held
+    its hello back, was removed, was welcomed, and could write for ever.
+    """
+    node = Node()
+    one = session(node, MEMBER)
+    await one._meet(Introduction(0xC1, MEMBER, 1, 1, 5, "n2", "http://h:2", b"1234"))
+    assert one.member == 0
+    assert node.strangers == ["it was removed"]
+    assert has_ended(one)
+
+
+async def test_who_has_left_is_parted_with_before_it_has_said_hello() -> None:
+    all_of_it = listening(Node())
+    silent, other = session(Node(), MEMBER), session(Node(), 3)
+    all_of_it._opened(silent)
+    all_of_it._opened(other)
+    await all_of_it.disconnect(MEMBER)
+    assert (has_ended(silent), has_ended(other)) == (True, False)
+
+
+async def test_strangers_hold_a_few_connections_and_members_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Story: a stranger who says nothing was counted nowhere, and held a descriptor
+    for half a minute; some thousands, and the journal had none.
+    """
+    monkeypatch.setattr(transport, "UNKNOWN_MAX", 3)
+    all_of_it = listening(Node())
+    strangers = [session(Node(), NOBODY) for _ in range(5)]
+    for one in strangers:
+        all_of_it._opened(one)
+    assert [has_ended(one) for one in strangers] == [False] * 3 + [True] * 2
+    member = session(Node(), MEMBER)
+    all_of_it._opened(member)
+    assert not has_ended(member)
+    # Who has ended makes room.
+    strangers[0].connection_lost(None)
+    await strangers[0].closed
+    for one in strangers[3:]:
+        one.connection_lost(None)
+    last = session(Node(), NOBODY)
+    all_of_it.accepted -= {strangers[0], *strangers[3:]}
+    all_of_it._opened(last)
+    assert not has_ended(last)
