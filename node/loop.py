@@ -111,14 +111,14 @@ class ReplicaLoop:
     def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
         """What nobody expected ends the node.
 
-        The loop would only log it, and a replica go on that has lost its ticks, or has
-        done half of something.
+        The event loop alone would log it, and a replica go on that has lost its ticks,
+        or has done half of something.
         """
         try:
             step(*arguments)
         except Exception as error:
-            logger.critical("this should not happen", exc_info=True)
             self.fail(error)
+            raise
 
     def _tick(self) -> None:
         if not self.stopped:
