@@ -28,7 +28,7 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -265,7 +265,19 @@ def sign_member(
 
 
 def keep_member(directory: Path, certificate: bytes, authority: bytes) -> None:
-    """Write what a signer answered beside the key; the CA's certificate comes first."""
+    """Write what a signer answered beside the key; the CA's certificate comes first.
+
+    Raises CertificateError when the one is not by the other: the cluster's CA was
+    replaced while this was asked for. Nothing is written then.
+    """
+    try:
+        made = x509.load_pem_x509_certificate(certificate)
+        made.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise CertificateError(
+            "the certificate that was made is not by the CA of the token; the CA is"
+            " being replaced: make another token"
+        ) from error
     for name, data in (("ca.crt", authority), ("node.crt", certificate)):
         path = directory / name
         if path.exists():

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 from quorate.node.address import Address
-from quorate.node.certificates import create_authority, issue_member
+from quorate.node.certificates import (
+    CertificateError,
+    create_authority,
+    issue_member,
+    keep_member,
+)
 from quorate.node.config import NodeConfig, PeerPort
 from quorate.node.joining import JoinError, join
 from quorate.node.peer_hello import encode_join_answer, parse_join
@@ -126,3 +131,24 @@ async def test_a_folder_joins_once_at_a_time(
     lock.release()
     with pytest.raises(JoinError, match="Connect call failed"):
         await join(RealEnv(), node_in(tmp_path), NOBODY, TOKEN)
+
+
+def test_a_certificate_of_another_ca_than_the_tokens_is_not_kept(
+    tmp_path: Path,
+) -> None:
+    """Story: the cluster's CA was replaced between the question and the answer. The new
+    member kept a certificate that its own root had not signed, and never started; and
+    since it had an identity, it never joined again.
+    """
+    asked, other = (create_authority(tmp_path / name) for name in ("asked", "other"))
+    del asked
+    issue_member(other, tmp_path / "made", name="n2")
+    made = (tmp_path / "made" / "node.crt").read_bytes()
+    kept = tmp_path / "kept"
+    with pytest.raises(CertificateError, match="another token"):
+        keep_member(kept, made, (tmp_path / "asked" / "ca.crt").read_bytes())
+    with pytest.raises(CertificateError, match="another token"):
+        keep_member(kept, b"no certificate", b"nor a root")
+    assert not kept.exists()
+    keep_member(kept, made, (tmp_path / "other" / "ca.crt").read_bytes())
+    assert (kept / "node.crt").read_bytes() == made

@@ -93,7 +93,9 @@ def of_a_message(node: Node, error: Exception) -> None:
         raise error
 
     node.replica.step = step
-    node.received(OTHER, Heartbeat(OTHER, node.member_id, 1, 0, 0))
+    with pytest.raises(KeyError):
+        # It goes to the connection, which ends, too.
+        node.received(OTHER, Heartbeat(OTHER, node.member_id, 1, 0, 0))
 
 
 @pytest.mark.parametrize("of", [of_a_tick, of_a_turn, of_a_message])
