@@ -83,8 +83,9 @@ def command(
     """Run one node until SIGTERM or SIGINT; leadership is handed over first.
 
     With --join and --token it becomes a member of a cluster first: --name, --client,
-    --peer and --tls are for a DIR that holds no configuration yet. A member that starts
-    again ignores all six.
+    --peer and --tls are for a DIR that holds no configuration yet, and have to agree
+    with the one that an earlier try has left. A member that starts again ignores all
+    six.
 
     Every key of the configuration has an environment variable that wins over the file,
     such as QUORATE_CLIENT_LISTEN.
@@ -103,7 +104,8 @@ def command(
     except ConfigError as error:
         raise Failure(str(error)) from error
     with _pid_file(path.absolute().parent):
-        if contact is not None:
+        if contact is not None and not _is_member(config):
+            _agree(path, config, name, client, peer)
             _join(config, contact, _token(token))
         from ..node.process import run_node
 
@@ -142,16 +144,40 @@ def _write_config(
         raise Failure(f"{directory}: {error.strerror}") from error
 
 
-def _join(config: NodeConfig, contact: Address, token: JoinToken) -> None:
-    """Become a member, unless this folder is one's already."""
-    from ..node.joining import JoinError, is_member, join
+def _agree(
+    path: Path,
+    config: NodeConfig,
+    name: str | None,
+    client: Address | None,
+    peer: Address | None,
+) -> None:
+    """The cluster writes down what the file says, and would never be told otherwise."""
+    for option, given, says in (
+        ("--name", name, config.name),
+        ("--client", client, config.client.listen),
+        ("--peer", peer, config.peer.listen),
+    ):
+        if given is not None and str(given) != says:
+            shown = click.format_filename(path)
+            raise Failure(
+                f"{shown} says {says}, {option} {given}: correct it, or remove it, and"
+                " it is written anew"
+            )
+
+
+def _is_member(config: NodeConfig) -> bool:
+    from ..node.joining import is_member
     from ..storage.env import RealEnv
 
-    env = RealEnv()
-    if is_member(env, config):
-        return
+    return is_member(RealEnv(), config)
+
+
+def _join(config: NodeConfig, contact: Address, token: JoinToken) -> None:
+    from ..node.joining import JoinError, join
+    from ..storage.env import RealEnv
+
     try:
-        asyncio.run(join(env, config, contact, token))
+        asyncio.run(join(RealEnv(), config, contact, token))
     except JoinError as error:
         raise Failure(str(error)) from error
 

@@ -24,6 +24,7 @@ from quorate.node.pid_file import write_pid
 from quorate.node.tls import meet_in_memory, own_identity
 from quorate.storage.env import RealEnv
 from quorate.storage.errors import NoSpace
+from quorate.wire import JoinToken, encode_join_token
 
 Run = Callable[..., Result]
 
@@ -376,3 +377,28 @@ def test_a_configuration_error_names_file_and_key(
 @pytest.mark.parametrize("options", [[], ["--dir", "a", "--config", "b"]])
 def test_a_node_needs_one_configuration(run: Run, options: list[str]) -> None:
     assert run("node", *options).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "says"),
+    [
+        ("--name", "n2", "n1"),
+        ("--peer", "10.0.0.2:7500", "127.0.0.1:7500"),
+        ("--client", "10.0.0.2:7400", "127.0.0.1:7400"),
+    ],
+)
+def test_what_an_earlier_try_to_join_has_left_is_not_silently_used(
+    run: Run, home: Path, process: FakeProcess, option: str, given: str, says: str
+) -> None:
+    """Story: the first try was without --peer, and failed. The second one named it, and
+    the member was written down where only its own machine finds it.
+    """
+    token = encode_join_token(JoinToken(b"d" * 32, 1, b"secret of 16 byt"))
+    join = ("node", "--dir", str(home), "--join", "127.0.0.1:1", "--token", token)
+    refused = run(*join, option, given)
+    assert refused.exit_code == 1
+    assert f"quorate.toml says {says}, {option} {given}" in refused.stderr
+    assert process.started == []
+    agreed = run(*join, option, says)
+    assert "quorate.toml says" not in agreed.stderr
+    assert agreed.exit_code == 1, "nobody is there"
