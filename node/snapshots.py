@@ -11,6 +11,7 @@ The pieces are those of storage/engine/transfer.
 """
 
 import asyncio
+import errno
 import logging
 import struct
 from collections.abc import Callable
@@ -93,14 +94,22 @@ async def send_snapshot(
 
 
 class SnapshotReceiver:
-    """Takes a state off a session, into files of the engine's."""
+    """Takes a state off a session, into files of the engine's.
+
+    `room` says how many bytes there are on its disk that the journal can do without.
+    """
 
     def __init__(
-        self, database: Database, session: Session, executor: Executor
+        self,
+        database: Database,
+        session: Session,
+        executor: Executor,
+        room: Callable[[], int],
     ) -> None:
         self.database = database
         self.session = session
         self.executor = executor
+        self.room = room
         self.buffer = bytearray()
         self.arrived = asyncio.Event()
         session.on_data = self._data
@@ -149,6 +158,11 @@ class SnapshotReceiver:
         (size,) = _SIZE.unpack(await self._take(_SIZE.size, _SIZE.size))
         if size > SNAPSHOT_BYTES_MAX:
             raise PeerProtocolError(f"a snapshot of {size} bytes")
+        if size > (room := self.room()):
+            # The rest would be taken from the journal, which has to go on (I-29).
+            raise OSError(
+                errno.ENOSPC, f"{size} bytes are too many for {room} free ones"
+            )
         source = f"the snapshot of member {message.sender:016x}"
         incoming = self.database.store.receive(source)
         try:
@@ -251,8 +265,14 @@ class Snapshots:
             return
         self._receiving = True
         # Here, and not in the task: what comes before that begins would be lost.
-        receiver = SnapshotReceiver(node.replica.database, session, node.executor)
+        receiver = SnapshotReceiver(
+            node.replica.database, session, node.executor, self._room
+        )
         node.background(self._receive(member, session, receiver))
+
+    def _room(self) -> int:
+        node = self.node
+        return node.env.free_bytes(node.config.data_dir) - node.loop.reserve_bytes
 
     async def _receive(
         self, member: int, session: Session, receiver: SnapshotReceiver

@@ -10,7 +10,8 @@ import pytest
 from quorate.node import snapshots
 from quorate.node.node import Node
 from quorate.node.peer_session import Session
-from quorate.node.snapshots import Snapshots, send_snapshot
+from quorate.node.peer_wire import Encoder
+from quorate.node.snapshots import SnapshotReceiver, Snapshots, send_snapshot
 from quorate.raft import Configuration, InstallSnapshot
 
 
@@ -133,3 +134,25 @@ def test_a_log_that_fills_faster_than_the_state_goes_hurries_it(
     in_time = Snapshots(cast(Node, SimpleNamespace(replica=replica)))._in_time()
     log.size_bytes += grown
     assert in_time(share) is paced
+
+
+async def test_a_state_for_which_there_is_no_room_is_not_begun() -> None:
+    """Story: it was written until the disk was full, thrown away, and sent again, and
+    meanwhile the journal had no room either.
+    """
+    session = SimpleNamespace(
+        on_data=None,
+        transport=SimpleNamespace(resume_reading=lambda: None),
+        member=2,
+        closed=asyncio.get_running_loop().create_future(),
+    )
+    # It has no store that could take anything.
+    database = cast(Any, SimpleNamespace())
+    with ThreadPoolExecutor(1) as executor:
+        receiver = SnapshotReceiver(
+            database, cast(Session, session), executor, lambda: 999
+        )
+        message = InstallSnapshot(2, 1, 1, 5, 1, Configuration((1, 2)))
+        session.on_data(Encoder().encode(message) + (1000).to_bytes(8, "little"))
+        with pytest.raises(OSError, match="1000 bytes are too many for 999"):
+            await receiver.receive()

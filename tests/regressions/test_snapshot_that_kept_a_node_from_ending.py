@@ -95,7 +95,9 @@ async def test_sending_ends_also_when_there_is_room_at_once(steps: int) -> None:
 async def test_receiving_ends_also_when_something_comes_at_once(steps: int) -> None:
     session = Session()
     with ThreadPoolExecutor(1) as executor:
-        receiver = SnapshotReceiver(cast(Any, None), cast(Any, session), executor)
+        receiver = SnapshotReceiver(
+            cast(Any, None), cast(Any, session), executor, lambda: 1 << 40
+        )
         task = asyncio.ensure_future(receiver.receive())
 
         def comes() -> None:
