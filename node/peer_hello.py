@@ -180,7 +180,7 @@ def _split(data: bytes) -> tuple[tuple[int, int, int], bytes, int] | None:
 def _introduction(body: bytes) -> Introduction:
     try:
         value = msgspec.msgpack.decode(body, type=Introduction)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise HelloError(f"malformed introduction: {error}") from error
     if not (value.cluster_id > 0 and value.member_id > 0 and value.boot_count > 0):
         raise HelloError("malformed introduction: an id is not positive")

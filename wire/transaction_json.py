@@ -162,7 +162,11 @@ def _named(name: str, parts: list[msgspec.Raw]) -> list[tuple[msgspec.Raw, str]]
 
 
 def _refuse_many(name: str, raw: msgspec.Raw) -> None:
-    if has_more_parts(raw, OPERATIONS_MAX):
+    try:
+        many = has_more_parts(raw, OPERATIONS_MAX)
+    except RecursionError:
+        raise _refused(name, "nested too deep") from None
+    if many:
         reason = f"more than {OPERATIONS_MAX} parts"
         raise _refused(name, reason, ErrorCode.REQUEST_TOO_LARGE)
 

@@ -123,9 +123,9 @@ class Database(Reading):
         self.cluster_time_ms = meta.cluster_time_ms
         self.keys = meta.keys
         self.chain = meta.chain
+        # First of all whether the rest is understood.
+        self.member_table = MemberTable(self.store, self.understood)
         self.lease_table = LeaseTable(self.store)
-        self.member_table = MemberTable(self.store)
-        versions.check(self.version, self.understood)
         self.session_table = SessionTable(self.store)
         # Sessions are summed by step, not by entry: the chain knows nothing of theirs.
         total = int.from_bytes(meta.digest_sum, "little")
@@ -364,7 +364,8 @@ class Database(Reading):
         self.deletes += changes.deletes
         self.digest_sum = (self.digest_sum + changes.digest) % _MODULUS
         for number, (key, record) in enumerate(changes.writes.items()):
-            old, lease, after = changes.before.get(key), 0, TOMBSTONE
+            # Not held twice: there may be ten thousand of them.
+            old, lease, after = changes.before.pop(key, None), 0, TOMBSTONE
             if record is not None:
                 lease, after = lease_of(record), VALUE + record
             before = None if old is None else VALUE + old

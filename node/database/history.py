@@ -5,10 +5,14 @@ the newest, so a revision is in one of these spans or the key was absent (layout
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from ...storage.engine import View
 from . import layout
 from .records import mod_revision_of
+
+# Versions of one key that a range walks along; the right one of more is looked up.
+_WALKED_MAX: Final = 16
 
 
 def record_at(view: View, key: bytes, revision: int) -> bytes | None:
@@ -54,7 +58,25 @@ def _newest(
 def _old(
     view: View, start: bytes, end: bytes | None, revision: int
 ) -> Iterator[tuple[bytes, bytes]]:
-    for at, record in view.scan(*layout.old_bounds(start, end)):
-        mod_revision, since = layout.life(at)
-        if mod_revision <= revision < since:
-            yield layout.old_key(at), record
+    """A key that was written all the time has a million of them: these are not read."""
+    first, last = layout.old_bounds(start, end)
+    behind: bytes | None = first
+    while behind is not None:
+        first, behind = behind, None
+        whose, walked, found = b"", 0, False
+        for at, record in view.scan(first, last):
+            if not at.startswith(whose) or not whose:
+                whose, walked, found = layout.old_start(at), 0, False
+            walked += 1
+            if walked > _WALKED_MAX:
+                if not found:
+                    key = layout.old_key(at)
+                    there = record_at(view, key, revision)
+                    if there is not None:
+                        yield key, there
+                behind = layout.old_end(whose)
+                break
+            mod_revision, since = layout.life(at)
+            if mod_revision <= revision < since:
+                found = True
+                yield layout.old_key(at), record

@@ -87,6 +87,16 @@ def old_key(at: bytes) -> bytes:
     return at[1:-_OLD_TAIL_BYTES].replace(b"\0\xff", b"\0")
 
 
+def old_start(at: bytes) -> bytes:
+    """What all superseded versions of the same key begin with, and no others do."""
+    return at[: -_LIFE.size]
+
+
+def old_end(start: bytes) -> bytes:
+    """The end of what begins with an `old_start`."""
+    return start + b"\xff" * _LIFE.size + b"\xff"
+
+
 def life(at: bytes) -> tuple[int, int]:
     """From which revision on a superseded version was the newest, and until which."""
     mod_revision, since = _LIFE.unpack(at[-_LIFE.size :])

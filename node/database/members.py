@@ -70,8 +70,11 @@ class MemberTable:
     gains by what was applied since somebody took it.
     """
 
-    def __init__(self, store: Engine) -> None:
+    def __init__(
+        self, store: Engine, understood: versions.Understood = versions.UNDERSTOOD
+    ) -> None:
         self.store = store
+        self.understood = understood
         self.members: dict[int, MemberRecord] = {}
         self.gone: dict[int, MemberRecord] = {}
         self.tokens: dict[int, Token] = {}
@@ -85,6 +88,9 @@ class MemberTable:
 
     def _load(self) -> None:
         try:
+            version = versions.version_in(self.store.get(layout.VERSION))
+            # Before the records, which may be of a form that only later builds know.
+            versions.check(version, self.understood)
             for at, data in self.store.scan(*layout.member_bounds()):
                 record = msgspec.msgpack.decode(data, type=MemberRecord)
                 known = self.gone if record.role is None else self.members
@@ -101,6 +107,8 @@ class MemberTable:
             self.caretaker, self.trust = NOTHING_SAID, AS_FOUNDED
             self.versions = FIRST_VERSION
             self.store.condemn(damage)
+        except msgspec.MsgspecError as error:
+            raise versions.NotUnderstood(f"a record of members: {error}") from error
 
     def _read(self, at: bytes, usual: K) -> K:
         data = self.store.get(at)

@@ -44,7 +44,7 @@ def decode_meta(data: bytes, cluster_id: int, path: str) -> Meta:
     """Raises `CorruptionError`, also when it is of another cluster or store."""
     try:
         meta = msgspec.msgpack.decode(data, type=Meta)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise CorruptionError(path, 0, f"the state's meta: {error}") from None
     if meta.format != FORMAT or len(meta.digest_sum) != 16:
         raise CorruptionError(path, 0, f"not a state of format {FORMAT}")

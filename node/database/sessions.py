@@ -8,6 +8,7 @@ enters the store once a step, whole; answers with a body have a place of their o
 
 import struct
 from hashlib import blake2b
+from itertools import takewhile
 from typing import Final
 from zlib import crc32
 
@@ -57,7 +58,7 @@ class SessionTable:
 
     def __init__(self, store: Engine) -> None:
         self.store = store
-        # In the order of their last commands.
+        # In the order of their last commands' times.
         self.sessions: dict[bytes, Session] = {}
         # Of this step, and so not in the store yet.
         self._changed: dict[bytes, None] = {}
@@ -210,9 +211,15 @@ class SessionTable:
         """For one more; if need be, the one that was silent longest goes."""
         if len(self.sessions) < SESSIONS_MAX:
             return True
-        number, session = next(iter(self.sessions.items()))
-        if now_ms - session.active_ms < SESSION_SILENT_MS:
+        longest = next(iter(self.sessions.values())).active_ms
+        if now_ms - longest < SESSION_SILENT_MS:
             return False
+        # Which of several stands first depends on how entries were cut into steps, and
+        # on restarts: the one that was opened first goes, on all replicas.
+        alike = takewhile(
+            lambda each: each[1].active_ms == longest, self.sessions.items()
+        )
+        number, session = min(alike, key=lambda each: each[1].since)
         self._end(number, session, effects)
         return True
 

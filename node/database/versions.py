@@ -113,6 +113,19 @@ class VersionRecord(
         return [m for m in sorted(members) if following not in self.understood_by(m)]
 
 
+def version_in(data: bytes | None) -> int:
+    """The version that a stored record says, whatever else a later build put there."""
+    if data is None:
+        return FOUNDED
+    try:
+        version, *_ = msgspec.msgpack.decode(data, type=list[object])
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise NotUnderstood(f"the record of the cluster's version: {error}") from error
+    if not isinstance(version, int):
+        raise NotUnderstood("the record of the cluster's version has none")
+    return version
+
+
 def understanding(known: VersionRecord, command: Understand) -> VersionRecord:
     """What it is after a member has said what it understands."""
     said = {each.member: each for each in known.said}

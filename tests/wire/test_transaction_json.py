@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import sys
 import tracemalloc
 
 import msgspec
@@ -391,6 +392,18 @@ def test_deep_nesting_is_refused(begin: str) -> None:
         parse_transaction(begin.encode() * 200_000)
     with pytest.raises(CommandRefused):
         parse_transaction(b'{"then": [' + begin.encode() * 200_000)
+
+
+@pytest.mark.parametrize("name", ["then", "else", "if", "fence"])
+def test_nesting_that_is_almost_too_deep_is_refused(name: str) -> None:
+    """Story: one frame deeper the same list ended in an error that nobody expected, so
+    that there was one depth at which a node answered with a 500.
+    """
+    commas = ",".join(["1"] * 140)
+    for depth in range(sys.getrecursionlimit() - 300, sys.getrecursionlimit() + 5):
+        document = f'{{"{name}": [{"[" * depth}{"]" * depth}, {commas}]}}'
+        with pytest.raises(CommandRefused):
+            parse_transaction(document.encode())
 
 
 def test_text_that_is_not_utf8_is_refused() -> None:

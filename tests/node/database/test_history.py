@@ -1,13 +1,16 @@
 """Revisions that were: read from the past, until it is compacted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from quorate.node.database import Applied, layout
+from quorate.node.database import Applied, history, layout
+from quorate.node.database.records import as_record
 from quorate.raft import Entry
+from quorate.storage.engine import View
 from quorate.wire import (
     ErrorCode,
     Record,
@@ -176,6 +179,56 @@ class HistoryMachine(RuleBasedStateMachine):
 
 
 TestHistory = HistoryMachine.TestCase
+
+
+class FewWalked(HistoryMachine):
+    """The same where hardly a version is walked along, and all others looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.walked_max = history._WALKED_MAX
+        history._WALKED_MAX = 1  # type: ignore[misc]
+
+    def teardown(self) -> None:
+        history._WALKED_MAX = self.walked_max  # type: ignore[misc]
+
+
+TestHistoryByLookups = FewWalked.TestCase
+
+
+class Counting:
+    """A view, and how many records were read of it."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.read = 0
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        for found in self.view.scan(start, end, reverse=reverse):
+            self.read += 1
+            yield found
+
+
+@pytest.mark.parametrize("revision", [4, 2000, 3999])
+def test_a_key_that_was_written_all_the_time_is_passed_over(revision: int) -> None:
+    """Story: each page of a range at an old revision read all versions of each key in
+    it; with a million of one, the node stood still for longer than an election takes.
+    """
+    database = new_database()
+    database.apply([put(1, b"a", b"1"), put(2, b"hot", b"2"), put(3, b"z", b"3")])
+    database.apply([put(n, b"hot", b"%d" % n) for n in range(4, 4000)])
+    database.apply([put(4000, b"z", b"4000")])
+    database.store.flush()
+    view = Counting(database.store.view())
+    found = dict(history.records_at(cast(View, view), b"", None, revision))
+    assert set(found) == {b"a", b"hot", b"z"}
+    for key, record in found.items():
+        there = database.get(key, revision)
+        assert there is not None
+        assert as_record(key, record) == there
+    assert view.read < 3 * (history._WALKED_MAX + 3)
 
 
 def test_a_merge_leaves_out_what_was_compacted_and_nothing_else() -> None:

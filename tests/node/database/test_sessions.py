@@ -277,6 +277,38 @@ PAYLOADS = (
 )
 
 
+@pytest.mark.parametrize("cut", range(6))
+@pytest.mark.parametrize("restarts", [False, True])
+def test_which_session_makes_room_depends_on_nothing_but_the_log(
+    monkeypatch: pytest.MonkeyPatch, cut: int, restarts: bool
+) -> None:
+    """Story: of several that were silent for as long, the one that stood first went.
+    How they stood depended on where a step ended, and on restarts: replicas differed.
+    """
+    monkeypatch.setattr(sessions, "SESSIONS_MAX", 3)
+    third, last = b"3" * 16, b"4" * 16
+    entries = [
+        opened(1, OTHER),
+        opened(2, ONE),
+        said(3, encode_put(b"k", b"v"), 1, session=OTHER),
+        opened(4, third, 1),
+        opened(5, last, SESSION_SILENT_MS),
+    ]
+    whole = new_database()
+    whole.apply(entries)
+    # The one that was opened first.
+    assert set(whole.session_table.sessions) == {ONE, third, last}
+    env = MemoryEnv()
+    other = new_database(env=env)
+    other.apply(entries[:cut])
+    if restarts:
+        other.store.flush()
+        other = reopened(other, env)
+    other.apply(entries[cut:])
+    assert other.state_hash() == whole.state_hash()
+    assert set(other.session_table.sessions) == set(whole.session_table.sessions)
+
+
 class SessionsMachine(RuleBasedStateMachine):
     """One client sends, sends again, finishes; steps, copies and reopenings between."""
 

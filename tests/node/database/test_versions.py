@@ -2,10 +2,18 @@
 
 from typing import get_args
 
+import msgspec
 import pytest
-from quorate.node.database import Database, NotUnderstood, Understood, versions
+from quorate.node.database import (
+    Database,
+    NotUnderstood,
+    Understood,
+    layout,
+    versions,
+)
 from quorate.node.database.versions import FOUNDED, SINCE, VersionRecord
 from quorate.raft import Configuration
+from quorate.storage.engine import VALUE
 from quorate.storage.memory_env import MemoryEnv
 from quorate.wire import (
     Command,
@@ -149,6 +157,37 @@ def test_a_build_that_does_not_understand_the_version_does_not_open_the_state() 
         patch.setattr(versions, "UNDERSTOOD", Understood(3, 4))
         with pytest.raises(NotUnderstood, match="understands versions 3 to 4"):
             copy_of(story.database)
+
+
+@pytest.mark.parametrize("place", [layout.member(1), layout.token(1), layout.VERSION])
+def test_records_of_a_form_that_comes_later_are_not_looked_at_first(
+    place: bytes,
+) -> None:
+    """Story: a build that went back met a member with one item more, and died of that
+    with a traceback, before it came to the version that explains it.
+    """
+    story = Story()
+    story.all_understand(2)
+    story.says(Raise(2))
+    story.database.store.flush()
+    later = msgspec.msgpack.encode([2, [], "what", ["nobody", "knows"], {}, 5, 6, 7, 8])
+    store = story.database.store
+    effects = {place: VALUE + later}
+    store.write_records(effects, store.applied_index + 1, store.meta)
+    store.flush()
+    with pytest.raises(NotUnderstood, match="the cluster has version 2"):
+        reopened(story.database, story.env)
+
+
+def test_a_record_that_is_not_understood_though_the_version_is_ends_the_start() -> None:
+    story = Story()
+    store = story.database.store
+    store.flush()
+    effects = {layout.member(1): VALUE + msgspec.msgpack.encode([1])}
+    store.write_records(effects, store.applied_index + 1, store.meta)
+    store.flush()
+    with pytest.raises(NotUnderstood, match="a record of members"):
+        reopened(story.database, story.env)
 
 
 def test_a_build_that_meets_a_newer_version_in_the_log_stops_there() -> None:
