@@ -182,7 +182,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 _BOUNDS: Mapping[str, tuple[int, int]] = {
     "key_bytes_max": (1, 4096),
     "value_bytes_max": (1, 4 * MIB),
-    "request_bytes_max": (2 * MIB, 64 * MIB),
+    "request_bytes_max": (2 * MIB, 32 * MIB),
     "connections_max": (1, 1_000_000),
     "requests_in_flight_max": (1, 1_000_000),
     "journal_reserve_bytes": (1 * MIB, 1 << 40),

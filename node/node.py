@@ -427,7 +427,17 @@ class Node:
             self.background(self.snapshots.send(message))
         if snapshots:
             messages = [m for m in messages if not isinstance(m, InstallSnapshot)]
-        return self.transport.send(messages)
+        unreached = self.transport.send(messages)
+        if any(stream is Stream.FORWARD for _, stream in unreached):
+            lost = [member for member, stream in unreached if stream is Stream.FORWARD]
+            self.replica.writes.not_sent(
+                [
+                    m.id
+                    for m in messages
+                    if isinstance(m, ForwardRequest) and m.to in lost
+                ]
+            )
+        return [member for member, stream in unreached if stream is Stream.RAFT]
 
     def _rotten(self, damage: CorruptionError) -> None:
         """The scrubber's find: a node alone has nothing better than what is left."""

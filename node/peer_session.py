@@ -347,11 +347,16 @@ class Session(asyncio.Protocol):
     # -- sending ---------------------------------------------------------------------
 
     def write(self, data: bytes) -> bool:
-        """False, and nothing sent, when too much waits already (I-78)."""
+        """False, and nothing sent, when too much waits already (I-78).
+
+        Where nothing waits, as much goes as there is: what is larger than the limit
+        would never go.
+        """
         transport = self.transport
         if transport is None or transport.is_closing() or not self.member:
             return False
-        if transport.get_write_buffer_size() + len(data) > BUFFER_BYTES_MAX:
+        waiting = transport.get_write_buffer_size()
+        if waiting and waiting + len(data) > BUFFER_BYTES_MAX:
             return False
         self.sent_bytes += len(data)
         transport.write(data)

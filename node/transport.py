@@ -238,8 +238,7 @@ class Transport:
         self.encoder = Encoder()
         self.listener: socket.socket | None = None
         self.accepting: asyncio.Future[None] | None = None
-        # And who they are with.
-        self.handshakes: dict[asyncio.Future[None], str] = {}
+        self.handshakes: dict[asyncio.Future[None], str] = {}  # with whom
 
     async def listen(self, address: Address) -> None:
         """Accept peers at `address`. Raises OSError when it can't be had."""
@@ -435,8 +434,8 @@ class Transport:
         link = self.links.get((member, Stream.RAFT))
         return link is not None and link.connected
 
-    def send(self, messages: list[PeerMessage]) -> list[int]:
-        """One write per connection; the members that could not be reached."""
+    def send(self, messages: list[PeerMessage]) -> list[tuple[int, Stream]]:
+        """One write per connection; those to which nothing was written."""
         outgoing: dict[tuple[int, Stream], list[bytes]] = {}
         encode = self.encoder.encode
         for message in messages:
@@ -444,18 +443,19 @@ class Transport:
                 place = (message.to, Stream.FORWARD)
             elif isinstance(message, ForwardReply):
                 session = self._answer_session(message.to)
-                if session is not None:
-                    session.write(encode(message))
+                if session is not None and not session.write(encode(message)):
+                    # After a goodbye it would be taken for one that was not done.
+                    session.abort()
                 continue
             else:
                 place = (message.to, Stream.RAFT)
             outgoing.setdefault(place, []).append(encode(message))
-        unreached: list[int] = []
-        for (member, stream), frames in outgoing.items():
-            link = self.links.get((member, stream))
+        unreached: list[tuple[int, Stream]] = []
+        for place, frames in outgoing.items():
+            link = self.links.get(place)
             data = b"".join(frames) if len(frames) > 1 else frames[0]
             if link is None or not link.write(data):
-                unreached.append(member)
+                unreached.append(place)
         return unreached
 
     def _answer_session(self, member: int) -> Session | None:

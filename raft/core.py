@@ -78,7 +78,7 @@ class Raft:
         self.barred = False
         self.doubt: tuple[int, int] | None = None
         self.doubt_answers: dict[int, int] = {}
-        self.doubt_floor = self.doubt_ticks = self.doubt_next = 0
+        self.doubt_floor = self.doubt_ticks = self.doubt_next = self.doubt_matched = 0
         if doubtful is not None and doubtful > self.last():
             self.doubt = doubtful
         # follower
@@ -86,7 +86,7 @@ class Raft:
         self.full = False  # it takes no entries now; who leads, it does hear
         self.acknowledged: int | None = None
         self.waiting_reads: dict[int, int] = {}
-        self.read_counter = 0
+        self.read_counter = self.reads_failed = 0
         # candidate
         self.votes: dict[int, bool] = {}
         self.transfer_election = False

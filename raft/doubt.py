@@ -8,10 +8,11 @@ It begins its doubt in a new term, the floor: a leader of an older term may have
 what is now damaged, and must not count this node again. The entry is discarded only
 when no quorum can hold it now or ever come to: nobody has it, and copies that may have
 been durable (at most f of those in doubt) + voters that have not answered from the
-floor on < majority. Whoever answers from the floor on takes no entry of an older leader
-any more. What is damaged may have changed the voters: who knows others than the asker
-says nothing, unless it holds the entry. An entry appended under a newer term, or the
-entry itself, ends the doubt too. See docs/decisions/0004.
+floor on < majority, of each set of voters while there are two. Whoever answers from the
+floor on takes no entry of an older leader any more. What is damaged may have changed
+the voters: who knows others than the asker says nothing, unless it holds the entry. An
+entry appended under a newer term, or the entry itself, ends the doubt too. See
+docs/decisions/0004.
 """
 
 from typing import TYPE_CHECKING
@@ -117,12 +118,21 @@ def _take(raft: "Raft", message: EntriesReply) -> None:
 
     The damaged batch may have overwritten a tail that recovery brought back: what
     disagrees goes again. It was never committed, else it would not have been dropped.
+
+    But what a leader has given since is that leader's log, of a term from the floor on,
+    and may be counted already. What disagrees with that is on its way out, with the
+    entry in doubt; an answer may be as late as that.
     """
     log = raft.log
     if log.term(message.previous_index) != message.previous_term:
         raft.doubt_next = 0
         return
     conflict = log.find_conflict(message.entries)
+    if conflict is not None and not rules.may_be_overwritten(
+        conflict, raft.doubt_matched
+    ):
+        raft.doubt_next = 0
+        return
     if conflict is None:
         raft.doubt_next = message.entries[-1].index + 1
         return
@@ -144,12 +154,16 @@ def _judge(raft: "Raft") -> None:
     """The rule that discards: nobody can have counted the entry."""
     if raft.doubt is None:
         return
-    voters = raft.configuration.all_voters()
-    answers = [raft.doubt_answers.get(v) for v in voters if v != raft.id]
-    doubted = answers.count(DOUBTED) + (1 if raft.id in voters else 0)
-    unheard = answers.count(None)
-    if HELD in answers:
+    answers = {
+        voter: raft.doubt_answers.get(voter)
+        for voter in raft.configuration.all_voters()
+        if voter != raft.id
+    }
+    if HELD in answers.values():
         return
+    unheard = [voter for voter, answer in answers.items() if answer is None]
+    doubted = [voter for voter, answer in answers.items() if answer == DOUBTED]
+    doubted.append(raft.id)
     if not quorum.may_be_durable(raft.configuration, unheard, doubted):
         raft.doubt = None
         raft.doubt_answers.clear()

@@ -4,7 +4,7 @@ Law: free functions over a Raft. Nothing is acknowledged here: the core sends on
 acknowledgement a turn, once the disk has what it speaks of (I-16).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -28,6 +28,9 @@ from .roles import Role
 if TYPE_CHECKING:
     from .core import Raft
 
+# The answer to a read is waited for twice as long for each that failed, so often.
+_READS_FAILED_MAX: Final = 5
+
 
 def tick(raft: "Raft") -> None:
     raft.election_elapsed += 1
@@ -38,13 +41,18 @@ def tick(raft: "Raft") -> None:
 
 
 def _age_reads(raft: "Raft") -> None:
-    """A request or its answer may be lost: the replica asks again, by a new id."""
-    limit = raft.options.heartbeat_ticks * 4
+    """A request or its answer may be lost: the replica asks again, by a new id.
+
+    Each time it waits twice as long: the answer may be slower than it was thought, and
+    asked for ever more often it would never be in time.
+    """
+    limit = raft.options.heartbeat_ticks * 4 << raft.reads_failed
     for read_id in list(raft.waiting_reads):
         raft.waiting_reads[read_id] += 1
         if raft.waiting_reads[read_id] > limit:
             del raft.waiting_reads[read_id]
             raft.failed_reads.append(read_id)
+            raft.reads_failed = min(raft.reads_failed + 1, _READS_FAILED_MAX)
 
 
 def _hear_leader(raft: "Raft", sender: int) -> None:
@@ -106,7 +114,9 @@ def on_append_entries(raft: "Raft", message: AppendEntries) -> None:
     last_new = message.previous_index + len(message.entries)
     raft.commit_to(min(message.commit_index, last_new))
     _acknowledge(raft, last_new)
-    doubt.settle(raft)
+    if raft.doubt is not None:
+        raft.doubt_matched = max(min(raft.doubt_matched, log.last_index), last_new)
+        doubt.settle(raft)
 
 
 def _append(raft: "Raft", message: AppendEntries) -> None:
@@ -172,4 +182,5 @@ def on_timeout_now(raft: "Raft", message: TimeoutNow) -> None:
 
 def on_read_index_reply(raft: "Raft", message: ReadIndexReply) -> None:
     if raft.waiting_reads.pop(message.id, None) is not None:
+        raft.reads_failed = max(0, raft.reads_failed - 1)
         raft.reads.append((message.id, message.index))

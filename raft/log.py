@@ -113,6 +113,10 @@ class Log:
         self._forgotten += forgotten
         self.base_index, self.base_term = index, term
 
+    def unstable_bytes(self) -> int:
+        """What the disk has yet to take."""
+        return _size_of(self.entries[self.stable_index - self.base_index :])
+
     def let_go(self) -> None:
         """Free the memory of some of what was forgotten; to be called at each tick."""
         if self._forgotten:

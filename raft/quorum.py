@@ -3,7 +3,7 @@
 Law: functions of values. A learner never appears here (I-47).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from . import rules
 from .configuration import Configuration
@@ -60,12 +60,27 @@ def active(configuration: Configuration, heard: Mapping[int, bool]) -> bool:
     return won(configuration, {m: True for m, yes in heard.items() if yes}) is True
 
 
-def may_be_durable(configuration: Configuration, unheard: int, doubted: int) -> bool:
+def may_be_durable(
+    configuration: Configuration, unheard: Collection[int], doubted: Collection[int]
+) -> bool:
     """Could a quorum hold an entry durably, now or later? (the doubt rule)
 
     Damage to durable copies hits a minority f of the voters at most, so of `doubted`
     copies at most f were durable; the others were torn before any acknowledgement.
+
+    While joint it is enough that one of the two sets could: what is damaged may have
+    left the joint configuration, and then the new voters alone decided.
     """
-    count = len(configuration.all_voters())
-    faults = count - majority(count)
-    return unheard + min(doubted, faults) >= majority(count)
+    return any(
+        _may_have_a_majority(voters, unheard, doubted)
+        for voters in _groups(configuration)
+    )
+
+
+def _may_have_a_majority(
+    voters: tuple[int, ...], unheard: Collection[int], doubted: Collection[int]
+) -> bool:
+    silent = sum(voter in unheard for voter in voters)
+    doubting = sum(voter in doubted for voter in voters)
+    faults = len(voters) - majority(len(voters))
+    return silent + min(doubting, faults) >= majority(len(voters))

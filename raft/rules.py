@@ -161,6 +161,11 @@ def may_be_counted_absent(own_members: int, asker_s_members: int) -> bool:
     return own_members == asker_s_members
 
 
+def may_be_overwritten(conflict: int, matched: int) -> bool:
+    """I-23: a peer's answer takes nothing away that a leader may have counted."""
+    return conflict > matched
+
+
 def accepts_snapshot(snapshot_index: int, commit_index: int) -> bool:
     """I-52: never install what is older than the own commit."""
     return snapshot_index > commit_index

@@ -179,9 +179,7 @@ class Replica:
             self.raft.step(message)
 
     def _step_forward(self, message: ForwardRequest) -> None:
-        sink = self.forwarders.get(message.sender)
-        if sink is None:
-            sink = self.forwarders[message.sender] = Forwarder(message.sender)
+        sink = self.forwarders.setdefault(message.sender, Forwarder(message.sender))
         deadline = self.now_ms + message.timeout_ms
         request = Request(sink, message.id, _WRITE, message.body, deadline, own=True)
         raft = self.raft
@@ -278,6 +276,8 @@ class Replica:
         self.database.install(incoming)
         self.checkpoint_index = self.frozen_index = message.index
         self.healing.installed(message.index)
+        if self.leading:  # elected for its log alone, it knew of no leases
+            self.lease_keeper.leases.lead()
         self.watching.watches.installed(revision)
         self.snapshots_installed += 1
         return True
@@ -420,9 +420,11 @@ class Replica:
         return self.healing.damage is None and not self._stalled()
 
     def _is_full(self) -> bool:
-        """What can't be applied for now fills the memory."""
-        damaged = self.healing.damage is not None
-        full = damaged and self.raft.log.size_bytes > self.options.log_bytes_max
+        """What can't be applied, or written, for now fills the memory."""
+        log, most = self.raft.log, self.options.unstable_bytes_max
+        full = log.size_bytes > most and log.unstable_bytes() > most
+        if self.healing.damage is not None:
+            full = full or log.size_bytes > self.options.log_bytes_max
         return full or self._stalled()
 
     def _stalled(self) -> bool:

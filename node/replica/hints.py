@@ -6,6 +6,8 @@ campaigns asks for pre-votes first, which those that hear the leader refuse.
 
 from typing import TYPE_CHECKING
 
+from ...raft import Role
+
 if TYPE_CHECKING:
     from .core import Replica
 
@@ -17,6 +19,7 @@ class Hints:
         self.replica = replica
         self._campaign_at_ms: int | None = None
         self._lost_leader = 0
+        self._again_ms = 0
 
     def refused(self, member: int) -> None:
         """`member`'s link broke without a goodbye and can't be made again.
@@ -34,6 +37,7 @@ class Hints:
             options = replica.options
             rank = voters.index(raft.id)
             self._lost_leader = member
+            self._again_ms = options.hint_retry_ms
             self._campaign_at_ms = (
                 replica.now_ms
                 + rank * options.hint_rank_ms
@@ -57,7 +61,13 @@ class Hints:
         if followed or raft.barred:
             self._campaign_at_ms = None
             return
-        raft.campaign("the link to the leader broke")
-        # The others may not have noticed yet: a lost pre-vote is asked again soon.
-        again_ms = replica.options.hint_retry_ms
+        if raft.role is not Role.CANDIDATE:
+            raft.campaign("the link to the leader broke")
+        # The others may not have noticed yet: a lost pre-vote is asked again soon. But
+        # votes, and answers from afar, may take longer than that, and are not to be
+        # thrown away for ever: a candidate waits for its own time, and each try is
+        # given twice the time of the one before.
+        again_ms = self._again_ms
         self._campaign_at_ms = replica.now_ms + again_ms + replica.jitter(again_ms)
+        most = raft.options.election_timeout_ticks * replica.options.tick_ms
+        self._again_ms = min(2 * again_ms, most)

@@ -14,6 +14,8 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `log_keep_entries` stay in memory behind a flush for followers that are a little
     behind; `log_bytes_max` bounds what a snapshot transfer may hold back.
+    `unstable_bytes_max`: so much waits for the journal's disk, and no more is taken.
+
     `history_revisions` are kept, and what is younger than `history_ms`; the leader has
     older ones compacted, unless the first is 0.
 
@@ -30,6 +32,7 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     stalled_times: int = 4
     log_keep_entries: int = 4096
     log_bytes_max: int = 64 << 20
+    unstable_bytes_max: int = 32 << 20
     history_revisions: int = 0
     history_ms: int = 0
     tick_ms: int = 10

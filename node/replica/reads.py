@@ -222,7 +222,8 @@ class Reads:
             return
         staleness = self._staleness_ms(now_ms)
         if wanted.level is _LINEARIZABLE:
-            staleness = 0 if asked_ms is None else max(0, now_ms - asked_ms)
+            if asked_ms is not None:
+                staleness = max(0, now_ms - asked_ms)
         elif wanted.level is _BOUNDED and not self._is_fresh(wanted, now_ms):
             # It was fresh when it was asked, or its round took too long: ask again.
             self.waiting.append(read)

@@ -6,6 +6,7 @@ its answer is lost, its outcome is unknown.
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate, takewhile
 from typing import Final
 
 from ...raft import Entry, Raft, Refused
@@ -59,6 +60,9 @@ _REFUSALS: Final = {
     ),
 }
 _TOO_MANY: Final = "too many writes are in flight"
+# Handed to the leader in one turn, and one more.
+_FORWARD_BYTES_MAX: Final = 8 << 20
+_FITS: Final = _FORWARD_BYTES_MAX.__ge__
 
 
 class Writes:
@@ -166,6 +170,9 @@ class Writes:
     def _forward(self, now_ms: int) -> None:
         leader_id = self.raft.leader_id
         room = self.options.forward_limit - len(self.forwarded)
+        sizes = accumulate(len(request.body) for request in self.waiting)
+        # One at least; else no more than a connection takes at once.
+        room = min(room, 1 + sum(1 for _ in takewhile(_FITS, sizes)))
         batch, self.waiting = self.waiting[:room], self.waiting[room:]
         for request in batch:
             self.forward_counter += 1
@@ -180,6 +187,13 @@ class Writes:
                     request.body,
                 )
             )
+
+    def not_sent(self, forward_ids: Sequence[int]) -> None:
+        """Nothing of these left: there is no link to the leader, or no room on it."""
+        for forward_id in forward_ids:
+            found = self.forwarded.pop(forward_id, None)
+            if found is not None:
+                self.later.append(found[1])
 
     # -- answers ---------------------------------------------------------------------
 

@@ -360,7 +360,7 @@ def test_more_voters_than_a_cluster_may_have_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("size", [1, 4096, 1 << 20, 4 << 20])
 def test_limits_that_are_accepted_are_good_for_the_wire(size: int) -> None:
-    for request in (2 << 20, 8 << 20, 64 << 20):
+    for request in (2 << 20, 8 << 20, 32 << 20):
         limits = Limits(
             key_bytes_max=min(size, 4096),
             value_bytes_max=size,

@@ -5,8 +5,11 @@ from typing import Any, cast
 
 import pytest
 from quorate.node import transport
-from quorate.node.peer_hello import Introduction
-from quorate.node.peer_session import NOBODY, Session
+from quorate.node.config import _BOUNDS
+from quorate.node.peer_hello import Introduction, Stream
+from quorate.node.peer_session import BUFFER_BYTES_MAX, NOBODY, Session
+from quorate.node.peer_wire import FRAME_BYTES_MAX
+from quorate.node.replica import ForwardReply
 from quorate.node.tls import PeerCertificate
 from quorate.node.transport import Transport
 
@@ -20,6 +23,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.written = b""
+        self.waiting = 0
         self.ended = False
 
     def get_extra_info(self, name: str) -> object:
@@ -27,6 +31,9 @@ class Wire:
 
     def write(self, data: bytes) -> None:
         self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
 
     def is_closing(self) -> bool:
         return self.ended
@@ -125,3 +132,34 @@ async def test_strangers_hold_a_few_connections_and_members_theirs(
     all_of_it.accepted -= {strangers[0], *strangers[3:]}
     all_of_it._opened(last)
     assert not has_ended(last)
+
+
+async def test_an_answer_for_which_there_is_no_room_ends_its_connection() -> None:
+    """Story: it was dropped, and a goodbye followed that there was room for. Who had
+    handed the write on took it for one that was not done, and handed it on once more.
+    """
+    all_of_it = listening(Node())
+    full = session(Node(), MEMBER)
+    full.member, full.stream = MEMBER, Stream.FORWARD
+    wire = cast(Wire, full.transport)
+    wire.waiting = BUFFER_BYTES_MAX
+    all_of_it._opened(full)
+    all_of_it._met(full)
+    assert all_of_it.send([ForwardReply(1, MEMBER, 5, 0, b"done")]) == []
+    assert (wire.written, wire.ended) == (b"", True)
+
+
+async def test_what_is_larger_than_may_wait_goes_when_nothing_does() -> None:
+    """Story: with `request_bytes_max` at 64 MiB one entry was larger than a connection
+    took, and was tried for ever while all others waited behind it.
+    """
+    one = session(Node(), MEMBER)
+    one.member = MEMBER
+    wire = cast(Wire, one.transport)
+    large = bytes(BUFFER_BYTES_MAX + 1)
+    wire.waiting = 1
+    assert not one.write(large)
+    wire.waiting = 0
+    assert one.write(large)
+    most = _BOUNDS["request_bytes_max"][1]
+    assert most + (1 << 20) < FRAME_BYTES_MAX

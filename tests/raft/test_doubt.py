@@ -8,15 +8,21 @@ import msgspec
 import pytest
 from quorate.raft import (
     COMMAND,
+    CONFIGURATION,
+    AppendEntries,
+    AppendEntriesReply,
+    Configuration,
     EntriesReply,
     Entry,
     HardState,
+    Heartbeat,
     Raft,
     RequestEntries,
     RequestPreVote,
     RequestVote,
     RequestVoteReply,
     Role,
+    encode_configuration,
 )
 from quorate.raft.configuration import digest_of
 from quorate.raft.messages import ABSENT, DOUBTED, HELD
@@ -34,7 +40,7 @@ from .alone import (
     speak,
     terms,
 )
-from .network import ELECTION_TICKS, Network
+from .network import ELECTION_TICKS, SMALL, Network
 
 
 def _damaged(*commands: bytes) -> Network:
@@ -497,3 +503,57 @@ def test_a_discard_is_reported() -> None:
     assert [event.reason for event in events] == [
         "discarded an entry in doubt: no quorum can hold it"
     ]
+
+
+JOINT = Configuration((2, 3, 4), outgoing=(1, 2, 3))
+CHANGE = Entry(1, 1, CONFIGURATION, encode_configuration(JOINT))
+
+
+def _joint(change: Entry) -> Raft:
+    """Member 2 or 3 knows the change, and its damaged batch is behind it."""
+    options = msgspec.structs.replace(SMALL, id=3)
+    return Raft(options, START, HardState(1, 0, 0), (change,), (1, 2))
+
+
+def test_while_joint_one_set_of_voters_is_enough_to_keep_a_doubt() -> None:
+    """Story: the rule counted all voters of both sets as one. Two of these four are a
+    majority of both, held an acknowledged entry, and the damaged one of them threw it
+    away once the other two had said that they lack it.
+    """
+    raft = _joint(CHANGE)
+    for voter in (1, 4):
+        raft.step(EntriesReply(voter, 3, 2, ABSENT, 2, 1, 1, 1, ()))
+    assert raft.doubt == (1, 2)
+    # Two of three of each set lack it, and the damaged copy alone is no majority.
+    raft.step(EntriesReply(2, 3, 2, ABSENT, 2, 1, 1, 1, ()))
+    assert raft.doubt is None
+
+
+def test_a_damaged_batch_may_have_ended_the_joint_configuration() -> None:
+    """Then its last entry was committed by the new voters alone."""
+    apart = Configuration((3, 4, 5), outgoing=(1, 2, 3))
+    raft = _joint(Entry(1, 1, CONFIGURATION, encode_configuration(apart)))
+    for voter in (1, 2, 5):
+        raft.step(EntriesReply(voter, 3, 2, ABSENT, 2, 1, 1, 1, ()))
+    assert raft.doubt == (1, 2)
+
+
+def test_a_late_answer_takes_nothing_that_a_leader_has_given_since() -> None:
+    """Story: another leader's entries were acknowledged to it, and might be committed.
+    An answer about the entry in doubt, asked for before, took their place, and with the
+    next heartbeat they were applied.
+    """
+    raft = alone(1, 1, 2, term=5, commit_index=2, configuration=FIVE, doubtful=(5, 12))
+    told = log_of(3, 3, 3, first=3)
+    reply = answer(raft, AppendEntries(3, 1, 7, 2, 2, 2, told), AppendEntriesReply)
+    assert (reply.accepted, reply.index) == (True, 5)
+    held = log_of(*[4] * 7, *[5] * 3, first=3)
+    raft.step(EntriesReply(2, 1, 6, HELD, 12, 5, 2, 2, held))
+    assert terms(raft) == [1, 2, 3, 3, 3]
+    assert raft.doubt == (5, 12)
+    raft.step(Heartbeat(3, 1, 7, 5, 1))
+    assert raft.log.commit_index == 5
+    assert terms(raft) == [1, 2, 3, 3, 3]
+    # The leader's own entry is behind the one in doubt, and ends it.
+    raft.step(AppendEntries(3, 1, 7, 5, 3, 5, log_of(3, 7, first=6)))
+    assert raft.doubt is None

@@ -382,3 +382,24 @@ def test_a_leader_sends_one_answer_for_each_request() -> None:
     network.deliver(network.take(HeartbeatReply))
     ready = network.turn(1)
     assert only(ready.messages, ReadIndexReply) == ReadIndexReply(1, 2, 1, read_id, 1)
+
+
+def test_a_read_that_takes_longer_than_was_thought_is_waited_for_in_the_end() -> None:
+    """Story: each answer came a little after its question had been given up and asked
+    again under another number; no read of a distant follower was ever answered.
+    """
+    raft = alone(2, 1)
+    raft.step(Heartbeat(1, 2, 1, 0, 1))
+    speak(raft)
+    late_ticks = 6 * raft.options.heartbeat_ticks
+    for _ in range(3):
+        read_id = _asked(raft.read_index())
+        for _ in range(late_ticks):
+            # The leader is there.
+            raft.step(Heartbeat(1, 2, 1, 0, 1))
+            raft.tick()
+        speak(raft)
+        raft.step(ReadIndexReply(1, 2, 1, read_id, 0))
+        if raft.ready(can_persist=True).reads:
+            return
+    raise AssertionError("no read was answered")
