@@ -97,6 +97,8 @@ class Observation(AsyncIterator[KeyValue | None]):
         self._said: dict[bytes, KeyValue] = {}
         # The revision at which the leader that was told last said it; 0: nobody leads.
         self._told: int = _UNTOLD
+        # What was told to nobody, and comes again.
+        self._untold: list[KeyValue | None] = []
         self._closed: bool = False
 
     def __aiter__(self) -> Self:
@@ -104,6 +106,8 @@ class Observation(AsyncIterator[KeyValue | None]):
 
     async def __anext__(self) -> KeyValue | None:
         while not self._closed:
+            if self._untold:
+                return self._untold.pop()
             try:
                 leader = await self._next()
             except Compacted:
@@ -115,6 +119,10 @@ class Observation(AsyncIterator[KeyValue | None]):
                 self._told = at
                 return leader
         raise StopAsyncIteration
+
+    def _put_back(self, item: KeyValue | None) -> None:
+        """It was taken for nobody."""
+        self._untold.append(item)
 
     async def close(self) -> None:
         """End it."""

@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -45,6 +46,9 @@ _TIMES: Final = 3
 _AGAIN_SECONDS: Final = 0.2
 _AGAIN_SHARE: Final = 1 / 20
 _PATIENCE_SECONDS_MIN: Final = 0.02
+# How long whoever was not given what he asked for may be kept until it is given back;
+# what is left of it then ends by itself.
+CLEAN_UP_SECONDS_MAX: Final = 1.0
 
 if sys.platform == "linux":
 
@@ -203,6 +207,17 @@ class Lease:
             self._failed = True
             raise
         return True
+
+    async def _ungrant(self) -> None:
+        """As if the grant had failed: nobody was told of it."""
+        await self.abandon()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._until, self._failed = 0.0, True
+        # If no node hears of it soon, it ends by itself.
+        seconds = min(self._timeout, CLEAN_UP_SECONDS_MAX)
+        with suppress(QuorateError):
+            await self._calls.revoke(self.id, seconds)
 
     async def revoke(self) -> None:
         """End it now, with all its keys; one that is gone already is no error."""

@@ -4,55 +4,82 @@ Law: nobody is left waiting for a loop that has stopped. Whoever hands something
 takes no lock and decides nothing: he puts it into a queue, of which the loop's thread
 makes what it will. So a signal handler may do it while the thread that it interrupts is
 doing it, too. In a forked child there is no such thread, and everybody is refused.
+Whoever is interrupted leaves nothing behind: what he waited for is cancelled, and when
+that came too late, undone.
 """
 
 import asyncio
-import concurrent.futures
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from .errors import InvalidRequest, Unavailable, Unknown
 
 T = TypeVar("T")
+# What takes a result back that nobody has been given.
+Undo: TypeAlias = Callable[[T], Coroutine[object, object, object]]
 
 
 class _Job(Generic[T]):
-    """A coroutine for the loop, which ends after the `last` one; who waits for it."""
+    """A coroutine for the loop, which ends after the `last` one; who waits for it.
+
+    He waits at a bare lock: whatever is built of Python's own code breaks when a signal
+    handler raises in the middle of it.
+    """
 
     def __init__(
         self, coroutine: Coroutine[object, object, T], *, last: bool = False
     ) -> None:
         self.coroutine: Coroutine[object, object, T] = coroutine
         self.last: bool = last
-        self.future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._task: asyncio.Task[T] | None = None
+        # Does nobody wait for it any more?
+        self.unwanted: bool = False
+        self.task: asyncio.Task[T] | None = None
+        # One of them, once it is over.
+        self.results: tuple[T, ...] = ()
+        self.error: BaseException | None = None
+        self._over: threading.Lock = threading.Lock()
+        self._over.acquire()
+
+    def wait(self) -> None:
+        """Until it is over, or the thread that waits is interrupted."""
+        self._over.acquire()
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Task[T]":
-        self._task = loop.create_task(self.coroutine)
-        self._task.add_done_callback(self._tell)
-        return self._task
+        self.task = loop.create_task(self.coroutine)
+        self.task.add_done_callback(self._tell)
+        return self.task
 
     def refuse(self) -> None:
         self.coroutine.close()
-        self.future.set_exception(Unavailable("the client is closed"))
+        self.error = Unavailable("the client is closed")
+        self._over.release()
 
-    def cancel(self) -> None:
-        """In the loop's thread, once it was begun."""
-        if self._task is not None:
-            self._task.cancel()
+    async def come_to_nothing(self, undo: Undo[T] | None) -> None:
+        """Cancel it; when that comes too late, undo what it did."""
+        if self.task is None:
+            # It was not even handed over, or not begun.
+            self.coroutine.close()
+            return
+        if not self.task.done():
+            self.task.cancel()
+            await asyncio.wait({self.task})
+        if self.task.cancelled() or self.task.exception() is not None:
+            return
+        if undo is not None:
+            await undo(self.task.result())
 
     def _tell(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
             # The loop has ended under it, or else nobody waits any more.
-            self.future.set_exception(Unknown("the client was closed"))
+            self.error = Unknown("the client was closed")
         elif (error := task.exception()) is not None:
-            self.future.set_exception(error)
+            self.error = error
         else:
-            self.future.set_result(task.result())
+            self.results = (task.result(),)
+        self._over.release()
 
 
 class LoopThread:
@@ -81,8 +108,13 @@ class LoopThread:
         """Is this another process, forked since, which has none of its threads?"""
         return os.getpid() != self._process
 
-    def run(self, coroutine: Coroutine[object, object, T]) -> T:
-        """The coroutine's result; whoever waits here may be interrupted."""
+    def run(
+        self, coroutine: Coroutine[object, object, T], undo: Undo[T] | None = None
+    ) -> T:
+        """The coroutine's result; whoever waits here may be interrupted.
+
+        Then it is cancelled, and given to `undo` when it has a result all the same.
+        """
         if self.foreign:
             coroutine.close()
             raise InvalidRequest(
@@ -91,12 +123,19 @@ class LoopThread:
         job = _Job(coroutine)
         try:
             self._hand_over(job)
-            return job.future.result()
+            job.wait()
         except BaseException:
-            # After an interrupt nobody waits for the call any more.
-            if not job.future.cancel() and not job.future.done():
-                self._wake(job.cancel)
+            self._take_back(job, undo)
             raise
+        try:
+            # From here on nothing is called: signal handlers run in between calls, and
+            # a result that one of them kept from the caller would be lost.
+            if job.error is not None:
+                raise job.error
+            return job.results[0]
+        finally:
+            # An error refers to this frame.
+            del job
 
     def stop(self, coroutine: Coroutine[object, object, None]) -> None:
         """Run a last coroutine, then end the thread; the second time, do nothing."""
@@ -106,9 +145,10 @@ class LoopThread:
         job = _Job(coroutine, last=True)
         try:
             self._hand_over(job)
-            with suppress(Unavailable):
-                # Refused: another one is the last.
-                job.future.result()
+            job.wait()
+            # Refused: another one is the last.
+            if job.error is not None and not isinstance(job.error, Unavailable):
+                raise job.error
         except BaseException:
             self.abandon()
             raise
@@ -127,10 +167,28 @@ class LoopThread:
             # Nobody may have looked since the end: all that is there is refused.
             self._take()
 
+    def _take_back(self, job: _Job[T], undo: Undo[T] | None) -> None:
+        """After an interrupt: wait until nothing goes on any more, and nothing is left.
+
+        A second interrupt ends that wait alone.
+        """
+        if self.foreign:
+            # It came of a fork: what goes on is the parent's.
+            return
+        job.unwanted = True
+        # Begun after it, as it was handed over after it.
+        ending = _Job(job.come_to_nothing(undo))
+        self._hand_over(ending)
+        ending.wait()
+
     def _wake(self, callback: Callable[[], object]) -> None:
-        with suppress(RuntimeError):
-            # It is raised when the loop is closed: then nothing goes on in there.
+        try:
             self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            # When the loop is closed nothing goes on in there; else it is a signal
+            # handler's, which has a right to be heard.
+            if not self._loop.is_closed():
+                raise
 
     def _take(self) -> None:
         """Begin what was handed over, or refuse it; in any thread after the end."""
@@ -139,7 +197,7 @@ class LoopThread:
                 job = self._jobs.popleft()
             except IndexError:
                 return
-            if not job.future.set_running_or_notify_cancel():
+            if job.unwanted:
                 job.coroutine.close()
             elif self._stopped:
                 job.refuse()

@@ -40,15 +40,12 @@ from .errors import (
     Unavailable,
     Unknown,
 )
-from .leases import Lease, LeaseCalls
+from .leases import CLEAN_UP_SECONDS_MAX, Lease, LeaseCalls
 from .paging import Pager
 from .sessions import Writes
 from .watching import Watch
 
 _PAUSE_SECONDS: Final = 0.05
-# How long whoever did not get the place may be kept until it is given back; what is
-# left of it then ends with its lease.
-CLEAN_UP_SECONDS_MAX: Final = 1.0
 # No node at all for so long ends a wait; before that, the end of the lease may.
 _PATIENCE_SECONDS: Final = 60.0
 
@@ -144,7 +141,7 @@ class Place:
             taken = True
         finally:
             if not taken:
-                await self._clean_up()
+                await self.clean_up()
 
     async def leave(self) -> None:
         """Give it up, with its lease; one that is lost is no error."""
@@ -159,7 +156,7 @@ class Place:
             # A second time does no harm: then there is nothing.
             await self._places.revoke(self.lease.id, left)
 
-    async def _clean_up(self) -> None:
+    async def clean_up(self) -> None:
         """Leave nothing behind, if that can be done soon."""
         await self.lease.abandon()
         # What happened counts more; and what is left goes with the lease.
@@ -254,6 +251,12 @@ class Holding:
         finally:
             self._taking = False
         self._place = place
+
+    async def _forgo(self) -> None:
+        """As if the wait for it had been cancelled: nobody was told that it is had."""
+        place, self._place = self._place, None
+        if place is not None:
+            await place.clean_up()
 
     async def _give_up(self) -> None:
         place = self._held()

@@ -1,7 +1,8 @@
 """What a synchronous client hands out: watches, leases, ranges; locks are next door.
 
 Law: each keeps its client, whose thread ends when nobody refers to it any more. The end
-of a context never replaces the error that it is left with.
+of a context never replaces the error that it is left with. What was taken or made for a
+caller who was interrupted, and was not given it, is put back or given up.
 """
 
 from collections.abc import Coroutine, Iterator
@@ -17,7 +18,6 @@ from .values import KeyValue
 from .watching import Event, Watch
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class Handle:
@@ -46,11 +46,12 @@ class Handle:
             self._thread.run(end)
 
 
-class _Source(Protocol[T_co]):
+class _Source(Protocol[T]):
     """What an asynchronous client hands out to be iterated over."""
 
-    async def __anext__(self) -> T_co: ...
+    async def __anext__(self) -> T: ...
     async def close(self) -> None: ...
+    def _put_back(self, item: T) -> None: ...
 
 
 class Stream(Handle, Iterator[T]):
@@ -83,7 +84,7 @@ class Stream(Handle, Iterator[T]):
 
     def __next__(self) -> T:
         try:
-            found = self._thread.run(_next(self._source))
+            found = self._thread.run(_next(self._source), self._put_back)
         except Unavailable:
             if not (self._has_begun and self._thread.stopped):
                 raise
@@ -93,6 +94,10 @@ class Stream(Handle, Iterator[T]):
             raise StopIteration
         self._told = True
         return found[0]
+
+    async def _put_back(self, found: tuple[T, ...]) -> None:
+        for item in found:
+            self._source._put_back(item)
 
 
 class SyncWatch(Stream[Event]):
@@ -149,7 +154,7 @@ class SyncLease(Handle):
 
     def grant(self) -> Self:
         """As Lease.grant."""
-        self._thread.run(self._lease.grant())
+        self._thread.run(self._lease.grant(), lambda _: self._lease._ungrant())
         return self
 
     def revoke(self) -> None:
@@ -193,11 +198,23 @@ class SyncPager(Handle, Iterator[KeyValue]):
     def __next__(self) -> KeyValue:
         if not self._page:
             # A thread's hand-over costs more than a record: one for each page.
-            self._page = self._thread.run(self._pager.next_page())
-            self._page.reverse()
+            self._page = self._thread.run(_next_page(self._pager), self._put_back)
         if not self._page:
             raise StopIteration
-        return self._page.pop()
+        # No call of `pop`, behind which a signal handler may run and keep it from us.
+        record = self._page[-1]
+        del self._page[-1]
+        return record
+
+    async def _put_back(self, page: list[KeyValue]) -> None:
+        self._page = page
+
+
+async def _next_page(pager: Pager) -> list[KeyValue]:
+    """The next page from its end."""
+    page = await pager.next_page()
+    page.reverse()
+    return page
 
 
 async def _next(source: _Source[T]) -> tuple[T, ...]:

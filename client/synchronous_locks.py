@@ -68,7 +68,7 @@ class SyncLock(_SyncHolding[Lock]):
 
     def acquire(self) -> Self:
         """As Lock.acquire."""
-        self._thread.run(self._holding.acquire())
+        self._thread.run(self._holding.acquire(), lambda _: self._holding._forgo())
         return self
 
     def release(self) -> None:
@@ -84,7 +84,10 @@ class SyncElection(_SyncHolding[Election]):
 
     def campaign(self, value: str | bytes, *, wait: float | None = None) -> None:
         """As Election.campaign."""
-        self._thread.run(self._holding.campaign(value, wait=wait))
+        self._thread.run(
+            self._holding.campaign(value, wait=wait),
+            lambda _: self._holding._forgo(),
+        )
 
     def proclaim(self, value: str | bytes) -> int:
         """As Election.proclaim."""

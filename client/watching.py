@@ -240,6 +240,15 @@ class Watch(AsyncIterator[Event]):
                 self._connection.resume_reading()
         return event
 
+    def _put_back(self, item: Event) -> None:
+        """It was taken for nobody: it comes again, before all others."""
+        if self._closed:
+            self._next = min(self._next, item.revision)
+            return
+        self._events.appendleft(item)
+        self._buffered += _size(item)
+        self._woken.set()
+
     async def close(self) -> None:
         """End the watch; what was not taken is dropped."""
         self._closed = True
