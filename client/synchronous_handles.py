@@ -122,7 +122,8 @@ class SyncWatch(Stream[Event]):
         return self
 
     def __enter__(self) -> Self:
-        return self.begin()
+        self._thread.run(self._watch.__aenter__(), lambda _: self._watch.close())
+        return self
 
 
 class SyncLease(Handle):

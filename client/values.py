@@ -1,6 +1,7 @@
 """What callers hand in and get back: keys, values, records."""
 
 import math
+import struct
 from collections.abc import Mapping
 from operator import index
 from types import MappingProxyType
@@ -14,6 +15,8 @@ from ..wire import (
     Fence,
     Level,
     Record,
+    WatchRequest,
+    encode_watch,
     is_token,
     parse_token,
 )
@@ -178,6 +181,23 @@ def to_level(level: ReadLevel, max_staleness: float | None) -> tuple[Level, int]
     if not 0 <= max_staleness < 2**32 / 1000:
         raise InvalidRequest(f"max_staleness is {max_staleness} s")
     return Level.BOUNDED, math.floor(max_staleness * 1000)
+
+
+def check_watch(request: WatchRequest) -> None:
+    """Refuse what can't be asked for, and what nothing can ever be told about."""
+    if not (request.puts or request.deletes):
+        raise InvalidRequest("a watch of neither puts nor deletes")
+    if request.end and request.end <= request.start:
+        raise InvalidRequest("a watch of no keys: its end is not behind its start")
+    try:
+        encode_watch(request)
+    except struct.error:
+        longest = max(len(request.start), len(request.end))
+        if longest >= 2**16:
+            reason = f"a bound has {longest} bytes, over what the format carries"
+            raise TooLarge(reason) from None
+        reason = f"revision is {request.revision!r}, which is not a revision"
+        raise InvalidRequest(reason) from None
 
 
 def _carried(name: str, data: bytes) -> bytes:

@@ -7,7 +7,6 @@ compacted (Compacted), or when no node can be reached for `patience` seconds.
 """
 
 import asyncio
-import struct
 from collections import deque
 from collections.abc import AsyncIterator
 from math import inf
@@ -36,16 +35,14 @@ from .calls import Calls
 from .connection import Connection, RequestFailed
 from .endpoints import Endpoint
 from .errors import (
-    InvalidRequest,
     QuorateError,
     TlsFailed,
-    TooLarge,
     Unauthenticated,
     Unavailable,
 )
 from .links import ConnectFailed, Link
 from .refusals import error_of
-from .values import KeyValue
+from .values import KeyValue, check_watch
 
 # What was received and not taken yet; over it the node is not listened to.
 BUFFERED_BYTES_MAX: Final = 4 << 20
@@ -154,7 +151,7 @@ class Watch(AsyncIterator[Event]):
         patience: float,
         open_watches: "set[Watch]",
     ) -> None:
-        _check(request)
+        check_watch(request)
         self._calls: Calls = calls
         # Of the client, which closes those that are still open when it is closed.
         self._open_watches: set[Watch] = open_watches
@@ -209,7 +206,12 @@ class Watch(AsyncIterator[Event]):
         return self
 
     async def __aenter__(self) -> Self:
-        return await self.begin()
+        try:
+            return await self.begin()
+        except BaseException:
+            # Nobody comes to the end of a context that he has not entered.
+            await self.close()
+            raise
 
     async def __aexit__(
         self,
@@ -474,23 +476,6 @@ def _size(event: Event) -> int:
     for kv in (event.kv, event.previous):
         size += 0 if kv is None else len(kv.value)
     return size
-
-
-def _check(request: WatchRequest) -> None:
-    """Refuse what can't be asked for, and what nothing can ever be told about."""
-    if not (request.puts or request.deletes):
-        raise InvalidRequest("a watch of neither puts nor deletes")
-    if request.end and request.end <= request.start:
-        raise InvalidRequest("a watch of no keys: its end is not behind its start")
-    try:
-        encode_watch(request)
-    except struct.error:
-        longest = max(len(request.start), len(request.end))
-        if longest >= 2**16:
-            reason = f"a bound has {longest} bytes, over what the format carries"
-            raise TooLarge(reason) from None
-        reason = f"revision is {request.revision!r}, which is not a revision"
-        raise InvalidRequest(reason) from None
 
 
 def _not_connected(endpoint: Endpoint, failed: ConnectFailed) -> _Missed:
