@@ -34,6 +34,8 @@ from .harness.workload import Clock
 # From its last fault until a cluster is healed it takes a few seconds; far more where
 # much else runs.
 HEALED_SECONDS_MAX: Final = 300.0
+# The variable of the key client.advertise (docs/configuration.md).
+_CLIENT_ADVERTISE: Final = "QUORATE_CLIENT_ADVERTISE"
 
 
 def kinds_of(faults: Sequence[str], nodes: int) -> tuple[Kind, ...]:
@@ -78,7 +80,10 @@ class Siege:
 
     @property
     def addresses(self) -> list[str]:
-        """Where clients dial each node: relays, as there are faults of links, too."""
+        """Where clients dial each node: relays, as there are faults of links, too.
+
+        Nodes tell of no others.
+        """
         return [node.address for node in self._begun.nodes]
 
     @property
@@ -174,6 +179,10 @@ class Siege:
         try:
             if cluster.network is not None:
                 await cluster.network.aim(cluster.targets)
+                for node in cluster.nodes:
+                    # Clients learn addresses from nodes: one behind the relays would
+                    # take them away from all that their links shall suffer.
+                    node.process.environment[_CLIENT_ADVERTISE] = node.address
             async with asyncio.TaskGroup() as group:
                 for node in cluster.nodes:
                     group.create_task(cluster.start(node))

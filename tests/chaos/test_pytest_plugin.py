@@ -115,6 +115,20 @@ def test_a_besieged_cluster_is_struck_until_it_is_healed(
     assert len(quorate_siege.struck) == struck
 
 
+@pytest.mark.quorate(nodes=2, faults=["client-slow"], seed=1)
+def test_a_client_of_a_besieged_cluster_learns_of_relays_alone(
+    quorate_siege: Besieged,
+) -> None:
+    """Nodes told it where they listen, where no fault of its links came after it."""
+    relays = quorate_siege.endpoints.split(",")
+    learnt: list[str] = []
+    while len(learnt) < len(relays):
+        with Client(relays[0], timeout=60) as client:
+            client.put("k", "v")
+            learnt = client.endpoints
+        assert set(learnt) <= set(relays)
+
+
 def test_a_siege_tells_of_a_node_that_ends_by_itself(tmp_path: Path) -> None:
     siege = Siege(tmp_path / "siege", 1, ("pause-one",), 1)
     siege.begin()
