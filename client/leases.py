@@ -187,7 +187,8 @@ class Lease:
         begun = now()
         if not await self._made() or begun + self.ttl <= now():
             # It is there since an earlier try, or that took longer than the lease has:
-            # is it there at all?
+            # is it there at all? If nobody says so, another try may find it.
+            self._failed = True
             begun = now()
             await self._calls.keep_alive(self.id, self._timeout)
         self._begin(begun, self.ttl)

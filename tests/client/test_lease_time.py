@@ -283,6 +283,26 @@ def test_a_lease_of_an_earlier_try_counts_from_when_it_was_kept(
     run(monkeypatch, main)
 
 
+def test_a_lease_that_was_granted_late_and_not_kept_then_is_had_by_another_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second try was told that there is such a lease: its own."""
+
+    async def main(loop: JumpingLoop) -> None:
+        cluster = Cluster(loop)
+        cluster.takes = [1.6]
+        cluster.errors = [None, Unknown("lost"), LeaseExists("there is one")]
+        lease = Lease(cluster, 1.5, 5.0, 0, cluster.kept)
+        with pytest.raises(Unknown, match="lost"):
+            await lease.grant()
+        cluster.deadline = loop.time() + TTL
+        await lease.grant()
+        assert cluster.kept == {lease}
+        await lease.revoke()
+
+    run(monkeypatch, main)
+
+
 def test_an_abandoned_lease_is_lost_when_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
