@@ -16,6 +16,7 @@ from ..wire import (
 from .asynchronous import AsyncClient
 from .elections import Election, Observation
 from .errors import (
+    Closed,
     Compacted,
     DeadlineExceeded,
     Fenced,
@@ -62,6 +63,7 @@ __all__ = [
     "CertificatesStatus",
     "Client",
     "ClientOptions",
+    "Closed",
     "Committed",
     "Compacted",
     "DeadlineExceeded",

@@ -40,6 +40,7 @@ from ..wire import (
 from .connection import Connection, Expired, NotSent, RequestFailed
 from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint, speaks_tls
 from .errors import (
+    Closed,
     DeadlineExceeded,
     InvalidRequest,
     QuorateError,
@@ -219,7 +220,7 @@ class Calls:
     def check_open(self) -> None:
         """Nothing that outlives a call begins once the client is being closed."""
         if self._ending:
-            raise Unavailable("the client is closed")
+            raise Closed("the client is closed")
 
     def end(self) -> None:
         """Let nothing begin that outlives a call; calls go on until `close`."""
@@ -245,7 +246,7 @@ class Calls:
         counts = self._in_flight.begin(size)
         try:
             if self._closed:
-                raise Unavailable("the client is closed")
+                raise Closed("the client is closed")
             link = call.only or self._links[self._at]
             try:
                 connection = link.connection
@@ -265,6 +266,7 @@ class Calls:
         tries = 0
         last = failed
         while True:
+            self._check(call)
             at = str(link.endpoint)
             if not failed.vague or at not in reasons:
                 reasons[at] = failed.reason
@@ -284,13 +286,17 @@ class Calls:
                 raise (Unknown if call.maybe else last.verdict)(told)
             if delay:
                 await self._pause(delay)
-            if self._closed:
-                raise (Unknown if call.maybe else Unavailable)("the client is closed")
+            self._check(call)
             link = self._links[self._at]
             try:
                 return await self._attempt(link, call)
             except _TryNext as again:
                 failed = again
+
+    def _check(self, call: _Call[T]) -> None:
+        """No call goes on when its client is closed; that is why it failed, then."""
+        if self._closed:
+            raise (Unknown if call.maybe else Closed)("the client is closed")
 
     async def _attempt(self, link: Link, call: _Call[T]) -> T:
         """One request to one node; _TryNext when that has certainly done nothing."""

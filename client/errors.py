@@ -29,7 +29,8 @@
     │   └── ServerFault        a bug in the node; its log has it
     ├── Unknown                a write whose fate was lost: it may have happened
     ├── Unavailable            nobody there to ask: it did not happen
-    │   └── TlsFailed          nobody to ask by TLS: not trusted, or spoken by one only
+    │   ├── TlsFailed          nobody to ask by TLS: not trusted, or spoken by one only
+    │   └── Closed             the client, or the watch, was closed
     └── DeadlineExceeded       a read that was asked, but not answered in time
 
 Law: the class answers the only question a caller has, did it happen? Rejected and
@@ -183,6 +184,12 @@ class Unavailable(QuorateError):
 
 class TlsFailed(Unavailable):
     """The node's certificate is not trusted, or one of the two speaks no TLS."""
+
+    retryable = False
+
+
+class Closed(Unavailable):
+    """The client, or the watch, was closed, and asks nobody any more."""
 
     retryable = False
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from .errors import InvalidRequest, Unavailable, Unknown
+from .errors import Closed, InvalidRequest, Unknown
 
 T = TypeVar("T")
 # What takes a result back that nobody has been given.
@@ -54,7 +54,7 @@ class _Job(Generic[T]):
 
     def refuse(self) -> None:
         self.coroutine.close()
-        self.error = Unavailable("the client is closed")
+        self.error = Closed("the client is closed")
         self._over.release()
 
     async def come_to_nothing(self, undo: Undo[T] | None) -> None:
@@ -147,7 +147,7 @@ class LoopThread:
             self._hand_over(job)
             job.wait()
             # Refused: another one is the last.
-            if job.error is not None and not isinstance(job.error, Unavailable):
+            if job.error is not None and not isinstance(job.error, Closed):
                 raise job.error
         except BaseException:
             self.abandon()

@@ -31,13 +31,13 @@ from ..wire import (
 )
 from .calls import Calls
 from .errors import (
+    Closed,
     Compacted,
     Held,
     InvalidRequest,
     LeaseNotFound,
     QuorateError,
     TooLarge,
-    Unavailable,
     Unknown,
 )
 from .leases import CLEAN_UP_SECONDS_MAX, Lease, LeaseCalls
@@ -203,7 +203,7 @@ class Place:
         except Compacted:
             # It has to be looked at again.
             return
-        raise Unavailable("the client is closed")
+        raise Closed("the client is closed")
 
 
 class Holding:

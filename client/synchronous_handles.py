@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from .errors import InvalidRequest, QuorateError, Unavailable
+from .errors import Closed, InvalidRequest, QuorateError
 from .leases import Lease, LeaseInfo
 from .loop_thread import LoopThread
 from .paging import Pager
@@ -42,7 +42,7 @@ class Handle:
     def _hang_up(self, end: Coroutine[object, object, None]) -> None:
         """Close something that the client, closed before it, has closed with it."""
         # What another process has opened is its own to close.
-        with suppress(Unavailable, InvalidRequest):
+        with suppress(Closed, InvalidRequest):
             self._thread.run(end)
 
 
@@ -85,7 +85,7 @@ class Stream(Handle, Iterator[T]):
     def __next__(self) -> T:
         try:
             found = self._thread.run(_next(self._source), self._put_back)
-        except Unavailable:
+        except Closed:
             if not (self._has_begun and self._thread.stopped):
                 raise
             # The client was closed in between, and this with it.

@@ -35,6 +35,7 @@ from .calls import Calls
 from .connection import Connection, RequestFailed
 from .endpoints import Endpoint
 from .errors import (
+    Closed,
     QuorateError,
     TlsFailed,
     Unauthenticated,
@@ -200,7 +201,7 @@ class Watch(AsyncIterator[Event]):
         if not self._closed:
             await self._begin()
         if self._closed:
-            raise Unavailable("the watch is closed")
+            raise Closed("the watch is closed")
         if self._error is not None:
             raise self._error
         return self

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from quorate.client import AsyncClient, Unavailable
+from quorate.client import AsyncClient, Closed
 from quorate.wire import (
     DEFAULT_LIMITS,
     CloseSession,
@@ -50,7 +50,7 @@ async def test_what_is_asked_of_one_node_ends_with_its_client(
         async with asyncio.timeout(10):
             await kv.close()
         assert asking.done()
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             await asking
         await other.wait_for(lambda: not any(one.open for one in other.sessions))
         assert not other_tasks()
@@ -104,13 +104,13 @@ async def test_nothing_begins_that_would_outlive_a_client_that_is_closing() -> N
         await kv.put("k", "v")
         closing = asyncio.create_task(kv.close())
         await node.wait_for(lambda: bool(node.goodbyes))
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             await kv.watch("k").begin()
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             await anext(kv.watch("k"))
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             await kv.lease(60).grant()
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             await kv.lock("job", ttl=60).acquire()
         node.serve(*node.goodbyes[0])
         await closing
@@ -158,5 +158,5 @@ def test_closing_does_not_wait_until_a_name_is_found(
             pool.submit(kv.close).result(10)
         finally:
             found.set()
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             getting.result(10)

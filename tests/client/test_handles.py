@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 import pytest
-from quorate.client import Client, SyncElection, SyncLease, SyncLock, Unavailable
+from quorate.client import Client, Closed, SyncElection, SyncLease, SyncLock
 
 from .fake_node import plain_sync
 from .locking_node import LockingNode
@@ -125,7 +125,7 @@ def test_a_context_that_can_not_end_says_so_when_nothing_else_is_wrong(
     thread: NodeThread, hold: Callable[[Client], Held]
 ) -> None:
     kv = plain_sync(thread.node.endpoint)
-    with pytest.raises(Unavailable, match="closed"), hold(kv):
+    with pytest.raises(Closed, match="closed"), hold(kv):
         kv.close()
 
 
@@ -138,7 +138,7 @@ def test_an_observation_ends_when_its_client_is_closed_between_two_leaders(
     kv.close()
     assert list(leaders) == []
     leaders.close()
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(Closed, match="closed"):
         next(unbegun)
 
 

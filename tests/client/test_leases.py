@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from quorate.client import (
+    Closed,
     DeadlineExceeded,
     InvalidRequest,
     Lease,
@@ -367,9 +368,9 @@ async def test_closing_the_client_leaves_no_task_and_the_leases_to_themselves(
     assert other_tasks() <= before
     assert node.leases.keys() == {lease.id for lease in leases[1:]}
     assert leases[1].left > 0
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(Closed, match="closed"):
         await leases[1].revoke()
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(Closed, match="closed"):
         await kv.lease(60).grant()
     assert other_tasks() <= before
 
@@ -484,7 +485,7 @@ def test_the_synchronous_client_has_leases_too() -> None:
         # Nobody keeps it alive; and that can be seen without the client's thread.
         assert 0 < held.left <= 60
         assert not held.lost
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             held.revoke()
     finally:
         thread.stop()

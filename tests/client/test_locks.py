@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from quorate.client import (
     AsyncClient,
+    Closed,
     Fenced,
     Held,
     InvalidRequest,
@@ -15,7 +16,6 @@ from quorate.client import (
     PreconditionFailed,
     SyncLock,
     Txn,
-    Unavailable,
 )
 from quorate.wire import ErrorCode, Grant, Outcome, RequestFrame, RequestKind
 
@@ -173,7 +173,7 @@ async def test_a_client_that_is_closed_ends_its_waits(node: LockingNode) -> None
         lock = await kv.lock("job", ttl=60).acquire()
         waiting = asyncio.create_task(kv.lock("job", ttl=60).acquire())
         await node.watch()
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(Closed, match="closed"):
         await waiting
     assert lock.key in node.keys
     assert not other_tasks()

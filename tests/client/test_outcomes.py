@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from quorate.client import (
     AsyncClient,
+    Closed,
     Compacted,
     DeadlineExceeded,
     Fenced,
@@ -480,9 +481,9 @@ async def test_closing_ends_calls_in_flight_as_unknown() -> None:
         assert reading.done()
         with pytest.raises(Unknown, match="closed"):
             await writing
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             await reading
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             await kv.put("k", "v")
         await kv.close()
 

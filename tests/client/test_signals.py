@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 import pytest
-from quorate.client import Client, KeyValue, Unavailable
+from quorate.client import Client, Closed, KeyValue
 from quorate.wire import (
     DEFAULT_LIMITS,
     CloseSession,
@@ -74,7 +74,7 @@ def test_a_handler_closes_the_client_while_something_is_handed_over(
     kv.put("k", "v")
     node.node.answer = mute
     interrupt_the_next(monkeypatch, kv)
-    with handling(kv.close), pytest.raises(Unavailable, match="closed"):
+    with handling(kv.close), pytest.raises(Closed, match="closed"):
         kv.get("k")
     assert client_threads() == []
 

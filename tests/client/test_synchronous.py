@@ -13,9 +13,9 @@ from quorate import client
 from quorate.client import (
     AsyncClient,
     Client,
+    Closed,
     InvalidRequest,
     PreconditionFailed,
-    Unavailable,
     Unknown,
 )
 
@@ -157,13 +157,13 @@ def test_closing_ends_the_thread_and_every_call(node: NodeThread) -> None:
         kv.close()
         with pytest.raises(Unknown, match="closed"):
             writing.result(10)
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             reading.result(10)
     assert client_threads() == []
     node.wait_for(lambda: not node.node.sessions[0].open)
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(Closed, match="closed"):
         kv.put("k", "v")
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(Closed, match="closed"):
         next(kv.range("k"))
     kv.close()
 

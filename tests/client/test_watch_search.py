@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
-from quorate.client import TlsFailed, Unauthenticated, Unavailable, watching
+from quorate.client import Closed, TlsFailed, Unauthenticated, Unavailable, watching
 from quorate.client.links import ConnectFailed
 from quorate.wire import ErrorCode
 
@@ -404,7 +404,7 @@ def test_whoever_begins_a_watch_that_is_closed_meanwhile_is_told(
         begins = asyncio.create_task(watch.begin())
         await asyncio.sleep(1)
         await watch.close()
-        with pytest.raises(Unavailable, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             await begins
 
     took, _ = run(monkeypatch, main)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from quorate.client import (
     AsyncClient,
+    Closed,
     Compacted,
     Event,
     InvalidRequest,
@@ -379,7 +380,7 @@ async def test_a_closed_watch_is_over(node: WatchingNode, kv: AsyncClient) -> No
         await anext(watch)
     await node.wait_for(lambda: not node.sessions[0].open)
     await watch.close()
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(Closed, match="closed"):
         await watch.begin()
 
 
@@ -405,7 +406,7 @@ async def test_closing_the_client_closes_its_watches(
         await waiting
     assert asyncio.all_tasks() <= before
     await node.wait_for(lambda: not any(one.open for one in node.sessions))
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(Closed, match="closed"):
         await kv.watch().begin()
     assert len(node.sessions) == 3
 
