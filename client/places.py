@@ -9,6 +9,7 @@ its fate was lost: a change of leaders costs nobody the place.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import ClassVar, Final, TypeVar
 
@@ -185,11 +186,27 @@ class Place:
 
     async def _move_up(self, ahead: Entry | None, revision: int) -> None:
         while ahead is not None:
-            await self._until_gone(ahead.key, revision)
-            revision, queue = await self._places.queue(self._name, self._timeout)
+            await self._patiently(partial(self._until_gone, ahead.key, revision))
+            look = partial(self._places.queue, self._name, self._timeout)
+            revision, queue = await self._patiently(look)
             if not queue.has(self.fence):
                 raise LeaseNotFound("the place was taken away while it was waited for")
             ahead = queue.before(self.fence)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What came of it, after as many tries as the patience of a watch has room for.
+
+        Whoever waits goes on through an election that takes longer than one of them.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return await ask()
+            except QuorateError as error:
+                if not error.retryable or loop.time() >= until:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _until_gone(self, key: bytes, revision: int) -> None:
         """Wait until `key`, which was there at `revision`, is deleted."""

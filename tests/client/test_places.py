@@ -4,8 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from quorate.client import AsyncClient, Held, TooLarge, places
-from quorate.wire import Grant, RequestFrame, RequestKind, Revoke
+from quorate.client import (
+    AsyncClient,
+    Held,
+    Lease,
+    LeaseNotFound,
+    QuorateError,
+    TooLarge,
+    Unavailable,
+    places,
+)
+from quorate.wire import ErrorCode, Grant, RequestFrame, RequestKind, Revoke
 
 from .fake_node import Session, plain
 from .locking_node import LockingNode
@@ -22,6 +31,78 @@ async def kv(node: LockingNode) -> AsyncIterator[AsyncClient]:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     assert places.CLEAN_UP_SECONDS_MAX <= 1
     monkeypatch.setattr(places, "CLEAN_UP_SECONDS_MAX", 0.02)
+
+
+# -- the wait for it -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("owner", "what"), [(places.Places, "queue"), (places.Place, "_until_gone")]
+)
+async def test_a_place_is_kept_through_an_election_that_takes_longer_than_a_call(
+    node: LockingNode, monkeypatch: pytest.MonkeyPatch, owner: type, what: str
+) -> None:
+    """Whoever looked, or began to watch, in the middle of one had to stand in again."""
+    failed = asyncio.Queue[QuorateError]()
+    ask = getattr(owner, what)
+
+    async def asked(*args: object) -> object:
+        try:
+            return await ask(*args)
+        except QuorateError as error:
+            failed.put_nowait(error)
+            raise
+
+    monkeypatch.setattr(owner, what, asked)
+
+    def without_leader(session: Session, frame: RequestFrame) -> None:
+        if frame.kind in (RequestKind.RANGE, RequestKind.WATCH):
+            session.refuse(frame, ErrorCode.NO_LEADER)
+        else:
+            node.watched(session, frame)
+
+    async with plain(node.endpoint) as other, plain(node.endpoint, timeout=0.1) as kv:
+        first = await other.lock("job", ttl=60).acquire()
+        if what == "_until_gone":
+            node.answer = without_leader
+        waiting = asyncio.create_task(kv.lock("job", ttl=60).acquire())
+        if what == "queue":
+            await node.watch()
+            node.answer = without_leader
+            await first.release()
+        async with asyncio.timeout(10):
+            for _ in range(2):
+                assert isinstance(await failed.get(), Unavailable)
+            node.answer = node.watched
+            if what == "_until_gone":
+                await first.release()
+            lock = await waiting
+        assert list(node.keys) == [lock.key]
+        await lock.release()
+
+
+async def test_a_wait_without_a_leader_ends_with_its_lease(
+    node: LockingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Lease] = []
+    take = places.Places.lease
+
+    def made(self: places.Places, ttl: float, timeout: float) -> Lease:
+        kept.append(take(self, ttl, timeout))
+        return kept[-1]
+
+    monkeypatch.setattr(places.Places, "lease", made)
+    async with (
+        plain(node.endpoint) as other,
+        plain(node.endpoint, timeout=0.1) as kv,
+        other.lock("job", ttl=60),
+    ):
+        node.refusal = ErrorCode.NO_LEADER
+        waiting = asyncio.create_task(kv.lock("job", ttl=60).acquire())
+        await node.watch(1)
+        kept[-1].lost.set()
+        with pytest.raises(LeaseNotFound, match="while it was waited for"):
+            await waiting
 
 
 # -- its clean-up ----------------------------------------------------------------------
