@@ -4,8 +4,9 @@ Law: nobody is left waiting for a loop that has stopped. Whoever hands something
 takes no lock and decides nothing: he puts it into a queue, of which the loop's thread
 makes what it will. So a signal handler may do it while the thread that it interrupts is
 doing it, too. In a forked child there is no such thread, and everybody is refused.
-Whoever is interrupted leaves nothing behind: what he waited for is cancelled, and when
-that came too late, undone.
+Nobody waits in that thread for itself, whatever the collector runs there. Whoever is
+interrupted leaves nothing behind: what he waited for is cancelled, and when that came
+too late, undone.
 """
 
 import asyncio
@@ -108,6 +109,11 @@ class LoopThread:
         """Is this another process, forked since, which has none of its threads?"""
         return os.getpid() != self._process
 
+    @property
+    def own(self) -> bool:
+        """Is it this very thread, in which the collector may run anything?"""
+        return threading.get_ident() == self._thread.ident
+
     def run(
         self, coroutine: Coroutine[object, object, T], undo: Undo[T] | None = None
     ) -> T:
@@ -119,6 +125,12 @@ class LoopThread:
             coroutine.close()
             raise InvalidRequest(
                 "the client was made before a fork: make another one in the child"
+            )
+        if self.own:
+            coroutine.close()
+            raise InvalidRequest(
+                "asked from the client's own thread, which would wait for itself:"
+                " a __del__ asks nothing"
             )
         job = _Job(coroutine)
         try:
@@ -145,6 +157,9 @@ class LoopThread:
         job = _Job(coroutine, last=True)
         try:
             self._hand_over(job)
+            if self.own:
+                # It comes when whoever asks for it here is done.
+                return
             job.wait()
             # Refused: another one is the last.
             if job.error is not None and not isinstance(job.error, Closed):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from .errors import Closed, InvalidRequest, QuorateError
+from .errors import Closed, QuorateError
 from .leases import Lease, LeaseInfo
 from .loop_thread import LoopThread
 from .paging import Pager
@@ -41,8 +41,11 @@ class Handle:
 
     def _hang_up(self, end: Coroutine[object, object, None]) -> None:
         """Close something that the client, closed before it, has closed with it."""
-        # What another process has opened is its own to close.
-        with suppress(Closed, InvalidRequest):
+        if self._thread.foreign:
+            # What another process has opened is its own to close.
+            end.close()
+            return
+        with suppress(Closed):
             self._thread.run(end)
 
 

@@ -6,7 +6,7 @@ import itertools
 import threading
 import typing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from quorate import client
@@ -175,6 +175,47 @@ def test_closing_from_many_threads_at_once_is_closing_once(node: NodeThread) -> 
         for done in [pool.submit(kv.close) for _ in range(4)]:
             done.result(10)
     assert client_threads() == []
+
+
+def in_its_own_thread(kv: Client, ask: Callable[[], object]) -> object:
+    """What becomes of `ask` where the collector may run somebody's __del__."""
+    done = Future[object]()
+
+    def asked() -> None:
+        try:
+            done.set_result(ask())
+        except Exception as error:  # noqa: BLE001
+            done.set_result(error)
+
+    kv._thread._loop.call_soon_threadsafe(asked)
+    return done.result(10)
+
+
+def test_what_is_asked_from_a_clients_own_thread_is_refused(node: NodeThread) -> None:
+    """It waited for itself, and with it everybody else, for ever."""
+    with plain_sync(node.node.endpoint) as kv:
+        kv.put("k", "v")
+        watch = kv.watch("k")
+        for ask in (lambda: kv.get("k"), kv.lock("job").acquire, watch.close):
+            refused = in_its_own_thread(kv, ask)
+            assert isinstance(refused, InvalidRequest)
+            assert "own thread" in str(refused)
+        assert kv.get("k") is not None
+
+
+def test_a_client_is_closed_from_its_own_thread_without_waiting(
+    node: NodeThread,
+) -> None:
+    kv = plain_sync(node.node.endpoint)
+    kv.put("k", "v")
+    (thread,) = client_threads()
+    assert in_its_own_thread(kv, kv.close) is None
+    thread.join(10)
+    assert not thread.is_alive()
+    with pytest.raises(Closed):
+        kv.get("k")
+    kv.close()
+    node.wait_for(lambda: not node.node.sessions[0].open)
 
 
 def test_a_client_that_was_refused_leaves_no_thread() -> None:
