@@ -56,7 +56,10 @@ class Election(Holding):
         return reply.revision
 
     async def resign(self) -> None:
-        """Let somebody else lead; who leads no more already is no error."""
+        """Let somebody else lead; who leads no more already is no error.
+
+        To be tried again if it fails; else it goes with its lease.
+        """
         await self._give_up()
 
     async def leader(self) -> KeyValue | None:

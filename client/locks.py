@@ -36,7 +36,10 @@ class Lock(Holding):
         return self
 
     async def release(self) -> None:
-        """Let others have it; one that is lost already is no error."""
+        """Let others have it; one that is lost already is no error.
+
+        To be tried again if it fails; else it goes with its lease.
+        """
         await self._give_up()
 
     @property

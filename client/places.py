@@ -236,6 +236,8 @@ class Holding:
         self._timeout: float = timeout
         self._taking: bool = False
         self._place: Place | None = None
+        # Given up, but nobody has said yet that it is gone.
+        self._left: Place | None = None
         self.name: bytes = name
 
     @property
@@ -276,9 +278,13 @@ class Holding:
             await place.clean_up()
 
     async def _give_up(self) -> None:
-        place = self._held()
-        self._place = None
+        if self._place is not None:
+            self._place, self._left = None, self._place
+        place = self._left or self._held()
+        # Whoever is told that it failed, or is cancelled, may do it again.
         await place.leave()
+        if self._left is place:
+            self._left = None
 
     async def __aexit__(
         self,

@@ -7,6 +7,7 @@ import pytest
 from quorate.client import (
     AsyncClient,
     Held,
+    InvalidRequest,
     Lease,
     LeaseNotFound,
     QuorateError,
@@ -16,7 +17,7 @@ from quorate.client import (
 )
 from quorate.wire import ErrorCode, Grant, RequestFrame, RequestKind, Revoke
 
-from .fake_node import Session, plain
+from .fake_node import Session, plain, refusing
 from .locking_node import LockingNode
 
 
@@ -185,6 +186,63 @@ async def test_a_release_takes_no_longer_than_its_timeout(node: LockingNode) -> 
         with pytest.raises(Exception, match="no answer"):
             await lock.release()
         assert revokes == 1
+
+
+@pytest.mark.parametrize("kind", ["lock", "election"])
+async def test_a_release_that_failed_may_be_tried_again(
+    node: LockingNode, kind: str
+) -> None:
+    """The second try was told that nothing is held, and the next one had to wait."""
+    async with plain(node.endpoint, timeout=0.1) as kv:
+        lock, election = kv.lock("job", ttl=60), kv.election("job", ttl=60)
+        if kind == "lock":
+            await lock.acquire()
+        else:
+            await election.campaign("me")
+        give_up = lock.release if kind == "lock" else election.resign
+        node.answer = refusing(ErrorCode.NO_LEADER)
+        for _ in range(2):
+            with pytest.raises(Unavailable) as failed:
+                await give_up()
+            assert failed.value.retryable
+        node.answer = node.watched
+        await give_up()
+        assert (node.leases, node.keys) == ({}, {})
+        with pytest.raises(InvalidRequest):
+            await give_up()
+
+
+async def test_a_release_that_is_cancelled_may_be_tried_again(
+    node: LockingNode, kv: AsyncClient
+) -> None:
+    lock = await kv.lock("job", ttl=60).acquire()
+    node.deaf = True
+    asked = len(node.requests)
+    releasing = asyncio.create_task(lock.release())
+    await node.wait_for(lambda: len(node.requests) > asked)
+    releasing.cancel()
+    await asyncio.wait({releasing})
+    node.deaf = False
+    with pytest.raises(InvalidRequest, match="not held"):
+        assert lock.token
+    await lock.release()
+    assert (node.leases, node.keys) == ({}, {})
+
+
+async def test_a_lock_whose_release_failed_is_acquired_anew(node: LockingNode) -> None:
+    async with plain(node.endpoint, timeout=0.1) as kv:
+        lock = await kv.lock("job", ttl=60).acquire()
+        node.answer = refusing(ErrorCode.NO_LEADER)
+        with pytest.raises(Unavailable):
+            await lock.release()
+        node.answer = node.watched
+        (left,) = node.leases
+        acquiring = asyncio.create_task(lock.acquire())
+        await node.watch()
+        node.end_lease(left)
+        await acquiring
+        await lock.release()
+        assert (node.leases, node.keys) == ({}, {})
 
 
 # -- its name --------------------------------------------------------------------------
