@@ -1,15 +1,18 @@
 """Service discovery: who is there is a key on a lease; who looks keeps a watch.
 
-A service that dies, or is cut off, is gone from the list when its lease ends.
+A service that dies, or is cut off, is gone from the list when its lease ends; one that
+comes back lists itself anew.
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from quorate import AsyncClient
-from quorate.client import Compacted, DeadlineExceeded, Unavailable
+from quorate.client import Compacted, DeadlineExceeded, QuorateError, Unavailable
 
+TTL_SECONDS = 10.0
 PAUSE_SECONDS = 1.0
 
 
@@ -17,11 +20,34 @@ PAUSE_SECONDS = 1.0
 async def registered(
     kv: AsyncClient, service: str, address: str
 ) -> AsyncGenerator[str]:
-    """Be found under `service` at `address` while this context is open."""
-    async with kv.lease(10) as lease:
-        key = f"services/{service}/{lease.id:016x}"
+    """Be found under `service` at `address` while this context is open.
+
+    The key is not there while no node can be reached for longer than a lease lasts.
+    """
+    key = f"services/{service}/{secrets.token_hex(8)}"
+    async with kv.lease(TTL_SECONDS) as lease:
         await kv.put(key, address, lease=lease.id)
-        yield key
+        listing = asyncio.create_task(stay_listed(kv, key, address, lease.lost))
+        try:
+            yield key
+        finally:
+            listing.cancel()
+            await asyncio.gather(listing, return_exceptions=True)
+
+
+async def stay_listed(
+    kv: AsyncClient, key: str, address: str, lost: asyncio.Event
+) -> None:
+    """List it again, on another lease, whenever the one that it hangs on is lost."""
+    await lost.wait()
+    while True:
+        try:
+            async with kv.lease(TTL_SECONDS) as lease:
+                await kv.put(key, address, lease=lease.id)
+                await lease.lost.wait()
+        except QuorateError:
+            # There may be a node again in a moment.
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 class Directory:

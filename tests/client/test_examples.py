@@ -149,6 +149,26 @@ async def test_a_directory_is_followed_beyond_the_end_of_a_watch(
         following.cancel()
 
 
+async def test_a_service_whose_lease_was_lost_is_listed_again(
+    node: LockingNode, kv: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was found by nobody any more, however long it was there."""
+    monkeypatch.setattr(service_discovery, "TTL_SECONDS", 1.0)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        directory = service_discovery.Directory(kv, "web")
+        following = tasks.create_task(directory.follow())
+        async with service_discovery.registered(kv, "web", "10.0.0.1:80"):
+            for _ in range(2):
+                assert await directory.wait_for(1) == ["10.0.0.1:80"]
+                (lease,) = node.leases
+                node.end_lease(lease)
+                await directory.wait_for(0)
+            assert await directory.wait_for(1) == ["10.0.0.1:80"]
+        await directory.wait_for(0)
+        assert node.leases == {}
+        following.cancel()
+
+
 # -- the queue -------------------------------------------------------------------------
 
 
