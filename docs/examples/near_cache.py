@@ -1,7 +1,10 @@
 """A cache in the process, kept right by a watch: what is in it costs nothing to read.
 
 It is behind the cluster by what the watch takes to arrive. Who has to see a write of
-its own passes its revision; when the copy is not there yet, the cluster is asked.
+its own passes its revision; when the copy is not there yet, the cluster is asked. While
+no node can be reached the copy stays as it was, for some 13 seconds at most: 8 until a
+node that says nothing is given up, then PATIENCE_SECONDS. After that the cluster is
+asked for everything until the copy is right again.
 """
 
 import asyncio
@@ -9,6 +12,7 @@ import asyncio
 from quorate import AsyncClient
 from quorate.client import Compacted, DeadlineExceeded, Unavailable
 
+PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 
 
@@ -33,6 +37,9 @@ class NearCache:
 
     async def get(self, key: str, *, min_revision: int = 0) -> bytes | None:
         """The value, which is at least as new as `min_revision`."""
+        if not key.startswith(self.prefix):
+            # It would be told as absent, whatever the cluster has.
+            raise ValueError(f"{key!r} does not begin with {self.prefix!r}")
         if self.following.done():
             # It ends by an error alone, after which nothing here is kept right.
             self.following.result()
@@ -53,7 +60,10 @@ class NearCache:
                 if not self.revision:
                     await self._copy()
                 start = self.revision + 1
-                async with self.kv.watch(self.prefix, revision=start) as changes:
+                watch = self.kv.watch(
+                    self.prefix, revision=start, patience=PATIENCE_SECONDS
+                )
+                async with watch as changes:
                     async for event in changes:
                         if event.kv is not None:
                             self.entries[event.key] = event.kv.value

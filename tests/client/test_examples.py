@@ -23,6 +23,7 @@ from .test_synchronous import NodeThread
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     for example in (live_config, near_cache, service_discovery):
         monkeypatch.setattr(example, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(near_cache, "PATIENCE_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -93,6 +94,28 @@ async def test_a_cache_that_is_not_kept_right_asks_the_cluster(
         await until(kv, lambda: not cache.revision)
         await kv.put("cached/a", "2")
         assert await cache.get("cached/a") == b"2"
+
+
+async def test_a_cache_tells_of_no_keys_but_its_own(kv: AsyncClient) -> None:
+    """What was elsewhere was told as absent."""
+    await kv.put("elsewhere", "1")
+    async with near_cache.NearCache(kv, "cached/") as cache:
+        with pytest.raises(ValueError, match="'cached/'"):
+            await cache.get("elsewhere")
+
+
+async def test_a_cache_that_no_node_tells_anything_is_soon_not_asked(
+    node: LockingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It told what it had for a minute."""
+    monkeypatch.setattr(near_cache, "PAUSE_SECONDS", 60.0)
+    async with plain(node.endpoint, learn=False) as kv:
+        await kv.put("cached/a", "1")
+        async with near_cache.NearCache(kv, "cached/") as cache:
+            await until(kv, lambda: any(watch._taken for watch in kv._watches))
+            node.refusal = ErrorCode.NO_LEADER
+            node.watches[-1].cut()
+            await until(kv, lambda: not cache.revision)
 
 
 async def test_a_cache_that_can_not_go_on_says_why(
