@@ -31,6 +31,8 @@ _READY_SECONDS: Final = 60.0
 _TRIES: Final = 5
 _FAULTS_DEFAULT: Final = ("kill", "pause", "partition")
 _SEED_BITS: Final = 32
+# What the marker may say.
+_MARKED: Final = ("nodes", "faults", "seed")
 
 
 class Cluster:
@@ -258,8 +260,18 @@ def quorate_siege(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Be
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What the marker says of a test, or of its class or module."""
-    marker = request.node.get_closest_marker("quorate")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return {} if marker is None else dict(marker.kwargs)
+    marker: pytest.Mark | None = request.node.get_closest_marker("quorate")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if marker is None:
+        return {}
+    strange = [repr(value) for value in marker.args]
+    strange += [name for name in marker.kwargs if name not in _MARKED]
+    if strange:
+        known = ", ".join(_MARKED)
+        raise pytest.UsageError(
+            f"the marker quorate has no use for {', '.join(strange)}: it takes, by"
+            f" name, {known}"
+        )
+    return dict(marker.kwargs)
 
 
 def _leader(nodes: Iterable[tuple[int, str]]) -> int:

@@ -90,6 +90,35 @@ def test_it_works_in_a_project_of_somebody_else(tmp_path: Path) -> None:
     assert "3 passed" in done.stdout
 
 
+THEIRS_MISTAKEN = """
+import pytest
+
+@pytest.mark.quorate(5)
+def test_one(quorate_cluster):
+    pass
+
+@pytest.mark.quorate(node=5, seed=1)
+def test_two(quorate_siege):
+    pass
+"""
+
+
+def test_a_mark_that_says_what_there_is_not_is_refused(tmp_path: Path) -> None:
+    """It was no mark at all: there were three nodes."""
+    (tmp_path / "test_theirs.py").write_text(THEIRS_MISTAKEN)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "2 errors" in done.stdout
+    for strange in ("5", "node"):
+        assert f"has no use for {strange}: it takes, by name, nodes" in done.stdout
+
+
 @pytest.mark.quorate(faults=["kill-leader", "isolate-one"], seed=5)
 def test_a_besieged_cluster_is_struck_until_it_is_healed(
     quorate_siege: Besieged,
