@@ -262,7 +262,7 @@ class AsyncClient(Membership, Leasing):
 
         Conditions that do not hold are no error: `succeeded` tells. A fence that does
         not hold is one: Fenced. Raises TooLarge, and nothing was done, when its gets
-        return more than 4 MiB.
+        return more than 4 MiB; Unknown, when it was asked again and only then told so.
         """
         transaction, fences = txn.transaction(), txn.fences()
         try:

@@ -63,6 +63,7 @@ FINAL: Final[dict[ErrorCode, Callable[[str], QuorateError]]] = {
 }
 
 # Answers that a write has from the log alone: they are its answer, whichever try's.
+# REQUEST_TOO_LARGE is none of them: a node says it of what it does not even propose.
 LOGGED: Final = frozenset(
     (
         ErrorCode.PRECONDITION_FAILED,
