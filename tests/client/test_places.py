@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from quorate.client import (
@@ -10,9 +11,9 @@ from quorate.client import (
     InvalidRequest,
     Lease,
     LeaseNotFound,
+    NoSpace,
     QuorateError,
     TooLarge,
-    Unavailable,
     places,
 )
 from quorate.wire import ErrorCode, Grant, RequestFrame, RequestKind, Revoke
@@ -34,14 +35,31 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "CLEAN_UP_SECONDS_MAX", 0.02)
 
 
+@pytest.fixture
+def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a place asks for it in calls that are soon over."""
+    wait = places.Place._wait
+
+    async def waits(self: places.Place, *args: Any) -> None:
+        self._timeout = 0.05
+        await wait(self, *args)
+
+    monkeypatch.setattr(places.Place, "_wait", waits)
+
+
 # -- the wait for it -------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("short_calls")
 @pytest.mark.parametrize(
     ("owner", "what"), [(places.Places, "queue"), (places.Place, "_until_gone")]
 )
 async def test_a_place_is_kept_through_an_election_that_takes_longer_than_a_call(
-    node: LockingNode, monkeypatch: pytest.MonkeyPatch, owner: type, what: str
+    node: LockingNode,
+    kv: AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    what: str,
 ) -> None:
     """Whoever looked, or began to watch, in the middle of one had to stand in again."""
     failed = asyncio.Queue[QuorateError]()
@@ -62,7 +80,7 @@ async def test_a_place_is_kept_through_an_election_that_takes_longer_than_a_call
         else:
             node.watched(session, frame)
 
-    async with plain(node.endpoint) as other, plain(node.endpoint, timeout=0.1) as kv:
+    async with plain(node.endpoint, timeout=60) as other:
         first = await other.lock("job", ttl=60).acquire()
         if what == "_until_gone":
             node.answer = without_leader
@@ -73,7 +91,7 @@ async def test_a_place_is_kept_through_an_election_that_takes_longer_than_a_call
             await first.release()
         async with asyncio.timeout(10):
             for _ in range(2):
-                assert isinstance(await failed.get(), Unavailable)
+                assert (await failed.get()).retryable
             node.answer = node.watched
             if what == "_until_gone":
                 await first.release()
@@ -82,8 +100,9 @@ async def test_a_place_is_kept_through_an_election_that_takes_longer_than_a_call
         await lock.release()
 
 
+@pytest.mark.usefixtures("short_calls")
 async def test_a_wait_without_a_leader_ends_with_its_lease(
-    node: LockingNode, monkeypatch: pytest.MonkeyPatch
+    node: LockingNode, kv: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Lease] = []
     take = places.Places.lease
@@ -93,11 +112,7 @@ async def test_a_wait_without_a_leader_ends_with_its_lease(
         return kept[-1]
 
     monkeypatch.setattr(places.Places, "lease", made)
-    async with (
-        plain(node.endpoint) as other,
-        plain(node.endpoint, timeout=0.1) as kv,
-        other.lock("job", ttl=60),
-    ):
+    async with plain(node.endpoint) as other, other.lock("job", ttl=60):
         node.refusal = ErrorCode.NO_LEADER
         waiting = asyncio.create_task(kv.lock("job", ttl=60).acquire())
         await node.watch(1)
@@ -190,26 +205,25 @@ async def test_a_release_takes_no_longer_than_its_timeout(node: LockingNode) -> 
 
 @pytest.mark.parametrize("kind", ["lock", "election"])
 async def test_a_release_that_failed_may_be_tried_again(
-    node: LockingNode, kind: str
+    node: LockingNode, kv: AsyncClient, kind: str
 ) -> None:
     """The second try was told that nothing is held, and the next one had to wait."""
-    async with plain(node.endpoint, timeout=0.1) as kv:
-        lock, election = kv.lock("job", ttl=60), kv.election("job", ttl=60)
-        if kind == "lock":
-            await lock.acquire()
-        else:
-            await election.campaign("me")
-        give_up = lock.release if kind == "lock" else election.resign
-        node.answer = refusing(ErrorCode.NO_LEADER)
-        for _ in range(2):
-            with pytest.raises(Unavailable) as failed:
-                await give_up()
-            assert failed.value.retryable
-        node.answer = node.watched
-        await give_up()
-        assert (node.leases, node.keys) == ({}, {})
-        with pytest.raises(InvalidRequest):
+    lock, election = kv.lock("job", ttl=60), kv.election("job", ttl=60)
+    if kind == "lock":
+        await lock.acquire()
+    else:
+        await election.campaign("me")
+    give_up = lock.release if kind == "lock" else election.resign
+    node.answer = refusing(ErrorCode.NO_SPACE)
+    for _ in range(2):
+        with pytest.raises(NoSpace) as failed:
             await give_up()
+        assert failed.value.retryable
+    node.answer = node.watched
+    await give_up()
+    assert (node.leases, node.keys) == ({}, {})
+    with pytest.raises(InvalidRequest):
+        await give_up()
 
 
 async def test_a_release_that_is_cancelled_may_be_tried_again(
@@ -229,20 +243,21 @@ async def test_a_release_that_is_cancelled_may_be_tried_again(
     assert (node.leases, node.keys) == ({}, {})
 
 
-async def test_a_lock_whose_release_failed_is_acquired_anew(node: LockingNode) -> None:
-    async with plain(node.endpoint, timeout=0.1) as kv:
-        lock = await kv.lock("job", ttl=60).acquire()
-        node.answer = refusing(ErrorCode.NO_LEADER)
-        with pytest.raises(Unavailable):
-            await lock.release()
-        node.answer = node.watched
-        (left,) = node.leases
-        acquiring = asyncio.create_task(lock.acquire())
-        await node.watch()
-        node.end_lease(left)
-        await acquiring
+async def test_a_lock_whose_release_failed_is_acquired_anew(
+    node: LockingNode, kv: AsyncClient
+) -> None:
+    lock = await kv.lock("job", ttl=60).acquire()
+    node.answer = refusing(ErrorCode.NO_SPACE)
+    with pytest.raises(NoSpace):
         await lock.release()
-        assert (node.leases, node.keys) == ({}, {})
+    node.answer = node.watched
+    (left,) = node.leases
+    acquiring = asyncio.create_task(lock.acquire())
+    await node.watch()
+    node.end_lease(left)
+    await acquiring
+    await lock.release()
+    assert (node.leases, node.keys) == ({}, {})
 
 
 # -- its name --------------------------------------------------------------------------
