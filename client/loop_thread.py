@@ -112,7 +112,8 @@ class LoopThread:
     @property
     def own(self) -> bool:
         """Is it this very thread, in which the collector may run anything?"""
-        return threading.get_ident() == self._thread.ident
+        # Not by its number, which another thread may have once this one has ended.
+        return threading.current_thread() is self._thread
 
     def run(
         self, coroutine: Coroutine[object, object, T], undo: Undo[T] | None = None

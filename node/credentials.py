@@ -87,6 +87,8 @@ class Credentials:
         self.working = False
         # By the clock that nobody sets.
         self.retry_at_s = 0.0
+        # What is shown could not be written down just now.
+        self.unsaid = False
         self.asked = False
         # Why there is no new certificate, though it is time; empty: there is no reason.
         self.waits_for = ""
@@ -249,10 +251,13 @@ class Credentials:
             return
         if self._wanted_roots() != self.roots:
             self._begin(self._change_roots())
-        elif self._is_due():
-            self._begin(self._renew())
-        elif self._has_news():
+        elif self._has_news() and not self.unsaid:
+            # First: what a member has not said that it shows is not renewed while a
+            # rotation issues.
             self._begin(self._present())
+        elif self._is_due():
+            self.unsaid = False
+            self._begin(self._renew())
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         self.working = True
@@ -398,6 +403,8 @@ class Credentials:
             await ask(self.node, RequestKind.WRITE, body, _TIMEOUT_MS)
         except Refused as refused:
             self.retry_at_s = time.monotonic() + _RETRY_MIN_S
+            # A certificate may be due meanwhile.
+            self.unsaid = self._is_due()
             logger.debug("what is shown was not written down: %s", refused.reason)
 
 

@@ -35,6 +35,8 @@ from .tls import Kind, PeerCertificate, StrangerError, peer_certificate
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 # Of a member who joins: reads, writes, and perhaps somebody else who signs.
 JOIN_TIMEOUT_S: Final = 30.0
+# Who was turned away may take so long to end the connection.
+PARTING_S: Final = 1.0
 NOBODY: Final = 0
 BUFFER_BYTES_MAX: Final = 32 << 20
 _ASKING: Final = tuple(bytes([stream]) for stream in ASKING)
@@ -110,6 +112,8 @@ class Session(asyncio.Protocol):
         self.parser: FrameParser | None = None
         self.on_data: Callable[[bytes], None] | None = None
         self.polite = False
+        # There was no room for an answer, which the other side waits for.
+        self.unanswered = False
         self.received_bytes = 0
         self.sent_bytes = 0
         self.deadline: asyncio.TimerHandle | None = None
@@ -262,6 +266,7 @@ class Session(asyncio.Protocol):
             return
         self.transport.write(encode_join_answer(answer))
         self.transport.close()
+        asyncio.get_running_loop().call_later(PARTING_S, self.transport.abort)
 
     async def _meet(self, who: Introduction) -> None:
         """Only once the boot pair is durable may the two speak (docs/formats.md)."""
@@ -343,6 +348,7 @@ class Session(asyncio.Protocol):
             self.ready.set_exception(HelloError(reason))
             self.ready.exception()
         self.transport.close()
+        asyncio.get_running_loop().call_later(PARTING_S, self.transport.abort)
 
     # -- sending ---------------------------------------------------------------------
 

@@ -35,8 +35,6 @@ HANDSHAKES_OF_ONE_MAX: Final = 48
 BACKLOG: Final = 128
 # Of those who have shown no certificate that is good: newcomers, and strangers.
 UNKNOWN_MAX: Final = 32
-# Who was turned away may take so long to end the connection.
-SHUTDOWN_S: Final = 1.0
 ACCEPT_RETRY_S: Final = 0.1
 # Of a connection whose place another one has taken: what is under way on it arrives.
 GRACE_S: Final = 5.0
@@ -297,7 +295,6 @@ class Transport:
                 sock,
                 ssl=self.server_context,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
-                ssl_shutdown_timeout=SHUTDOWN_S,
             )
         except OSError as error:
             sock.close()
@@ -444,8 +441,8 @@ class Transport:
             elif isinstance(message, ForwardReply):
                 session = self._answer_session(message.to)
                 if session is not None and not session.write(encode(message)):
-                    # After a goodbye it would be taken for one that was not done.
-                    session.abort()
+                    # A goodbye would say that it was not done: none is said.
+                    session.unanswered = True
                 continue
             else:
                 place = (message.to, Stream.RAFT)
@@ -480,7 +477,7 @@ class Transport:
                 link.write(data)
         # Those who forward to us learn that what is unanswered was not taken.
         for session in self.accepted:
-            if session.stream is Stream.FORWARD:
+            if session.stream is Stream.FORWARD and not session.unanswered:
                 session.write(data)
 
     async def close(self) -> None:

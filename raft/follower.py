@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .core import Raft
 
 # The answer to a read is waited for twice as long for each that failed, so often.
-_READS_FAILED_MAX: Final = 5
+_READS_FAILED_MAX: Final = 3
 
 
 def tick(raft: "Raft") -> None:
@@ -47,12 +47,14 @@ def _age_reads(raft: "Raft") -> None:
     asked for ever more often it would never be in time.
     """
     limit = raft.options.heartbeat_ticks * 4 << raft.reads_failed
+    before = len(raft.failed_reads)
     for read_id in list(raft.waiting_reads):
         raft.waiting_reads[read_id] += 1
         if raft.waiting_reads[read_id] > limit:
             del raft.waiting_reads[read_id]
             raft.failed_reads.append(read_id)
-            raft.reads_failed = min(raft.reads_failed + 1, _READS_FAILED_MAX)
+    if len(raft.failed_reads) > before:
+        raft.reads_failed = min(raft.reads_failed + 1, _READS_FAILED_MAX)
 
 
 def _hear_leader(raft: "Raft", sender: int) -> None:
@@ -60,6 +62,7 @@ def _hear_leader(raft: "Raft", sender: int) -> None:
     assert raft.role is not Role.LEADER, "two leaders in one term (I-1)"
     if raft.role is not Role.FOLLOWER or raft.leader_id != sender:
         raft.become_follower(raft.term, sender, "heard the leader")
+        raft.reads_failed = 0
     raft.election_elapsed = 0
 
 

@@ -106,7 +106,8 @@ class Changes:
                 found = list(self._scan(start, end))
                 for key, before in found:
                     self._delete(key, before)
-                self._deleted = joined([*self._deleted, (start, end)])
+                if not end or start < end:
+                    self._deleted = joined([*self._deleted, (start, end)])
                 return TxnResult.of_range((), len(found))
             case Path():
                 return TxnResult(operation.succeeded, reply=self.do(operation))
@@ -144,7 +145,7 @@ class Changes:
                 yield from self.state.scan(start, first)
             if not last:
                 return
-            start = last
+            start = max(start, last)
         if not end or start < end:
             yield from self.state.scan(start, end or None)
 

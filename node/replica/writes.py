@@ -6,7 +6,7 @@ its answer is lost, its outcome is unknown.
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import accumulate, takewhile
+from itertools import accumulate, islice, takewhile
 from typing import Final
 
 from ...raft import Entry, Raft, Refused
@@ -170,7 +170,9 @@ class Writes:
     def _forward(self, now_ms: int) -> None:
         leader_id = self.raft.leader_id
         room = self.options.forward_limit - len(self.forwarded)
-        sizes = accumulate(len(request.body) for request in self.waiting)
+        if room <= 0:
+            return
+        sizes = accumulate(len(request.body) for request in islice(self.waiting, room))
         # One at least; else no more than a connection takes at once.
         room = min(room, 1 + sum(1 for _ in takewhile(_FITS, sizes)))
         batch, self.waiting = self.waiting[:room], self.waiting[room:]

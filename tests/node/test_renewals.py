@@ -1,11 +1,13 @@
 """New certificates for members that show one: who gets none though TLS let it in."""
 
+from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from quorate.node import admission
 from quorate.node.admission import AT_ONCE_MAX, Admission, objection_to_renewal
+from quorate.node.credentials import Credentials
 from quorate.node.database.trust import (
     ISSUING,
     SETTLED,
@@ -113,3 +115,30 @@ async def test_a_node_without_a_key_says_so() -> None:
     node.has_key = False
     with pytest.raises(HelloError, match=NO_KEY):
         await admitting(node).renew(certificate(GOOD), b"r")
+
+
+@pytest.mark.parametrize(("unsaid", "first"), [(False, "_present"), (True, "_renew")])
+def test_what_is_shown_is_said_before_it_is_renewed(
+    monkeypatch: pytest.MonkeyPatch, unsaid: bool, first: str
+) -> None:
+    """Story: a member whose certificate was renewed at the wrong moment of a rotation
+    was due for another one for ever, was refused it, since it had not said what it
+    showed, and never came to say it. The rotation waited for it for ever.
+    """
+    begun: list[str] = []
+
+    def begin(self: Credentials, work: Coroutine[None, None, None]) -> None:
+        begun.append(work.__name__)
+        work.close()
+
+    monkeypatch.setattr(Credentials, "_begin", begin)
+    for asks in ("_is_due", "_has_news"):
+        monkeypatch.setattr(Credentials, asks, lambda self: True)
+    monkeypatch.setattr(Credentials, "_wanted_roots", lambda self: self.roots)
+    ours = Credentials.__new__(Credentials)
+    loop = SimpleNamespace(stopped=False)
+    ours.node = cast(Any, SimpleNamespace(stopping=False, loop=loop))
+    ours.working, ours.retry_at_s, ours.roots = False, 0.0, ()
+    ours.unsaid = unsaid
+    ours._look()
+    assert begun == [first]

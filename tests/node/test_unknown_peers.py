@@ -134,7 +134,7 @@ async def test_strangers_hold_a_few_connections_and_members_theirs(
     assert not has_ended(last)
 
 
-async def test_an_answer_for_which_there_is_no_room_ends_its_connection() -> None:
+async def test_no_goodbye_is_said_where_there_was_no_room_for_an_answer() -> None:
     """Story: it was dropped, and a goodbye followed that there was room for. Who had
     handed the write on took it for one that was not done, and handed it on once more.
     """
@@ -146,7 +146,13 @@ async def test_an_answer_for_which_there_is_no_room_ends_its_connection() -> Non
     all_of_it._opened(full)
     all_of_it._met(full)
     assert all_of_it.send([ForwardReply(1, MEMBER, 5, 0, b"done")]) == []
-    assert (wire.written, wire.ended) == (b"", True)
+    wire.waiting = 0
+    other = session(Node(), 3)
+    other.member, other.stream = 3, Stream.FORWARD
+    all_of_it._opened(other)
+    all_of_it.say_goodbye()
+    assert (wire.written, wire.ended) == (b"", False)
+    assert cast(Wire, other.transport).written
 
 
 async def test_what_is_larger_than_may_wait_goes_when_nothing_does() -> None:

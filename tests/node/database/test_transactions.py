@@ -319,6 +319,22 @@ def test_what_a_transaction_has_deleted_is_not_passed_again_and_again() -> None:
     assert before.read <= 201 + 99 * 50
 
 
+def test_a_range_to_delete_that_ends_before_it_begins_deletes_nothing() -> None:
+    """And nothing twice: those that follow it read each key once."""
+    database = new_database()
+    database.apply([put(n, b"%d" % n, b"v") for n in range(1, 8)])
+    operations = (
+        TxnDeleteRange(b"5", b"3"),
+        TxnDeleteRange(b"2", b"2"),
+        TxnGetRange(b"1", b"9", 0, True),
+        TxnDeleteRange(b"1", b"9"),
+    )
+    reply = do(database, 8, Transaction((), operations, ()))
+    assert [result.count for result in reply.results] == [0, 0, 7, 7]
+    assert database.keys == 0
+    assert database.digest_sum == digests_of(database)
+
+
 RANGES = st.tuples(st.binary(max_size=2), st.binary(max_size=2))
 
 
