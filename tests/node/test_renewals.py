@@ -117,6 +117,14 @@ async def test_a_node_without_a_key_says_so() -> None:
         await admitting(node).renew(certificate(GOOD), b"r")
 
 
+def always(self: Credentials) -> bool:
+    return True
+
+
+def no_roots(self: Credentials) -> tuple[bytes, ...]:
+    return ()
+
+
 @pytest.mark.parametrize(("unsaid", "first"), [(False, "_present"), (True, "_renew")])
 def test_what_is_shown_is_said_before_it_is_renewed(
     monkeypatch: pytest.MonkeyPatch, unsaid: bool, first: str
@@ -132,9 +140,9 @@ def test_what_is_shown_is_said_before_it_is_renewed(
         work.close()
 
     monkeypatch.setattr(Credentials, "_begin", begin)
-    for asks in ("_is_due", "_has_news"):
-        monkeypatch.setattr(Credentials, asks, lambda self: True)
-    monkeypatch.setattr(Credentials, "_wanted_roots", lambda self: self.roots)
+    monkeypatch.setattr(Credentials, "_is_due", always)
+    monkeypatch.setattr(Credentials, "_has_news", always)
+    monkeypatch.setattr(Credentials, "_wanted_roots", no_roots)
     ours = Credentials.__new__(Credentials)
     loop = SimpleNamespace(stopped=False)
     ours.node = cast(Any, SimpleNamespace(stopping=False, loop=loop))
