@@ -1,0 +1,265 @@
+"""How effects become durable: flushes, merges, and the edits that make them count.
+
+Law: one edit of the manifest at a time. What a job has made counts once the edit is
+durable, and what it took the place of goes after that.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from .. import rules
+from ..env import Env
+from ..errors import CorruptionError
+from .cache import RecordCache
+from .edit import edited, make_durable, remove
+from .jobs import JobDropped, Jobs, Steps, advance
+from .manifest import BlobMeta, Manifest, TableMeta
+from .memtable import Memtable, forget_first
+from .merge import Droppable
+from .options import EngineOptions
+from .policy import pick
+from .version import Run, Version
+
+
+class Working:
+    """What an engine has durably and what it owes; the engine sets these."""
+
+    options: EngineOptions
+    directory: str
+    # What merges may leave out, by the meta that is durable; for the owner to set.
+    droppable: Callable[[bytes], Sequence[Droppable]]
+    damage: CorruptionError | None
+    cache: RecordCache
+    _env: Env
+    _work: str
+    _jobs: Jobs
+    _manifest: Manifest
+    _version: Version
+    _memtable: Memtable
+
+    def __init__(self) -> None:
+        self.flushed_bytes = self.compacted_bytes = 0
+        self._frozen: list[Memtable] = []
+        self._flushed: list[Memtable] = []
+        # The last `work` ended because somebody else has all of it.
+        self._idle = False
+        self._flushing: dict[Memtable, Steps] = {}
+        self._compacting: Steps | None = None
+        # A manifest is on its way to the disk.
+        self._editing = False
+        self._picked: range | None = None
+
+    # -- what is durable ---------------------------------------------------------------
+
+    @property
+    def applied_index(self) -> int:
+        """Every effect up to this one is durable here: the journal may forget it."""
+        return self._manifest.applied_index
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is durable: another object after each flush and each compaction."""
+        return self._manifest
+
+    @property
+    def meta(self) -> bytes:
+        """The owner's bytes of `applied_index`."""
+        return self._manifest.meta
+
+    @property
+    def last_index(self) -> int:
+        """The last effect that reads see."""
+        return self._memtable.last_index
+
+    def freeze(self) -> None:
+        """Let `work` flush everything written so far, however little it is.
+
+        Raises `CorruptionError` when it was condemned, as `flush` does.
+        """
+        if self.damage is not None:
+            raise self.damage
+        frozen = self._frozen[-1].last_index if self._frozen else self.applied_index
+        if self.last_index > frozen:
+            self._freeze()
+
+    def _freeze(self) -> None:
+        self._frozen.append(self._memtable)
+        self._memtable = Memtable(self._memtable.last_index, self._memtable.meta)
+
+    # -- work --------------------------------------------------------------------------
+
+    @property
+    def owed(self) -> bool:
+        """Is there anything that `work` would do?"""
+        busy = self._frozen or self._flushed or self._compacting is not None
+        return bool(busy) or self._picked is not None
+
+    def work(self, budget_bytes: int = 1 << 20) -> bool:
+        """Do a slice of what is owed; False when nothing is.
+
+        Never waits: what a worker does is owed until it has answered. Raises `OSError`
+        when the disk does and `WorkerFailed` when the worker is gone: nothing is lost
+        by it, and the same work is owed again. Raises `CorruptionError` when a table
+        to be merged is damaged.
+        """
+        self._idle = False
+        while budget_bytes > 0:
+            step = self._step()
+            if step is None:
+                return bool(self._flushed)
+            if step == 0:
+                self._idle = True
+                return True
+            budget_bytes -= step
+        return True
+
+    def wait(self) -> None:
+        """Block until `work` has something to do again, a second at most.
+
+        Returns at once when the last `work` did not end for want of an answer.
+        """
+        if self._idle:
+            self._jobs.wait()
+
+    def _step(self) -> int | None:
+        forget_first(self._flushed)
+        # The second one is handed over while the first one is made a table.
+        for memtable in self._frozen[:2]:
+            steps = self._flushing.pop(memtable, None) or self._flush(memtable)
+            step, left = advance(steps)
+            if left is not None:
+                self._flushing[memtable] = left
+            if step:
+                return step
+        if self._compacting is None and self._picked is not None:
+            picked = self._picked
+            self._compacting = self._merge(
+                self._version.runs[picked.start : picked.stop]
+            )
+        if self._compacting is not None:
+            step, self._compacting = advance(self._compacting)
+            return step
+        return 0 if self._flushing else None
+
+    def _flush(self, memtable: Memtable) -> Steps:
+        """Make a frozen memtable a run, once it is the oldest one."""
+        tables: tuple[TableMeta, ...] = ()
+        blobs: tuple[BlobMeta, ...] = ()
+        if memtable.data:
+            made = yield from self._jobs.flush(memtable)
+            self.flushed_bytes += made.size_bytes
+            tables, blobs = made.tables, made.blobs
+        while self._frozen[0] is not memtable:
+            yield 0
+
+        def changed(manifest: Manifest) -> Manifest:
+            runs = (tables, *manifest.runs) if tables else manifest.runs
+            index = rules.flushed_index(memtable.last_index, self.last_index)
+            return edited(manifest, runs, blobs, index, memtable.meta)
+
+        yield from self._edit(changed, blobs)
+        self._flushed.append(self._frozen.pop(0))
+
+    def _pick(self) -> range | None:
+        """The runs that should become one."""
+        sizes = [run.size_bytes for run in self._version.runs]
+        return pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
+
+    def _merge(self, merged: tuple[Run, ...]) -> Steps:
+        """Make one run of neighbours."""
+        version = self._version
+        oldest = rules.may_drop_deletions(merged[-1] is version.runs[-1])
+        source = Version(merged, version.blobs)
+        sparse = self._manifest.sparse()
+        # By the durable meta: after a crash the owner is back at that one.
+        droppable = self.droppable(self.meta)
+        made = yield from self._jobs.merge(source, sparse, droppable, oldest=oldest)
+        self.compacted_bytes += made.size_bytes
+        gone = {run.metas() for run in merged}
+        newest = merged[0].metas()
+
+        def changed(manifest: Manifest) -> Manifest:
+            runs: list[tuple[TableMeta, ...]] = []
+            for run in manifest.runs:
+                if run == newest and made.tables:
+                    runs.append(made.tables)
+                if run not in gone:
+                    runs.append(run)
+            index, meta = manifest.applied_index, manifest.meta
+            return edited(manifest, tuple(runs), made.blobs, index, meta)
+
+        yield from self._edit(changed, made.blobs)
+        self.cache.merged(droppable)
+
+    def _edit(
+        self, changed: Callable[[Manifest], Manifest], made: tuple[BlobMeta, ...]
+    ) -> Steps:
+        """Make another manifest durable, then current; one at a time."""
+        while self._editing:
+            yield 0
+        manifest = changed(self._manifest)
+        self._editing = True
+        try:
+            durably = self._durably(manifest, self._version)
+            version = yield from self._jobs.run(durably)
+        finally:
+            self._editing = False
+        obsolete = self._adopt(manifest, version)
+        needed = {blob.file_id for blob in manifest.blobs}
+        obsolete += [
+            f"{self._work}/{blob.name}" for blob in made if blob.file_id not in needed
+        ]
+        if obsolete:
+            yield from self._jobs.run(partial(remove, self._env, obsolete))
+
+    def _durably(self, manifest: Manifest, opened: Version) -> Callable[[], Version]:
+        places = self._env, self.directory, self._work
+        return partial(make_durable, *places, manifest, self._manifest, opened)
+
+    def _adopt(self, manifest: Manifest, version: Version) -> list[str]:
+        """A durable manifest becomes the current one; the files that may go now."""
+        gone = self._manifest.names() - manifest.names()
+        self._manifest, self._version = manifest, version
+        self._picked = self._pick()
+        return [f"{self.directory}/{name}" for name in sorted(gone)]
+
+    def flush(self) -> None:
+        """Make everything durable in tables now: `applied_index` is `last_index`."""
+        self.freeze()
+        while self._frozen:
+            self._step_or_wait()
+
+    def _step_or_wait(self) -> None:
+        if self._step() == 0:
+            self._jobs.wait()
+
+    def compact(self) -> None:
+        """Flush, and merge everything into one run; a merge of a few is given up."""
+        self.flush()
+        self._stop_jobs()
+        runs = self._version.runs
+        if len(runs) > 1 or (
+            runs and (self._tombstones() or self.droppable(self.meta))
+        ):
+            self._compacting = self._merge(runs)
+        while self._compacting is not None:
+            self._step_or_wait()
+
+    def _tombstones(self) -> int:
+        return sum(table.tombstones for table in self._manifest.tables())
+
+    def _stop_jobs(self) -> None:
+        """An edit that is on its way is finished; nobody wants the rest."""
+        while self._editing:
+            self._step_or_wait()
+        for job in self._forget_jobs():
+            with suppress(JobDropped):
+                job.throw(JobDropped)
+
+    def _forget_jobs(self) -> list[Steps]:
+        jobs = [*self._flushing.values()]
+        if self._compacting is not None:
+            jobs.append(self._compacting)
+        self._flushing, self._compacting = {}, None
+        return jobs
