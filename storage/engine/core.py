@@ -236,7 +236,9 @@ class Engine(Working):
         edition = self._manifest.edition + 1
         manifest = msgspec.structs.replace(manifest, edition=edition)
         arrived = incoming.hand_over(self.directory)
-        obsolete = self._adopt(manifest, self._durably(manifest, arrived)())
+        # What is here under the same names may be what is damaged.
+        version = self._durably(manifest, arrived, all_new=True)()
+        obsolete = self._adopt(manifest, version)
         self.damage = None
         condemned.unmark(self._env, self.directory)
         self._memtable = Memtable(self.applied_index, self.meta)

@@ -57,18 +57,22 @@ def make_durable(
     manifest: Manifest,
     current: Manifest,
     opened: Version,
+    *,
+    all_new: bool = False,
 ) -> Version:
     """Name the new files, make the manifest durable; the version that it describes.
 
-    `current` counts until this returns. What `opened` has is not opened again. Raises
-    `OSError`, `CorruptionError`.
+    `current` counts until this returns. `all_new`: also what it names is in `work`, and
+    takes the place of what is here, which may be damaged. What `opened` has is not
+    opened again. Raises `OSError`, `CorruptionError`.
     """
     known = current.names()
     new_files = [f.name for f in manifest.files() if f.name not in known]
+    moved = [f.name for f in manifest.files()] if all_new else new_files
     try:
-        for name in new_files:
+        for name in moved:
             env.rename(f"{work}/{name}", f"{directory}/{name}")
-        if new_files:
+        if moved:
             env.sync_directory(directory)
         version = open_version(env, directory, manifest.runs, manifest.blobs, opened)
         save_manifest(env, directory, manifest)

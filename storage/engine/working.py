@@ -213,9 +213,12 @@ class Working:
         if obsolete:
             yield from self._jobs.run(partial(remove, self._env, obsolete))
 
-    def _durably(self, manifest: Manifest, opened: Version) -> Callable[[], Version]:
+    def _durably(
+        self, manifest: Manifest, opened: Version, *, all_new: bool = False
+    ) -> Callable[[], Version]:
         places = self._env, self.directory, self._work
-        return partial(make_durable, *places, manifest, self._manifest, opened)
+        edit = (manifest, self._manifest, opened)
+        return partial(make_durable, *places, *edit, all_new=all_new)
 
     def _adopt(self, manifest: Manifest, version: Version) -> list[str]:
         """A durable manifest becomes the current one; the files that may go now."""

@@ -1,11 +1,12 @@
 """A store on its way to another disk: whole and checked, or not believed at all."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from quorate.storage.engine import Engine
 from quorate.storage.errors import CorruptionError
+from quorate.storage.memory_env import MemoryEnv
 
 from .engine_kit import DIRECTORY, SMALL, Names, Twin, receive, same
 
@@ -180,3 +181,45 @@ def test_a_store_with_a_damaged_table_opens_for_whoever_can_replace_it() -> None
         receiver.engine.get(b"a")
     receive(receiver.engine, sender.engine.pin().pieces())
     same(receiver.engine.view(), sender.model)
+
+
+def rots(env: MemoryEnv, path: str) -> None:
+    env.flip_bit(path, 60, 3)
+
+
+def vanishes(env: MemoryEnv, path: str) -> None:
+    env.remove(path)
+
+
+@pytest.mark.parametrize("happens", [rots, vanishes])
+@pytest.mark.parametrize("kind", [".sst", ".blob"])
+def test_a_damaged_file_is_replaced_by_one_of_the_same_name(
+    kind: str, happens: Callable[[MemoryEnv, str], None]
+) -> None:
+    """Story: who had taken a state once has files under the sender's names.
+
+    One of them rotted, and came whole with the next state. But what had a name of the
+    current manifest was not moved into its place: reads met the good one, which nobody
+    would find again, and the next opening, copy or merge met the damage.
+    """
+    sender, receiver = _twin(), _receiver()
+    receive(receiver.engine, sender.engine.pin().pieces())
+    shared = receiver.engine.manifest.names()
+    receiver.engine.close()
+    happens(receiver.env, next(f"{DIRECTORY}/{n}" for n in shared if n.endswith(kind)))
+    receiver.engine = Engine(
+        receiver.env, DIRECTORY, receiver.names, SMALL, even_damaged=True
+    )
+    receiver.engine.condemn(CorruptionError("a file", 60, "a read met it"))
+    sender.write({b"later": b"x"})
+    sender.engine.flush()
+    assert shared < sender.engine.manifest.names()
+    receive(receiver.engine, sender.engine.pin().pieces())
+    receiver.engine.checkpoint("/copy")
+    receiver.journal, receiver.model = list(sender.journal), dict(sender.model)
+    receiver.reopen()
+    receiver.check()
+    assert sum(receiver.engine.verify()) > 0
+    receiver.engine.compact()
+    receiver.check()
+    same(Engine(receiver.env, "/copy", Names(), SMALL).view(), sender.model)

@@ -15,7 +15,7 @@ from quorate.storage.engine.manifest import load_manifest
 from quorate.storage.env import RealEnv
 from quorate.storage.errors import CorruptionError, WorkerFailed
 
-from .engine_kit import SMALL, apply, same
+from .engine_kit import SMALL, apply, new_engine, receive, same
 from .owner import OPTIONS, effects
 
 # The issue's line asks for fifty: QUORATE_KILL_ROUNDS=50.
@@ -136,6 +136,28 @@ def test_damage_that_the_worker_meets_is_told_here(tmp_path: Path) -> None:
         engine.compact()
     assert len(engine.levels()) == 2
     engine.close()
+
+
+def test_a_worker_merges_what_took_the_place_of_damaged_files(tmp_path: Path) -> None:
+    """Story: it opens files by their names, and found the damage that was replaced."""
+    sender, receiver = new_engine(), _open(str(tmp_path / "engine"))
+    for index in (1, 2):
+        sender.write({b"k%d" % index: b"v" * 300, b"small": b"%d" % index}, index)
+        sender.flush()
+    receive(receiver, sender.pin().pieces())
+    for name in receiver.manifest.names():
+        path = tmp_path / "engine" / name
+        data = bytearray(path.read_bytes())
+        data[60] ^= 1
+        path.write_bytes(data)
+    with pytest.raises(CorruptionError) as caught:
+        list(receiver.scan())
+    receiver.condemn(caught.value)
+    receive(receiver, sender.pin().pieces())
+    receiver.compact()
+    same(receiver.view(), dict(sender.scan()))
+    assert sum(receiver.verify()) > 0
+    receiver.close()
 
 
 @pytest.mark.slow
