@@ -59,7 +59,8 @@ class Reading:
             if len(found) >= records_max or size >= bytes_max:
                 return found, True
             found.append(as_record(key, record, keys_only))
-            size += len(key) + (0 if keys_only else len(record))
+            # Also of keys alone: a value is read for what stands before it.
+            size += len(key) + len(record)
         return found, False
 
     def _records(

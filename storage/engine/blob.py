@@ -9,6 +9,7 @@ Sources: WiscKey (Lu and others 2016), RocksDB's integrated BlobDB.
 
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
+from operator import itemgetter
 from typing import Final
 from weakref import finalize
 
@@ -18,15 +19,16 @@ from ..env import Env, File
 from ..errors import CorruptionError
 from .manifest import BlobMeta
 from .merge import Chunk
-from .table_format import BLOB, VALUE
+from .table_format import BLOB_KIND, VALUE
 
 FORMAT: Final = 1
 _MAGIC: Final = b"QBLOBFL1"
 _HEAD: Final = struct.Struct("<8sII16s")  # magic, format, zero, id
 _ENTRY: Final = struct.Struct("<II")  # length, crc; then the value
 _REFERENCE: Final = struct.Struct("<B16sQII")  # kind, file, offset, length, crc
-_KIND: Final = BLOB[0]
 VALUE_BYTES_MAX: Final = 64 << 20
+# So much of them is written in one step of a job, and the value that reaches it.
+_STEP_BYTES: Final = 1 << 20
 
 
 def referenced(record: bytes) -> tuple[bytes, int]:
@@ -60,7 +62,7 @@ class BlobWriter:
         offset, length, crc = self.size_bytes, len(value), crc32(value)
         self._file.write_at(offset, _ENTRY.pack(length, crc) + value)
         self.size_bytes += _ENTRY.size + length
-        return _REFERENCE.pack(_KIND, self._id, offset, length, crc)
+        return _REFERENCE.pack(BLOB_KIND, self._id, offset, length, crc)
 
     def finish(self) -> tuple[BlobMeta, ...]:
         """Sync and close; what was written, if anything was."""
@@ -146,13 +148,16 @@ def separate(
     chunks: Iterator[Chunk], bytes_min: int, writer: BlobWriter
 ) -> Iterator[Chunk]:
     """For a flush: values of `bytes_min` and more become references."""
+
+    def put(record: bytes) -> bytes:
+        large = len(record) > bytes_min and record[:1] == VALUE
+        return writer.put(record[1:]) if large else record
+
     for keys, records in chunks:
         if max(map(len, records)) > bytes_min:
-            records = [
-                writer.put(r[1:]) if len(r) > bytes_min and r[:1] == VALUE else r
-                for r in records
-            ]
-        yield keys, records
+            yield from _step_by_step(keys, records, put, writer)
+        else:
+            yield keys, records
 
 
 def rewrite(
@@ -162,13 +167,29 @@ def rewrite(
     writer: BlobWriter,
 ) -> Iterator[Chunk]:
     """For a merge: what lies in the files `sparse` is written again."""
+
+    def put(record: bytes) -> bytes:
+        moves = record[0] == BLOB_KIND and referenced(record)[0] in sparse
+        return writer.put(resolve(blobs, record)) if moves else record
+
     for keys, records in chunks:
-        yield (
-            keys,
-            [
-                writer.put(resolve(blobs, r))
-                if r[0] == _KIND and referenced(r)[0] in sparse
-                else r
-                for r in records
-            ],
-        )
+        if BLOB_KIND in map(itemgetter(0), records):
+            yield from _step_by_step(keys, records, put, writer)
+        else:
+            yield keys, records
+
+
+def _step_by_step(
+    keys: list[bytes],
+    records: list[bytes],
+    put: Callable[[bytes], bytes],
+    writer: BlobWriter,
+) -> Iterator[Chunk]:
+    """What `put` makes of the records, in chunks of so many bytes written by it."""
+    done: list[bytes] = []
+    start, before = 0, writer.size_bytes
+    for number, record in enumerate(records, start=1):
+        done.append(put(record))
+        if writer.size_bytes - before >= _STEP_BYTES or number == len(records):
+            yield keys[start:number], done
+            start, done, before = number, [], writer.size_bytes

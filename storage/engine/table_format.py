@@ -36,6 +36,7 @@ VALUE: Final = b"\0"
 VALUE_KIND: Final = VALUE[0]
 TOMBSTONE: Final = b"\1"
 BLOB: Final = b"\2"
+BLOB_KIND: Final = BLOB[0]
 
 _BLOCK: Final = struct.Struct("<QIHH")  # file, number, count, codec
 BLOCK_HEAD_BYTES: Final = _BLOCK.size

@@ -22,7 +22,7 @@ from .filter import build_filter
 from .manifest import TableMeta
 from .options import EngineOptions
 from .table_format import (
-    BLOB,
+    BLOB_KIND,
     BLOCK_BYTES_MAX,
     CODEC_AT,
     CRC_BYTES,
@@ -45,7 +45,6 @@ from .table_format import (
 
 _WRITE_BYTES = 1 << 20
 _SYNC_BYTES = 8 << 20
-_BLOB = BLOB[0]
 # Two offsets and a number, beside the bytes of an entry.
 _ENTRY_BYTES = ENTRY_BYTES + 2
 
@@ -99,7 +98,7 @@ class TableWriter:
         else:
             self._key_crcs.extend(map(crc32, keys))
         self._tombstones += records.count(TOMBSTONE)
-        for record in [r for r in records if r[0] == _BLOB]:
+        for record in [r for r in records if r[0] == BLOB_KIND]:
             file_id, size = referenced(record)
             self._blobs[file_id] += size
         self._key_bytes += sum(map(len, keys))

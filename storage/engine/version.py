@@ -6,6 +6,8 @@ and do not overlap, so each run has one table at most for a key.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Final
 
 from ..checksum import crc32
 from ..env import Env
@@ -15,7 +17,9 @@ from .filter import GOLDEN, MASK64, TWO_BITS
 from .manifest import BlobMeta, TableMeta
 from .merge import Chunk
 from .table import Table
-from .table_format import TOMBSTONE, VALUE_KIND
+from .table_format import BLOB_KIND, TOMBSTONE, VALUE_KIND
+
+_KIND: Final = itemgetter(0)
 
 
 class Run:
@@ -86,15 +90,16 @@ class Version:
             return record[1:]
         return None if record == TOMBSTONE else resolve(self.blobs, record)
 
-    def values(self, records: Sequence[bytes]) -> list[bytes]:
-        """What records stand for; none of them is a deletion."""
-        if not self.blobs:
-            return [record[1:] for record in records]
+    def values(self, records: Sequence[bytes]) -> Iterable[bytes]:
+        """What records stand for, each when it is its turn; none is a deletion."""
         blobs = self.blobs
-        return [
+        if not blobs or BLOB_KIND not in map(_KIND, records):
+            return [record[1:] for record in records]
+        # A few hundred large values at once would fill the memory.
+        return (
             record[1:] if record[0] == VALUE_KIND else resolve(blobs, record)
             for record in records
-        ]
+        )
 
     def tables(self) -> list[Table]:
         return [table for run in self.runs for table in run.tables]

@@ -40,27 +40,32 @@ class View:
             record = self._version.get(key)
         return None if record is None else self._version.value(record)
 
-    def chunks(
+    def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
-    ) -> Iterator[Chunk]:
-        """Keys and values with start ≤ key < end, many at a time; None: no bound.
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) with start ≤ key < end, in order, or from the last one back.
 
-        Each chunk ascends in itself; with `reverse` the last chunk comes first. Raises
+        None: no bound. A large value is read when it is its turn, and not held. Raises
         `CorruptionError`.
         """
+        for keys, records in self._chunks(start, end, reverse):
+            yield from zip(keys, self._version.values(records), strict=True)
+
+    def keys(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[bytes]:
+        """As `scan`, the keys alone: no large value is read."""
+        for keys, _ in self._chunks(start, end, reverse):
+            yield from keys
+
+    def _chunks(
+        self, start: bytes, end: bytes | None, reverse: bool
+    ) -> Iterator[Chunk]:
+        """Keys and records, many at a time, in the order that is asked for."""
         sources: list[Iterator[Chunk]] = []
         for memtable, epoch in self._parts:
             sources += memtable.sources(epoch, start, end, reverse)
         sources += self._version.sources(start, end, reverse)
         for keys, records in without_tombstones(merge(sources, reverse)):
-            yield keys, self._version.values(records)
-
-    def scan(
-        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """(key, value) with start ≤ key < end, in order, or from the last one back."""
-        for keys, values in self.chunks(start, end, reverse=reverse):
-            if reverse:
-                yield from zip(reversed(keys), reversed(values), strict=True)
-            else:
-                yield from zip(keys, values, strict=True)
+            # Each chunk ascends in itself.
+            yield (keys[::-1], records[::-1]) if reverse else (keys, records)
