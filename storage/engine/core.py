@@ -119,7 +119,8 @@ class Engine(Working):
         `index` is the place in the owner's journal and only grows; `meta` is what the
         owner wants to find again with it. Raises `ValueError` for a key that is empty
         or over 8,256 bytes or a value over 64 MiB, `WriteStalled` when flushes have
-        fallen too far behind; then nothing was applied.
+        fallen too far behind, `CorruptionError` when it was condemned; then nothing was
+        applied.
         """
         records = {
             key: TOMBSTONE if value is None else VALUE + value
@@ -131,6 +132,8 @@ class Engine(Working):
         self, records: Mapping[bytes, bytes], index: int, meta: bytes = b""
     ) -> None:
         """As `write`, of records: each is `VALUE` and a value, or `TOMBSTONE`."""
+        if self.damage is not None:
+            raise self.damage
         assert index > self.last_index, "effects are applied in order"
         size_bytes = size_of(records)
         if self._memtable.size_bytes >= self.options.memtable_bytes:
@@ -250,8 +253,11 @@ class Engine(Working):
         """A copy of the tables by hard links, complete and durable when it returns.
 
         It holds everything up to `applied_index` (`flush` first for everything). The
-        directory must not exist; its parent must.
+        directory must not exist; its parent must. Raises `CorruptionError` when it was
+        condemned.
         """
+        if self.damage is not None:
+            raise self.damage
         files = [(file.path, file.meta.name) for file in self._version.files()]
         copy_by_links(self._env, self._manifest, files, directory)
         return self._manifest
@@ -259,8 +265,11 @@ class Engine(Working):
     def verify(self) -> Iterator[int]:
         """Check every byte of every file, slice by slice; yields the bytes of each.
 
-        Raises `CorruptionError` with path, offset and reason.
+        Raises `CorruptionError` with path, offset and reason, also when it was
+        condemned.
         """
+        if self.damage is not None:
+            raise self.damage
         for file in self._version.files():
             yield from file.verify()
 

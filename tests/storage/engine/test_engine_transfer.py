@@ -137,7 +137,10 @@ def test_a_length_that_promises_too_much_is_refused_before_it_is_buffered() -> N
 
 
 def test_a_condemned_store_answers_nothing_until_another_takes_its_place() -> None:
-    """Its memtable is gone: story: a flush on the way out then claimed its effects."""
+    """Its memtable is gone: story: a flush on the way out then claimed its effects.
+
+    Nor does it take a write: the flush of that one once made it answer again.
+    """
     sender, receiver = _twin(), _receiver()
     receiver.write({b"a": b"1"})
     receiver.engine.flush()
@@ -151,6 +154,10 @@ def test_a_condemned_store_answers_nothing_until_another_takes_its_place() -> No
         receiver.engine.flush,
         receiver.engine.freeze,
         receiver.engine.pin,
+        receiver.engine.compact,
+        lambda: list(receiver.engine.verify()),
+        lambda: receiver.engine.checkpoint("/copy"),
+        lambda: receiver.engine.write({b"c": b"3"}, 3),
     ):
         with pytest.raises(CorruptionError) as caught:
             ask()
@@ -158,6 +165,7 @@ def test_a_condemned_store_answers_nothing_until_another_takes_its_place() -> No
     assert not receiver.engine.work()
     assert not receiver.engine.owed
     assert receiver.engine.applied_index == 1
+    assert not receiver.env.exists("/copy")
     receive(receiver.engine, sender.engine.pin().pieces())
     assert receiver.engine.damage is None
     same(receiver.engine.view(), sender.model)
