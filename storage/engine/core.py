@@ -8,7 +8,6 @@ deleted. See docs/formats.md section 8.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 
 import msgspec
 
@@ -199,19 +198,28 @@ class Engine(Working):
         """Nothing of this store is to be answered from any more, only `damage` raised.
 
         Until `install` brings another one; its files stay as they are. `lasting`: also
-        when it is opened again. Raises `OSError` when that can't be written down.
+        when it is opened again. Raises `OSError` when that can't be written down, or
+        when the disk failed under an edit; condemned it is all the same.
         """
-        if lasting:
-            condemned.mark(self._env, self.directory, damage)
-        with suppress(CorruptionError):
-            self._stop_jobs()
         self.damage = damage
+        self._version, self._picked = DamagedVersion(damage), None
+        self._forget()
+        try:
+            self._give_up()
+        finally:
+            # An edit that was on its way may have moved the index.
+            self._forget()
+            if lasting:
+                condemned.mark(self._env, self.directory, damage)
+
+    def _forget(self) -> None:
+        """As if nothing had come since the flush that is durable.
+
+        No other may claim effects that are gone.
+        """
         self._frozen.clear()
-        # As if nothing had come since: no flush may claim effects that are gone.
         self._memtable = Memtable(self.applied_index, self.meta)
         self.cache.clear()
-        self._version = DamagedVersion(damage)
-        self._picked = None
 
     def pin(self) -> Pinned:
         """Everything up to `applied_index`, to be sent somewhere else.
@@ -234,18 +242,16 @@ class Engine(Working):
         """
         manifest = incoming.manifest
         assert manifest is not None
-        self._stop_jobs()
-        self._frozen.clear()
+        self._give_up()
         edition = self._manifest.edition + 1
         manifest = msgspec.structs.replace(manifest, edition=edition)
         arrived = incoming.hand_over(self.directory)
         # What is here under the same names may be what is damaged.
         version = self._durably(manifest, arrived, all_new=True)()
-        obsolete = self._adopt(manifest, version)
         self.damage = None
+        obsolete = self._adopt(manifest, version)
+        self._forget()
         condemned.unmark(self._env, self.directory)
-        self._memtable = Memtable(self.applied_index, self.meta)
-        self.cache.clear()
         remove(self._env, obsolete)
         incoming.close()
 

@@ -4,16 +4,15 @@ Law: one edit of the manifest at a time. What a job has made counts once the edi
 durable, and what it took the place of goes after that.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 
 from .. import rules
 from ..env import Env
-from ..errors import CorruptionError
+from ..errors import CorruptionError, is_no_space
 from .cache import RecordCache
 from .edit import edited, make_durable, remove
-from .jobs import JobDropped, Jobs, Steps, advance
+from .jobs import JobDropped, Jobs, Steps, T, advance
 from .manifest import BlobMeta, Manifest, TableMeta
 from .memtable import Memtable, forget_first
 from .merge import Droppable
@@ -159,7 +158,8 @@ class Working:
             return edited(manifest, runs, blobs, index, memtable.meta)
 
         yield from self._edit(changed, blobs)
-        self._flushed.append(self._frozen.pop(0))
+        if self.damage is None:
+            self._flushed.append(self._frozen.pop(0))
 
     def _pick(self) -> range | None:
         """The runs that should become one."""
@@ -202,7 +202,7 @@ class Working:
         self._editing = True
         try:
             durably = self._durably(manifest, self._version)
-            version = yield from self._jobs.run(durably)
+            version = yield from self._run(durably)
         finally:
             self._editing = False
         obsolete = self._adopt(manifest, version)
@@ -211,7 +211,26 @@ class Working:
             f"{self._work}/{blob.name}" for blob in made if blob.file_id not in needed
         ]
         if obsolete:
-            yield from self._jobs.run(partial(remove, self._env, obsolete))
+            yield from self._run(partial(remove, self._env, obsolete))
+
+    def _run(self, function: Callable[[], T]) -> Generator[int, None, T]:
+        """As `Jobs.run`; who drops the job waits: what a thread does is not undone.
+
+        A removal that came later could meet files that have been put there since.
+        """
+        steps, dropped = self._jobs.run(function), False
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            if dropped:
+                self._jobs.wait()
+                continue
+            try:
+                yield step
+            except JobDropped:
+                dropped = True
 
     def _durably(
         self, manifest: Manifest, opened: Version, *, all_new: bool = False
@@ -223,8 +242,11 @@ class Working:
     def _adopt(self, manifest: Manifest, version: Version) -> list[str]:
         """A durable manifest becomes the current one; the files that may go now."""
         gone = self._manifest.names() - manifest.names()
-        self._manifest, self._version = manifest, version
-        self._picked = self._pick()
+        self._manifest = manifest
+        # An edit that was on its way makes no condemned store whole.
+        if self.damage is None:
+            self._version = version
+            self._picked = self._pick()
         return [f"{self.directory}/{name}" for name in sorted(gone)]
 
     def flush(self) -> None:
@@ -253,12 +275,34 @@ class Working:
         return sum(table.tombstones for table in self._manifest.tables())
 
     def _stop_jobs(self) -> None:
-        """An edit that is on its way is finished; nobody wants the rest."""
-        while self._editing:
-            self._step_or_wait()
+        """An edit that is on its way is finished; nobody wants the rest.
+
+        Raises the `OSError` or `CorruptionError` of the edit, once all are stopped.
+        """
+        met: CorruptionError | OSError | None = None
         for job in self._forget_jobs():
-            with suppress(JobDropped):
-                job.throw(JobDropped)
+            try:
+                while True:
+                    job.throw(JobDropped)
+            except (JobDropped, StopIteration):
+                pass
+            except (CorruptionError, OSError) as error:
+                met = error
+        if met is not None:
+            raise met
+
+    def _give_up(self) -> None:
+        """Stop all jobs of a state that is given up, whatever became of them.
+
+        Raises `OSError` where the disk failed under an edit: its owner must end.
+        """
+        try:
+            self._stop_jobs()
+        except CorruptionError:
+            pass
+        except OSError as error:
+            if not is_no_space(error):
+                raise
 
     def _forget_jobs(self) -> list[Steps]:
         jobs = [*self._flushing.values()]
