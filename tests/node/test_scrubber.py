@@ -2,9 +2,11 @@
 
 import asyncio
 import errno
+import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from weakref import ref
 
 import pytest
 from quorate.node.scrubber import Scrubber
@@ -110,6 +112,28 @@ async def test_damage_in_a_file_that_is_no_longer_in_use_is_not_told(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert not found
+
+
+async def test_a_pass_holds_no_file_but_the_one_that_it_reads(
+    executor: ThreadPoolExecutor,
+) -> None:
+    """Story: for the hours of a pass it kept all that compactions had done away with.
+
+    Descriptors, the bytes on the disk, filters and indexes.
+    """
+    _, engine = filled()
+    old = [ref(file) for file in engine.files()]
+    scrubber = Scrubber(engine, executor, print, 1, 60.0)
+    task = asyncio.ensure_future(scrubber.run())
+    # It reads the first file, and rests after the first piece of it.
+    await until(lambda: scrubber.read_bytes > 0)
+    engine.compact()
+    there = {id(file) for file in engine.files()}
+    gc.collect()
+    kept = [file for file in (held() for held in old) if file is not None]
+    assert sum(id(file) not in there for file in kept) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_it_keeps_to_its_pace(executor: ThreadPoolExecutor) -> None:
