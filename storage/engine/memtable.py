@@ -15,7 +15,7 @@ from weakref import ref
 
 from .blob import VALUE_BYTES_MAX
 from .merge import CHUNK_KEYS, Chunk
-from .table_format import KEY_BYTES_MAX
+from .table_format import KEY_BYTES_MAX, VALUE
 
 _FORGET_KEYS: Final = 1000
 # Of a key and its record, beside their bytes: two objects and a place in the dict.
@@ -158,6 +158,6 @@ def size_of(records: Mapping[bytes, bytes]) -> int:
     keys, values = [*map(len, records)], [*map(len, records.values())]
     if b"" in records or max(keys, default=0) > KEY_BYTES_MAX:
         raise ValueError("a key is empty or too long")
-    if max(values, default=0) > VALUE_BYTES_MAX:
+    if max(values, default=0) > len(VALUE) + VALUE_BYTES_MAX:
         raise ValueError("a value is too long")
     return sum(keys) + sum(values)

@@ -1,13 +1,39 @@
 """What can be chosen when an engine is opened."""
 
+from collections.abc import Iterator
+from typing import Final, get_args
+
 import msgspec
 
 from .compression import Codec
 from .policy import tier_of
+from .table_format import BLOCK_BYTES_MAX, RECORD_BYTES_MAX
+
+_AT_LEAST: Final = {
+    "memtable_bytes": 1,
+    "memtables_max": 1,
+    "block_bytes": 1,
+    "scanned_block_bytes": 1,
+    "compressed_block_bytes": 1,
+    "table_bytes": 1,
+    "tier_ratio": 2,
+    "filter_bits": 1,
+    "blob_bytes": 1,
+    "cache_bytes": 0,
+}
+_AT_MOST: Final = {
+    # What is shorter stays in the table, behind a byte that says so.
+    "blob_bytes": RECORD_BYTES_MAX - 1,
+    "block_bytes": BLOCK_BYTES_MAX,
+    "scanned_block_bytes": BLOCK_BYTES_MAX,
+    "compressed_block_bytes": BLOCK_BYTES_MAX,
+}
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
     """Sizes are in bytes. Blocks are written as asked; reading needs no option.
+
+    Raises `ValueError` for what no engine can do.
 
     `memtable_bytes`: a memtable of this size is frozen and flushed.
     `memtables_max`: so many frozen ones, and writes are refused (`WriteStalled`).
@@ -38,6 +64,21 @@ class EngineOptions(msgspec.Struct, frozen=True):
     cache_bytes: int = 32 << 20
     compression: tuple[Codec, ...] = ("none",)
     compressed_block_bytes: int = 4096
+
+    def __post_init__(self) -> None:
+        wrong = next(self._wrong(), None)
+        if wrong is not None:
+            raise ValueError(wrong)
+
+    def _wrong(self) -> Iterator[str]:
+        for name, least in _AT_LEAST.items():
+            value, most = getattr(self, name), _AT_MOST.get(name)
+            if value < least:
+                yield f"{name} is {value}, and must be {least} at least"
+            if most is not None and value > most:
+                yield f"{name} is {value}, and must be {most} at most"
+        if not self.compression or not {*self.compression} <= {*get_args(Codec)}:
+            yield f"compression is {self.compression}: one of {get_args(Codec)} each"
 
     def codec(self, size_bytes: int) -> Codec:
         """Of a run that is made of so many bytes."""

@@ -23,8 +23,6 @@ from .compression import compress, expand
 # Twice the 4 KiB of a key whose every byte is escaped, and what stands behind it.
 KEY_BYTES_MAX: Final = 8256
 RECORD_BYTES_MAX: Final = 16385
-# What offsets of 16 bits reach; a block ends with the entry that fills it.
-BLOCK_BYTES_MAX: Final = 65535 - KEY_BYTES_MAX - RECORD_BYTES_MAX
 ID_BYTES: Final = 16
 CRC_BYTES: Final = 4
 # Of tables without and with compressed blocks.
@@ -52,6 +50,11 @@ _CRC: Final = struct.Struct("<I")
 _TWO_PAIRS: Final = struct.Struct("<HHHH")
 # Two offsets; what an entry takes beside its bytes is these and its number.
 ENTRY_BYTES: Final = 4
+# What offsets of 16 bits reach; a block ends with the entry that fills it. Beside the
+# bytes of keys and records it has its head, an entry's six bytes, the last two offsets.
+BLOCK_BYTES_MAX: Final = (
+    65535 - KEY_BYTES_MAX - RECORD_BYTES_MAX - BLOCK_HEAD_BYTES - 2 * ENTRY_BYTES - 2
+)
 # No key is nearer to the begin of a block: its head, two pairs, a number.
 _FIRST_KEY: Final = BLOCK_HEAD_BYTES + 2 * ENTRY_BYTES + 2
 _NUMBERS: Final = [n.to_bytes(2, "little") for n in range(BLOCK_BYTES_MAX // 4)]

@@ -8,6 +8,7 @@ from quorate.storage.memory_env import MemoryEnv
 from .engine_kit import DIRECTORY, Names, new_engine
 
 KEYS = [b"k%03d" % n for n in range(600)]
+VALUE_BYTES_MAX = 64 << 20
 OPTIONS = EngineOptions(blob_bytes=1000)
 
 
@@ -100,3 +101,14 @@ def _most_at_once(env: MemoryEnv, engine: Engine) -> int:
         most = max(most, env.written_bytes - written)
         written = env.written_bytes
     return most
+
+
+def test_a_value_may_have_as_many_bytes_as_the_document_says() -> None:
+    """Story: a byte of the record was counted with it."""
+    engine = new_engine(EngineOptions())
+    value = bytes(VALUE_BYTES_MAX)
+    engine.write({b"k": value}, 1)
+    engine.flush()
+    assert engine.get(b"k") == value
+    with pytest.raises(ValueError, match="too long"):
+        engine.write({b"k": value + b"\0"}, 2)
