@@ -97,7 +97,8 @@ class Working:
     def work(self, budget_bytes: int = 1 << 20) -> bool:
         """Do a slice of what is owed; False when nothing is.
 
-        Never waits: what a worker does is owed until it has answered. Raises `OSError`
+        Never waits: what a worker does is owed until it has answered. A merge for which
+        the disk has no room is looked at again with each call. Raises `OSError`
         when the disk does and `WorkerFailed` when the worker is gone: nothing is lost
         by it, and the same work is owed again. Raises `CorruptionError` when a table
         to be merged is damaged.
@@ -133,9 +134,9 @@ class Working:
                 return step
         if self._compacting is None and self._picked is not None:
             picked = self._picked
-            self._compacting = self._merge(
-                self._version.runs[picked.start : picked.stop]
-            )
+            merged = self._version.runs[picked.start : picked.stop]
+            if self._has_room(merged):
+                self._compacting = self._merge(merged)
         if self._compacting is not None:
             step, self._compacting = advance(self._compacting)
             return step
@@ -165,6 +166,17 @@ class Working:
         """The runs that should become one."""
         sizes = [run.size_bytes for run in self._version.runs]
         return pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
+
+    def _has_room(self, merged: tuple[Run, ...]) -> bool:
+        """For what a merge may write at most, and for flushes meanwhile.
+
+        Else it would fill the disk, fail, and begin anew, again and again.
+        """
+        live, sparse = self._manifest.referenced_bytes(), self._manifest.sparse()
+        size = sum(run.size_bytes for run in merged)
+        size += sum(live[file_id] for file_id in sparse)
+        flushes = (self.options.memtables_max + 1) * self.options.memtable_bytes
+        return self._env.free_bytes(self.directory) >= size + flushes
 
     def _merge(self, merged: tuple[Run, ...]) -> Steps:
         """Make one run of neighbours."""

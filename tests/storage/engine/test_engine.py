@@ -179,6 +179,34 @@ def test_a_full_disk_loses_nothing_and_the_work_is_done_later() -> None:
     twin.check()
 
 
+def test_a_merge_that_has_no_room_is_not_begun_and_flushes_go_on() -> None:
+    """Story: merges filled the disk to the last byte, failed, and began again."""
+    twin = Twin(EngineOptions(memtable_bytes=50_000, tier_ratio=2))
+    disk, engine = twin.env, twin.engine
+    twin.write({b"k%03d" % n: b"v" * 200 for n in range(600)})
+    engine.flush()
+    twin.write({b"k%03d" % n: b"w" * 200 for n in range(600)})
+    engine.flush()
+    assert (len(engine.levels()), engine.owed) == (2, True)
+    used = sum(map(len, disk.peek(DIRECTORY).values()))
+    disk.capacity_bytes = used + sum(t.size_bytes for (t,) in engine.levels()) - 1000
+    written = disk.written_bytes
+    for _ in range(100):
+        assert not engine.work()
+    assert disk.written_bytes == written
+    assert engine.owed
+    twin.write({b"new": b"x"})
+    engine.flush()
+    assert engine.applied_index == 3
+    twin.check()
+    disk.capacity_bytes = None
+    while engine.work():
+        pass
+    assert len(engine.levels()) < 3
+    assert not engine.owed
+    twin.check()
+
+
 def test_a_get_of_a_present_key_reads_one_block() -> None:
     """The filters rule the other runs out: at most 1.1 blocks a get, on average."""
     options = EngineOptions(memtable_bytes=20_000)
