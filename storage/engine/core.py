@@ -247,7 +247,7 @@ class Engine(Working):
         manifest = msgspec.structs.replace(manifest, edition=edition)
         arrived = incoming.hand_over(self.directory)
         # What is here under the same names may be what is damaged.
-        version = self._durably(manifest, arrived, all_new=True)()
+        version = self._durably(manifest, arrived, self._work, all_new=True)()
         self.damage = None
         obsolete = self._adopt(manifest, version)
         self._forget()

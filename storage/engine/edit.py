@@ -62,9 +62,9 @@ def make_durable(
 ) -> Version:
     """Name the new files, make the manifest durable; the version that it describes.
 
-    `current` counts until this returns. `all_new`: also what it names is in `work`, and
-    takes the place of what is here, which may be damaged. What `opened` has is not
-    opened again. Raises `OSError`, `CorruptionError`.
+    New files are in `work`; `current` counts until this returns. `all_new`: also what
+    it names is there, and takes the place of what is here, which may be damaged. What
+    `opened` has is not opened again. Raises `OSError`, `CorruptionError`.
     """
     known = current.names()
     new_files = [f.name for f in manifest.files() if f.name not in known]

@@ -109,7 +109,7 @@ def write_tables(
         if writer is not None:
             done.append(writer.finish())
             writer = None
-        return Made(tuple(done), blobs.finish())
+        return Made(tuple(done), blobs.finish(), work)
     except Exception:
         # A disk that is full would be filled more by each new try.
         for path in (*paths, blobs.path):

@@ -54,15 +54,25 @@ class BlobMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.file_id.hex()}.blob"
 
 
-class Made(msgspec.Struct, frozen=True):
-    """What a job has written, complete and synced, and not named by anybody yet."""
+class Made(msgspec.Struct, frozen=True, weakref=True):
+    """What a job has written, complete and synced, and not named by anybody yet.
+
+    It is in the folder `work`.
+    """
 
     tables: tuple[TableMeta, ...]
     blobs: tuple[BlobMeta, ...]
+    work: str
+
+    def files(self) -> list[TableMeta | BlobMeta]:
+        return [*self.tables, *self.blobs]
+
+    def paths(self) -> list[str]:
+        return [f"{self.work}/{file.name}" for file in self.files()]
 
     @property
     def size_bytes(self) -> int:
-        return sum(file.size_bytes for file in (*self.tables, *self.blobs))
+        return sum(file.size_bytes for file in self.files())
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -37,17 +37,17 @@ def clean(env: Env, directory: str, work: str, known: Container[str]) -> None:
     env.make_directory(parent)
     for name in env.list(parent):
         if _NONCE.fullmatch(name):
-            _clean_work(env, f"{parent}/{name}")
+            clean_work(env, f"{parent}/{name}")
     env.make_directory(work)
     for name in env.list(directory):
         if _FILE_NAME.fullmatch(name) and name not in known:
             env.remove(f"{directory}/{name}")
 
 
-def _clean_work(env: Env, work: str) -> None:
-    """Remove a folder of work, but for what is not understood."""
+def clean_work(env: Env, work: str, kept: Container[str] = ()) -> None:
+    """Remove a folder of work, but for `kept` and for what is not understood."""
     for name in env.list(work):
-        if _FILE_NAME.fullmatch(name):
+        if _FILE_NAME.fullmatch(name) and name not in kept:
             env.remove(f"{work}/{name}")
     if not env.list(work):
         env.remove_directory(work)

@@ -1,10 +1,10 @@
 """Flush and compaction in a process of their own: no loop and no GIL is shared.
 
 Law: the process belongs to one engine. It is started when first needed and ends when
-its pipe closes, so a killed owner leaves no orphan; it writes into the work directory
-alone, and only its owner gives files their names and edits the manifest. Frames go both
-ways: length u32 | msgpack array, whose first number says what it is. The owner's side
-never blocks but in `wait`.
+its pipe closes, so a killed owner leaves no orphan; it writes into a folder of its own
+alone, which goes after it, and only its owner gives files their names and edits the
+manifest. Frames go both ways: length u32 | msgpack array, whose first number says what
+it is. The owner's side never blocks but in `wait`.
 
     to the process    [0, job, keys, records]               a slice of a memtable
                       [1, job]                              that was all: flush it
@@ -12,6 +12,7 @@ never blocks but in `wait`.
                                                             merge these runs; values in
                                                             these files are rewritten
                       [3, job]                              nobody wants it any more
+                      [4, job]                              what it has made was taken
     from it           [0, job, [tables, blobs]]
                       [1, job, kind, arguments]             it failed
 """
@@ -27,17 +28,21 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import accumulate, islice
 from typing import Any, Final
+from weakref import WeakSet
 
 import msgspec
 
 from ..env import RealEnv, parent_of
 from ..errors import CorruptionError, WorkerFailed
+from .edit import remove
 from .jobs import InlineJobs, Job, JobDropped, T
 from .manifest import BlobMeta, Made, TableMeta
 from .memtable import Memtable
 from .merge import Chunk, Droppable, in_order
+from .opening import clean_work
 from .options import EngineOptions
 from .version import Version, open_version
 
@@ -52,7 +57,7 @@ _NICE: Final = 10
 # So long the process waits for the next slice of a memtable that has begun to come.
 _COMING_S: Final = 0.001
 
-_ENTRIES, _FLUSH, _MERGE, _DROP = range(4)
+_ENTRIES, _FLUSH, _MERGE, _DROP, _TAKEN = range(5)
 _DONE, _FAILED = range(2)
 
 
@@ -90,6 +95,10 @@ class Worker:
         self._work = work
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
+        # Of the process that runs, or is being started.
+        self._folder = ""
+        # What is there of finished jobs, for as long as somebody is about to name it.
+        self._taken: WeakSet[Made] = WeakSet()
         self._out = bytearray()
         self._frames = _Frames()
         self._answers: dict[int, list[Any]] = {}
@@ -120,16 +129,22 @@ class Worker:
                 raise WorkerFailed(f"the worker can't be started: {error}") from error
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", __name__.rpartition(".")[0], self._work),
-                msgspec.json.encode(self._options),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Signals of the terminal are the owner's to act on.
-            start_new_session=True,
-        )
+        self._folder = f"{parent_of(self._work)}/{os.urandom(16).hex()}"
+        RealEnv().make_directory(self._folder)
+        try:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", __name__.rpartition(".")[0], self._folder),
+                    msgspec.json.encode(self._options),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # Signals of the terminal are the owner's to act on.
+                start_new_session=True,
+            )
+        except OSError:
+            RealEnv().remove_directory(self._folder)
+            raise
         for pipe in self._pipes(process):
             os.set_blocking(pipe, False)
             # A slice fits, so that one look a tick at the pipe is enough. Where the
@@ -170,6 +185,8 @@ class Worker:
         process = self._process
         assert process is not None
         self._stop()
+        kept = {file.name for made in self._taken for file in made.files()}
+        self._in_thread(partial(clean_work, RealEnv(), self._folder, kept))
         raise WorkerFailed(f"the worker process ended with {process.returncode}")
 
     def _stop(self) -> None:
@@ -190,7 +207,9 @@ class Worker:
         yield from self._started()
         with self._new_job() as job:
             process = self._process
-            yield from self._hand_over(job, memtable)
+            for step in self._hand_over(job, memtable):
+                yield step
+                self._check(process)
             return (yield from self._result(job, process))
 
     @contextmanager
@@ -201,6 +220,7 @@ class Worker:
         try:
             yield job
         except (GeneratorExit, JobDropped):
+            self._answers.pop(job, None)
             if self._process is not None:
                 with suppress(WorkerFailed):
                     self._send((_DROP, job))
@@ -236,15 +256,23 @@ class Worker:
 
     def _result(self, job: int, process: "subprocess.Popen[bytes] | None") -> Job:
         while job not in self._answers:
-            if self._process is not process:
-                raise WorkerFailed("the worker process of this job is gone")
+            self._check(process)
             self._pump()
             if job not in self._answers:
                 yield 0
         kind, *rest = self._answers.pop(job)
         if kind == _FAILED:
             _raise(*rest)
-        return msgspec.convert(rest[0], Made)
+        made = msgspec.convert(rest[0], Made)
+        self._taken.add(made)
+        with suppress(WorkerFailed):
+            self._send((_TAKEN, job))
+        return made
+
+    def _check(self, process: "subprocess.Popen[bytes] | None") -> None:
+        """Is it the one that the job began with? Another one knows nothing of it."""
+        if self._process is not process:
+            raise WorkerFailed("the worker process of this job is gone")
 
     def run(self, function: Callable[[], T]) -> Generator[int, None, T]:
         """In a thread: the process may not touch what the manifest names."""
@@ -324,6 +352,8 @@ class _Process:
         self._entries: dict[int, Chunk] = {}
         self._flushes: dict[int, Job] = {}
         self._merges: dict[int, Job] = {}
+        # What finished jobs have made and nobody has taken yet.
+        self._made: dict[int, Made] = {}
 
     @property
     def expecting(self) -> bool:
@@ -350,8 +380,12 @@ class _Process:
             sparse = source.blobs.keys()
             drops = msgspec.convert(droppable, list[Droppable])
             self._merges[job] = self._jobs.merge(source, sparse, drops, oldest=oldest)
+        elif kind == _TAKEN:
+            self._made.pop(job, None)
         else:
             self._entries.pop(job, None)
+            if job in self._made:
+                remove(self._env, self._made.pop(job).paths())
             for jobs in (self._flushes, self._merges):
                 dropped = jobs.pop(job, None)
                 if dropped is not None:
@@ -368,6 +402,7 @@ class _Process:
             next(work)
         except StopIteration as end:
             del jobs[job]
+            self._made[job] = end.value
             self._answer((_DONE, job, end.value))
         except (CorruptionError, OSError) as error:
             del jobs[job]

@@ -5,6 +5,7 @@ durable, and what it took the place of goes after that.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from .. import rules
@@ -13,7 +14,7 @@ from ..errors import CorruptionError, is_no_space
 from .cache import RecordCache
 from .edit import edited, make_durable, remove
 from .jobs import JobDropped, Jobs, Steps, T, advance
-from .manifest import BlobMeta, Manifest, TableMeta
+from .manifest import Made, Manifest, TableMeta
 from .memtable import Memtable, forget_first
 from .merge import Droppable
 from .options import EngineOptions
@@ -144,21 +145,20 @@ class Working:
 
     def _flush(self, memtable: Memtable) -> Steps:
         """Make a frozen memtable a run, once it is the oldest one."""
-        tables: tuple[TableMeta, ...] = ()
-        blobs: tuple[BlobMeta, ...] = ()
+        made = Made((), (), self._work)
         if memtable.data:
             made = yield from self._jobs.flush(memtable)
             self.flushed_bytes += made.size_bytes
-            tables, blobs = made.tables, made.blobs
-        while self._frozen[0] is not memtable:
-            yield 0
 
         def changed(manifest: Manifest) -> Manifest:
-            runs = (tables, *manifest.runs) if tables else manifest.runs
+            runs = (made.tables, *manifest.runs) if made.tables else manifest.runs
             index = rules.flushed_index(memtable.last_index, self.last_index)
-            return edited(manifest, runs, blobs, index, memtable.meta)
+            return edited(manifest, runs, made.blobs, index, memtable.meta)
 
-        yield from self._edit(changed, blobs)
+        with self._or_removed(made):
+            while self._frozen[0] is not memtable:
+                yield 0
+            yield from self._edit(changed, made)
         if self.damage is None:
             self._flushed.append(self._frozen.pop(0))
 
@@ -201,26 +201,40 @@ class Working:
             index, meta = manifest.applied_index, manifest.meta
             return edited(manifest, tuple(runs), made.blobs, index, meta)
 
-        yield from self._edit(changed, made.blobs)
+        with self._or_removed(made):
+            yield from self._edit(changed, made)
         self.cache.merged(droppable)
 
-    def _edit(
-        self, changed: Callable[[Manifest], Manifest], made: tuple[BlobMeta, ...]
-    ) -> Steps:
+    @contextmanager
+    def _or_removed(self, made: Made) -> Generator[None]:
+        """What a job has made goes, if its edit does not come about.
+
+        Not when the store is closed: the next opening does it.
+        """
+        try:
+            yield
+        except (JobDropped, CorruptionError, OSError):
+            with suppress(OSError):
+                remove(self._env, made.paths())
+            raise
+
+    def _edit(self, changed: Callable[[Manifest], Manifest], made: Made) -> Steps:
         """Make another manifest durable, then current; one at a time."""
         while self._editing:
             yield 0
         manifest = changed(self._manifest)
         self._editing = True
         try:
-            durably = self._durably(manifest, self._version)
+            durably = self._durably(manifest, self._version, made.work)
             version = yield from self._run(durably)
         finally:
             self._editing = False
         obsolete = self._adopt(manifest, version)
         needed = {blob.file_id for blob in manifest.blobs}
         obsolete += [
-            f"{self._work}/{blob.name}" for blob in made if blob.file_id not in needed
+            f"{made.work}/{blob.name}"
+            for blob in made.blobs
+            if blob.file_id not in needed
         ]
         if obsolete:
             yield from self._run(partial(remove, self._env, obsolete))
@@ -245,9 +259,9 @@ class Working:
                 dropped = True
 
     def _durably(
-        self, manifest: Manifest, opened: Version, *, all_new: bool = False
+        self, manifest: Manifest, opened: Version, work: str, *, all_new: bool = False
     ) -> Callable[[], Version]:
-        places = self._env, self.directory, self._work
+        places = self._env, self.directory, work
         edit = (manifest, self._manifest, opened)
         return partial(make_durable, *places, *edit, all_new=all_new)
 

@@ -167,6 +167,22 @@ def test_a_merge_that_meets_damage_holds_up_nobody_who_gives_the_store_up() -> N
     it.replace()
 
 
+def test_a_merge_that_waits_for_its_edit_leaves_nothing_when_it_is_dropped() -> None:
+    """Story: its files stayed until the next opening."""
+    it = Fixture()
+    for index in (1, 2):
+        it.engine.write({b"old": b"%d" % index}, index)
+        it.engine.flush()
+    it.begin_an_edit()
+    for _ in range(9):
+        it.engine.work(1)
+    (work,) = it.env.list(f"{DIRECTORY}/work")
+    # And that of the flush whose edit it is.
+    assert len(it.env.list(f"{DIRECTORY}/work/{work}")) == 2
+    it.engine.condemn(DAMAGE)
+    assert it.env.list(f"{DIRECTORY}/work/{work}") == []
+
+
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_an_edit_that_fails_meanwhile_changes_nothing_of_that(code: int) -> None:
     """Where a sync failed the owner must still hear of it (I-19)."""

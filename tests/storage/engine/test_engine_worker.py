@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from quorate.storage.engine import Engine, EngineOptions, Worker
+from quorate.storage.engine import VALUE, Engine, EngineOptions, Worker
 from quorate.storage.engine.manifest import load_manifest
+from quorate.storage.engine.memtable import Memtable
 from quorate.storage.env import RealEnv
 from quorate.storage.errors import CorruptionError, WorkerFailed
 
@@ -38,6 +40,32 @@ def _processes(directory: str) -> list[int]:
         if directory.encode() in line and int(entry.name) != os.getpid():
             found.append(int(entry.name))
     return found
+
+
+def _unowned(tmp_path: Path) -> list[Path]:
+    """Files in all folders of work."""
+    return list((tmp_path / "engine" / "work").glob("*/*"))
+
+
+def _merging(tmp_path: Path) -> tuple[Engine, int]:
+    """Two runs, of which a worker makes one; its process."""
+    directory = str(tmp_path / "engine")
+    options = EngineOptions(memtable_bytes=4_000_000, tier_ratio=2)
+    engine = _open(directory, options)
+    for index in (1, 2):
+        engine.write({b"%06d" % n: b"v" * 300 for n in range(20_000)}, index)
+        engine.flush()
+    while not engine._compacting or not _unowned(tmp_path):
+        assert engine.work(1)
+    jobs = engine._jobs
+    assert isinstance(jobs, Worker)
+    assert jobs._process is not None
+    return engine, jobs._process.pid
+
+
+def _work(engine: Engine) -> None:
+    while engine.work():
+        engine.wait()
 
 
 def _wait_until_gone(directory: str) -> None:
@@ -69,8 +97,7 @@ def test_a_worker_makes_the_same_store_as_the_caller(tmp_path: Path) -> None:
     same(view, held)
     engine.close()
     _wait_until_gone(directory)
-    (work,) = (tmp_path / "engine" / "work").iterdir()
-    assert list(work.iterdir()) == []
+    assert _unowned(tmp_path) == []
 
 
 @pytest.mark.slow
@@ -158,6 +185,71 @@ def test_a_worker_merges_what_took_the_place_of_damaged_files(tmp_path: Path) ->
     same(receiver.view(), dict(sender.scan()))
     assert sum(receiver.verify()) > 0
     receiver.close()
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_leaves_goes_with_its_folder(tmp_path: Path) -> None:
+    """Story: each time a merge was killed its tables stayed until the next opening."""
+    engine, process = _merging(tmp_path)
+    folders = set((tmp_path / "engine" / "work").iterdir())
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(WorkerFailed):
+        _work(engine)
+    while set((tmp_path / "engine" / "work").iterdir()) == folders:
+        time.sleep(0.01)
+    assert _unowned(tmp_path) == []
+    _work(engine)
+    assert len(engine.levels()) == 1
+    engine.close()
+    assert _unowned(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_what_a_merge_made_that_nobody_wants_any_more_goes(tmp_path: Path) -> None:
+    """Story: it had just answered, and whoever dropped it did not know of its files."""
+    engine, _ = _merging(tmp_path)
+    jobs = engine._jobs
+    assert isinstance(jobs, Worker)
+    # Its answer is in the pipe, and is not read.
+    assert jobs._process is not None
+    assert jobs._process.stdout is not None
+    select.select([jobs._process.stdout], [], [])
+    assert _unowned(tmp_path)
+    engine._stop_jobs()
+    while _unowned(tmp_path):
+        time.sleep(0.01)
+    engine.compact()
+    assert len(engine.levels()) == 1
+    assert _unowned(tmp_path) == []
+    engine.close()
+
+
+def test_a_flush_that_began_with_another_process_is_not_ended_with_this_one(
+    tmp_path: Path,
+) -> None:
+    """Story: the next process got the rest of a memtable, and made a table of it."""
+    (tmp_path / "work").mkdir()
+    worker = Worker(f"{tmp_path}/work/0", SMALL)
+    memtable, other = Memtable(), Memtable()
+    memtable.write({b"%06d" % n: VALUE + bytes(3000) for n in range(2000)}, 6_000_000)
+    other.write({b"k": VALUE}, 2)
+    flush = worker.flush(memtable)
+    while next(flush) == 0:
+        pass
+    first = worker._process
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(WorkerFailed):
+        next(worker.flush(other))
+    again = worker.flush(other)
+    while next(again) == 0:
+        pass
+    with pytest.raises(WorkerFailed, match="of this job"):
+        next(flush)
+    for _ in again:
+        worker.wait()
+    worker.close()
 
 
 @pytest.mark.slow
