@@ -28,6 +28,7 @@ from ...wire.locks import (
     Queue,
     enter,
     entered,
+    holder_key,
     leave,
     proclaim,
     queue_end,
@@ -91,6 +92,8 @@ class Place:
         # What there is to be given up: a lease of ours, or a key on somebody else's.
         self._granted: bool = False
         self._made: Fence | None = None
+        # Since when a key of ours stood on the client's lease before we came; 0: none.
+        self._stood: int = 0
         self._keeper: asyncio.TimerHandle | None = None
         self.lease: int = lease or new_lease()
         # The store's revision when we came, and when we had the place.
@@ -121,6 +124,8 @@ class Place:
         end = None if wait_s is None else self._port.loop.time() + wait_s
         if self._ttl_ms:
             await self._grant()
+        else:
+            self._stood = await self._look()
         found = await self._enter()
         self.entered = self.revision = found.revision
         if self._value is not None and found.value not in (None, self._value):
@@ -154,6 +159,22 @@ class Place:
 
     # -- in line -----------------------------------------------------------------------
 
+    async def _look(self) -> int:
+        """Since when that lease stands in line; 0: it does not.
+
+        What is found behind a try whose fate was lost may have been there before it.
+        """
+        key = holder_key(self._name, self.lease)
+        level = Level.LINEARIZABLE
+        asked = RangeRequest(level, 0, 0, key, key + b"\0", 1, keys_only=True)
+        try:
+            body = await ask(self._port, RequestKind.RANGE, encode_range(asked), 0)
+        except Problem as problem:
+            problem.outcome = "not_applied"
+            raise
+        records = decode_range_reply(body).records
+        return records[0].create_revision if records else 0
+
     async def _enter(self) -> Entered:
         """Stand in line. If nobody waits for the answer any more, leave behind it."""
         entering = self._port.loop.create_task(self._ask_to_enter())
@@ -176,7 +197,8 @@ class Place:
                     _leave_open(problem)
                 raise
             found = entered(self._name, self.lease, reply)
-            if found.made or tries > 1:
+            # What stood there before is held by somebody, and not ours to take back.
+            if found.made or (tries > 1 and found.fence.revision != self._stood):
                 self._made = found.fence
             return found
         raise AssertionError("the last try has returned or raised")

@@ -2,13 +2,18 @@
 
 from typing import NamedTuple
 
+from quorate.wire.errors import ErrorCode, Outcome
 from quorate.wire.fences import Fence
+from quorate.wire.frames import RequestKind
 from quorate.wire.ids import id_name
 from quorate.wire.locks import holder_key
 from quorate.wire.records import Record
+from quorate.wire.requests import error_reply
 from quorate.wire.watches import decode_watch, encode_event, encode_events
 
-from .support import Port, wait_for
+from .support import Asked, Port, wait_for
+
+UNKNOWN = error_reply(ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN, "who knows")
 
 
 class Stood(NamedTuple):
@@ -73,3 +78,35 @@ def tell(port: Port, put: bool, record: Record) -> None:
 async def waiting(port: Port, count: int = 1) -> None:
     """Wait until so many requests wait, each with two watches."""
     await wait_for(lambda: len(port.service.watches) == 2 * count)
+
+
+def hold_writes(port: Port) -> list[Asked]:
+    """Writes wait here from now on, until they are answered with `release_writes`."""
+    service, held = port.service, list[Asked]()
+    answer = service.answer
+
+    def keep(asked: Asked) -> None:
+        if asked.kind == RequestKind.WRITE:
+            held.append(asked)
+        else:
+            answer(asked)
+
+    service.answer = keep
+    return held
+
+
+def release_writes(port: Port, held: list[Asked]) -> None:
+    """Answer what is held, and what comes."""
+    del port.service.answer
+    while held:
+        port.service.answer(held.pop(0))
+
+
+def lose(port: Port, asked: Asked, *, done: bool) -> None:
+    """Tell nobody whether a write was done, which it was or not."""
+    service = port.service
+    if done:
+        service.do(asked)
+    service.error = UNKNOWN
+    type(service).answer(service, asked)
+    service.error = None

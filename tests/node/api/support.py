@@ -157,6 +157,10 @@ class FakeService:
             return
         asked.sink.reply(asked.request_id, asked.kind, status, body)
 
+    def do(self, asked: Asked) -> None:
+        """Do what is asked, and tell nobody."""
+        self._outcome(asked)
+
     def position(self) -> Position:
         return Position(3, self.revision)
 

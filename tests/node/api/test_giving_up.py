@@ -12,13 +12,32 @@ from quorate.node.api.places import Leaving
 from quorate.node.api.rights import NODE
 from quorate.wire.errors import ErrorCode, Outcome
 from quorate.wire.fences import Fence
+from quorate.wire.frames import RequestKind
 from quorate.wire.leases import Grant, KeepAlive, Revoke, encode_lease_command
 from quorate.wire.locks import leave
 from quorate.wire.requests import ErrorReply, error_reply
 from quorate.wire.transactions import encode_transaction
 
-from .lines import Stood, stand, waiting
-from .support import Asked, Port, Reply, connect, head, http, open_port, wait_for
+from .lines import (
+    UNKNOWN,
+    Stood,
+    hold_writes,
+    lose,
+    release_writes,
+    stand,
+    waiting,
+)
+from .support import (
+    Asked,
+    FakeService,
+    Port,
+    Reply,
+    connect,
+    head,
+    http,
+    open_port,
+    wait_for,
+)
 from .test_http_locks import refused
 
 PATH = "/v1/locks/job"
@@ -26,7 +45,6 @@ LEASE = 0xA7
 ON_ITS_OWN_LEASE = b'{"lease":"00000000000000a7","wait":60}'
 ON_A_LEASE_OF_OURS = b'{"ttl":100,"wait":60}'
 NO_LEADER = error_reply(ErrorCode.NO_LEADER, Outcome.NOT_APPLIED, "none")
-UNKNOWN = error_reply(ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN, "who knows")
 FORBIDDEN = error_reply(ErrorCode.FORBIDDEN, Outcome.NOT_APPLIED, "no more")
 LEAVE = encode_transaction(leave(Fence(b"job/a7", 3)))
 BOTH = pytest.mark.parametrize("wanted", [ON_ITS_OWN_LEASE, ON_A_LEASE_OF_OURS])
@@ -113,7 +131,8 @@ async def test_an_entry_whose_fate_was_lost_may_have_been_made(port: Port) -> No
     answer = port.service.answer
 
     def failing(asked: Asked) -> None:
-        port.service.error = errors.pop(0) if errors else None
+        writes = asked.kind == RequestKind.WRITE
+        port.service.error = errors.pop(0) if writes and errors else None
         answer(asked)
 
     port.service.answer = failing
@@ -129,6 +148,86 @@ async def test_a_lease_that_was_not_made_is_not_given_up(port: Port) -> None:
     # Grants begin so; what would end one begins otherwise.
     (asked,) = port.service.asked
     assert asked.body[0] == encode_lease_command(Grant(1, 1000))[0]
+
+
+async def test_a_look_that_fails_has_done_nothing(port: Port) -> None:
+    """Before anybody stands in line it is asked whether that lease does already."""
+    port.service.error = error_reply(ErrorCode.NO_LEADER, Outcome.NONE, "none")
+    body = json.dumps({"name": "am9i", "lease": LEASE}).encode()
+    reply = await http(port, "POST", "/v3/lock/lock", body)
+    assert (reply.status, reply.headers["quorate-outcome"]) == (503, "not_applied")
+    assert [asked.kind for asked in port.service.asked] == [RequestKind.RANGE]
+
+
+# -- what stood there before -----------------------------------------------------------
+
+
+async def go_while_the_fate_of_an_entry_is_lost(port: Port, *, done: bool) -> None:
+    """Ask for a lock, and go before the first try of it is answered: with UNKNOWN."""
+    held = hold_writes(port)
+    async with connect(port) as raw:
+        length = str(len(ON_ITS_OWN_LEASE))
+        raw.send(head("POST", PATH, Content_Length=length) + ON_ITS_OWN_LEASE)
+        await wait_for(lambda: len(held) == 1)
+    await wait_for(lambda: port.listener.connections == 0)
+    lose(port, held.pop(), done=done)
+    await wait_for(lambda: len(held) == 1)
+    release_writes(port, held)
+
+
+async def test_a_lock_that_is_held_is_not_taken_from_whoever_asks_for_it_again(
+    port: Port,
+) -> None:
+    """Its holder asks once more on the same lease, the leader dies, the holder goes.
+
+    The second try finds the key. It was there long before the first one, and its lease
+    lives: it must not be given up for a request whose answer nobody waits for.
+    """
+    assert (await http(port, "POST", PATH, ON_ITS_OWN_LEASE)).status == 200
+    (before,) = port.service.records.values()
+    await go_while_the_fate_of_an_entry_is_lost(port, done=False)
+    asked = len(port.service.asked)
+    shown = (await http(port, "GET", PATH)).json()["holder"]
+    assert isinstance(shown, dict)
+    assert shown["revision"] == before.create_revision
+    assert list(port.service.records.values()) == [before]
+    assert [each.kind for each in port.service.asked[asked:]] == [RequestKind.RANGE]
+
+
+async def test_a_key_that_a_try_made_whose_fate_was_lost_is_given_up(
+    port: Port,
+) -> None:
+    """The opposite: nothing stood there, so what the second try finds is ours."""
+    await go_while_the_fate_of_an_entry_is_lost(port, done=True)
+    await wait_for(lambda: port.service.revision == 3)
+    assert port.service.records == {}
+
+
+async def test_who_leads_still_does_when_saying_something_else_fails(
+    port: Port,
+) -> None:
+    """The fate of the entry is lost, then that of what is said is known: nothing.
+
+    The leader is told so, and has not lost the key that was there before.
+    """
+    path = "/v1/elections/job"
+    one = b'{"lease":"00000000000000a7","value":"one"}'
+    assert (await http(port, "POST", path, one)).status == 200
+    (before,) = port.service.records.values()
+    held = hold_writes(port)
+    again = asyncio.create_task(http(port, "POST", path, one.replace(b"one", b"two")))
+    await wait_for(lambda: len(held) == 1)
+    lose(port, held.pop(), done=False)
+    await wait_for(lambda: len(held) == 1)
+    FakeService.answer(port.service, held.pop())
+    await wait_for(lambda: len(held) == 1)
+    port.service.error = NO_LEADER
+    FakeService.answer(port.service, held.pop())
+    port.service.error = None
+    release_writes(port, held)
+    problem = (await again).json()
+    assert (problem["code"], problem["outcome"]) == ("no_leader", "not_applied")
+    assert list(port.service.records.values()) == [before]
 
 
 # -- what is done ----------------------------------------------------------------------

@@ -5,10 +5,9 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from quorate.wire.errors import ErrorCode, Outcome
-from quorate.wire.requests import error_reply
+from quorate.wire.errors import ErrorCode
 
-from .lines import go, stand, waiting
+from .lines import go, hold_writes, lose, release_writes, stand, waiting
 from .support import Port, Reply, connect, head, http, open_port, wait_for
 
 PATH = "/v1/locks/job"
@@ -136,14 +135,14 @@ async def test_whoever_goes_away_while_he_waits_leaves_nothing(port: Port) -> No
 async def test_whoever_goes_away_before_he_stands_in_line_leaves_nothing(
     port: Port,
 ) -> None:
-    port.service.holding = True
+    held = hold_writes(port)
     wanted = b'{"lease":"00000000000000a7","wait":60}'
     async with connect(port) as raw:
         raw.send(head("POST", PATH, Content_Length=str(len(wanted))) + wanted)
-        await wait_for(lambda: len(port.service.held) == 1)
+        await wait_for(lambda: len(held) == 1)
     await wait_for(lambda: port.listener.connections == 0)
-    port.service.release()
-    await wait_for(lambda: len(port.service.asked) == 2)
+    release_writes(port, held)
+    await wait_for(lambda: len(port.service.asked) == 3)
     assert port.service.records == {}
     assert port.service.revision == 3
 
@@ -211,18 +210,13 @@ async def test_only_so_many_requests_wait(port: Port) -> None:
 
 
 async def test_an_entry_whose_fate_was_lost_is_asked_again(port: Port) -> None:
-    service = port.service
-    port.service.holding = True
+    held = hold_writes(port)
     wait = asyncio.create_task(take(port, lease="00000000000000a7"))
-    await wait_for(lambda: len(service.held) == 1)
-    asked = service.held.pop()
-    unknown = error_reply(ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN, "who knows")
-    service.error = unknown
-    service.answer(asked)
-    service.error = None
-    service.release()
+    await wait_for(lambda: len(held) == 1)
+    lose(port, held.pop(), done=False)
+    release_writes(port, held)
     assert (await wait).status == 200
-    assert list(service.records) == [b"job/a7"]
+    assert list(port.service.records) == [b"job/a7"]
 
 
 # -- looking and releasing -------------------------------------------------------------
