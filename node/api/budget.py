@@ -1,7 +1,7 @@
 """Bytes that all connections of a port hold together, so many and no more.
 
-There is one of requests that have not arrived whole, and one of replies over HTTP that
-have not left.
+There is one of requests that have not arrived whole, one of replies over HTTP that have
+not left, and one of ranges that are sorted.
 
 Law: whoever would go over the limit is refused, never made to wait: those who wait
 would hold what the others wait for.

@@ -85,6 +85,7 @@ class ClientPort:
         self.loop: asyncio.AbstractEventLoop = loop
         self.partial: SharedBudget = SharedBudget(options.partial_bytes_max)
         self.unsent: SharedBudget = SharedBudget(options.unsent_bytes_max)
+        self.sorting: SharedBudget = SharedBudget(options.sorting_bytes_max)
         self.closing: bool = False
         self._numbers: Iterator[int] = count(1)
         self.refused: int = 0

@@ -1,8 +1,8 @@
 """What a client port is told at its start: who it is, and every limit it keeps.
 
 Law: nothing a client can do costs more than a number written here. Bytes are counted
-per connection, except `partial_bytes_max` and `unsent_bytes_max`, which all
-connections share.
+per connection, except `partial_bytes_max`, `unsent_bytes_max` and `sorting_bytes_max`,
+which all connections share.
 """
 
 import msgspec
@@ -50,6 +50,8 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     # Replies over HTTP that their clients have not read: above it a read is answered
     # with `too_busy` instead of its result.
     unsent_bytes_max: int = 128 * MIB
+    # What is held of ranges of etcd's API until it is sorted and has left.
+    sorting_bytes_max: int = 128 * MIB
 
     # A connection of a port with TLS whose handshake is not done.
     handshake_timeout_s: float = 5.0

@@ -4,7 +4,9 @@ Law: pure. A message is what etcd makes of it: the order of its checks, their wo
 what numbers below 0 mean are its own.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -35,6 +37,15 @@ class SortTarget(IntEnum):
     CREATE = 2
     MOD = 3
     VALUE = 4
+
+
+_PLACES: Final[dict[SortTarget, Callable[[Record], bytes | int]]] = {
+    SortTarget.KEY: attrgetter("key"),
+    SortTarget.VERSION: attrgetter("version"),
+    SortTarget.CREATE: attrgetter("create_revision"),
+    SortTarget.MOD: attrgetter("mod_revision"),
+    SortTarget.VALUE: attrgetter("value"),
+}
 
 
 class _Range(msgspec.Struct):
@@ -118,31 +129,32 @@ class Range(msgspec.Struct, frozen=True):
             record.create_revision, self.create_revisions
         )
 
+    def filter(self, records: list[Record]) -> list[Record]:
+        """Those that are wanted."""
+        if not self.filtered:
+            return records
+        return [record for record in records if self.wants(record)]
+
+    def sort(self, records: list[Record]) -> list[Record]:
+        """All of them in order, if it is another one than that of keys."""
+        if not self.sorted:
+            return records
+        reverse = self.order is SortOrder.DESCEND
+        return sorted(records, key=self.place, reverse=reverse)
+
     def select(self, records: list[Record]) -> tuple[list[Record], bool]:
         """What is shown of all that there is, in order; is there more?"""
         if self.count_only:
             return [], False
-        if self.filtered:
-            records = [record for record in records if self.wants(record)]
-        if self.sorted:
-            reverse = self.order is SortOrder.DESCEND
-            records = sorted(records, key=self._place, reverse=reverse)
+        records = self.sort(self.filter(records))
         if self.limit and len(records) > self.limit:
             return records[: self.limit], True
         return records, False
 
-    def _place(self, record: Record) -> bytes | int:
-        match self.target:
-            case SortTarget.KEY:
-                return record.key
-            case SortTarget.VERSION:
-                return record.version
-            case SortTarget.CREATE:
-                return record.create_revision
-            case SortTarget.MOD:
-                return record.mod_revision
-            case SortTarget.VALUE:
-                return record.value
+    @property
+    def place(self) -> Callable[[Record], bytes | int]:
+        """By what it is sorted."""
+        return _PLACES[self.target]
 
 
 class Put(msgspec.Struct, frozen=True):

@@ -3,9 +3,11 @@
 Law: the first page is read as fresh as was asked for, and all others at its revision;
 by then this node has that revision, so that they need nobody else. What is held of an
 answer is bounded: it leaves in pieces as its pages come, unless it has to be sorted.
-What is read and not shown is counted, and bounded too.
+What is read and not shown is counted, and bounded too. Between two pages others have
+their turn, also where a page is there at once.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -40,6 +42,7 @@ from .replies import (
     number,
     respond,
 )
+from .sorting import Sorting
 
 # What is read for an answer and not in it: keys that are only counted, or left out.
 COUNTED_KEYS_MAX: Final = 1_000_000
@@ -47,7 +50,7 @@ COUNTED_KEYS_MAX: Final = 1_000_000
 SORTED_BYTES_MAX: Final = 64 << 20
 # An answer that is larger leaves in pieces of about this size.
 PIECE_BYTES: Final = 1 << 20
-# Records that become JSON at a time.
+# Records that are merged, and become JSON, at a time.
 _SLICE: Final = 1000
 LIMIT_MAX: Final = 2**32 - 1
 
@@ -68,6 +71,8 @@ class Pages:
 
     async def next(self, limit: int = 0, keys_only: bool = False) -> list[Record]:
         """The next page, of at most `limit` records unless that is 0."""
+        if self.revision:
+            await asyncio.sleep(0)
         request = RangeRequest(
             self._level,
             0,
@@ -107,11 +112,9 @@ async def read_key(port: ClientPort, wanted: Range) -> tuple[int, Record | None]
 
 
 async def collect(
-    port: ClientPort, wanted: Range, bytes_max: int | None = None
+    port: ClientPort, wanted: Range, bytes_max: int
 ) -> tuple[int, list[Record]]:
     """The store's revision, and all that a range has, held at once."""
-    if bytes_max is None:
-        bytes_max = SORTED_BYTES_MAX
     if wanted.end is None:
         revision, record = await read_key(port, wanted)
         return revision, [] if record is None else [record]
@@ -160,12 +163,7 @@ class Ranges:
         out = _Out(self._port, request, self._speaker, wanted)
         try:
             if wanted.sorted:
-                revision, records = await collect(self._port, wanted)
-                shown, more = wanted.select(records)
-                for at in range(0, len(shown) or 1, _SLICE):
-                    out.take(revision, shown[at : at + _SLICE])
-                    await out.flush()
-                return await out.end(more, len(records))
+                return await self._in_other_order(wanted, out)
             return await self._in_order(wanted, out)
         except Problem:
             out.break_off()
@@ -177,6 +175,21 @@ class Ranges:
         rest = await _skip(pages, wanted)
         header = self._speaker.header(pages.revision)
         return respond(RangeReply(header, count=number(len(first) + rest.keys)))
+
+    async def _in_other_order(self, wanted: Range, out: "_Out") -> web.StreamResponse:
+        """Nothing leaves before all is there."""
+        pages = Pages(self._port, wanted)
+        with Sorting(self._port.sorting, wanted, SORTED_BYTES_MAX) as sorting:
+            while pages.more:
+                sorting.take(await pages.next(keys_only=wanted.needs_no_values))
+                if sorting.left_out > COUNTED_KEYS_MAX:
+                    raise too_many_keys()
+            out.take(pages.revision, [])
+            for piece in sorting.slices(_SLICE):
+                await asyncio.sleep(0)
+                out.take(pages.revision, piece)
+                await out.flush()
+            return await out.end(sorting.more, sorting.count)
 
     async def _in_order(self, wanted: Range, out: "_Out") -> web.StreamResponse:
         """Each page leaves when it is there."""
@@ -190,7 +203,7 @@ class Ranges:
             limit = 0 if wanted.filtered else min(room, LIMIT_MAX)
             page = await pages.next(limit, wanted.keys_only)
             seen += len(page)
-            kept = [r for r in page if wanted.wants(r)] if wanted.filtered else page
+            kept = wanted.filter(page)
             left_out += len(page) - len(kept)
             if left_out > COUNTED_KEYS_MAX:
                 raise too_many_keys()
