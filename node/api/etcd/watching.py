@@ -62,8 +62,8 @@ WATCHES_MAX: Final = 1000
 MESSAGES_MAX: Final = 2000
 # There are two of them.
 _FILTERS_MAX: Final = 128
-# A quiet watch that asked for it is told so often that nothing has happened; and so
-# often a stream is looked at, whether its reader is still there.
+# A quiet watch that asked for it is told so often that nothing has happened, when the
+# node has said so.
 PROGRESS_S: Final = 60.0
 _FOREVER_S: Final = 3600.0
 _NO_PUT, _NO_DELETE = ("NOPUT", 0, "0"), ("NODELETE", 1, "1")
@@ -109,6 +109,9 @@ class _Open(msgspec.Struct):
     refusal: str = ""
     events: list[Event] = []
     begun: bool = False
+    # Whether it wants to be told that nothing happens, and when it was told something.
+    notify: bool = False
+    told_at: float = 0.0
 
 
 class Watching:
@@ -126,9 +129,9 @@ class Watching:
         response = web.StreamResponse(headers=JSON_HEADERS)
         name_server(response, self._port)
         try:
-            opened, notify = self._begin(stream, body)
+            opened = self._begin(stream, body)
             await response.prepare(request)
-            await self._tell(response, stream, opened, notify)
+            await self._tell(response, stream, opened)
         finally:
             stream.close()
             service.gone(stream)
@@ -136,34 +139,28 @@ class Watching:
         response.force_close()
         return response
 
-    def _begin(self, stream: WatchStream, body: bytes) -> tuple[dict[int, _Open], bool]:
+    def _begin(self, stream: WatchStream, body: bytes) -> dict[int, _Open]:
         """Begin the watches that the body asks for; the numbers of their requests."""
-        wanted, notify = _wanted(body)
         opened: dict[int, _Open] = {}
-        for request_id, (watch, asked) in enumerate(wanted, 1):
+        for request_id, (watch, asked) in enumerate(_wanted(body), 1):
             opened[request_id] = watch
             data = encode_watch(asked)
             self._port.service.submit(stream, request_id, RequestKind.WATCH, data, 0)
-        return opened, notify
+        return opened
 
     async def _tell(
         self,
         response: web.StreamResponse,
         stream: WatchStream,
         opened: dict[int, _Open],
-        notify: bool,
     ) -> None:
-        newest = 0
         while True:
-            said = await stream.next(PROGRESS_S if notify else _FOREVER_S)
+            said = await stream.next(_FOREVER_S)
             if said is None:
-                if notify and newest:
-                    quiet = WatchReply(self._speaker.header(newest))
-                    await response.write(message(quiet))
                 continue
             watch = opened[said.request_id]
             if said.status is None:
-                newest = max(newest, await self._told(response, watch, said))
+                await self._told(response, watch, said)
                 continue
             if said.status == OK:
                 continue
@@ -175,21 +172,23 @@ class Watching:
 
     async def _told(
         self, response: web.StreamResponse, watch: _Open, said: Said
-    ) -> int:
-        """One thing that a watch was told; the revision of it."""
-        told = decode_watch_reply(said.body)
+    ) -> None:
+        """One thing that a watch was told."""
+        told, now = decode_watch_reply(said.body), self._port.loop.time()
         reply = WatchReply(self._speaker.header(told.revision), number(watch.watch_id))
         if isinstance(told, WatchCreated):
             watch.begun = reply.created = True
             reply.canceled = bool(watch.refusal)
             reply.cancel_reason = watch.refusal
-            await response.write(message(reply))
         elif isinstance(told, WatchEvents):
             watch.events += map(_event, told.events)
-            if not told.more:
-                reply.events, watch.events = watch.events, []
-                await response.write(message(reply))
-        return told.revision
+            if told.more:
+                return
+            reply.events, watch.events = watch.events, []
+        elif not watch.notify or now - watch.told_at < PROGRESS_S:
+            return
+        watch.told_at = now
+        await response.write(message(reply))
 
     async def _cancelled(
         self, response: web.StreamResponse, watch: _Open, error: ErrorReply
@@ -211,21 +210,20 @@ class _Wanted:
     def __init__(self) -> None:
         # By the number of the message.
         self.watches: dict[int, tuple[_Open, WatchRequest]] = {}
-        self.notify: bool = False
         # Of those that are not refused: by id, the number of the message.
         self._numbers: dict[int, int] = {}
         self._next_id: int = 0
 
     def create(self, message_number: int, create: _Create) -> None:
         """Take a watch; one that can't be is told why."""
-        self.notify = self.notify or bool(create.progress_notify)
         request, watch_id = _request(create), int64(create.watch_id)
         if request.end and request.start >= request.end:
             opened, request = _Open(_NO_ID, _EMPTY_RANGE), _NOTHING
         elif watch_id and watch_id in self._numbers:
             opened, request = _Open(_NO_ID, _ID_TAKEN), _NOTHING
         else:
-            opened = _Open(watch_id or self._free_id())
+            notify = bool(create.progress_notify)
+            opened = _Open(watch_id or self._free_id(), notify=notify)
             self._numbers[opened.watch_id] = message_number
         self.watches[message_number] = opened, request
 
@@ -244,8 +242,8 @@ class _Wanted:
         return chosen
 
 
-def _wanted(body: bytes) -> tuple[list[tuple[_Open, WatchRequest]], bool]:
-    """The watches that the messages of a body leave; is progress to be told?"""
+def _wanted(body: bytes) -> list[tuple[_Open, WatchRequest]]:
+    """The watches that the messages of a body leave."""
     wanted = _Wanted()
     for message_number, document in enumerate(documents(body)):
         said = _watches.parse_first(document)
@@ -257,7 +255,7 @@ def _wanted(body: bytes) -> tuple[list[tuple[_Open, WatchRequest]], bool]:
             wanted.cancel(int64(_cancels.parse(said.cancel_request).watch_id))
         if message_number >= MESSAGES_MAX or len(wanted.watches) > WATCHES_MAX:
             raise EtcdProblem(RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
-    return list(wanted.watches.values()), wanted.notify
+    return list(wanted.watches.values())
 
 
 def _request(create: _Create) -> WatchRequest:
