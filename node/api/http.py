@@ -183,6 +183,7 @@ class HttpApi:
         result = OK
         # Until it is known who asks.
         ASKING.set(NOBODY)
+        _begin(request, strange=True)
         try:
             response = await self._route(request, call)
             self._check_unsent(request, call, response)
@@ -256,6 +257,7 @@ class HttpApi:
         token = bearer(one_header(request, "Authorization"))
         ASKING.set(self._port.service.principal(token, certified(request)))
         check(Action.ENTER)
+        _begin(request, strange=False)
 
     def _route_below(self, request: web.BaseRequest, target: Target) -> _Route | None:
         """The route of what has its name in the path."""
@@ -323,6 +325,13 @@ class HttpApi:
         if call.operation in UNTIMED:
             elapsed = 0.0
         self._port.http_timings.of(call.operation, result).observe(elapsed)
+
+
+def _begin(request: web.BaseRequest, *, strange: bool) -> None:
+    """Have the connection know that a request is served, and whether a stranger's."""
+    connection = request.protocol
+    if isinstance(connection, HttpConnection):
+        connection.begins(strange=strange)
 
 
 def _tell_wait(request: web.BaseRequest, call: _Call) -> None:

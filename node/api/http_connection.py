@@ -4,7 +4,8 @@ Law: the parser is the compiled one, and what it refuses is answered with a prob
 document that echoes nothing of what was sent. A plain request that nothing follows is
 answered without aiohttp (http_plain), which is not woken for it. A request head has a
 time and a size. Who has gone is noticed while a request of his waits: the socket is
-read meanwhile, or the connection ends. What a client does not read is counted.
+read meanwhile, or the connection ends. What a client does not read is counted, and what
+it sends behind a request that is served.
 
 What is private to aiohttp and used here is named here: `_request_count` (heads parsed),
 `_waiter` (pending while no request is served by it), `_messages` (requests that are not
@@ -19,12 +20,14 @@ connection ends), `_close` and `_paused` (no more is served; nothing may be writ
 import asyncio
 import logging
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
 from aiohttp.http import RawRequestMessage
 
 from ...wire.errors import ErrorCode
+from .behind import Behind
 from .connections import PROGRESS_BYTES, ClientPort, StallTimer, hung_up, keep_alive
 from .errors import Problem
 from .http_replies import (
@@ -73,6 +76,7 @@ class HttpConnection(web.RequestHandler):
 
     __slots__ = (
         "_answered",
+        "_behind",
         "_below",
         "_counted",
         "_end_timer",
@@ -124,6 +128,7 @@ class HttpConnection(web.RequestHandler):
         self._written: int = 0
         self._replying: web.BaseRequest | None = None
         self._counted: int = 0
+        self._behind: Behind = Behind(port.partial)
         # The client sends nothing more.
         self._half_closed: bool = False
         self._probed: bool = False
@@ -151,6 +156,7 @@ class HttpConnection(web.RequestHandler):
                 self._head_over()
             elif before == 0:
                 self._head_grows(len(data))
+            self._count_behind()
             self._end_if_deaf()
             return
         # It is not woken before it is known who answers.
@@ -164,7 +170,9 @@ class HttpConnection(web.RequestHandler):
         elif self._plain is None:
             # No request is being served, so these bytes belong to the next one's head.
             self._head_grows(len(data))
-        if self._messages and self._plain is None and not self._begin_plain():
+        if self._plain is not None:
+            self._count_behind()
+        elif self._messages and not self._begin_plain():
             waiter.set_result(None)
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -193,6 +201,7 @@ class HttpConnection(web.RequestHandler):
         if self._end_timer is not None:
             self._end_timer.cancel()
         self._below = None
+        self._behind.release()
         super().connection_lost(exc)
         self._port.remove(self)
 
@@ -210,6 +219,7 @@ class HttpConnection(web.RequestHandler):
         if self._plain is None:
             return False
         self._request_in_progress = True
+        self.begins(strange=False)
         self._plain.begin()
         return True
 
@@ -291,6 +301,12 @@ class HttpConnection(web.RequestHandler):
 
     # The handlers' calls.
 
+    def begins(self, *, strange: bool) -> None:
+        """A request is served from now on, of somebody who is known or a stranger."""
+        self._behind.begins(strange=strange)
+        if not strange:
+            self._count_behind()
+
     def wait_begins(self) -> None:
         """What is served now lasts until something happens: a lock, a watch."""
         self._waits = True
@@ -367,9 +383,7 @@ class HttpConnection(web.RequestHandler):
         unsent = 0 if self._below is None else self._below.get_write_buffer_size()
         held = max(0, unsent - self._counted - _FREE_BYTES)
         if not self._port.unsent.reserve(held):
-            code = ErrorCode.TOO_BUSY.name.lower()
-            self._port.http_timings.of("connection", code).observe(0.0)
-            self.abort()
+            self._end_as_too_busy()
             raise ConnectionAbortedError("too many bytes of replies are unread")
         try:
             await super()._drain_helper()
@@ -419,6 +433,24 @@ class HttpConnection(web.RequestHandler):
             return
         if self._reading_paused or self._buffer_paused:
             self.abort()
+
+    def _count_behind(self) -> None:
+        """Count the bodies that came behind what is served; end when it is too much.
+
+        They can't be refused before it is their turn.
+        """
+        plain = self._plain is not None
+        served = plain or self._current_request or self._replying
+        if not served or self._below is None:
+            return
+        behind = islice(self._messages, int(plain), None)
+        if not self._behind.fits(body for _, body in behind):
+            self._end_as_too_busy()
+
+    def _end_as_too_busy(self) -> None:
+        code = ErrorCode.TOO_BUSY.name.lower()
+        self._port.http_timings.of("connection", code).observe(0.0)
+        self.abort()
 
     def _cut_body(self) -> None:
         """The body that has not come whole never will."""

@@ -45,7 +45,8 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes_max: int = 32 * MIB
     # Requests that wait for a lock, or to lead, each with two watches.
     waiting_max: int = 1000
-    # Half-received frames and bodies of all connections together.
+    # Half-received frames and bodies of all connections together, and bodies that wait
+    # behind another request of their connection.
     partial_bytes_max: int = 40 * MIB
     # Replies over HTTP that their clients have not read: above it a read is answered
     # with `too_busy` instead of its result.
