@@ -97,7 +97,10 @@ class Elections:
         if len(value) > self._limits.value_bytes_max:
             raise self._value_limit.refusal()
         place = Place(self._port, name, wanted.lease, wanted.ttl_ms, value)
-        fence = await place.take(wanted.wait_s)
+        wait_s = wanted.wait_s
+        # The place has the value until it is said.
+        del wanted, value
+        fence = await place.take(wait_s)
         return respond(shown_taken(name, fence, place.lease), fence.revision)
 
     async def _proclaim(

@@ -128,9 +128,11 @@ class Place:
             self._stood = await self._look()
         found = await self._enter()
         self.entered = self.revision = found.revision
-        if self._value is not None and found.value not in (None, self._value):
+        value, self._value = self._value, None
+        if value is not None and found.value not in (None, value):
             # On this lease somebody came before, and said something else.
-            await self._say(found.fence, self._value)
+            await self._say(found.fence, value)
+        del value
         ahead = found.queue.before(found.fence)
         if ahead is None:
             return found.fence

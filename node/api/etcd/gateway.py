@@ -40,7 +40,7 @@ from .ranges import Ranges
 from .replies import Speaker, message, respond
 from .transactions import Transactions
 from .txn_documents import parse_txn
-from .watching import Watching
+from .watching import Watching, parse_watches
 from .writes import Writes
 
 # `/v3beta` is what it was called once; clients still say so.
@@ -55,6 +55,14 @@ KEEP_ALIVES_MAX: Final = 1000
 OPEN: Final = frozenset(prefix + LOGIN for prefix in PREFIXES)
 # Of whoever has no token yet not much is read.
 _LOGIN_BYTES_MAX: Final = 4096
+# What names a lock or an election, or a place there, and has no value.
+_NAME_BYTES_MAX: Final = 64 << 10
+_NAMES: Final = frozenset(
+    (
+        *("lock/lock", "lock/unlock"),
+        *("election/leader", "election/observe", "election/resign"),
+    )
+)
 # Served by etcd and not here; docs/etcd-compatibility.md says why.
 UNSERVED: Final = {
     "cluster/member/add": "etcd_member_change",
@@ -112,9 +120,11 @@ class Gateway:
         self._limit: BodyLimit = BodyLimit(
             "document", port.options.limits.request_bytes_max, _TOO_LARGE
         )
-        self._login_limit: BodyLimit = BodyLimit(
-            "document", _LOGIN_BYTES_MAX, _TOO_LARGE
-        )
+        login = BodyLimit("document", _LOGIN_BYTES_MAX, _TOO_LARGE)
+        names = BodyLimit("document", _NAME_BYTES_MAX, _TOO_LARGE)
+        # Of those that are not read up to that one.
+        self._limits: dict[str, BodyLimit] = {LOGIN: login}
+        self._limits |= dict.fromkeys(_NAMES, names)
         speaker = Speaker(port)
         transactions = Transactions(port, speaker)
         self._ranges: Ranges = Ranges(port, speaker)
@@ -178,9 +188,9 @@ class Gateway:
             raise fenced
         found = self._handlers.get(path)
         if found is not None:
-            limit = self._login_limit if path == LOGIN else self._limit
-            body = await read_body(request, self._port, limit)
-            return await found[1](request, body)
+            limit = self._limits.get(path, self._limit)
+            # Nobody but the handler has the body: what waits is not to hold it.
+            return await found[1](request, await read_body(request, self._port, limit))
         if path.startswith(AUTHENTICATION):
             await read_body(request, self._port, self._limit)
             raise self._authentication.refusal()
@@ -270,8 +280,10 @@ class Gateway:
         await response.write_eof()
         return response
 
-    async def _watch(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        return await self._watching.answer(request, body)
+    def _watch(
+        self, request: web.BaseRequest, body: bytes
+    ) -> Awaitable[web.StreamResponse]:
+        return self._watching.answer(request, parse_watches(body))
 
     # -- the cluster -------------------------------------------------------------------
 

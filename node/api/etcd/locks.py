@@ -109,8 +109,9 @@ class Locks:
     # -- locks -------------------------------------------------------------------------
 
     async def lock(self, _: web.BaseRequest, body: bytes) -> web.Response:
-        said = _wanted.parse(body)
-        place = self._place(said, None)
+        place = self._place(_wanted.parse(body), None)
+        # It may have to wait for hours.
+        del body
         fence = await _taken(place, SESSION_EXPIRED)
         header = self._speaker.header(place.revision)
         return respond(LockReply(header, fence.key))
@@ -128,12 +129,15 @@ class Locks:
     async def campaign(self, _: web.BaseRequest, body: bytes) -> web.Response:
         said = _wanted.parse(body)
         place = self._place(said, octets(said.value))
+        name, lease = said.name, int64(said.lease)
+        # The place has the value until it is said.
+        del body, said
         fence = await _taken(place, LEASE_NOT_FOUND)
         leader = LeaderKey(
-            _name(said.name),
+            _name(name),
             fence.key,
             number(fence.revision),
-            number(int64(said.lease) or place.lease),
+            number(lease or place.lease),
         )
         return respond(CampaignReply(self._speaker.header(place.entered), leader))
 
@@ -168,6 +172,7 @@ class Locks:
     ) -> web.StreamResponse:
         """A stream of leaders; that nobody leads is not told."""
         name = _name(_names.parse(body).name)
+        del body
         response = web.StreamResponse(headers=JSON_HEADERS)
         name_server(response, self._port)
         await response.prepare(request)
@@ -178,6 +183,8 @@ class Locks:
                 reply = None if leading is None else self._shown(leading)
                 if reply is not None:
                     await response.write(message(reply))
+                # Its value may be large, and the next one long in coming.
+                del leading, reply
         except Problem as problem:
             await response.write(error_frame(problem))
         finally:

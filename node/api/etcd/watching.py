@@ -6,7 +6,7 @@ from behind it misses nothing. A node that loses its leader ends the stream with
 14, which etcd does not: its clients then ask another one.
 """
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from aiohttp import web
@@ -114,6 +114,10 @@ class _Open(msgspec.Struct):
     told_at: float = 0.0
 
 
+# How a watch is told, and what is asked for.
+Wanted: TypeAlias = tuple[_Open, WatchRequest]
+
+
 class Watching:
     """Serves the stream."""
 
@@ -122,14 +126,18 @@ class Watching:
         self._speaker: Speaker = speaker
         self._limits: Limits = port.options.limits
 
-    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """Tell all watches of `body` until the reader or the node has gone."""
+    async def answer(
+        self, request: web.BaseRequest, wanted: list[Wanted]
+    ) -> web.StreamResponse:
+        """Tell all watches that are wanted until the reader or the node has gone."""
         stream = WatchStream(self._port)
         service = self._port.service
         response = web.StreamResponse(headers=JSON_HEADERS)
         name_server(response, self._port)
         try:
-            opened = self._begin(stream, body)
+            opened = self._begin(stream, wanted)
+            # Keys may be long, and there may be many of them.
+            del wanted
             await response.prepare(request)
             await self._tell(response, stream, opened)
         finally:
@@ -139,10 +147,10 @@ class Watching:
         response.force_close()
         return response
 
-    def _begin(self, stream: WatchStream, body: bytes) -> dict[int, _Open]:
-        """Begin the watches that the body asks for; the numbers of their requests."""
+    def _begin(self, stream: WatchStream, wanted: list[Wanted]) -> dict[int, _Open]:
+        """Begin the watches; the numbers of their requests."""
         opened: dict[int, _Open] = {}
-        for request_id, (watch, asked) in enumerate(_wanted(body), 1):
+        for request_id, (watch, asked) in enumerate(wanted, 1):
             opened[request_id] = watch
             data = encode_watch(asked)
             self._port.service.submit(stream, request_id, RequestKind.WATCH, data, 0)
@@ -204,12 +212,12 @@ class Watching:
         await response.write(message(end))
 
 
-class _Wanted:
+class _Messages:
     """The watches of a body, in their order, each under an id of its own."""
 
     def __init__(self) -> None:
         # By the number of the message.
-        self.watches: dict[int, tuple[_Open, WatchRequest]] = {}
+        self.watches: dict[int, Wanted] = {}
         # Of those that are not refused: by id, the number of the message.
         self._numbers: dict[int, int] = {}
         self._next_id: int = 0
@@ -242,9 +250,9 @@ class _Wanted:
         return chosen
 
 
-def _wanted(body: bytes) -> list[tuple[_Open, WatchRequest]]:
+def parse_watches(body: bytes) -> list[Wanted]:
     """The watches that the messages of a body leave."""
-    wanted = _Wanted()
+    wanted = _Messages()
     for message_number, document in enumerate(documents(body)):
         said = _watches.parse_first(document)
         if said is None:
