@@ -126,16 +126,9 @@ class Place:
             await self._grant()
         else:
             self._stood = await self._look()
-        found = await self._enter()
-        self.entered = self.revision = found.revision
-        value, self._value = self._value, None
-        if value is not None and found.value not in (None, value):
-            # On this lease somebody came before, and said something else.
-            await self._say(found.fence, value)
-        del value
-        ahead = found.queue.before(found.fence)
+        fence, ahead = await self._stand()
         if ahead is None:
-            return found.fence
+            return fence
         left = None if end is None else end - self._port.loop.time()
         if left is not None and left <= 0:
             raise _held()
@@ -143,7 +136,7 @@ class Place:
             self._keep()
         try:
             async with asyncio.timeout(left):
-                await self._move_up(found, ahead)
+                await self._move_up(fence, ahead)
         except TimeoutError:
             raise _held() from None
         finally:
@@ -152,7 +145,20 @@ class Place:
         if self._ttl_ms:
             # Whoever waited is given the whole time as well.
             await self._ask(KeepAlive(self.lease))
-        return found.fence
+        return fence
+
+    async def _stand(self) -> tuple[Fence, Entry | None]:
+        """Stand in line and say what is to be said; whoever is just before us.
+
+        The whole line is seen here: whoever waits holds no more of it than that.
+        """
+        found = await self._enter()
+        self.entered = self.revision = found.revision
+        value, self._value = self._value, None
+        if value is not None and found.value not in (None, value):
+            # On this lease somebody came before, and said something else.
+            await self._say(found.fence, value)
+        return found.fence, found.queue.before(found.fence)
 
     async def _say(self, fence: Fence, value: bytes) -> None:
         reply = await commit(self._port, proclaim(fence, self.lease, value))
@@ -205,13 +211,20 @@ class Place:
             return found
         raise AssertionError("the last try has returned or raised")
 
-    async def _move_up(self, found: Entered, ahead: Entry | None) -> None:
+    async def _move_up(self, fence: Fence, ahead: Entry | None) -> None:
         while ahead is not None:
-            await self._until_one_goes((found.fence.key, ahead.key), self.revision)
-            self.revision, queue = await read_queue(self._port, self._name)
-            if not queue.has(found.fence):
-                raise _gone()
-            ahead = queue.before(found.fence)
+            await self._until_one_goes((fence.key, ahead.key), self.revision)
+            ahead = await self._look_ahead(fence)
+
+    async def _look_ahead(self, fence: Fence) -> Entry | None:
+        """Whoever is just before us now."""
+        self.revision, queue = await read_queue(self._port, self._name)
+        there, ahead = queue.has(fence), queue.before(fence)
+        # An error would hold it as long as it takes to leave.
+        del queue
+        if not there:
+            raise _gone()
+        return ahead
 
     async def _until_one_goes(self, keys: tuple[bytes, bytes], revision: int) -> None:
         """Wait until one of `keys`, which were there at `revision`, is deleted."""

@@ -6,13 +6,13 @@ import gc
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
 
-from .lines import stand, waiting
-from .support import Port, connect, head, open_port
+from .lines import go, stand, waiting
+from .support import Port, connect, head, open_port, wait_for
 
 MIB = 1 << 20
 PAD = "x" * (4 * MIB)
@@ -66,11 +66,14 @@ async def test_an_open_watch_holds_nothing_of_its_body(port: Port) -> None:
         ("/v1/elections/e", {"lease": f"{LEASE:016x}", "wait": 60, "value64": VALUE}),
     ],
 )
+@pytest.mark.parametrize("again", [False, True])
 async def test_who_waits_to_lead_holds_no_value(
-    port: Port, path: str, wanted: dict[str, Any]
+    port: Port, path: str, wanted: dict[str, Any], *, again: bool
 ) -> None:
-    """It is in the store from then on."""
+    """It is in the store from then on; also where another one was there before."""
     stand(port, b"e", 5)
+    if again:
+        stand(port, b"e", LEASE, bytes(2 * MIB))
     body = json.dumps(wanted).encode()
     request = head("POST", path, Content_Length=str(len(body))) + body
     async with connect(port) as raw:
@@ -102,3 +105,39 @@ async def test_what_only_names_something_is_not_long(port: Port, path: str) -> N
             assert int(answer.split()[1]) in statuses, answer
             if statuses == {400}:
                 assert b"request is too large" in await raw.read_to_end()
+
+
+async def test_each_of_many_who_wait_holds_his_own_place_and_one_other(
+    port: Port,
+) -> None:
+    """The line that each of them saw had all others in it: a square of them."""
+    many = 200
+    stand(port, b"e", 5)
+    body = json.dumps({"name": NAME}).encode()
+    async with AsyncExitStack() as stack:
+        raws = [await stack.enter_async_context(connect(port)) for _ in range(many)]
+        with counted():
+            for raw in raws:
+                length = str(len(body))
+                raw.send(head("POST", "/v3/lock/lock", Content_Length=length) + body)
+            await waiting(port, many)
+            port.service.asked.clear()
+            assert _entries() < 4 * many
+            # Every second one goes: those behind them look at the line again.
+            line = sorted(
+                port.service.records.values(), key=lambda each: each.create_revision
+            )
+            for record in line[1::2]:
+                go(port, record.key)
+            await waiting(port, many // 2)
+            await wait_for(lambda: port.listener._port.waiting == many // 2)
+            port.service.asked.clear()
+            assert _entries() < 4 * many
+
+
+def _entries() -> int:
+    """How many places in line are known to anybody."""
+    gc.collect()
+    snapshot = tracemalloc.take_snapshot()
+    made = snapshot.filter_traces([tracemalloc.Filter(True, "*/wire/locks.py")])
+    return sum(each.count for each in made.statistics("filename"))
