@@ -171,8 +171,8 @@ async def _in_time(port: ClientPort, coming: Coroutine[None, None, T]) -> T:
 
 async def _comes(request: web.BaseRequest, limit: BodyLimit) -> bool:
     """Whether some of the body has yet to come, which is asked for if it has to be."""
-    coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
-    if coding.strip().lower() != "identity":
+    codings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+    if any(coding.strip().lower() != "identity" for coding in codings):
         detail = "bodies are taken as they are sent: no Content-Encoding"
         raise Problem("unsupported_media_type", detail, close=True)
     length = request.content_length

@@ -147,8 +147,10 @@ async def test_a_parameter_with_a_wrong_value_is_refused(
 async def test_a_parameter_that_is_there_twice_is_refused(
     port: Port, sample: Sample
 ) -> None:
-    for name in of(sample).names("query"):
-        path = sample.target.partition("?")[0]
+    path = sample.target.partition("?")[0]
+    # As etcd's: several alarms may be excluded there.
+    names = () if path == "/health" else of(sample).names("query")
+    for name in names:
         reply = await http(
             port, sample.method, f"{path}?{name}=1&{name}=1", sample.body
         )
@@ -355,6 +357,23 @@ async def test_a_body_in_a_coding_is_refused(port: Port, sample: Sample) -> None
             reply = await raw.http_reply()
         refused(sample, reply, code)
         assert reply.status == status
+    assert not port.service.asked
+
+
+@with_bodies
+@pytest.mark.parametrize("codings", [("identity", "gzip"), ("gzip", "identity")])
+async def test_a_coding_in_a_second_line_is_refused_as_well(
+    port: Port, sample: Sample, codings: tuple[str, str]
+) -> None:
+    """Only the first line was looked at: compressed bytes were stored as the value."""
+    body = sample.body or b"{}"
+    lines = "".join(f"Content-Encoding: {coding}\r\n" for coding in codings)
+    start = head(sample.method, sample.target, Content_Length=str(len(body)))
+    async with connect(port) as raw:
+        raw.send(start.removesuffix(b"\r\n") + lines.encode() + b"\r\n" + body)
+        reply = await raw.http_reply()
+    refused(sample, reply, "unsupported_media_type")
+    assert reply.status == 415
     assert not port.service.asked
 
 
