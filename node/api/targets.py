@@ -80,8 +80,14 @@ def parse_query(query: str, allowed: frozenset[str]) -> dict[str, bytes]:
             raise invalid(f"unknown query parameter {name[:32]!a}")
         if name in parameters:
             raise invalid(f"the query parameter {name} is repeated")
-        parameters[name] = unquote_to_bytes(_raw(value.replace("+", " ")))
+        parameters[name] = _unquoted(value)
     return parameters
+
+
+def values(query: str, wanted: str) -> list[bytes]:
+    """All that a query says for one name, whatever else it says."""
+    parts = [part.partition("=") for part in query.split("&")]
+    return [_unquoted(value) for name, _, value in parts if name == wanted]
 
 
 def decode_base64(name: str, value: bytes) -> bytes:
@@ -147,6 +153,10 @@ def prefix_end(prefix: bytes) -> bytes:
     if not stripped:
         return b""
     return stripped[:-1] + bytes((stripped[-1] + 1,))
+
+
+def _unquoted(value: str) -> bytes:
+    return unquote_to_bytes(_raw(value.replace("+", " ")))
 
 
 def _raw(text: str) -> bytes:

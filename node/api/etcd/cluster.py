@@ -4,6 +4,7 @@ Law: what is told without asking anybody is this node's own view. Nothing here c
 anything: what etcd has to be told to do, this store does by itself or not at all.
 """
 
+from collections.abc import Collection
 from typing import Final
 from zlib import crc32
 
@@ -85,12 +86,14 @@ class Cluster:
             alarms.append(AlarmStatus(member, NO_SPACE_ALARM))
         return AlarmsReply(self._speaker.header(), alarms)
 
-    async def health(self, serializable: bool, exclude: bytes) -> web.Response:
-        """Can it serve? By this node alone, if that is enough."""
+    async def health(
+        self, serializable: bool, excluded: Collection[bytes]
+    ) -> web.Response:
+        """Can it serve? By this node alone, if that is enough; but for some alarms."""
         reason = self._port.service.ready() or ""
         if reason == DISK_FULL:
             reason = f"ALARM {NO_SPACE_ALARM}"
-            if exclude == NO_SPACE_ALARM.encode():
+            if NO_SPACE_ALARM.encode() in excluded:
                 reason = ""
         elif reason == NO_LEADER:
             reason = "" if serializable else "RAFT NO LEADER"

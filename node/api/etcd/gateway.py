@@ -203,10 +203,11 @@ class Gateway:
 
     async def health(self, request: web.BaseRequest, target: Target) -> web.Response:
         """Serve HEALTH."""
-        parameters = targets.parse_query(target.query, _HEALTH_PARAMETERS)
         await overlook_body(request, self._port)
-        serializable = parameters.get("serializable") == b"true"
-        return await self._cluster.health(serializable, parameters.get("exclude", b""))
+        # As in etcd: names that it does not know mean nothing.
+        serializable = targets.values(target.query, "serializable")[:1] == [b"true"]
+        excluded = targets.values(target.query, "exclude")
+        return await self._cluster.health(serializable, excluded)
 
     # -- keys --------------------------------------------------------------------------
 
@@ -318,7 +319,6 @@ class Gateway:
 
 
 _TOO_LARGE: Final = ErrorCode.REQUEST_TOO_LARGE
-_HEALTH_PARAMETERS: Final = frozenset(("serializable", "exclude"))
 _ALARMS: Final = ("NONE", "NOSPACE", "CORRUPT")
 _NO_DEFRAGMENTATION: Final = "nothing to do: merges give space back all the time"
 
