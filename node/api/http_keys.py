@@ -182,11 +182,11 @@ class Keys:
     ) -> WriteReply:
         """The reply to a put, for which a lease is made first."""
         began = self._port.loop.time()
+        # Both together may take so long.
+        patience_ms = patience_ms or self._limits.timeout_ms_default
         await self._grant(lease, ttl_ms, patience_ms)
-        if patience_ms:
-            # Both together may take so long.
-            taken_ms = round((self._port.loop.time() - began) * 1000)
-            patience_ms = max(1, patience_ms - taken_ms)
+        taken_ms = round((self._port.loop.time() - began) * 1000)
+        patience_ms = max(1, patience_ms - taken_ms)
         try:
             return await self._write(write, patience_ms)
         except Problem as problem:

@@ -368,6 +368,14 @@ async def test_a_put_with_a_ttl_makes_a_lease_of_its_own(port: Port) -> None:
     assert int(other.headers["quorate-lease"], 16) != number
 
 
+async def test_a_put_with_a_ttl_takes_no_longer_than_one_without(port: Port) -> None:
+    """Who names no timeout got the default twice: for the lease, then for the key."""
+    assert (await http(port, "PUT", "/v1/kv/a?ttl=90s", b"1")).status == 200
+    first, second = (asked.timeout_ms for asked in port.service.asked)
+    assert first == port.options.limits.timeout_ms_default
+    assert 0 < second <= first
+
+
 async def test_a_put_has_a_lease_or_a_ttl(port: Port) -> None:
     reply = await http(port, "PUT", f"/v1/kv/a?lease={ID}&ttl=10s", b"1")
     refused(reply, 400, "invalid_request")
