@@ -18,6 +18,8 @@ from ...wire.errors import ERROR_TRAITS, ErrorCode, Outcome
 from ...wire.requests import ErrorReply
 
 RETRY_AFTER_S: Final = 1
+# Methods of which each error says what has happened.
+WRITES: Final = frozenset(("PUT", "DELETE", "POST"))
 
 # code: (status, retryable)
 HTTP_PROBLEMS: Final[dict[str, tuple[int, bool]]] = {

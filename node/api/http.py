@@ -31,7 +31,7 @@ from . import (
 )
 from .connections import ClientPort
 from .door import ASKING, check
-from .errors import Problem, invalid
+from .errors import WRITES, Problem, invalid
 from .etcd import errors as etcd_errors
 from .etcd import gateway as etcd_gateway
 from .exposition import CONTENT_TYPE, Exposition
@@ -64,7 +64,6 @@ _SAFE: Final = ("GET", "HEAD")
 _READS: Final = frozenset(
     ("etcd_range", "etcd_lease_timetolive", "etcd_lease_leases", "etcd_member_list")
 )
-_WRITES: Final = frozenset(("PUT", "DELETE", "POST"))
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
 _OPERATIONS: Final = {
     "/v1/status": "status",
@@ -189,7 +188,7 @@ class HttpApi:
             self._check_unsent(request, call, response)
         except Problem as problem:
             if (
-                request.method in _WRITES
+                request.method in WRITES
                 and problem.outcome is None
                 and not call.etcd  # there, reads are POSTs as well
             ):

@@ -29,7 +29,7 @@ from aiohttp.http import RawRequestMessage
 from ...wire.errors import ErrorCode
 from .behind import Behind
 from .connections import PROGRESS_BYTES, ClientPort, StallTimer, hung_up, keep_alive
-from .errors import Problem
+from .errors import WRITES, Problem
 from .http_replies import (
     UNCOUNTED_BYTES,
     large_body,
@@ -323,6 +323,8 @@ class HttpConnection(web.RequestHandler):
         if status >= 500:
             self.log_exception("a request failed", exc_info=exc)
             problem = Problem(ErrorCode.INTERNAL, "an internal error; the log has it")
+            if request.method in WRITES:
+                problem.outcome = "unknown"
             if request.writer.output_size > 0:
                 raise ConnectionError("the reply was already begun")
         else:
