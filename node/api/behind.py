@@ -17,11 +17,12 @@ _STRANGE_BYTES_MAX: Final = 64 * 1024
 class Behind:
     """Those of one connection."""
 
-    __slots__ = ("_budget", "_held", "_strange")
+    __slots__ = ("_budget", "_strange", "held")
 
     def __init__(self, budget: SharedBudget) -> None:
         self._budget: SharedBudget = budget
-        self._held: int = 0
+        # In bytes.
+        self.held: int = 0
         self._strange: bool = False
 
     def begins(self, *, strange: bool) -> None:
@@ -34,13 +35,15 @@ class Behind:
         count = sum(body.total_bytes for body in bodies)
         if self._strange:
             return count <= _STRANGE_BYTES_MAX
-        if count > self._held and not self._budget.reserve(count - self._held):
+        if count > self.held and not self._budget.reserve(count - self.held):
             return False
-        self._budget.release(max(0, self._held - count))
-        self._held = count
+        self._budget.release(max(0, self.held - count))
+        self.held = count
         return True
 
     def release(self) -> None:
         """They are nobody's any more."""
-        self._budget.release(self._held)
-        self._held = 0
+        if not self.held:
+            return
+        self._budget.release(self.held)
+        self.held = 0
