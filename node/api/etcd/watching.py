@@ -6,6 +6,7 @@ from behind it misses nothing. A node that loses its leader ends the stream with
 14, which etcd does not: its clients then ask another one.
 """
 
+from enum import IntEnum
 from typing import Final, TypeAlias
 
 import msgspec
@@ -32,6 +33,7 @@ from .bodies import (
     Body,
     Number,
     Text,
+    choice,
     documents,
     int64,
     is_there,
@@ -73,6 +75,11 @@ _ID_TAKEN: Final = "mvcc: duplicate watch ID provided on the WatchStream"
 _NO_ID: Final = -1
 # What a refused watch asks for: it learns the revision, and is told nothing.
 _NOTHING: Final = WatchRequest(b"\0", b"\0", 0, False, True, True)
+
+
+class _FilterType(IntEnum):
+    NOPUT = 0
+    NODELETE = 1
 
 
 class _Create(msgspec.Struct):
@@ -273,6 +280,10 @@ def _request(create: _Create) -> WatchRequest:
     filters = listed(_filters, create.filters, _FILTERS_MAX)
     if filters is None:
         raise invalid_argument(TOO_LARGE)
+    for each in filters:
+        if each not in _NO_PUT and each not in _NO_DELETE:
+            # Refused, as is all that an enum does not have.
+            choice(_FilterType, "etcdserverpb.WatchCreateRequest.FilterType", each)
     revision = int64(create.start_revision)
     return WatchRequest(
         start,
