@@ -443,7 +443,6 @@ class HttpConnection(web.RequestHandler):
         """
         plain = self._plain is not None
         if len(self._messages) <= plain and not self._behind.held:
-            # Almost always.
             return
         served = plain or self._current_request or self._replying
         if not served or self._below is None:
