@@ -17,10 +17,10 @@ _QUEUE_MAX = 10_000
 class Sparing:
     """Lets so many lines of one kind pass in ten seconds: others can make them."""
 
-    LINES_MAX = 100
     SECONDS = 10.0
 
-    def __init__(self) -> None:
+    def __init__(self, lines_max: int) -> None:
+        self._lines_max = lines_max
         self._since_s = -self.SECONDS
         self._lines = 0
 
@@ -28,7 +28,7 @@ class Sparing:
         if now_s - self._since_s >= self.SECONDS:
             self._since_s, self._lines = now_s, 0
         self._lines += 1
-        return self._lines <= self.LINES_MAX
+        return self._lines <= self._lines_max
 
 
 class _Text(logging.Formatter):

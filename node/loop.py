@@ -285,7 +285,7 @@ class ReplicaLoop:
         """Damage was met beside a turn: the state is replaced, or the node ends."""
         try:
             self.replica.healing.found(damage)
-        except (StorageError, WorkerFailed, OSError) as error:
+        except (StorageError, OSError) as error:
             # Also when its mark can't be written, or its worker dies meanwhile.
             self.fail(error)
 

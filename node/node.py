@@ -62,6 +62,8 @@ from .transport import Session, Transport
 _WRITE = int(RequestKind.WRITE)
 # A linearizable read begins with this.
 _LINEARIZABLE = bytes([Level.LINEARIZABLE])
+# Lines of the log about peers that were refused, in ten seconds.
+REFUSALS_MAX = 100
 logger = logging.getLogger("quorate.node")
 
 
@@ -83,7 +85,7 @@ class Node:
         self.member_id = 0
         self.urls: dict[int, str] = {}
         self.refused_peers = 0
-        self.refusals = Sparing()
+        self.refusals = Sparing(REFUSALS_MAX)
         self.tasks: set[asyncio.Task[None]] = set()
         self.polite: set[int] = set()
         self.broken: set[int] = set()

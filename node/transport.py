@@ -379,7 +379,7 @@ class Transport:
                 await link.close()
         # Also what has not said hello yet, or carries a snapshot.
         for session in [*self.accepted, *self.passing]:
-            if member in (session.certified, session.member):
+            if session.certified == member:
                 session.close()
 
     def reached(self) -> list[int]:

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from ..logs import Sparing
+
 STEPS_PER_TURN: Final = 4
-LOG_INTERVAL_S: Final = 10.0
 
 logger = logging.getLogger("quorate.api")
 
@@ -23,7 +24,7 @@ class Handshakes:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop: asyncio.AbstractEventLoop = loop
         self._steps: deque[Callable[[], None]] = deque()
-        self._told_at: float = -LOG_INTERVAL_S
+        self._lines: Sparing = Sparing(1)
         self.failures: int = 0
 
     def plan(self, step: Callable[[], None]) -> None:
@@ -35,9 +36,7 @@ class Handshakes:
     def failed(self, peer: str, reason: str) -> None:
         """A handshake came to nothing."""
         self.failures += 1
-        now = self._loop.time()
-        if now - self._told_at >= LOG_INTERVAL_S:
-            self._told_at = now
+        if self._lines.passes(self._loop.time()):
             logger.warning(
                 "a client at %s was refused: %s (%d until now)",
                 *(peer, reason, self.failures),

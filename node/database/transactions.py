@@ -145,7 +145,7 @@ class Changes:
                 yield from self.state.scan(start, first)
             if not last:
                 return
-            start = max(start, last)
+            start = last
         if not end or start < end:
             yield from self.state.scan(start, end or None)
 

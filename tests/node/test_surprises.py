@@ -131,6 +131,6 @@ async def test_files_of_another_member_are_not_taken(
 
 
 def test_lines_that_strangers_make_are_few() -> None:
-    sparing = Sparing()
+    sparing = Sparing(100)
     assert sum(sparing.passes(100.0 + i / 1000) for i in range(5000)) == 100
     assert sparing.passes(110.0)

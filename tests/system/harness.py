@@ -239,6 +239,11 @@ class Cluster:
         for each in self.nodes:
             each.process.stop()
 
+    def kill(self) -> None:
+        """End all at once, as a power failure does."""
+        for each in self.nodes:
+            each.process.kill()
+
     def leader(self) -> Running:
         """The node that leads, once all that live agree on it."""
 

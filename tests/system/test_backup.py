@@ -115,8 +115,7 @@ def test_one_survivor_of_three_becomes_a_new_cluster(tmp_path: Path) -> None:
         with Writer(cluster.endpoints) as writer:
             writer.goes_on()
         cluster.wait_until_equal()
-        for node in cluster.nodes:
-            node.process.kill()
+        cluster.kill()
         survivors = [node.node.directory for node in cluster.nodes[1:]]
         shown = quorate("recover", *survivors)
         assert shown.returncode == 0, shown.stderr
@@ -162,8 +161,7 @@ def test_what_one_leader_alone_has_written_comes_true_with_it_and_not_without(
                 node.process.pause()
             with pytest.raises(Unknown):
                 client.put("written/alone", "written/alone")
-        for node in cluster.nodes:
-            node.process.kill()
+        cluster.kill()
         survivors = [followers[0].node.directory, leader.node.directory]
         shown = quorate("recover", *survivors)
         (best,) = (line for line in shown.stdout.splitlines() if "best" in line)
@@ -189,8 +187,7 @@ def test_a_replica_alone_becomes_a_new_cluster(tmp_path: Path) -> None:
         with Writer(cluster.endpoints) as writer:
             writer.goes_on()
         cluster.wait_until_equal()
-        for node in cluster.nodes:
-            node.process.kill()
+        cluster.kill()
         left, new = replica.node.directory, tmp_path / "new"
         with founded(new, "recover", left, "--into", new, "--yes") as node:
             shows_what_was_written(node, writer.written)
@@ -204,8 +201,7 @@ def test_the_old_ones_are_refused_where_the_new_one_took_an_old_ones_place(
         with Client(cluster.endpoints) as client:
             client.put("kept", "by all")
         cluster.wait_until_equal()
-        for node in cluster.nodes:
-            node.process.kill()
+        cluster.kill()
         left, *others = cluster.nodes
         new = tmp_path / "new"
         made = ("recover", left.node.directory, "--into", new, "--yes")
