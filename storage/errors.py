@@ -13,6 +13,10 @@ a name of ours would, and who may go on after it is decided by the caller.
 """
 
 import errno
+from typing import Final
+
+# What the system says of a read when the disk has lost what is there.
+_LOST: Final = (errno.EIO, errno.ENODATA, errno.EBADMSG)
 
 
 class StorageError(Exception):
@@ -74,3 +78,14 @@ def is_no_space(error: BaseException) -> bool:
     return isinstance(error, NoSpace) or (
         isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     )
+
+
+def lost(path: str, offset: int, error: OSError) -> CorruptionError | OSError:
+    """What a failed read comes to; any other error is what it was.
+
+    A sector that can't be read is as lost as one that was read wrong: it stays so, and
+    whoever has another copy replaces it.
+    """
+    if error.errno not in _LOST:
+        return error
+    return CorruptionError(path, offset, f"it can't be read: {error}")

@@ -16,7 +16,7 @@ from weakref import finalize
 from .. import rules
 from ..checksum import crc32
 from ..env import Env, File
-from ..errors import CorruptionError
+from ..errors import CorruptionError, lost
 from .manifest import BlobMeta
 from .merge import Chunk
 from .table_format import BLOB_KIND, VALUE
@@ -92,25 +92,36 @@ class Blob:
             self._file: File = env.open(self.path, read_only=True)
         except FileNotFoundError:
             raise CorruptionError(self.path, 0, "a file of values is missing") from None
+        except OSError as error:
+            raise lost(self.path, 0, error) from None
         # Views may be the last to hold it.
         finalize(self, self._file.let_go)
         self._check_head()
 
     def _check_head(self) -> None:
-        size = self._file.size()
+        try:
+            size = self._file.size()
+        except OSError as error:
+            raise lost(self.path, 0, error) from None
         if size != self.meta.size_bytes:
             reason = f"the size is {size}, not {self.meta.size_bytes}"
             raise CorruptionError(self.path, size, reason)
         expected = _HEAD.pack(_MAGIC, FORMAT, 0, self.meta.file_id)
-        if self._file.read_at(0, _HEAD.size) != expected:
+        if self._bytes(0, _HEAD.size) != expected:
             raise CorruptionError(self.path, 0, "the head is of another file")
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        try:
+            return self._file.read_at(offset, length)
+        except OSError as error:
+            raise lost(self.path, offset, error) from None
 
     def close(self) -> None:
         self._file.close()
 
     def value(self, offset: int, length: int, crc: int) -> bytes:
         """The value of a reference. Raises `CorruptionError`."""
-        data = self._file.read_at(offset, _ENTRY.size + length)
+        data = self._bytes(offset, _ENTRY.size + length)
         value = data[_ENTRY.size :]
         whole = len(value) == length and crc32(value) == crc
         if not whole or data[: _ENTRY.size] != _ENTRY.pack(length, crc):
@@ -124,10 +135,10 @@ class Blob:
     def stream(self) -> Iterator[bytes]:
         """All bytes of the file in order, checked. Raises `CorruptionError`."""
         self._check_head()
-        yield self._file.read_at(0, _HEAD.size)
+        yield self._bytes(0, _HEAD.size)
         offset, size = _HEAD.size, self.meta.size_bytes
         while offset < size:
-            head = self._file.read_at(offset, _ENTRY.size)
+            head = self._bytes(offset, _ENTRY.size)
             if len(head) < _ENTRY.size:
                 raise CorruptionError(self.path, offset, "a value ends early")
             length, crc = _ENTRY.unpack(head)

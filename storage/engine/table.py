@@ -16,7 +16,7 @@ import msgspec
 from .. import rules
 from ..checksum import crc32
 from ..env import Env, File
-from ..errors import CorruptionError
+from ..errors import CorruptionError, lost
 from .block_index import GROUP, WORD_BYTES, ZEROS, BlockIndex
 from .manifest import TableMeta
 from .merge import Chunk
@@ -73,6 +73,8 @@ class Table:
             self._file: File = env.open(self.path, read_only=True)
         except FileNotFoundError:
             raise CorruptionError(self.path, 0, "a table is missing") from None
+        except OSError as error:
+            raise lost(self.path, 0, error) from None
         try:
             footer = self._read_footer()
             index = self._section(footer.index, "the index")
@@ -103,21 +105,33 @@ class Table:
         # Views and iterators may be the last to hold it.
         finalize(self, self._file.let_go)
 
+    def _bytes(self, offset: int, length: int) -> bytes:
+        try:
+            return self._file.read_at(offset, length)
+        except OSError as error:
+            raise lost(self.path, offset, error) from None
+
     def _read_footer(self) -> Footer:
-        meta, size = self.meta, self._file.size()
+        meta, size = self.meta, self._size()
         if size != meta.size_bytes:
             raise CorruptionError(
                 self.path, size, f"the size is {size}, not {meta.size_bytes}"
             )
         at = size - FOOTER_BYTES
-        data = self._file.read_at(at, FOOTER_BYTES)
+        data = self._bytes(at, FOOTER_BYTES)
         footer = decode_footer(data, self.path, at)
         if footer.file_id != meta.file_id or own_crc(data) != meta.footer_crc:
             raise CorruptionError(self.path, at, "the footer is of another table")
         return footer
 
+    def _size(self) -> int:
+        try:
+            return self._file.size()
+        except OSError as error:
+            raise lost(self.path, 0, error) from None
+
     def _section(self, section: Section, what: str) -> bytes:
-        data = self._file.read_at(section.offset, section.length)
+        data = self._bytes(section.offset, section.length)
         if len(data) != section.length or crc32(data) != section.crc:
             raise CorruptionError(
                 self.path, section.offset, f"{what} has a wrong checksum"
@@ -156,7 +170,10 @@ class Table:
                 return self._get_unsure(key)
         offsets = self._offsets
         offset = offsets[number]
-        data = self._read_at(offset, offsets[number + 1] - offset - CRC_BYTES)
+        try:
+            data = self._read_at(offset, offsets[number + 1] - offset - CRC_BYTES)
+        except OSError as error:
+            raise lost(self.path, offset, error) from None
         expected, actual = self._crcs[number], crc32(data)
         if expected != actual and not rules.checks_table_block(expected, actual):
             raise self._damaged(number, data)
@@ -183,7 +200,7 @@ class Table:
 
     def _block(self, number: int) -> bytes:
         offset = self._offsets[number]
-        data = self._read_at(offset, self._offsets[number + 1] - offset - CRC_BYTES)
+        data = self._bytes(offset, self._offsets[number + 1] - offset - CRC_BYTES)
         if not rules.checks_table_block(self._crcs[number], crc32(data)):
             raise self._damaged(number, data)
         return data
@@ -192,7 +209,7 @@ class Table:
         """Say as much as can be said of a block whose checksum is not its parent's."""
         offset = self._offsets[number]
         length = self._offsets[number + 1] - offset - CRC_BYTES
-        whole = self._file.read_at(offset, length + CRC_BYTES)
+        whole = self._bytes(offset, length + CRC_BYTES)
         if len(data) == length and own_crc(whole) == crc32(data):
             try:
                 check_block(
@@ -237,7 +254,7 @@ class Table:
     def _read(self, numbers: range) -> Chunk:
         offsets = self._offsets
         begin = offsets[numbers.start]
-        data = self._file.read_at(begin, offsets[numbers.stop] - begin)
+        data = self._bytes(begin, offsets[numbers.stop] - begin)
         keys: list[bytes] = []
         records: list[bytes] = []
         for number in numbers:
@@ -263,7 +280,7 @@ class Table:
         while low < count:
             high = bisect_right(offsets, offsets[low] + _STREAM_BYTES, low + 1) - 1
             high = max(low + 1, min(high, count))
-            data = self._file.read_at(offsets[low], offsets[high] - offsets[low])
+            data = self._bytes(offsets[low], offsets[high] - offsets[low])
             for number in range(low, high):
                 at = offsets[number] - offsets[low]
                 end = offsets[number + 1] - offsets[low]
@@ -282,11 +299,11 @@ class Table:
         footer = self._read_footer()
         for section in (footer.index, footer.filter, footer.properties):
             data = self._section(section, "a section")
-            own = self._file.read_at(section.offset + section.length, CRC_BYTES)
+            own = self._bytes(section.offset + section.length, CRC_BYTES)
             if own != seal(data):
                 raise CorruptionError(self.path, section.offset, "its own checksum")
             yield data + own
-        yield self._file.read_at(self.meta.size_bytes - FOOTER_BYTES, FOOTER_BYTES)
+        yield self._bytes(self.meta.size_bytes - FOOTER_BYTES, FOOTER_BYTES)
 
     def verify(self) -> Iterator[int]:
         """Check every byte, block by block; yields the bytes of each step.
@@ -299,7 +316,7 @@ class Table:
         for what, section in sections.items():
             data = self._section(section, f"the {what}")
             at = section.offset + section.length
-            if self._file.read_at(at, CRC_BYTES) != seal(data):
+            if self._bytes(at, CRC_BYTES) != seal(data):
                 raise CorruptionError(self.path, at, f"the {what}'s own checksum")
             yield len(data)
         at, properties = footer.properties.offset, self._properties(footer.properties)
@@ -307,7 +324,7 @@ class Table:
         for number in range(len(self._crcs)):
             block = self._block(number)
             offset = self._offsets[number]
-            own = self._file.read_at(offset + len(block), CRC_BYTES)
+            own = self._bytes(offset + len(block), CRC_BYTES)
             if own != self._crcs[number].to_bytes(CRC_BYTES, "little"):
                 raise CorruptionError(
                     self.path, offset + len(block), f"block {number}'s own checksum"

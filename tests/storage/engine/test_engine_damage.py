@@ -1,9 +1,12 @@
 """Damage of any byte of any file: it is told, and never answered from."""
 
+import errno
+from collections.abc import Callable
+
 import pytest
 from quorate.storage.engine import Engine, EngineOptions
 from quorate.storage.errors import CorruptionError
-from quorate.storage.memory_env import MemoryEnv
+from quorate.storage.memory_env import Kind, MemoryEnv
 
 from .engine_kit import COMPRESSED, DIRECTORY, SMALL, Names, Twin, same
 
@@ -161,3 +164,59 @@ def test_a_checkpoint_is_the_store_and_shares_no_fate_with_it() -> None:
     same(copy.view(), held)
     assert copy.applied_index == 25
     same(twin.engine.view(), {})
+
+
+READS: dict[str, Callable[[Engine], object]] = {
+    "get": lambda engine: [engine.get(b"key%03d" % n) for n in (*range(24), 900)],
+    "scan": lambda engine: list(engine.scan()),
+    "merge": lambda engine: (engine.write({b"n": b"1"}, 100), engine.compact()),
+    "pin": lambda engine: list(engine.pin().pieces()),
+    "verify": lambda engine: list(engine.verify()),
+}
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENODATA, errno.EBADMSG])
+@pytest.mark.parametrize("ask", READS)
+def test_what_the_disk_cannot_read_is_damage(ask: str, code: int) -> None:
+    """Story: it ended the node, and the next start met it again, and again.
+
+    Its peers had the bytes; only the scrubber took it for what it is.
+    """
+    twin = _store()
+    for name in twin.engine.manifest.names():
+        path = f"{DIRECTORY}/{name}"
+        # A merge reads no value that it does not write again.
+        if ask == "merge" and name.endswith(".blob"):
+            continue
+        env = twin.env.copy()
+        engine = _open(env)
+        env.fail("read", path, error=code, times=None)
+        with pytest.raises(CorruptionError, match="can't be read") as caught:
+            READS[ask](engine)
+        assert caught.value.path == path
+        engine.close()
+
+
+@pytest.mark.parametrize("kind", ["open", "read", "size"])
+def test_a_store_that_cannot_be_read_opens_for_whoever_can_replace_it(
+    kind: Kind,
+) -> None:
+    twin = _store()
+    for name in twin.engine.manifest.names():
+        env = twin.env.copy()
+        env.fail(kind, f"{DIRECTORY}/{name}", error=errno.EIO, times=None)
+        with pytest.raises(CorruptionError, match="can't be read"):
+            _open(env)
+        engine = Engine(env, DIRECTORY, Names(), SMALL, even_damaged=True)
+        assert engine.damage is not None
+        assert engine.damage.path == f"{DIRECTORY}/{name}"
+
+
+def test_other_errors_of_reads_stay_what_they_are() -> None:
+    twin = _store()
+    engine = _open(twin.env)
+    twin.env.fail("read", DIRECTORY, error=errno.ENOMEM, times=None)
+    with pytest.raises(OSError, match="memory"):
+        list(engine.scan())
+    with pytest.raises(OSError, match="memory"):
+        engine.get(b"key000")
