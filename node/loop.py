@@ -148,6 +148,9 @@ class ReplicaLoop:
         for _ in range(count):
             self.replica.tick()
             self.ticks += 1
+            if (error := self.replica.healing.given_up) is not None:
+                self.fail(error)
+                return
             if self.ticks % SPACE_CHECK_TICKS == 0:
                 self._check_space()
         self._turn_if_any()

@@ -209,7 +209,6 @@ class Snapshots:
     def __init__(self, node: "Node") -> None:
         self.node = node
         self.sent = 0
-        self._receiving = False
 
     async def send(self, message: InstallSnapshot) -> None:
         """Send the newest state, which a member needs."""
@@ -260,10 +259,10 @@ class Snapshots:
     def take(self, member: int, session: Session) -> None:
         """A member sends a state."""
         node = self.node
-        if self._receiving or node.stopping:
+        if node.replica.healing.arriving or node.stopping:
             session.close()
             return
-        self._receiving = True
+        node.replica.healing.arriving = True
         # Here, and not in the task: what comes before that begins would be lost.
         receiver = SnapshotReceiver(
             node.replica.database, session, node.executor, self._room
@@ -286,7 +285,7 @@ class Snapshots:
             logger.error("no room for a snapshot: %s", error)
             found = None
         finally:
-            self._receiving = False
+            node.replica.healing.arriving = False
         if found is None:
             session.close()
             return

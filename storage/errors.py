@@ -3,6 +3,7 @@
     StorageError
     ├── DirectoryLocked    another holder has the data directory
     ├── CorruptionError    stored bytes are not what was written: path, offset, reason
+    │   └── Unreadable     the disk does not give them out; it may again
     ├── JournalFailed      a write or sync of the journal failed: final
     ├── NoSpace            there is no room for a new file: try again later
     ├── WorkerFailed       the engine's worker process is gone: its work is done again
@@ -13,6 +14,7 @@ a name of ours would, and who may go on after it is decided by the caller.
 """
 
 import errno
+import os
 from typing import Final
 
 # What the system says of a read when the disk has lost what is there.
@@ -39,6 +41,18 @@ class CorruptionError(StorageError):
         self.path = path
         self.offset = offset
         self.reason = reason
+
+
+class Unreadable(CorruptionError):
+    """The disk says that it can't read what was written; `error` is what it said.
+
+    A bad sector stays so; a disk behind a network may be back in a minute. Nobody can
+    tell one from the other by the error.
+    """
+
+    def __init__(self, path: str, offset: int, code: int) -> None:
+        super().__init__(path, offset, f"it can't be read: {os.strerror(code)}")
+        self.error = OSError(code, os.strerror(code), path)
 
 
 class JournalFailed(StorageError):
@@ -80,12 +94,8 @@ def is_no_space(error: BaseException) -> bool:
     )
 
 
-def lost(path: str, offset: int, error: OSError) -> CorruptionError | OSError:
-    """What a failed read comes to; any other error is what it was.
-
-    A sector that can't be read is as lost as one that was read wrong: it stays so, and
-    whoever has another copy replaces it.
-    """
+def lost(path: str, offset: int, error: OSError) -> Unreadable | OSError:
+    """What a failed read of a table comes to; any other error is what it was."""
     if error.errno not in _LOST:
         return error
-    return CorruptionError(path, offset, f"it can't be read: {error}")
+    return Unreadable(path, offset, error.errno)

@@ -22,6 +22,8 @@ class EngineWork:
         self.node = node
         self.planned = False
         self.damage: CorruptionError | None = None
+        # Its disk has failed reads: then it may take a table for unreadable.
+        self.unread = False
 
     def forget(self) -> None:
         """A new process has nothing planned, and has met no damage."""
@@ -78,6 +80,13 @@ class EngineWork:
         assert self.node.replica is not None
         self.node.replica.healing.found(damage)
         self.node.plan_turn()
+
+    def tick(self) -> None:
+        """The process ends where it waits in vain for what its disk does not read."""
+        assert self.node.replica is not None
+        error = self.node.replica.healing.given_up
+        if error is not None:
+            self.node.die(error)
 
     def look_at_damage(self, damage: CorruptionError | None) -> None:
         """The replica says something else of its state than before."""

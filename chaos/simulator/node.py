@@ -131,10 +131,14 @@ class Node:
         raft = Raft(
             options, opened.snapshot, opened.hard_state, opened.entries, opened.doubt
         )
-        self.replica = Replica(
-            *(self.shape.replica, raft, opened.database, self.world.below),
-            opened.damage,
-        )
+        try:
+            self.replica = Replica(
+                *(self.shape.replica, raft, opened.database, self.world.below),
+                opened.damage,
+            )
+        except OSError:
+            self._cannot_start("it is alone, and its disk does not read")
+            return
         self.trace(
             "start",
             f"boot={self.boots} term={raft.term} last={raft.log.last_index}"
@@ -147,9 +151,9 @@ class Node:
 
     def _open(self) -> Opened | None:
         stable = Stable(self.env, "/data", CLUSTER_ID, self.shape.stable)
-        salt = self.member << 32 | self.boots
+        salt, dice = self.member << 32 | self.boots, self.world.random
         try:
-            opened = stable.open(self.bootstrap, salt, self._new_id)
+            opened = stable.open(self.bootstrap, salt, lambda: dice.randbytes(16))
         except CorruptionError as error:
             self.env.kill()
             self._refuse(error)
@@ -157,8 +161,7 @@ class Node:
             self._cannot_start(type(error).__name__)
         except Crashed:
             assert self.failpoint is not None
-            how = self._reached()
-            if how == "power":
+            if self._reached() == "power":
                 self._lose_power()
             self._cannot_start("died at a failpoint")
         else:
@@ -171,9 +174,6 @@ class Node:
         self.broken = str(error)
         self.trace("refuses", self.broken)
         self.checkers.refused(self, error)
-
-    def _new_id(self) -> bytes:
-        return self.world.random.randbytes(16)
 
     def _cannot_start(self, reason: str) -> None:
         self.trace("cannot start", reason)
@@ -303,11 +303,10 @@ class Node:
         replica = self.replica
         assert replica is not None
         self._advance()
-        if self.env.capacity_bytes is not None:
-            replica.no_space = self.env.free_bytes("/") < RESERVE_BYTES
-        else:
-            replica.no_space = False
+        endless = self.env.capacity_bytes is None
+        replica.no_space = not endless and self.env.free_bytes("/") < RESERVE_BYTES
         replica.tick()
+        self.work.tick()
         self._turn_if_any()
         if self.stopping_ticks and self.up:
             self._go_on_stopping()

@@ -48,6 +48,7 @@ class Shape:
             queued_max=in_flight,
             history_revisions=dice.choice([0, 0, 30, 200]),
             history_ms=dice.choice([0, 5000]),
+            unreadable_ticks=200,
             tick_ms=TICK_MS,
         )
         # Segments from so small that every few batches need a new one.

@@ -3,15 +3,18 @@
 Law: pure. Its log is whole, so it goes on to vote, to append and to acknowledge; it
 neither applies nor answers reads until it has a state again, and has applied what it
 had applied before (I-28, I-43), and leads only to hand its log over. What is damaged is
-never answered from. A replica without peers ends instead: nobody has another copy.
+never answered from. A replica without peers ends instead: nobody has another copy. So
+does one whose disk does not read, when no state comes: all disks of a cluster may be
+away for a while, and then a start is what finds the data again (decision 0038).
 
     whole -- damage found --> damaged -- state installed --> behind -- applied --> whole
+                                 └---- unreadable, and no state comes ----> given up
 """
 
 from typing import TYPE_CHECKING, Final
 
 from ...raft import InstallSnapshot
-from ...storage.errors import CorruptionError
+from ...storage.errors import CorruptionError, Unreadable
 from ...wire import ErrorCode
 from . import rules
 from .messages import StateRequest
@@ -35,11 +38,16 @@ class Healing:
         self.until_index = 0
         self.ticks = 0
         self.healed = 0
+        # A state is on its way to here; the shell says so.
+        self.arriving = False
+        self.waited_ticks = 0
         # Peers to which a state is on its way from here.
         self.sending: set[int] = set()
 
     def found(self, damage: CorruptionError, *, lasting: bool = False) -> None:
         """Damage was met. Raises it again when there is nobody to heal from.
+
+        As the `OSError` it was, where the disk does not read.
 
         `lasting`: its files do not show it, and it must not be forgotten by a restart.
         """
@@ -48,8 +56,8 @@ class Healing:
         if self.damage is not None:
             return
         if len(raft.configuration.members()) == 1:
-            raise damage
-        self.damage = damage
+            raise damage.error if isinstance(damage, Unreadable) else damage
+        self.damage, self.waited_ticks = damage, 0
         self.until_index = max(self.until_index, raft.log.applied_index)
         self.ticks = _ASK_TICKS
         # First of all, whatever becomes of the rest: nothing more is answered.
@@ -61,12 +69,21 @@ class Healing:
     def tick(self) -> None:
         """Ask the leader now and then: requests and transfers may be lost."""
         self.ticks += 1
+        self.waited_ticks += not self.arriving
         raft = self.replica.raft
         if self.ticks >= _ASK_TICKS and raft.leader_id not in (0, raft.id):
             self.ticks = 0
             self.replica.messages.append(
                 StateRequest(raft.id, raft.leader_id, raft.log.base_index)
             )
+
+    @property
+    def given_up(self) -> OSError | None:
+        """Why the process should end and start again, if it should."""
+        limit = self.replica.options.unreadable_ticks
+        if not isinstance(self.damage, Unreadable) or self.waited_ticks < limit:
+            return None
+        return self.damage.error
 
     def asked(self, message: StateRequest) -> None:
         """A peer needs a state; the first one that reaches its log is sent to it."""

@@ -19,6 +19,9 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     `history_revisions` are kept, and what is younger than `history_ms`; the leader has
     older ones compacted, unless the first is 0.
 
+    `unreadable_ticks` without a state on its way, and a replica whose disk does not
+    read gives up: a start may find that it reads again.
+
     `hint_*`: how a broken link to the leader speeds up an election (decision 0006).
     """
 
@@ -35,6 +38,7 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     unstable_bytes_max: int = 32 << 20
     history_revisions: int = 0
     history_ms: int = 0
+    unreadable_ticks: int = 3000
     tick_ms: int = 10
     hint_rank_ms: int = 30
     hint_jitter_ms: int = 10

@@ -76,8 +76,9 @@ def make_durable(
             env.sync_directory(directory)
         version = open_version(env, directory, manifest.runs, manifest.blobs, opened)
         save_manifest(env, directory, manifest)
-    except OSError as error:
-        if is_no_space(error):
+    except (CorruptionError, OSError) as error:
+        # After any other the process ends, and the next opening does it.
+        if isinstance(error, CorruptionError) or is_no_space(error):
             _take_back(env, directory, new_files, current)
         raise
     version.touched = opened.touched
@@ -87,7 +88,8 @@ def make_durable(
 def _take_back(env: Env, directory: str, names: list[str], current: Manifest) -> None:
     """There was no room for the manifest: its files go, or they would fill it more.
 
-    Only while the old one is in place: else the new one counts, or may.
+    Nor does anybody know of them where one can't be read again. Only while the old
+    manifest is in place: else the new one counts, or may.
     """
     try:
         found = load_manifest(env, directory)

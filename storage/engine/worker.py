@@ -36,7 +36,7 @@ from weakref import WeakSet
 import msgspec
 
 from ..env import RealEnv, parent_of
-from ..errors import CorruptionError, WorkerFailed
+from ..errors import CorruptionError, Unreadable, WorkerFailed
 from .edit import remove
 from .jobs import InlineJobs, Job, JobDropped, T
 from .manifest import BlobMeta, Made, TableMeta
@@ -314,6 +314,8 @@ def _raise(kind: str, arguments: list[Any]) -> None:
     match kind, arguments:
         case "corruption", [path, offset, reason]:
             raise CorruptionError(path, offset, reason)
+        case "unreadable", [path, offset, code]:
+            raise Unreadable(path, offset, code)
         case "os", [code, path]:
             raise OSError(code, os.strerror(code), path)
         case _:
@@ -410,7 +412,9 @@ class _Process:
         return True
 
     def fail(self, job: int, error: CorruptionError | OSError) -> None:
-        if isinstance(error, CorruptionError):
+        if isinstance(error, Unreadable):
+            told = ("unreadable", [error.path, error.offset, error.error.errno])
+        elif isinstance(error, CorruptionError):
             told = ("corruption", [error.path, error.offset, error.reason])
         else:
             told = ("os", [error.errno, error.filename])

@@ -88,7 +88,7 @@ class Checkers:
         self.book.members[member] = Member(member)
 
     def refused(self, node: "Node", error: CorruptionError) -> None:
-        durability.refuses_only_damage(self.book, node, str(error))
+        durability.refuses_only_damage(self.book, node, error)
 
     def reached(self, failpoint: str) -> None:
         self.failpoints[failpoint] += 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ....node.stable import Opened
 from ....raft import AppendEntriesReply
+from ....storage.errors import CorruptionError, Unreadable
 from ....storage.journal import Batch
 from .book import Book, Member
 from .configurations import decides
@@ -121,10 +122,14 @@ def _replaced(member: Member, index: int) -> bool:
     return batch.reset is not None or batch.first_index <= index
 
 
-def refuses_only_damage(book: Book, node: "Node", reason: str) -> None:
-    """I-21: a crash alone never looks like corruption."""
-    if not node.damaged:
-        book.world.fail("I-21", f"{node.name}, not damaged, refuses: {reason}")
+def refuses_only_damage(book: Book, node: "Node", error: CorruptionError) -> None:
+    """I-21: a crash alone never looks like corruption.
+
+    Nor is a disk that does not read taken for more than that.
+    """
+    told = node.work.unread if isinstance(error, Unreadable) else node.damaged
+    if not told:
+        book.world.fail("I-21", f"{node.name}, not damaged, refuses: {error}")
 
 
 def any_quorum_has_everything(

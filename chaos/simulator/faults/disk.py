@@ -288,6 +288,7 @@ def error(ground: Ground, fault: Fault, dice: Random) -> Undo:
         times=times,
         after=dice.randrange(3) if times else 0,
     )
+    node.work.unread |= fault.kind in ("eio_read", "eio_open")
 
     def end() -> None:
         node.env.heal()

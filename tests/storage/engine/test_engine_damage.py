@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from quorate.storage.engine import Engine, EngineOptions
-from quorate.storage.errors import CorruptionError
+from quorate.storage.errors import CorruptionError, Unreadable
 from quorate.storage.memory_env import Kind, MemoryEnv
 
 from .engine_kit import COMPRESSED, DIRECTORY, SMALL, Names, Twin, same
@@ -220,3 +220,15 @@ def test_other_errors_of_reads_stay_what_they_are() -> None:
         list(engine.scan())
     with pytest.raises(OSError, match="memory"):
         engine.get(b"key000")
+
+
+def test_what_was_flushed_and_does_not_read_again_leaves_no_file() -> None:
+    """Story: seed 12. It had its name already, and no manifest ever had."""
+    twin = _store()
+    engine = _open(twin.env)
+    engine.write({b"new": b"1"}, 100)
+    twin.env.fail("read", DIRECTORY, error=errno.EIO)
+    with pytest.raises(Unreadable):
+        engine.flush()
+    twin.env.heal()
+    assert {*_files(twin.env)} == {"MANIFEST", *engine.manifest.names()}

@@ -1,5 +1,6 @@
 """The worker process: the same tables, no orphan, nothing lost when anybody dies."""
 
+import errno
 import os
 import resource
 import select
@@ -9,13 +10,15 @@ import sys
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import msgspec
 import pytest
-from quorate.storage.engine import VALUE, Engine, EngineOptions, Worker
+from quorate.storage.engine import VALUE, Engine, EngineOptions, Worker, worker
 from quorate.storage.engine.manifest import load_manifest
 from quorate.storage.engine.memtable import Memtable
 from quorate.storage.env import RealEnv
-from quorate.storage.errors import CorruptionError, WorkerFailed
+from quorate.storage.errors import CorruptionError, Unreadable, WorkerFailed
 
 from .engine_kit import SMALL, apply, new_engine, receive, same
 from .owner import OPTIONS, effects
@@ -185,6 +188,16 @@ def test_a_worker_merges_what_took_the_place_of_damaged_files(tmp_path: Path) ->
     same(receiver.view(), dict(sender.scan()))
     assert sum(receiver.verify()) > 0
     receiver.close()
+
+
+def test_what_the_worker_cannot_read_is_told_here_as_that(tmp_path: Path) -> None:
+    told: list[Any] = []
+    process = worker._Process(str(tmp_path), OPTIONS, told.append)
+    process.fail(7, Unreadable("a table", 4096, errno.EIO))
+    frame = msgspec.msgpack.decode(msgspec.msgpack.encode(told[0]))
+    with pytest.raises(Unreadable, match="a table is damaged at offset 4096") as caught:
+        worker._raise(*frame[2:])
+    assert caught.value.error.errno == errno.EIO
 
 
 @pytest.mark.slow
