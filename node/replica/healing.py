@@ -81,9 +81,11 @@ class Healing:
     def given_up(self) -> OSError | None:
         """Why the process should end and start again, if it should."""
         limit = self.replica.options.unreadable_ticks
-        if not isinstance(self.damage, Unreadable) or self.waited_ticks < limit:
-            return None
-        return self.damage.error
+        if isinstance(self.damage, Unreadable) and rules.waits_in_vain(
+            self.waited_ticks, limit
+        ):
+            return self.damage.error
+        return None
 
     def asked(self, message: StateRequest) -> None:
         """A peer needs a state; the first one that reaches its log is sent to it."""
