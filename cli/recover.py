@@ -74,8 +74,10 @@ def command(
     For when a majority of voters is lost for good, and only then. Stop all nodes first.
     The folder with the highest last term, then index, is taken. What was acknowledged
     and is in none of the folders is lost; what is in its log and was never
-    acknowledged comes true. The folders themselves stay as they are. One that can't be
-    read is told after the others, and then nothing is made: leave it out to go on.
+    acknowledged comes true. Each folder stays, and is opened as a start of its node
+    would, which settles the end of its journal: of a failing disk look at a copy. One
+    that can't be read is told after the others, and then nothing is made: leave it out
+    to go on.
     """
     best = _best_of(directories)
     if into is None:

@@ -24,30 +24,35 @@ async def end(node: "Node") -> None:
     """Once; nothing of the node is left when it returns."""
     assert node.failed is not None
     comes_back = not node.failed.done()
-    failed = not comes_back and not node.parting
-    if not failed:
+    if not _failed(node):
         await _hand_over(node)
         # From here on no forwarded request is taken: the goodbye says so.
         node.deaf = True
         node.loop.turn()
     replies, answers = node.replica.end()
-    if not failed:
+    if not _failed(node):
         node.say_goodbye(answers)
     for reply in replies:
         reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
     await node.listener.close()
-    if not failed:
+    if not _failed(node):
         await node.loop.close()
     for task in list(node.tasks):
         task.cancel()
     await asyncio.gather(*node.tasks, return_exceptions=True)
-    if comes_back:
+    if comes_back and not _failed(node):
         await _last_flush(node)
     await node.transport.close()
     node.executor.shutdown()
     node.stable.close()
     node.lock.release()
     logger.info("%s has stopped", node.config.name)
+
+
+def _failed(node: "Node") -> bool:
+    """Its disk may also fail while it ends."""
+    assert node.failed is not None
+    return node.failed.done() and not node.parting
 
 
 async def _hand_over(node: "Node") -> None:

@@ -67,6 +67,8 @@ class KeyFiles:
 
         Raises TlsError when peers would refuse them, and OSError; the old ones stay.
         """
+        # One that is on its way still comes first: its key is nowhere else.
+        self._finish()
         _put(self.key + NEXT, key, 0o600)
         # Under a name that means nothing to `_finish` until the two are known to fit.
         tried = self.cert + ".tried"

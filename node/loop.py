@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..raft import RoleChanged
+from ..raft import InstallSnapshot, RoleChanged
+from ..storage.engine import Incoming
 from ..storage.errors import (
     CorruptionError,
     NoSpace,
@@ -163,6 +164,19 @@ class ReplicaLoop:
         self._guarded(self.replica.step, message)
         self.plan_turn()
 
+    def install(self, message: InstallSnapshot, incoming: Incoming) -> bool:
+        """A state has come, and takes the place of this one, or is not needed.
+
+        What fails here ends the node at once: Raft has it already, and one more turn
+        would write a log that begins behind a state which is not there.
+        """
+        self.advance()
+        try:
+            return self.replica.install(message, incoming)
+        except Exception as error:
+            self.fail(error)
+            raise
+
     def _check_space(self) -> None:
         """Refuse writes while there is still room for what must go on (I-29)."""
         try:
@@ -173,7 +187,11 @@ class ReplicaLoop:
         full = self.full or self.work_full
         self._set_no_space(full or self.free_bytes < self.reserve_bytes)
         journal = self.stable.journal
-        if journal is not None and not self.preparing and journal.wants_spare():
+        if journal is None or self.preparing or not journal.wants_spare():
+            return
+        # A file that does not fit would be begun again and again, and take meanwhile
+        # what is kept for those that must be written.
+        if self.free_bytes >= self.reserve_bytes + journal.options.segment_bytes:
             self.preparing = True
             done = self.loop.run_in_executor(None, journal.prepare_spare)
             done.add_done_callback(self._prepared)
@@ -332,6 +350,8 @@ class ReplicaLoop:
             self.loop.call_later(NO_SPACE_RETRY_S, self._retry, batch, effects)
             return
         if error is not None:
+            # Whoever waits for this batch to end the node in good order goes on.
+            self.idle.set()
             self.fail(error)
             return
         self.full = False

@@ -53,7 +53,7 @@ from .roster import Roster
 from .scrubber import Scrubber
 from .signing import Signer
 from .snapshots import Snapshots
-from .stable import Stable, StableOptions, engine_options
+from .stable import NotBootstrapped, Stable, StableOptions, engine_options
 from .statistics import Statistics
 from .timings import NodeTimings
 from .tls import PeerCertificate
@@ -118,8 +118,12 @@ class Node:
         try:
             await self._open()
         except BaseException:
-            self.lock.release()
+            if hasattr(self, "loop"):
+                await self.loop.close()
             self.executor.shutdown()
+            if hasattr(self, "stable"):
+                self.stable.close()
+            self.lock.release()
             raise
 
     async def _open(self) -> None:
@@ -149,11 +153,19 @@ class Node:
             StableOptions(engine=engine, jobs=jobs),
         )
         salt = random.SystemRandom().getrandbits(64) or 1
-        opened = self.stable.open(
-            _bootstrap(self.identity),
-            salt,
-            lambda: random.SystemRandom().randbytes(16),
-        )
+        try:
+            opened = self.stable.open(
+                None if self.met.begun else _bootstrap(self.identity),
+                salt,
+                lambda: random.SystemRandom().randbytes(16),
+            )
+        except NotBootstrapped as error:
+            # It has voted, and would vote again (I-25).
+            raise NotBootstrapped(
+                f"{self.stable.store_dir} is empty, and was not: is its disk mounted?"
+                " A member that has lost its data is replaced by a new one"
+            ) from error
+        self.met.begin()
         options = Options(
             id=self.member_id,
             jitter=self.random.randrange,

@@ -27,8 +27,16 @@ class Met:
         self._env = env
         self._data_dir = data_dir
         self._executor = executor
+        # Once a replica has been here the file is too, whomever it has met.
+        self.begun = env.exists(f"{data_dir}/{FILE}")
         self._known = read_pairs(env, data_dir)
         self._writing = asyncio.Lock()
+
+    def begin(self) -> None:
+        """From now on an empty store here is one that was lost. Raises OSError."""
+        if not self.begun:
+            write_pairs(self._env, self._data_dir, self._known.pairs)
+            self.begun = True
 
     def __contains__(self, member: int) -> bool:
         return member in self._known.pairs

@@ -294,8 +294,7 @@ class Snapshots:
             incoming.close()
             session.close()
             return
-        node.loop.advance()
-        installed = node.replica.install(message, incoming)
+        installed = node.loop.install(message, incoming)
         receiver.answer(True)
         if not installed:
             # Files may be large, and to remove one takes long.

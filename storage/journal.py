@@ -97,6 +97,8 @@ class Journal:
         ]
         self.offset = recovered.offset
         self.file: File | None = None
+        # A segment has gone whose name may still be on the disk.
+        self.reclaiming = False
         self.failure: JournalFailed | None = None
         self.syncs = 0
         self.bytes_written = 0
@@ -205,15 +207,17 @@ class Journal:
     def prepare_spare(self) -> None:
         """Fill a file for the next segment; may run beside appends, in a thread.
 
-        It spares one batch in many the time of zeroing a whole segment. Without room,
-        or when it fails, `append` finds out by itself.
+        It spares one batch in many the time of zeroing a whole segment. Without room
+        `append` finds out by itself. Raises `OSError`, which is final (I-19).
         """
         path = f"{self.directory}/ahead.tmp"
         try:
             self._fill(path, self.options.segment_bytes, sync_each=True)
             self.env.rename(path, f"{self.directory}/{_AHEAD}")
         except OSError as error:
-            if self.env.exists(path) and error.errno in _FULL:
+            if error.errno not in _FULL:
+                raise
+            if self.env.exists(path):
                 self.env.remove(path)
 
     def _fill(self, path: str, size: int, sync_each: bool = False) -> None:
@@ -359,18 +363,26 @@ class Journal:
         try:
             if rules.syncs_directory_after_rename():
                 self.env.sync_directory(self.directory)
+                self.reclaiming = False
             return self.env.open(path)
         except OSError as error:
             raise self._fail("name", path, error) from error
 
     def _reclaim(self) -> None:
-        """Recycle segments that lie before the durable base (I-30)."""
+        """Recycle segments that lie before the durable base (I-30).
+
+        One name at a time: a directory's changes become durable in any order, and of
+        two segments the older one alone would be a gap to the next start.
+        """
         while len(self.segments) > 1 and rules.may_reclaim(
             self.segments[0].last_index, self.durable_base_index
         ):
             segment = self.segments[0]
             path = self._path(segment.sequence)
             try:
+                if self.reclaiming:
+                    self.env.sync_directory(self.directory)
+                self.reclaiming = True
                 if (
                     segment.size == self.options.segment_bytes
                     and len(self._spares()) < self.options.spares_max

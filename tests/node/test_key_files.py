@@ -1,5 +1,6 @@
 """A node's three files: whenever it stops, the next start finds a pair that fits."""
 
+import errno
 import itertools
 import os
 from datetime import timedelta
@@ -92,6 +93,32 @@ def test_a_start_after_any_stop_finds_a_pair_that_fits(
     files.keep_pair(*setting.renewed(), found)
     assert setting.files.load().certificate.serial != found.serial
     assert setting.names() <= NAMES | {"node.crt.tried"}
+
+
+@pytest.mark.parametrize("certificate", [None, b"no certificate"])
+def test_a_pair_that_could_not_be_put_in_place_is_not_forgotten(
+    setting: Setting, certificate: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Story: the next try threw its key away, and left its certificate to the old one's
+    place: no start found a pair any more.
+    """
+    files, before = setting.files, setting.files.load().certificate
+
+    def fails(_: KeyFiles) -> None:
+        raise OSError(errno.EIO, "a disk that fails")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(KeyFiles, "_take", fails)
+        with pytest.raises(OSError, match="a disk that fails"):
+            files.keep_pair(*setting.renewed(), before)
+    new, key = setting.renewed()
+    if certificate is None:
+        files.keep_pair(new, key, before)
+    else:
+        with pytest.raises(TlsError):
+            files.keep_pair(certificate, key, before)
+    assert setting.files.load().certificate.serial != before.serial
+    assert setting.names() == NAMES
 
 
 def test_the_key_alone_is_an_interrupted_try(setting: Setting) -> None:

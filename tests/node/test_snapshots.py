@@ -23,7 +23,7 @@ async def test_what_arrives_before_the_transfers_task_begins_is_not_lost() -> No
     begun: list[Coroutine[None, None, None]] = []
     ended: list[Callable[[object], None]] = []
     node = SimpleNamespace(
-        replica=SimpleNamespace(database=None),
+        replica=SimpleNamespace(database=None, healing=SimpleNamespace(arriving=False)),
         executor=None,
         stopping=False,
         background=begun.append,

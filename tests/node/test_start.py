@@ -1,6 +1,8 @@
 """A node that can't start: what is left of the try."""
 
+import shutil
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from quorate.node.config import NodeConfig, load_config
 from quorate.node.identity import load_identity
 from quorate.node.launcher import free_ports
 from quorate.node.node import Node
+from quorate.node.peers_file import write_pairs
+from quorate.node.stable import NotBootstrapped
 from quorate.storage.env import RealEnv
 
 pytestmark = pytest.mark.slow
@@ -30,8 +34,6 @@ def boots(config: NodeConfig) -> int:
 async def fails(node: Node) -> None:
     with pytest.raises(OSError, match="address already in use"):
         await node.start()
-    # The process would end now.
-    node.stable.close()
 
 
 @pytest.mark.parametrize("taken", ["client_listen", "peer_listen"])
@@ -55,7 +57,6 @@ async def test_it_is_said_which_address_could_not_be_had(config: NodeConfig) -> 
         node = Node(config)
         with pytest.raises(OSError, match=f"{place}: address already in use"):
             await node.start()
-        node.stable.close()
 
 
 async def test_a_boot_that_was_told_counts(config: NodeConfig) -> None:
@@ -65,3 +66,35 @@ async def test_a_boot_that_was_told_counts(config: NodeConfig) -> None:
         node.introduced = True
         await fails(node)
     assert boots(config) == 1
+
+
+async def test_a_start_that_failed_is_in_no_other_ones_way(config: NodeConfig) -> None:
+    """Story: its engine and its journal's thread stayed, and with them their locks."""
+    place = config.client_listen
+    with socket.create_server((place.host, place.port)):
+        await fails(Node(config))
+    assert not [t for t in threading.enumerate() if t.name.startswith("quorate")]
+    async with Node(config) as node:
+        assert node.ready() != "shutting down"
+
+
+@pytest.mark.parametrize("others", [{}, {7: (1, 1)}])
+async def test_a_member_without_its_store_does_not_begin_a_new_one(
+    config: NodeConfig, others: dict[int, tuple[int, int]]
+) -> None:
+    """Story: its store was on a disk that was not mounted. It began at term 1, without
+    its votes and its entries, and its peers knew it well (I-25).
+    """
+    async with Node(config):
+        pass
+    if others:
+        write_pairs(RealEnv(), config.data_dir, others)
+    stores = Path(config.data_dir) / "stores"
+    stores.rename(stores.with_name("elsewhere"))
+    node = Node(config)
+    with pytest.raises(NotBootstrapped, match="is its disk mounted"):
+        await node.start()
+    shutil.rmtree(stores)
+    stores.with_name("elsewhere").rename(stores)
+    async with Node(config) as node:
+        assert node.replica.database.revision >= 1

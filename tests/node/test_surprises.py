@@ -1,6 +1,7 @@
 """What nobody expected: a node ends of it, or passes it over; it never half goes on."""
 
 import asyncio
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from quorate.node.launcher import free_ports
 from quorate.node.logs import Sparing
 from quorate.node.node import Node
 from quorate.node.replica import Effects
-from quorate.raft import Heartbeat
+from quorate.raft import Heartbeat, InstallSnapshot
+from quorate.storage.engine import Incoming
 from quorate.wire import (
     Admit,
     MakeToken,
@@ -134,3 +136,25 @@ def test_lines_that_strangers_make_are_few() -> None:
     sparing = Sparing(100)
     assert sum(sparing.passes(100.0 + i / 1000) for i in range(5000)) == 100
     assert sparing.passes(110.0)
+
+
+async def test_a_state_that_cannot_be_put_in_place_ends_the_node_at_once(
+    config: NodeConfig,
+) -> None:
+    """Story: its error came to the node a step of the loop later. In between a tick
+    wrote a log that began behind the state which was not there, and no start came
+    past that.
+    """
+    async with Node(config) as node:
+        await until(lambda: node.replica.raft.is_leader)
+
+        def install(message: InstallSnapshot, incoming: Incoming) -> bool:
+            raise OSError(errno.EIO, "a disk that fails")
+
+        node.replica.install = install  # type: ignore[method-assign]
+        message = InstallSnapshot(1, 1, 1, 5, 1, node.replica.raft.configuration)
+        with pytest.raises(OSError, match="a disk that fails"):
+            node.loop.install(message, node.replica.database.store.receive("a test"))
+        assert node.loop.stopped
+        assert node.failed is not None
+        assert isinstance(node.failed.result(), OSError)

@@ -15,6 +15,7 @@ from quorate.node.config import load_config
 from quorate.node.launcher import LocalNode, create_cluster
 from quorate.node.node import Node
 from quorate.storage.errors import JournalFailed
+from quorate.wire import encode_compact
 
 from .failing_disk import FailingEnv, Faults
 from .harness import DEADLINE_S, POLL_S, QUORATE, Cluster, wait_for
@@ -78,6 +79,23 @@ async def test_the_first_failed_sync_ends_the_node_and_is_never_retried(
         # The lost one was written and not synced: it may be there, the refused may not.
         assert entry is not None
         assert entry.value in (b"before", b"lost")
+
+
+async def test_a_disk_that_fails_while_the_node_ends_holds_it_up_no_longer(
+    tmp_path: Path,
+) -> None:
+    """Story: it waited for ever for a batch whose error it had been told."""
+    local, faults = one_node(tmp_path), Faults()
+    async with running(local, faults) as node:
+        await until(node, lambda: not node.loop.persisting)
+        flushed = node.replica.database.store.applied_index
+        faults.syncs_until_failure = 0
+        assert node.replica.propose(encode_compact(1))
+        async with asyncio.timeout(DEADLINE_S):
+            await node.stop()
+        assert node.failed is not None
+        assert isinstance(node.failed.result(), JournalFailed)
+        assert node.replica.database.store.applied_index == flushed
 
 
 def test_a_process_whose_journal_fails_exits_with_1_and_names_the_file(
