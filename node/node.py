@@ -314,7 +314,12 @@ class Node:
             reply = refuse(request, ErrorCode.STOPPING, "this node is shutting down")
             sink.reply(request_id, kind, reply.status, reply.body)
             return
-        replica.submit(request)
+        try:
+            replica.submit(request)
+        except Exception as error:
+            # Half of it may be done, and its connection would go on without knowing.
+            self.fail(error)
+            raise
         loop.plan_turn()
 
     def gone(self, sink: WatchSink) -> None:

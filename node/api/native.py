@@ -268,9 +268,9 @@ class NativeConnection(asyncio.Protocol):
         while position < end and not self._full and not self._ending:
             frame = frames[position]
             position += 1
-            self._submit(frame, now)
-        if not self._ending:
+            # Before it is submitted: whatever comes of that, none is submitted twice.
             self._next = position
+            self._submit(frame, now)
         return left - (position - first)
 
     def _parse(self) -> None:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from .core import Replica
 
 PERIOD_MS: Final = 1000
-# What is remembered: of so many entries. The others are minutes late.
-_REMEMBERED_MAX: Final = 8
+# What is remembered: of so many entries, five minutes. Whoever is later than that is
+# compared once it has caught up.
+_REMEMBERED_MAX: Final = 300
 
 
 class Comparing:
@@ -104,6 +105,8 @@ class Comparing:
         damage = CorruptionError(store.directory, 0, reason)
         self._own.clear()
         self._told.clear()
+        # What was told of it may not be what happened, and so no watch goes on from it.
+        self.replica.watching.watches.disown(reason)
         self.replica.healing.found(damage, lasting=True)
 
 

@@ -390,7 +390,7 @@ class Replica:
             self.messages = []
         if log.can_apply():
             effects.again = self._may_apply()
-        if writes.has_room():
+        if writes.has_room() or self.reads.left:
             effects.again = True
         if self.watching.open:
             self.watching.turn(effects)
@@ -402,7 +402,7 @@ class Replica:
         return bool(
             self.replies
             or writes.replies
-            or reads.replies
+            or reads.due()
             or self.forward_replies
             or (writes.waiting and self.raft.leader_id)
             or writes.has_room()
@@ -489,8 +489,8 @@ class Replica:
         """All replies of this turn; those to peers become messages."""
         if not (self.replies or self.writes.replies or self.reads.replies):
             return []
-        replies = self.replies + self.writes.replies + self.reads.replies
-        self.replies, self.writes.replies, self.reads.replies = [], [], []
+        replies = self.replies + self.writes.replies + self.reads.take_replies()
+        self.replies, self.writes.replies = [], []
         mine: list[Reply] = []
         for reply in replies:
             if isinstance(reply.sink, Forwarder):

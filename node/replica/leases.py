@@ -12,7 +12,7 @@ An id may be given again: it is the index of its grant that tells one lease from
 """
 
 from collections.abc import Iterator
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
 from ..database import Database
@@ -24,6 +24,8 @@ _LEARNT: Final = 2000
 # end costs every replica about as much as a write for the lease and each key, and a
 # hundred thousand at once must leave time for heartbeats.
 _ENDING: Final = 100
+# So many more than there are may be remembered that are none any more.
+_GONE_MAX: Final = 1000
 _ENDING_KEYS: Final = 256
 
 
@@ -67,6 +69,8 @@ class Leases:
         for lease in granted:
             self._begin(lease, self.now_ms)
         granted.clear()
+        if len(self._queue) > 2 * len(self.database.lease_table.leases) + _GONE_MAX:
+            self._tidy()
         for _, lease in zip(range(_LEARNT), self._to_learn, strict=False):
             if lease not in self._deadlines:
                 self._begin(lease, rules.inherited_from_ms(self.now_ms))
@@ -83,6 +87,21 @@ class Leases:
         elif deadline <= before:
             return
         self._deadlines[lease] = (known.since, deadline)
+
+    def _tidy(self) -> None:
+        """Without those that were revoked, whose time would be over in days perhaps."""
+        known = self.database.lease_table.leases
+        self._queue = [
+            each
+            for each in self._queue
+            if each[1] in known and known[each[1]].since == each[2]
+        ]
+        heapify(self._queue)
+        self._deadlines = {
+            lease: (since, deadline)
+            for lease, (since, deadline) in self._deadlines.items()
+            if lease in known and known[lease].since == since
+        }
 
     def due(self) -> list[tuple[int, int]]:
         """Leases whose time is over, to be written to the log now."""

@@ -2,10 +2,14 @@
 
 Law: pure. All reads that wait share one round; a lost round is asked again by a new id
 (I-40). Staleness is counted on this node's own clock, from the moment of asking a
-leader that a quorum then confirmed, and looked at again after the read.
+leader that a quorum then confirmed, and looked at again after the read. Replies are
+made a turn's worth at a time: all of a round at once may be more than there is memory.
 """
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -35,6 +39,8 @@ from .requests import Request, answer, refuse
 
 _ROUNDS_MAX = 2
 _STALENESS_MAX_MS = 0xFFFFFFFF
+# Once the replies of a turn have so many bytes, the rest is for the next one.
+_TURN_BYTES: Final = 16 << 20
 # For each read: to look a member up in its class takes several times as long.
 _LINEARIZABLE = Level.LINEARIZABLE
 _BOUNDED = Level.BOUNDED
@@ -61,8 +67,13 @@ class Reads:
         self.confirmed: list[tuple[int, int, list[Read]]] = []
         # How many reads are in rounds, confirmed or not.
         self.asked = 0
-        self.behind: list[Read] = []
+        # A heap: the revision that each waits for, its number, and the read.
+        self.behind: list[tuple[int, int, Read]] = []
+        self._numbers = count()
         self.replies: list[Reply] = []
+        # Of the replies of this turn; and whether some were left to the next one.
+        self._made_bytes = 0
+        self._left = False
         # Not empty: why nothing can be read here (the state machine is damaged).
         self.barred = ""
         self.damage: CorruptionError | None = None
@@ -91,25 +102,54 @@ class Reads:
         bounded = wanted.level is _BOUNDED
         fresh = bounded and self._is_fresh(wanted, now_ms)
         if not (fresh or rules.answers_alone(wanted.level)):
-            self._wait(read, self.waiting)
-        elif rules.far_enough(self.database.revision, wanted.min_revision):
+            self._wait(read)
+        elif not self._is_full() and rules.far_enough(
+            self.database.revision, wanted.min_revision
+        ):
             self._serve_or_wait(read, now_ms)
-        else:
-            self._wait(read, self.behind)
+        elif self._has_room(read):
+            self._fall_behind(read)
 
-    def _wait(self, read: Read, where: list[Read]) -> None:
-        if self.count() >= self.options.requests_max:
-            reason = "too many reads are in flight"
-            self.replies.append(refuse(read.request, ErrorCode.TOO_BUSY, reason))
-        else:
-            where.append(read)
+    def _has_room(self, read: Read) -> bool:
+        """May one more wait? It is refused where not."""
+        if self.count() < self.options.requests_max:
+            return True
+        reason = "too many reads are in flight"
+        self.replies.append(refuse(read.request, ErrorCode.TOO_BUSY, reason))
+        return False
+
+    def _wait(self, read: Read) -> None:
+        if self._has_room(read):
+            self.waiting.append(read)
+
+    def _fall_behind(self, read: Read) -> None:
+        """It is served once its revision is there, in a turn that has room for it."""
+        self._left = self._left or self._is_full()
+        heappush(self.behind, (read.wanted.min_revision, next(self._numbers), read))
+
+    def _is_full(self) -> bool:
+        return self._made_bytes >= _TURN_BYTES
+
+    def due(self) -> bool:
+        """Could a turn answer anything now?"""
+        return bool(self.replies) or self.left
+
+    @property
+    def left(self) -> bool:
+        """Does any read wait for nothing but a turn?"""
+        return self._left and bool(self.confirmed or self.behind)
+
+    def take_replies(self) -> list[Reply]:
+        """All that was made since the last time."""
+        replies, self.replies, self._made_bytes = self.replies, [], 0
+        return replies
 
     def ask(self, request: Request, wanted: LeaseRead) -> None:
         """Take a question for whoever leads, which was admitted as a write is."""
         if self.barred:
             self.replies.append(refuse(request, ErrorCode.DAMAGED, self.barred))
         elif rules.questions_are_confirmed():
-            self._wait(Read(request, wanted), self.waiting)
+            self._wait(Read(request, wanted))
         else:
             self._answer_question(request, wanted)
 
@@ -159,7 +199,8 @@ class Reads:
             self.waiting = found[1] + self.waiting
 
     def applied(self, now_ms: int) -> None:
-        """Serve what the state machine has reached."""
+        """Serve what the state machine has reached, as far as there is room."""
+        self._left = False
         if self.confirmed:
             left: list[tuple[int, int, list[Read]]] = []
             for index, asked_ms, reads in self.confirmed:
@@ -168,26 +209,34 @@ class Reads:
                     continue
                 if self.fresh_ms is None or asked_ms > self.fresh_ms:
                     self.fresh_ms = asked_ms
-                self.asked -= len(reads)
-                self._serve_all(reads, now_ms, asked_ms)
+                served = self._serve_all(reads, now_ms, asked_ms)
+                self.asked -= served
+                if served < len(reads):
+                    self._left = True
+                    left.append((index, asked_ms, reads[served:]))
             self.confirmed = left
-        if self.behind:
-            behind, self.behind = self.behind, []
-            for read in behind:
-                self._serve_or_wait(read, now_ms)
+        behind, revision = self.behind, self.database.revision
+        while behind and rules.far_enough(revision, behind[0][0]):
+            if self._is_full():
+                self._left = True
+                return
+            self._serve_or_wait(heappop(behind)[2], now_ms)
 
     # -- serving -----------------------------------------------------------------------
 
-    def _serve_all(self, reads: list[Read], now_ms: int, asked_ms: int) -> None:
+    def _serve_all(self, reads: list[Read], now_ms: int, asked_ms: int) -> int:
         """As each alone, and shorter for what almost all are: gets of what is newest.
 
-        All of one round are told the same revision and staleness.
+        All of one round are told the same revision and staleness. How many were
+        served: the others had no room.
         """
         database, replies = self.database, self.replies
         staleness = min(max(0, now_ms - asked_ms), _STALENESS_MAX_MS)
         header = ReadHeader(database.revision, staleness, _LINEARIZABLE)
         found = encode_get_head(header, found=True)
-        for read in reads:
+        for position, read in enumerate(reads):
+            if self._made_bytes >= _TURN_BYTES:
+                return position
             request, wanted = read.request, read.wanted
             if (
                 type(wanted) is not GetRequest
@@ -206,7 +255,9 @@ class Reads:
                 body = encode_get_head(header, found=False)
             else:
                 body = found + record
+            self._made_bytes += len(body)
             replies.append(Reply(request.sink, request.request_id, _GET, OK, body))
+        return len(reads)
 
     def _damaged(self, request: Request, error: CorruptionError) -> Reply:
         """Said, never guessed; the replica looks at this and heals, or ends."""
@@ -218,7 +269,7 @@ class Reads:
     ) -> None:
         wanted = read.wanted
         if not rules.far_enough(self.database.revision, wanted.min_revision):
-            self.behind.append(read)
+            self._fall_behind(read)
             return
         staleness = self._staleness_ms(now_ms)
         if wanted.level is _LINEARIZABLE:
@@ -243,6 +294,7 @@ class Reads:
             reply = answer(read.request, self._body(wanted, header))
         except CorruptionError as error:
             reply = self._damaged(read.request, error)
+        self._made_bytes += len(reply.body)
         self.replies.append(reply)
 
     def _answer_question(self, request: Request, wanted: LeaseRead) -> None:
@@ -285,7 +337,9 @@ class Reads:
 
     def expire(self, now_ms: int) -> None:
         self.waiting = self._alive(self.waiting, now_ms)
-        self.behind = self._alive(self.behind, now_ms)
+        alive = set(self._alive([read for *_, read in self.behind], now_ms))
+        self.behind = [each for each in self.behind if each[2] in alive]
+        heapify(self.behind)
         for read_id, (asked_ms, reads) in self.rounds.items():
             self.rounds[read_id] = (asked_ms, self._alive(reads, now_ms))
         self.confirmed = [
@@ -296,7 +350,7 @@ class Reads:
         groups += [reads for _, _, reads in self.confirmed]
         self.asked = sum(map(len, groups))
 
-    def _alive(self, reads: list[Read], now_ms: int) -> list[Read]:
+    def _alive(self, reads: Sequence[Read], now_ms: int) -> list[Read]:
         for read in reads:
             if read.request.deadline_ms <= now_ms:
                 self._end(read)
@@ -318,7 +372,7 @@ class Reads:
 
     def refuse_all(self, code: ErrorCode, message: str) -> None:
         """The node stops: nothing will be confirmed any more."""
-        groups = [self.waiting, self.behind]
+        groups = [self.waiting, [read for *_, read in sorted(self.behind)]]
         groups += [reads for _, reads in self.rounds.values()]
         groups += [reads for _, _, reads in self.confirmed]
         requests = [read.request for group in groups for read in group]

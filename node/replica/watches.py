@@ -69,6 +69,20 @@ class Watch:
         return self.start <= key and (not self.end or key < self.end)
 
 
+class Lagging:
+    """The watches of one sink that are behind; none is told anything before `least`."""
+
+    __slots__ = ("least", "sink", "watches")
+
+    def __init__(self, sink: WatchSink) -> None:
+        self.sink = sink
+        self.watches: dict[tuple[int, int], Watch] = {}
+        self.least = 0
+
+    def look(self) -> None:
+        self.least = min(watch.next for watch in self.watches.values())
+
+
 class Watches:
     """All watches of one replica."""
 
@@ -84,7 +98,12 @@ class Watches:
         # Live ones: by their one key, and the others.
         self._keys: dict[bytes, dict[tuple[int, int], Watch]] = {}
         self._ranges: dict[tuple[int, int], Watch] = {}
-        self._behind: dict[tuple[int, int], Watch] = {}
+        # Those that are behind, by the number of their sink; which revisions were
+        # compacted when all of them were looked at.
+        self._behind: dict[int, Lagging] = {}
+        self._compacted = 0
+        # Not empty: why nobody goes on from what was told here.
+        self.disowned = ""
         # Bytes for each sink in this turn.
         self._spent: dict[int, int] = {}
         # Who is still to be told how far he is, and how many of them at a time.
@@ -163,7 +182,7 @@ class Watches:
 
     def _remove(self, name: tuple[int, int]) -> None:
         watch = self._watches.pop(name)
-        self._behind.pop(name, None)
+        self._is_no_more_behind(name)
         self._leave(name, watch)
         those = self._sinks[name[0]]
         del those[name[1]]
@@ -211,7 +230,7 @@ class Watches:
                     told.setdefault(name, []).append(plain)
         for name, events in told.items():
             watch = self._watches[name]
-            if not rules.takes_more(self._room(watch)):
+            if not rules.takes_more(self._room(watch.sink)):
                 first = rules.goes_on_at(revision, self.database.revision)
                 self._falls_behind(name, watch, first)
                 continue
@@ -231,20 +250,41 @@ class Watches:
         self.database.changes.clear()
         # What was applied and not told yet is read from the state that came.
         for name, watch in list(self._watches.items()):
-            if name not in self._behind:
+            if not self._is_behind(name):
                 first = rules.told_from(watch.next, self.told)
                 self._falls_behind(name, watch, first)
-        self.told = max(self.told, before)
+        self.told = self.database.revision if self.disowned else max(self.told, before)
+        self.disowned = ""
+
+    def disown(self, reason: str) -> None:
+        """What was told here may not be what happened: all watches end."""
+        self.end_all(ErrorCode.DAMAGED, reason)
+        self.disowned = reason
 
     # -- behind ------------------------------------------------------------------------
 
     def _falls_behind(self, name: tuple[int, int], watch: Watch, next_: int) -> None:
         self._leave(name, watch)
         watch.next = next_
-        self._behind[name] = watch
+        lagging = self._behind.get(name[0])
+        if lagging is None:
+            lagging = self._behind[name[0]] = Lagging(watch.sink)
+            lagging.least = next_
+        lagging.watches[name] = watch
+        lagging.least = min(lagging.least, next_)
+
+    def _is_behind(self, name: tuple[int, int]) -> bool:
+        return name[0] in self._behind and name in self._behind[name[0]].watches
+
+    def _is_no_more_behind(self, name: tuple[int, int]) -> None:
+        if self._is_behind(name):
+            lagging = self._behind[name[0]]
+            del lagging.watches[name]
+            if not lagging.watches:
+                del self._behind[name[0]]
 
     def _goes_live(self, name: tuple[int, int], watch: Watch) -> None:
-        self._behind.pop(name, None)
+        self._is_no_more_behind(name)
         if watch.end == watch.start + b"\0":
             self._keys.setdefault(watch.start, {})[name] = watch
         else:
@@ -254,11 +294,14 @@ class Watches:
         """Is there one that is behind, and could be told of something, or ended?"""
         if not self._behind:
             return False
-        newest, kept = self.database.revision, self.database.compacted
-        return any(
-            not rules.can_be_served(watch.next, kept)
-            or (watch.next <= newest and rules.takes_more(self._room(watch)))
-            for watch in self._behind.values()
+        return self.database.compacted != self._compacted or any(
+            map(self._could_tell, self._behind.values())
+        )
+
+    def _could_tell(self, lagging: Lagging) -> bool:
+        # By sink: one that does not read may have thousands, and is asked every turn.
+        return lagging.least <= self.database.revision and rules.takes_more(
+            self._room(lagging.sink)
         )
 
     def catch_up(self) -> bool:
@@ -266,27 +309,49 @@ class Watches:
 
         Raises `CorruptionError`.
         """
+        self._end_compacted()
         bytes_left, changes_left = _SLICE_BYTES, _SLICE_CHANGES
         view: View | None = None
-        for name, watch in list(self._behind.items()):
-            if not rules.can_be_served(watch.next, self.database.compacted):
-                self._remove(name)
-                self._refuse_compacted(watch.sink, watch.request_id, watch.next)
-                continue
-            if not rules.takes_more(self._room(watch)):
+        newest = max(self.told, self.database.revision)
+        for number, lagging in list(self._behind.items()):
+            # Of what a state that heals does not have again yet.
+            waits = self.database.revision < lagging.least <= newest
+            if waits or not rules.takes_more(self._room(lagging.sink)):
                 continue
             if bytes_left <= 0 or changes_left <= 0:
                 return True
             view = view or self.database.store.view()
             # Who comes last this time comes first the next.
-            del self._behind[name]
-            self._behind[name] = watch
-            bytes_used, changes_used = self._read(view, watch, bytes_left, changes_left)
-            bytes_left -= bytes_used
-            changes_left -= changes_used
-            if watch.next > max(self.told, self.database.revision):
-                self._goes_live(name, watch)
+            del self._behind[number]
+            self._behind[number] = lagging
+            for name, watch in list(lagging.watches.items()):
+                if bytes_left <= 0 or changes_left <= 0:
+                    break
+                if not rules.takes_more(self._room(watch.sink)):
+                    break
+                del lagging.watches[name]
+                lagging.watches[name] = watch
+                bytes_used, changes_used = self._read(
+                    view, watch, bytes_left, changes_left
+                )
+                bytes_left -= bytes_used
+                changes_left -= changes_used
+                if watch.next > newest:
+                    self._goes_live(name, watch)
+            if lagging.watches:
+                lagging.look()
         return bytes_left <= 0 or changes_left <= 0
+
+    def _end_compacted(self) -> None:
+        """Those end that need what was compacted since the last time."""
+        if self.database.compacted == self._compacted:
+            return
+        self._compacted = self.database.compacted
+        for lagging in list(self._behind.values()):
+            for name, watch in list(lagging.watches.items()):
+                if not rules.can_be_served(watch.next, self._compacted):
+                    self._remove(name)
+                    self._refuse_compacted(watch.sink, watch.request_id, watch.next)
 
     def _read(
         self, view: View, watch: Watch, bytes_max: int, changes_max: int
@@ -298,7 +363,7 @@ class Watches:
             return 0, 0
         found, last = changes(view, first, newest, changes_max)
         lookup, kept = Slice(view, first, last), self.database.compacted
-        room = min(bytes_max, self._room(watch))
+        room = min(bytes_max, self._room(watch.sink))
         told = seen = 0
         for revision, group in groupby(found, itemgetter(0)):
             if told >= room:
@@ -332,7 +397,7 @@ class Watches:
         watch = self._watches.get(name)
         if watch is None:
             return False
-        if not rules.may_bookmark(name in self._behind, watch.next, self.told):
+        if not rules.may_bookmark(self._is_behind(name), watch.next, self.told):
             return False
         self._push(watch, encode_progress(self.told))
         return True
@@ -349,11 +414,11 @@ class Watches:
         for _ in range(min(len(self._round), 1 + len(self._watches) // share)):
             name = self._round.pop()
             watch = self._watches.get(name)
-            if watch is not None and rules.takes_more(self._room(watch)):
+            if watch is not None and rules.takes_more(self._room(watch.sink)):
                 self.progress(watch.sink, watch.request_id)
 
-    def _room(self, watch: Watch) -> int:
-        return watch.sink.room() - self._spent.get(watch.sink.number, 0)
+    def _room(self, sink: WatchSink) -> int:
+        return sink.room() - self._spent.get(sink.number, 0)
 
     def _push(self, watch: Watch, body: bytes) -> None:
         spent = self._spent

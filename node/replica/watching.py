@@ -53,6 +53,9 @@ class Watching:
             self.watches.cancel(sink, request)
         elif rules.alone_too_long(self._alone_ms, _NO_LEADER_MS):
             self.replica.replies.append(refuse(request, ErrorCode.NO_LEADER, _ALONE))
+        elif self.watches.disowned:
+            reason = self.replica.reads.barred
+            self.replica.replies.append(refuse(request, ErrorCode.DAMAGED, reason))
         else:
             self.watches.add(sink, request)
 

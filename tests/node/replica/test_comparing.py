@@ -109,6 +109,7 @@ def test_whatever_is_flipped_is_found(payload: str) -> None:
     together.flip_at(spoilt)
     together.done(command)
     together.wait_for(lambda: together.damaged() == [spoilt])
+    assert together.replicas[spoilt].watching.watches.disowned
 
 
 def test_where_no_state_has_a_majority_all_refuse() -> None:

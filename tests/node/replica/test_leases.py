@@ -1,7 +1,7 @@
 """Who leads keeps the time: a lease is never shorter than anybody was told (I-64)."""
 
 import pytest
-from quorate.node.replica import PeerMessage, rules
+from quorate.node.replica import PeerMessage, leases, rules
 from quorate.raft import AppendEntries, HeartbeatReply
 from quorate.wire import (
     OK,
@@ -39,6 +39,22 @@ def test_a_lease_ends_after_its_time_everywhere_at_once() -> None:
     hashes = {r.database.state_hash() for r in together.replicas.values()}
     assert len(hashes) == 1
     together.nothing_is_left()
+
+
+def test_leases_that_were_revoked_are_forgotten_before_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Story: one that was granted for a day and revoked was remembered for a day."""
+    monkeypatch.setattr(leases, "_GONE_MAX", 10)
+    together = granted()
+    kept = together.replicas[together.leader].lease_keeper.leases
+    for lease in range(100, 160):
+        together.done(Grant(lease, 1000 * TTL_MS))
+        together.done(Revoke(lease))
+        together.run(1)
+    assert len(kept._queue) <= 13
+    assert len(kept._deadlines) <= 13
+    assert in_time(together.lives_until(7), TTL_MS - 60 * TICK_MS)
 
 
 @pytest.mark.parametrize("through", ["leader", "follower"])

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from quorate.node.replica import Request
+import pytest
+from quorate.node.replica import Effects, Replica, Request, reads
 from quorate.wire import (
     DEFAULT_LIMITS,
     OK,
@@ -120,6 +121,69 @@ def test_a_get_waits_for_the_revision_that_its_caller_has_seen() -> None:
     reply = decode_get_reply(together.caller.replies[first][2])
     assert reply.record is not None
     assert reply.record.value == b"3"
+    together.nothing_is_left()
+
+
+@pytest.mark.parametrize("level", [Level.LINEARIZABLE, Level.LOCAL])
+def test_replies_are_made_a_turns_worth_at_a_time(
+    level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Story: a thousand gets of a mebibyte each, in one round, took a gibibyte at once;
+    only what was made was counted, and refused, afterwards.
+    """
+    monkeypatch.setattr(reads, "_TURN_BYTES", 12_000)
+    readers = Readers()
+    together = readers.together
+    made: list[int] = []
+    carry_out = together.carry_out
+
+    def counted(replica: Replica, effects: Effects) -> None:
+        made.append(sum(len(reply.body) for reply in effects.replies))
+        carry_out(replica, effects)
+
+    monkeypatch.setattr(together, "carry_out", counted)
+    first = readers.read_together(
+        together.leader, [GetRequest(level, 0, 0, b"c"), _everything(level)] * 10
+    )
+    together.run(1)
+    assert max(made) < 12_000 + 5_200
+    assert len([size for size in made if size > 12_000]) > 5
+    for number in range(first, first + 20):
+        assert together.code(number) is None
+    assert not together.replicas[together.leader].has_work(True)
+    together.nothing_is_left()
+
+
+def _everything(level: Level) -> RangeRequest:
+    return RangeRequest(level, 0, 0, b"", b"")
+
+
+def test_reads_of_the_future_cost_the_turns_before_it_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Story: each turn looked at all of them, four milliseconds for 16,384."""
+    readers = Readers()
+    together = readers.together
+    replica = together.replicas[together.leader]
+    newest = replica.database.revision
+    wanted = [GetRequest(Level.LOCAL, 0, newest + n, b"a") for n in (1000, 2, 1, 1001)]
+    first = readers.read_together(together.leader, wanted)
+    looked: list[int] = []
+    serve = replica.reads._serve_or_wait
+
+    def counted(read: reads.Read, now_ms: int, asked_ms: int | None = None) -> None:
+        looked.append(read.wanted.min_revision)
+        serve(read, now_ms, asked_ms)
+
+    monkeypatch.setattr(replica.reads, "_serve_or_wait", counted)
+    together.run(20)
+    for number in (1, 2):
+        together.done(encode_put(b"a", b"new"))
+        together.run(1)
+        assert together.answered(first + 3 - number)
+    assert looked == [newest + 1, newest + 2]
+    together.run_ms(10_000)
+    assert together.code(first) is ErrorCode.TOO_STALE
     together.nothing_is_left()
 
 

@@ -308,6 +308,56 @@ def sinks_of(watches: Watches) -> list[FakeSink]:
     return [sink for sink in watching if isinstance(sink, FakeSink)]
 
 
+def test_a_reader_without_room_is_asked_once_for_all_his_watches(
+    database: Database, watches: Watches
+) -> None:
+    """Story: one who had stopped, with 2,048 watches, cost each turn milliseconds."""
+    put_many(database, 3)
+    asked: list[int] = []
+
+    class Full(FakeSink):
+        def room(self) -> int:
+            asked.append(self.left)
+            return self.left
+
+    sink = Full(1, room=0)
+    for number in range(1, 201):
+        begin(watches, sink, ALL, number)
+    turn(watches)
+    asked.clear()
+    assert not watches.could_catch_up()
+    turn(watches)
+    assert asked == [0, 0]
+    sink.left = PLENTY
+    assert watches.could_catch_up()
+    turns(watches)
+    for number in range(1, 201):
+        assert keys_of(sink, number) == changed(b"k", range(2, 5))
+
+
+def test_nobody_goes_on_from_what_was_told_of_a_state_that_differs(
+    database: Database, watches: Watches
+) -> None:
+    """Story: its revisions were not those of the others. A watch went on behind the
+    last one that it had been told, missed what had happened meanwhile, or had it twice.
+    """
+    state = b"".join(database.store.pin().pieces())
+    put_many(database, 5)
+    early, late = FakeSink(1), FakeSink(2)
+    begin(watches, early, ALL)
+    turns(watches)
+    watches.disown("it differs")
+    deliver(watches.take_pushes())
+    assert early.ended == {1: ErrorCode.DAMAGED}
+    before = database.revision
+    install(database, watches, state)
+    assert database.revision < before
+    begin(watches, late, NOW)
+    put_many(database, 1)
+    turns(watches)
+    assert keys_of(late) == [(database.revision, b"k")]
+
+
 def test_a_slow_reader_is_told_as_much_as_he_takes(
     database: Database, watches: Watches
 ) -> None:
