@@ -38,14 +38,15 @@ def run_chaos(
             node.wait_for_orphan(ORPHAN_SECONDS_MAX)
         resting = [node for node in cluster.nodes if node.running_pid() is None]
         check_ports(address for node in resting for address in (node.client, node.peer))
-        outcome = asyncio.run(_run(cluster, temporary, ready))
+        # Until here what runs is somebody else's, and stays.
+        try:
+            return asyncio.run(_run(cluster, temporary, ready))
+        finally:
+            # Those that were started by hand, too.
+            for node in cluster.nodes:
+                node.stop_process()
     except (LauncherError, SetupFailed) as error:
         raise Failure(str(error)) from error
-    finally:
-        # Those that were started by hand, too.
-        for node in cluster.nodes:
-            node.stop_process()
-    return outcome
 
 
 async def _run(

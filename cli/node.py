@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,9 +104,12 @@ def command(
         config = load_config(path, os.environ)
     except ConfigError as error:
         raise Failure(str(error)) from error
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        # Whoever finds the number there may ask for a renewal before it serves.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with _pid_file(path.absolute().parent):
         if contact is not None and not _is_member(config):
-            _agree(path, config, name, client, peer)
+            _agree(path, config, name, client, peer, tls=tls)
             _join(config, contact, _token(token))
         from ..node.process import run_node
 
@@ -150,6 +154,8 @@ def _agree(
     name: str | None,
     client: Address | None,
     peer: Address | None,
+    *,
+    tls: bool,
 ) -> None:
     """The cluster writes down what the file says, and would never be told otherwise."""
     for option, given, says in (
@@ -163,6 +169,12 @@ def _agree(
                 f"{shown} says {says}, {option} {given}: correct it, or remove it, and"
                 " it is written anew"
             )
+    if tls and not config.client.cert:
+        shown = click.format_filename(path)
+        raise Failure(
+            f"{shown} names no client.cert, for --tls: correct it, or remove it, and it"
+            " is written anew"
+        )
 
 
 def _is_member(config: NodeConfig) -> bool:

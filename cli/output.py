@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def stdout() -> IO[bytes]:
-    """Standard output for bytes."""
+    """Standard output for bytes. Raises ClickException when it is closed."""
+    if not sys.stdout:
+        raise click.ClickException("standard output is closed")
     return sys.stdout.buffer
 
 

@@ -162,6 +162,9 @@ def _new_root(directory: Path, cluster_id: int, passphrase_file: Path | None) ->
     passphrase = read_passphrase(passphrase_file)
     try:
         if root_in(following) is None:
+            if (following / "ca.crt").exists():
+                # The key beside it may be the one that the cluster signs with now.
+                raise Failure(f"{following / 'ca.crt'} is damaged: restore it")
             if (directory / "ca.key").exists():
                 # As the old key is encrypted, or not, so is the new one.
                 load_authority(directory, passphrase=passphrase)

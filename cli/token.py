@@ -96,6 +96,8 @@ def list_command() -> None:
 @connection_options()
 def drop_command(token: str) -> None:
     """Let nobody in by a token any more; who has joined stays."""
+    if not token:
+        raise click.BadParameter("it is empty", param_hint="ID")
 
     async def drop(client: "AsyncClient") -> str:
         known = (await client.members()).tokens

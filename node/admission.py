@@ -116,6 +116,8 @@ class Admission:
         # In a thread: what it takes to look at certificates takes long to import.
         key = await loop.run_in_executor(None, _key_of, request.request)
         await self._check(request, key)
+        # Before it is a member, for which the token is spent.
+        await node.signer.check()
         command = Admit(
             *(request.token, request.member_id, key),
             *(request.name, request.peer, request.client),
@@ -149,6 +151,11 @@ class Admission:
                     " a new member needs a new folder"
                 )
             return
+        if request.member_id in table.gone:
+            raise HelloError(
+                "this member was removed from the cluster; a new member needs a new"
+                " folder"
+            )
         token = table.tokens.get(request.token)
         digest = token_digest(request.secret)
         if token is None or not hmac.compare_digest(token.digest, digest):

@@ -67,6 +67,7 @@ class Gossiping:
         self.began_s = self.called_s = clock_s()
         self.lag_ms = 0
         self.last_lag_ms = 0
+        self._report_at = self._window_at = 0
         self.hinted: dict[int, str] = {}
         self.removed: set[int] = set()
 
@@ -100,10 +101,13 @@ class Gossiping:
         for member in sorted(gone.keys() - self.removed):
             self.removed.add(member)
             gossip.remove(member)
-        if gossip.now % _REPORT_TICKS == 0:
+        # A loop that was held lets several ticks pass at once.
+        if gossip.now >= self._report_at:
+            self._report_at = gossip.now + _REPORT_TICKS
             lag_ms = max(self.lag_ms, self.last_lag_ms)
             gossip.report(node.replica.raft.log.applied_index, lag_ms)
-        if gossip.now % _LAG_WINDOW_TICKS == 0:
+        if gossip.now >= self._window_at:
+            self._window_at = gossip.now + _LAG_WINDOW_TICKS
             self.last_lag_ms, self.lag_ms = self.lag_ms, 0
 
     def leave(self) -> None:

@@ -69,10 +69,13 @@ async def exchange(
     Nothing is told to whom there is an `objection`. Raises HelloError, OSError,
     TimeoutError.
     """
-    async with asyncio.timeout(DIAL_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(
-            address.host, address.port, ssl=context, server_hostname=""
-        )
+    try:
+        async with asyncio.timeout(DIAL_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=context, server_hostname=""
+            )
+    except UnicodeError as error:
+        raise OSError(f"{address.host!r} is no host: {error}") from error
     try:
         who = None
         if context.verify_mode is ssl.CERT_REQUIRED:

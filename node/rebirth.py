@@ -22,7 +22,7 @@ from .database.meta import encode_meta
 from .database.versions import VersionRecord
 from .stable import Stable, StableOptions
 
-REVISIONS_SKIPPED: Final = 1_000_000
+REVISIONS_SKIPPED: Final = 1 << 40
 _MODULUS: Final = 1 << 128
 
 

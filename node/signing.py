@@ -47,6 +47,12 @@ class Signer:
             None, self._sign, request, name, member, signing
         )
 
+    async def check(self) -> None:
+        """Is there a key that can be used? Raises HelloError, with what is wrong."""
+        signing = self.node.replica.database.member_table.trust.signing
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._usable, signing)
+
     async def ready(self) -> bool:
         """Has this node the key by which certificates are made now?"""
         if not self.node.config.peer.authority:
@@ -72,10 +78,8 @@ class Signer:
     ) -> bytes:
         from . import certificates
 
+        authority = self._usable(signing)
         try:
-            authority = self._authority(signing)
-            if authority.cluster_id != self.node.cluster_id:
-                raise HelloError("the CA in peer.authority is of another cluster")
             return certificates.sign_member(
                 authority,
                 request,
@@ -85,6 +89,17 @@ class Signer:
             )
         except certificates.CertificateError as error:
             raise HelloError(str(error)) from None
+
+    def _usable(self, signing: bytes | None) -> "Authority":
+        from . import certificates
+
+        try:
+            authority = self._authority(signing)
+        except certificates.CertificateError as error:
+            raise HelloError(str(error)) from None
+        if authority.cluster_id != self.node.cluster_id:
+            raise HelloError("the CA in peer.authority is of another cluster")
+        return authority
 
     def _authority(self, signing: bytes | None) -> "Authority":
         from . import certificates

@@ -13,7 +13,6 @@ failed. Whether that is true its certificate says.
 """
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
@@ -25,6 +24,7 @@ from .joining import exchange
 from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, NOBODY, Host, Session
 from .peer_wire import Encoder, Goodbye, SentAway
+from .ports import listening
 from .replica import ForwardReply, ForwardRequest, PeerMessage
 
 RETRY_MIN_S: Final = 0.02
@@ -32,7 +32,6 @@ RETRY_MAX_S: Final = 0.5
 HANDSHAKES_MAX: Final = 64
 # From one address: who begins them and says no more leaves some to the others.
 HANDSHAKES_OF_ONE_MAX: Final = 48
-BACKLOG: Final = 128
 # Of those who have shown no certificate that is good: newcomers, and strangers.
 UNKNOWN_MAX: Final = 32
 ACCEPT_RETRY_S: Final = 0.1
@@ -76,6 +75,7 @@ class Link:
         self.sent_bytes = 0
         self.urgent = asyncio.Event()
         self.task = asyncio.ensure_future(self._run())
+        self.task.add_done_callback(self._died)
 
     @property
     def connected(self) -> bool:
@@ -179,12 +179,16 @@ class Link:
             logger.debug("link to %016x: %s", self.member, error)
         return None
 
+    def _died(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("the link to %016x is no more", self.member, exc_info=error)
+
     async def close(self) -> None:
         for task in (self.task, self.renewal):
             if task is not None:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+                # What it may have died of was told then, and ends nobody else.
+                await asyncio.wait((task,))
         for session in [*self.former, *filter(None, [self.session])]:
             session.close()
             await session.closed
@@ -206,6 +210,9 @@ async def _dial(
                 server_hostname="",
             )
             await session.ready
+    except UnicodeError as error:
+        # A name that no resolver could have; it may be in the log for ever.
+        raise OSError(f"{address.host!r} is no host: {error}") from error
     except BaseException:
         if session is not None:
             session.abort()
@@ -241,27 +248,10 @@ class Transport:
     async def listen(self, address: Address) -> None:
         """Accept peers at `address`. Raises OSError when it can't be had."""
         try:
-            await self._listen(address)
+            self.listener = listener = await listening(address)
         except OSError as error:
             reason = f"peer.listen, {address}: {(error.strerror or str(error)).lower()}"
             raise OSError(error.errno, reason) from error
-
-    async def _listen(self, address: Address) -> None:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM
-        )
-        family, kind, protocol, _, place = found[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setblocking(False)
-            listener.bind(place)
-            listener.listen(BACKLOG)
-        except BaseException:
-            listener.close()
-            raise
-        self.listener = listener
         self.accepting = asyncio.ensure_future(self._accept(listener))
 
     async def _accept(self, listener: socket.socket) -> None:

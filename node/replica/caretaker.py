@@ -290,13 +290,18 @@ class Caretaker:
 
     # -- deciding ------------------------------------------------------------------
 
+    @property
+    def settled(self) -> bool:
+        """Is all that it has decided applied?"""
+        return self.replica.database.applied_index >= self._proposed
+
     def _care(self) -> str:
         replica = self.replica
         raft, database = replica.raft, replica.database
         told = database.member_table.caretaker
         if not database_rules.caretaker_may_act(told.paused):
             return ""
-        if raft.transferee or raft.barred or database.applied_index < self._proposed:
+        if raft.transferee or raft.barred or not self.settled:
             return self.waits_for
         if not rules.leads_for_sure(raft.log.term(raft.log.commit_index), raft.term):
             return "nothing of its term is committed yet"

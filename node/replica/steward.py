@@ -130,6 +130,9 @@ class Steward:
         index, current = raft.configurations[-1]
         if current.joint or index > replica.database.applied_index:
             return
+        if not self.caretaker.settled:
+            # It may name another heir than whoever would be promoted now.
+            return
         ready = [
             member
             for member in current.learners

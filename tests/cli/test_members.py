@@ -181,6 +181,12 @@ def test_tokens_are_listed_and_dropped(run: Run, members: FakeClient) -> None:
     assert json.loads(shown) == {"id": E6, "result": "dropped"}
 
 
+def test_no_token_is_dropped_by_an_empty_name(run: Run, members: FakeClient) -> None:
+    """Story: a shell variable that was not set dropped the only one that was good."""
+    assert run("token", "drop", "").exit_code == 2
+    assert not members.calls
+
+
 def test_a_token_that_is_not_there_is_not_dropped(
     run: Run, members: FakeClient
 ) -> None:

@@ -119,6 +119,17 @@ async def test_gossips_word_is_dialled_when_the_logs_has_failed(
         assert await net.until_dialled(4) == [LOG, HEARD, LOG, HEARD]
 
 
+async def test_what_a_link_died_of_is_told_once_and_ends_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Story: it was told when its member was removed, and then by ending every node."""
+    net = Net()
+    net.listening[LOG] = RuntimeError("a bug")
+    async with linked(net, monkeypatch) as link:
+        await asyncio.wait((link.task,))
+    assert caplog.text.count("a bug") == 1
+
+
 async def test_the_logs_address_is_enough_where_it_leads_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -16,6 +16,7 @@ from quorate.node.inside import ask
 from quorate.node.launcher import free_ports
 from quorate.node.logs import Sparing
 from quorate.node.node import Node
+from quorate.node.peer_hello import Stream
 from quorate.node.replica import Effects
 from quorate.raft import Heartbeat, InstallSnapshot
 from quorate.storage.engine import Incoming
@@ -24,6 +25,7 @@ from quorate.wire import (
     MakeToken,
     MemberCommand,
     MemberRole,
+    Reassign,
     RequestKind,
     encode_member_command,
 )
@@ -72,6 +74,24 @@ async def test_a_member_that_is_nowhere_stops_nobody(
     async with Node(config) as node:
         await ticks_go_on(node)
         assert OTHER in node.replica.database.member_table.members
+
+
+async def test_a_member_whose_host_no_resolver_could_have_stops_nobody(
+    config: NodeConfig,
+) -> None:
+    """Story: the links to it died without a word; closing them, when it was removed,
+    ended every node of the cluster at the same moment.
+    """
+    async with Node(config) as node:
+        await said(node, MakeToken(9, b"d" * 32, 60_000, 1, MemberRole.REPLICA))
+        place = "n2..lan:7500"
+        await said(node, Admit(9, OTHER, b"k" * 32, "n2", place, f"http://{place}"))
+        await until(lambda: OTHER in node.transport.known())
+        link = node.transport.links[OTHER, Stream.RAFT]
+        await until(lambda: link.failures > 1)
+        await said(node, Reassign(OTHER, MemberRole.LEAVING, 0))
+        await until(lambda: OTHER not in node.transport.known())
+        await ticks_go_on(node)
 
 
 def of_a_tick(node: Node, error: Exception) -> None:
