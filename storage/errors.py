@@ -14,7 +14,6 @@ a name of ours would, and who may go on after it is decided by the caller.
 """
 
 import errno
-import os
 from typing import Final
 
 # What the system says of a read when the disk has lost what is there.
@@ -50,9 +49,9 @@ class Unreadable(CorruptionError):
     tell one from the other by the error.
     """
 
-    def __init__(self, path: str, offset: int, code: int) -> None:
-        super().__init__(path, offset, f"it can't be read: {os.strerror(code)}")
-        self.error = OSError(code, os.strerror(code), path)
+    def __init__(self, path: str, offset: int, error: OSError) -> None:
+        super().__init__(path, offset, f"it can't be read: {error.strerror}")
+        self.error = OSError(error.errno, error.strerror, path)
 
 
 class JournalFailed(StorageError):
@@ -98,4 +97,4 @@ def lost(path: str, offset: int, error: OSError) -> Unreadable | OSError:
     """What a failed read of a table comes to; any other error is what it was."""
     if error.errno not in _LOST:
         return error
-    return Unreadable(path, offset, error.errno)
+    return Unreadable(path, offset, error)

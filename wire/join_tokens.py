@@ -35,7 +35,7 @@ def token_digest(secret: bytes) -> bytes:
 
 
 def encode_join_token(token: JoinToken) -> str:
-    """75 characters without anything that a shell would look at."""
+    """78 characters without anything that a shell would look at."""
     data = token.authority + token.token.to_bytes(_ID_BYTES, "big") + token.secret
     assert len(data) == _BYTES
     return _PREFIX + base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -35,7 +35,7 @@ from weakref import WeakSet
 
 import msgspec
 
-from ..env import RealEnv, parent_of
+from ..env import RealEnv, os_error, parent_of
 from ..errors import CorruptionError, Unreadable, WorkerFailed
 from .edit import remove
 from .jobs import InlineJobs, Job, JobDropped, T
@@ -315,9 +315,9 @@ def _raise(kind: str, arguments: list[Any]) -> None:
         case "corruption", [path, offset, reason]:
             raise CorruptionError(path, offset, reason)
         case "unreadable", [path, offset, code]:
-            raise Unreadable(path, offset, code)
+            raise Unreadable(path, offset, os_error(code, path))
         case "os", [code, path]:
-            raise OSError(code, os.strerror(code), path)
+            raise os_error(code, path)
         case _:
             raise WorkerFailed(f"{kind}: {arguments}")
 

@@ -10,13 +10,14 @@ import errno
 import msgspec
 import pytest
 from quorate.raft import InstallSnapshot
+from quorate.storage.env import os_error
 from quorate.storage.errors import CorruptionError, Unreadable
 from quorate.wire import ErrorCode
 
 from .compared import Compared
 
 PATIENCE_TICKS = 100
-LOST = Unreadable("/engine/a.sst", 4096, errno.EIO)
+LOST = Unreadable("/engine/a.sst", 4096, os_error(errno.EIO, ""))
 
 
 def _together(members: int = 3) -> Compared:

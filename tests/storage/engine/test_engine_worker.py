@@ -17,7 +17,7 @@ import pytest
 from quorate.storage.engine import VALUE, Engine, EngineOptions, Worker, worker
 from quorate.storage.engine.manifest import load_manifest
 from quorate.storage.engine.memtable import Memtable
-from quorate.storage.env import RealEnv
+from quorate.storage.env import RealEnv, os_error
 from quorate.storage.errors import CorruptionError, Unreadable, WorkerFailed
 
 from .engine_kit import SMALL, apply, new_engine, receive, same
@@ -193,7 +193,7 @@ def test_a_worker_merges_what_took_the_place_of_damaged_files(tmp_path: Path) ->
 def test_what_the_worker_cannot_read_is_told_here_as_that(tmp_path: Path) -> None:
     told: list[Any] = []
     process = worker._Process(str(tmp_path), OPTIONS, told.append)
-    process.fail(7, Unreadable("a table", 4096, errno.EIO))
+    process.fail(7, Unreadable("a table", 4096, os_error(errno.EIO, "")))
     frame = msgspec.msgpack.decode(msgspec.msgpack.encode(told[0]))
     with pytest.raises(Unreadable, match="a table is damaged at offset 4096") as caught:
         worker._raise(*frame[2:])
