@@ -3,8 +3,6 @@
 Law: what was free a moment ago may be taken now; whoever binds finds out.
 """
 
-import asyncio
-import errno
 import os
 import random
 import socket
@@ -17,7 +15,6 @@ from .address import Address
 # gone when a killed node comes back for it.
 _PORTS: Final = range(15_000, 32_000)
 _TRIES: Final = 200
-BACKLOG: Final = 128
 # Each process looks in a part of its own first.
 _PART: Final = 500
 _given: set[int] = set()
@@ -72,26 +69,4 @@ def _bound(address: Address) -> socket.socket | None:
     except OSError:
         listener.close()
         return None
-    return listener
-
-
-async def listening(address: Address) -> socket.socket:
-    """A socket that takes connections there. Raises OSError when it can't be had."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM
-        )
-    except UnicodeError as error:
-        raise OSError(errno.EADDRNOTAVAIL, f"no host: {error}") from error
-    family, kind, protocol, _, place = found[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setblocking(False)
-        listener.bind(place)
-        listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
     return listener

@@ -21,10 +21,10 @@ from typing import Final
 
 from .address import Address
 from .joining import exchange
+from .listening import listening
 from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, NOBODY, Host, Session
 from .peer_wire import Encoder, Goodbye, SentAway
-from .ports import listening
 from .replica import ForwardReply, ForwardRequest, PeerMessage
 
 RETRY_MIN_S: Final = 0.02
