@@ -324,12 +324,22 @@ def test_a_damaged_segment_may_be_the_first_one_left(
         persist(journal, batch(2, [entry(3)], term=3))
     env.sync_directory(DIRECTORY)
     reset = batch(9, [entry(4)], term=4, reset=(8, 4))
+    syncs, moments = journal.syncs, list[MemoryEnv]()
+
+    def reclaims(operation: Operation) -> None:
+        if journal.syncs > syncs:
+            moments.append(env.copy())
+
+    env.on_operation = reclaims
     persist(journal, reset)
+    env.on_operation = None
     state = State().after(reset)
     seen: set[str] = set()
-    for disk in env.crash_states(tear=True):
-        seen.update(disk.list(DIRECTORY))
-        assert open_journal(disk)[1] == state
+    for moment in (*moments, env):
+        moment.on_operation = None
+        for disk in moment.crash_states(tear=True):
+            seen.update(disk.list(DIRECTORY))
+            assert open_journal(disk)[1] == state
     assert {segment_name(2), f"{2:016x}-spare.seg"} <= seen
 
 
