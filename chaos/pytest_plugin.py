@@ -128,6 +128,8 @@ class Cluster:
         return self._at(number).node.log.read_text(errors="replace")
 
     def _at(self, number: int) -> "NodeProcess":
+        if not 1 <= number <= len(self._processes):
+            raise IndexError(f"there is no node {number}")
         return self._processes[number - 1]
 
 
@@ -277,14 +279,20 @@ def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
 def _leader(nodes: Iterable[tuple[int, str]]) -> int:
     from ..client import Client, QuorateError, Unavailable
 
+    leading: list[tuple[int, int]] = []
     for number, at in nodes:
         with Client(at, timeout=1.0, learn=False, sessions=False) as client:
             try:
-                if client.status(at)["role"] == "leader":
-                    return number
+                status = client.status(at)
             except QuorateError:
                 continue
-    raise Unavailable("no node leads")
+            term = status["term"]
+            if status["role"] == "leader" and isinstance(term, int):
+                leading.append((term, number))
+    if not leading:
+        raise Unavailable("no node leads")
+    # One that was away may not have heard yet that it leads no more.
+    return max(leading)[1]
 
 
 def _clear(client: "Client") -> None:

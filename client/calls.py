@@ -201,7 +201,8 @@ class Calls:
             if link.endpoint == endpoint:
                 call = _Call(kind, body, deadline, decode, write, link)
                 return await self._counted(call, timeout)
-        link = self._link(endpoint)
+        # Whoever is asked once does not say which cluster this client is for.
+        link = Link(endpoint, self._tls, self._objection, self._token)
         self._private.add(link)
         try:
             call = _Call(kind, body, deadline, decode, write, link)
@@ -398,14 +399,17 @@ class Calls:
         """Take a node of the one cluster that was first met, and learn its siblings."""
         if self._cluster_id is None:
             self._cluster_id = hello.cluster_id
-        if hello.cluster_id != self._cluster_id:
-            return (
-                f"belongs to cluster {hello.cluster_id:016x},"
-                f" not to {self._cluster_id:016x}"
-            )
-        if self._learn:
+        objection = self._objection(hello)
+        if objection is None and self._learn:
             self._siblings.heard(hello.endpoints)
-        return None
+        return objection
+
+    def _objection(self, hello: ServerHello) -> str | None:
+        """Why this node is none of ours; None: it may be."""
+        known = self._cluster_id
+        if known is None or hello.cluster_id == known:
+            return None
+        return f"belongs to cluster {hello.cluster_id:016x}, not to {known:016x}"
 
     async def _members(self) -> Members:
         kind = RequestKind.MEMBERS

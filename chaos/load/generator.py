@@ -293,6 +293,8 @@ class Generator:
                 errors = self._report.tally(operation.kind).errors
                 code = code_of(error)
                 errors[code] = errors.get(code, 0) + 1
+            # What is refused before anything is sent would leave no time for replies.
+            await asyncio.sleep(0)
         else:
             if measured:
                 now = self._clock.now()

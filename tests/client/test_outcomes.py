@@ -414,6 +414,16 @@ async def test_a_node_of_another_cluster_is_not_asked() -> None:
         assert stranger.requests == []
 
 
+async def test_who_was_asked_once_does_not_say_which_cluster_it_is() -> None:
+    """Story: its nodes were learnt, and writes went to a cluster nobody had named."""
+    node, stranger = FakeNode(), FakeNode()
+    stranger.hello = hello_bytes(cluster_id=0xC2)
+    async with running(node, stranger), plain(node.endpoint) as kv:
+        await kv.status(stranger.endpoint)
+        assert await kv.put("k", "v") == 2
+        assert [*kv.endpoints] == [node.endpoint]
+
+
 async def test_an_error_for_the_whole_connection_makes_its_writes_unknown() -> None:
     def end(session: Session, frame: RequestFrame) -> None:
         session.refuse(frame, ErrorCode.INVALID_REQUEST, request_id=0)

@@ -1,11 +1,13 @@
 """The generator under a clock of ours: what counts, from when, and what is left out."""
 
+import asyncio
+
 import msgspec
 import pytest
 from quorate.chaos.load import Generator, LoadOptions, PhaseFailed, Progress, Report
 from quorate.chaos.load.bulk import IN_FLIGHT, TRIES_MAX
 from quorate.chaos.load.mixes import key_of
-from quorate.client import Forbidden, Unavailable, Unknown
+from quorate.client import Forbidden, TooBusy, Unavailable, Unknown
 
 from .conftest import FakeClock
 from .slow_client import SlowClient
@@ -58,6 +60,34 @@ async def test_an_operation_that_began_in_time_counts_whenever_it_ends(
     assert total.tallies["put"].latency.count == 4 * 2
     # Two rounds took three seconds, and that is how fast it was.
     assert total.seconds == 3.0
+
+
+async def test_what_is_refused_at_once_leaves_time_for_others(
+    clock: FakeClock,
+) -> None:
+    """Story: a client with too many bytes in flight refused without waiting, and one
+    task of the load held the loop until the end: no reply came, and no Ctrl-C.
+    """
+    options = msgspec.structs.replace(PLAIN, duration_s=None, operations=2000)
+    client = SlowClient(clock, lambda _: 0.0)
+
+    async def put(key: bytes, value: bytes) -> int:
+        raise TooBusy("calls of 268435456 bytes are in flight")
+
+    client.put = put  # type: ignore[method-assign]
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(others())
+    total, _ = await measured(options, client, clock)
+    task.cancel()
+    assert sum(total.tallies["put"].errors.values()) == 2000
+    assert turns > 400
 
 
 async def test_warming_up_is_not_measured(clock: FakeClock) -> None:
