@@ -274,13 +274,6 @@ MUTANTS = {
             "I-40: a read does not wait for its index",
         ),
         Mutant(
-            "unreadable-for-good",
-            replica_rules,
-            "waits_in_vain",
-            never,
-            "I-73: nodes wait for each other's states, which all could read again",
-        ),
-        Mutant(
             "state-before-its-entries",
             replica_rules,
             "leads_to",

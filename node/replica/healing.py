@@ -81,9 +81,7 @@ class Healing:
     def given_up(self) -> OSError | None:
         """Why the process should end and start again, if it should."""
         limit = self.replica.options.unreadable_ticks
-        if isinstance(self.damage, Unreadable) and rules.waits_in_vain(
-            self.waited_ticks, limit
-        ):
+        if isinstance(self.damage, Unreadable) and self.waited_ticks >= limit:
             return self.damage.error
         return None
 

@@ -213,8 +213,3 @@ def has_lost_its_data(was_here: bool) -> bool:
 def leads_to(index: int, commit_index: int, stable_index: int) -> bool:
     """I-18: a state is taken in where this disk has the entries up to its index."""
     return index <= min(commit_index, stable_index)
-
-
-def waits_in_vain(waited_ticks: int, limit: int) -> bool:
-    """I-73: all disks may have been away; then nobody has a state to send."""
-    return waited_ticks >= limit
