@@ -40,6 +40,7 @@ from .peer_hello import (
     encode_join,
     parse_join_answer,
 )
+from .sockets import resolving
 from .tls import (
     Kind,
     PeerCertificate,
@@ -69,13 +70,11 @@ async def exchange(
     Nothing is told to whom there is an `objection`. Raises HelloError, OSError,
     TimeoutError.
     """
-    try:
+    with resolving(address):
         async with asyncio.timeout(DIAL_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(
                 address.host, address.port, ssl=context, server_hostname=""
             )
-    except UnicodeError as error:
-        raise OSError(f"{address.host!r} is no host: {error}") from error
     try:
         who = None
         if context.verify_mode is ssl.CERT_REQUIRED:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from ..raft import InstallSnapshot, RoleChanged
 from ..storage.engine import Incoming
@@ -45,6 +45,7 @@ WORKER_RETRY_S: Final = 1.0
 CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 logger = logging.getLogger("quorate.replica")
+T = TypeVar("T")
 
 
 class ReplicaLoop:
@@ -109,14 +110,14 @@ class ReplicaLoop:
         wall_ms = time.time_ns() // 1_000_000 + self.wall_offset_ms
         self.replica.advance(elapsed_ms, wall_ms)
 
-    def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
+    def _guarded(self, step: Callable[..., T], *arguments: object) -> T:
         """What nobody expected ends the node.
 
         The event loop alone would log it, and a replica go on that has lost its ticks,
         or has done half of something.
         """
         try:
-            step(*arguments)
+            return step(*arguments)
         except Exception as error:
             self.fail(error)
             raise
@@ -171,11 +172,7 @@ class ReplicaLoop:
         would write a log that begins behind a state which is not there.
         """
         self.advance()
-        try:
-            return self.replica.install(message, incoming)
-        except Exception as error:
-            self.fail(error)
-            raise
+        return self._guarded(self.replica.install, message, incoming)
 
     def _check_space(self) -> None:
         """Refuse writes while there is still room for what must go on (I-29)."""

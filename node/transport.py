@@ -21,11 +21,11 @@ from typing import Final
 
 from .address import Address
 from .joining import exchange
-from .listening import listening
 from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, NOBODY, Host, Session
 from .peer_wire import Encoder, Goodbye, SentAway
 from .replica import ForwardReply, ForwardRequest, PeerMessage
+from .sockets import listening, resolving
 
 RETRY_MIN_S: Final = 0.02
 RETRY_MAX_S: Final = 0.5
@@ -202,17 +202,15 @@ async def _dial(
     session: Session | None = None
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-            _, session = await loop.create_connection(
-                lambda: Session(host, member, stream),
-                address.host,
-                address.port,
-                ssl=context,
-                server_hostname="",
-            )
+            with resolving(address):
+                _, session = await loop.create_connection(
+                    lambda: Session(host, member, stream),
+                    address.host,
+                    address.port,
+                    ssl=context,
+                    server_hostname="",
+                )
             await session.ready
-    except UnicodeError as error:
-        # A name that no resolver could have; it may be in the log for ever.
-        raise OSError(f"{address.host!r} is no host: {error}") from error
     except BaseException:
         if session is not None:
             session.abort()

@@ -24,9 +24,9 @@ _LEARNT: Final = 2000
 # end costs every replica about as much as a write for the lease and each key, and a
 # hundred thousand at once must leave time for heartbeats.
 _ENDING: Final = 100
+_ENDING_KEYS: Final = 256
 # So many more than there are may be remembered that are none any more.
 _GONE_MAX: Final = 1000
-_ENDING_KEYS: Final = 256
 
 
 class Leases:
@@ -90,18 +90,17 @@ class Leases:
 
     def _tidy(self) -> None:
         """Without those that were revoked, whose time would be over in days perhaps."""
-        known = self.database.lease_table.leases
-        self._queue = [
-            each
-            for each in self._queue
-            if each[1] in known and known[each[1]].since == each[2]
-        ]
+        self._queue = [each for each in self._queue if self._is_there(*each[1:])]
         heapify(self._queue)
         self._deadlines = {
             lease: (since, deadline)
             for lease, (since, deadline) in self._deadlines.items()
-            if lease in known and known[lease].since == since
+            if self._is_there(lease, since)
         }
+
+    def _is_there(self, lease: int, since: int) -> bool:
+        known = self.database.lease_table.leases.get(lease)
+        return known is not None and known.since == since
 
     def due(self) -> list[tuple[int, int]]:
         """Leases whose time is over, to be written to the log now."""
@@ -139,9 +138,8 @@ class Leases:
 
     def _forget(self) -> None:
         """What has ended."""
-        known = self.database.lease_table.leases
         for lease, since in list(self._ending.items()):
-            if lease not in known or known[lease].since != since:
+            if not self._is_there(lease, since):
                 del self._ending[lease]
                 self._drop(lease, since)
 

@@ -74,10 +74,10 @@ class Lagging:
 
     __slots__ = ("least", "sink", "watches")
 
-    def __init__(self, sink: WatchSink) -> None:
+    def __init__(self, sink: WatchSink, least: int) -> None:
         self.sink = sink
         self.watches: dict[tuple[int, int], Watch] = {}
-        self.least = 0
+        self.least = least
 
     def look(self) -> None:
         self.least = min(watch.next for watch in self.watches.values())
@@ -102,8 +102,8 @@ class Watches:
         # compacted when all of them were looked at.
         self._behind: dict[int, Lagging] = {}
         self._compacted = 0
-        # Not empty: why nobody goes on from what was told here.
-        self.disowned = ""
+        # Nobody goes on from what was told here, until another state comes.
+        self.disowned = False
         # Bytes for each sink in this turn.
         self._spent: dict[int, int] = {}
         # Who is still to be told how far he is, and how many of them at a time.
@@ -254,12 +254,12 @@ class Watches:
                 first = rules.told_from(watch.next, self.told)
                 self._falls_behind(name, watch, first)
         self.told = self.database.revision if self.disowned else max(self.told, before)
-        self.disowned = ""
+        self.disowned = False
 
     def disown(self, reason: str) -> None:
         """What was told here may not be what happened: all watches end."""
         self.end_all(ErrorCode.DAMAGED, reason)
-        self.disowned = reason
+        self.disowned = True
 
     # -- behind ------------------------------------------------------------------------
 
@@ -268,8 +268,7 @@ class Watches:
         watch.next = next_
         lagging = self._behind.get(name[0])
         if lagging is None:
-            lagging = self._behind[name[0]] = Lagging(watch.sink)
-            lagging.least = next_
+            lagging = self._behind[name[0]] = Lagging(watch.sink, next_)
         lagging.watches[name] = watch
         lagging.least = min(lagging.least, next_)
 

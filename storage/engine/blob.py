@@ -16,9 +16,10 @@ from weakref import finalize
 from .. import rules
 from ..checksum import crc32
 from ..env import Env, File
-from ..errors import CorruptionError, lost
+from ..errors import CorruptionError
 from .manifest import BlobMeta
 from .merge import Chunk
+from .stored import Stored
 from .table_format import BLOB_KIND, VALUE
 
 FORMAT: Final = 1
@@ -79,45 +80,24 @@ class BlobWriter:
             self._file.close()
 
 
-class Blob:
-    """An open file of values. It may lose its name while this lives."""
+class Blob(Stored):
+    """An open file of values."""
 
-    __slots__ = ("__weakref__", "_file", "meta", "path")
+    __slots__ = ("meta",)
 
     def __init__(self, env: Env, directory: str, meta: BlobMeta) -> None:
         """Raises `CorruptionError` when the file is not what the manifest says."""
         self.meta = meta
-        self.path = f"{directory}/{meta.name}"
-        try:
-            self._file: File = env.open(self.path, read_only=True)
-        except FileNotFoundError:
-            raise CorruptionError(self.path, 0, "a file of values is missing") from None
-        except OSError as error:
-            raise lost(self.path, 0, error) from None
+        super().__init__(env, f"{directory}/{meta.name}", "a file of values")
         # Views may be the last to hold it.
         finalize(self, self._file.let_go)
         self._check_head()
 
     def _check_head(self) -> None:
-        try:
-            size = self._file.size()
-        except OSError as error:
-            raise lost(self.path, 0, error) from None
-        if size != self.meta.size_bytes:
-            reason = f"the size is {size}, not {self.meta.size_bytes}"
-            raise CorruptionError(self.path, size, reason)
+        self._check_size(self.meta.size_bytes)
         expected = _HEAD.pack(_MAGIC, FORMAT, 0, self.meta.file_id)
         if self._bytes(0, _HEAD.size) != expected:
             raise CorruptionError(self.path, 0, "the head is of another file")
-
-    def _bytes(self, offset: int, length: int) -> bytes:
-        try:
-            return self._file.read_at(offset, length)
-        except OSError as error:
-            raise lost(self.path, offset, error) from None
-
-    def close(self) -> None:
-        self._file.close()
 
     def value(self, offset: int, length: int, crc: int) -> bytes:
         """The value of a reference. Raises `CorruptionError`."""

@@ -15,11 +15,12 @@ import msgspec
 
 from .. import rules
 from ..checksum import crc32
-from ..env import Env, File
+from ..env import Env
 from ..errors import CorruptionError, lost
 from .block_index import GROUP, WORD_BYTES, ZEROS, BlockIndex
 from .manifest import TableMeta
 from .merge import Chunk
+from .stored import Stored
 from .table_format import (
     CODEC_AT,
     CRC_BYTES,
@@ -45,13 +46,11 @@ _STREAM_BYTES: Final = 256 << 10
 _NUMBER: Final = int.from_bytes
 
 
-class Table:
-    """An open table. Its file may lose its name while this lives."""
+class Table(Stored):
+    """An open table."""
 
     __slots__ = (
-        "__weakref__",
         "_crcs",
-        "_file",
         "_groups",
         "_index",
         "_offsets",
@@ -60,7 +59,6 @@ class Table:
         "_whole",
         "_words",
         "meta",
-        "path",
         "properties",
         "words",
     )
@@ -68,13 +66,7 @@ class Table:
     def __init__(self, env: Env, directory: str, meta: TableMeta) -> None:
         """Raises `CorruptionError` when the file is not what the manifest says."""
         self.meta = meta
-        self.path = f"{directory}/{meta.name}"
-        try:
-            self._file: File = env.open(self.path, read_only=True)
-        except FileNotFoundError:
-            raise CorruptionError(self.path, 0, "a table is missing") from None
-        except OSError as error:
-            raise lost(self.path, 0, error) from None
+        super().__init__(env, f"{directory}/{meta.name}", "a table")
         try:
             footer = self._read_footer()
             index = self._section(footer.index, "the index")
@@ -105,30 +97,15 @@ class Table:
         # Views and iterators may be the last to hold it.
         finalize(self, self._file.let_go)
 
-    def _bytes(self, offset: int, length: int) -> bytes:
-        try:
-            return self._file.read_at(offset, length)
-        except OSError as error:
-            raise lost(self.path, offset, error) from None
-
     def _read_footer(self) -> Footer:
-        meta, size = self.meta, self._size()
-        if size != meta.size_bytes:
-            raise CorruptionError(
-                self.path, size, f"the size is {size}, not {meta.size_bytes}"
-            )
-        at = size - FOOTER_BYTES
+        meta = self.meta
+        self._check_size(meta.size_bytes)
+        at = meta.size_bytes - FOOTER_BYTES
         data = self._bytes(at, FOOTER_BYTES)
         footer = decode_footer(data, self.path, at)
         if footer.file_id != meta.file_id or own_crc(data) != meta.footer_crc:
             raise CorruptionError(self.path, at, "the footer is of another table")
         return footer
-
-    def _size(self) -> int:
-        try:
-            return self._file.size()
-        except OSError as error:
-            raise lost(self.path, 0, error) from None
 
     def _section(self, section: Section, what: str) -> bytes:
         data = self._bytes(section.offset, section.length)
@@ -145,9 +122,6 @@ class Table:
         except msgspec.DecodeError as error:
             reason = f"properties: {error}"
             raise CorruptionError(self.path, section.offset, reason) from None
-
-    def close(self) -> None:
-        self._file.close()
 
     # -- one key -----------------------------------------------------------------------
 

@@ -1,13 +1,12 @@
 """The generator under a clock of ours: what counts, from when, and what is left out."""
 
-import asyncio
-
 import msgspec
 import pytest
 from quorate.chaos.load import Generator, LoadOptions, PhaseFailed, Progress, Report
 from quorate.chaos.load.bulk import IN_FLIGHT, TRIES_MAX
 from quorate.chaos.load.mixes import key_of
 from quorate.client import Forbidden, TooBusy, Unavailable, Unknown
+from turns import counted_turns
 
 from .conftest import FakeClock
 from .slow_client import SlowClient
@@ -75,19 +74,10 @@ async def test_what_is_refused_at_once_leaves_time_for_others(
         raise TooBusy("calls of 268435456 bytes are in flight")
 
     client.put = put  # type: ignore[method-assign]
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.ensure_future(others())
-    total, _ = await measured(options, client, clock)
-    task.cancel()
+    async with counted_turns() as turns:
+        total, _ = await measured(options, client, clock)
     assert sum(total.tallies["put"].errors.values()) == 2000
-    assert turns > 400
+    assert turns.count > 400
 
 
 async def test_warming_up_is_not_measured(clock: FakeClock) -> None:

@@ -1,6 +1,5 @@
 """Ranges of etcd's API that have to be sorted: in order, in small steps, in bounds."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 
@@ -13,6 +12,7 @@ from quorate.node.api.etcd.documents import Range, SortOrder, SortTarget
 from quorate.node.api.etcd.sorting import Sorting
 from quorate.wire.frames import RequestKind
 from quorate.wire.records import Record
+from turns import counted_turns
 
 from .support import Asked, Port, connect, head, open_port, wait_for
 from .test_etcd_gateway import ALL, post, store, stream
@@ -71,25 +71,17 @@ async def test_others_have_their_turn_while_a_range_is_sorted(
     The service answers each page at once, so only the handler itself can give way.
     """
     store(port, 8000)
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     steps: list[tuple[int, int]] = []
     answer, take, sort = port.service.answer, ranges._Out.take, Range.sort
 
     def answering(asked: Asked) -> None:
         if asked.kind == RequestKind.RANGE:
-            steps.append((turns, 0))
+            steps.append((turns.count, 0))
         answer(asked)
 
     def taking(out: ranges._Out, revision: int, records: Sequence[Record]) -> None:
         if records:
-            steps.append((turns, len(records)))
+            steps.append((turns.count, len(records)))
         take(out, revision, records)
 
     sorted_at_once: list[int] = []
@@ -101,9 +93,8 @@ async def test_others_have_their_turn_while_a_range_is_sorted(
     port.service.answer = answering
     monkeypatch.setattr(ranges._Out, "take", taking)
     monkeypatch.setattr(Range, "sort", sorting)
-    busy = asyncio.create_task(others())
-    reply = await post(port, "kv/range", BY_VALUE)
-    busy.cancel()
+    async with counted_turns() as turns:
+        reply = await post(port, "kv/range", BY_VALUE)
     assert reply.json()["count"] == "8000"
     assert len(steps) == 16
     # No two of them are in one turn of the loop, and none is large.
