@@ -218,8 +218,10 @@ class Caretaker:
         self._proposed = 0
         self._proposed_at = 0
         # Is it to hand over, as everybody knows? Has it tried that, and leads still?
+        # Whom has it asked?
         self._moving = False
         self._tried = False
+        self._asked: list[int] = []
 
     def late(self, late_ms: int) -> None:
         """The shell's loop was late by so much in this turn."""
@@ -240,10 +242,14 @@ class Caretaker:
         self._since = self.replica.ticks
         self._proposed = 0
         self._proposed_at = self._since
-        self._moving = self._tried = False
+        self._moves_no_more()
         self.waits_for = ""
         self.ears.clear()
         self.lateness.forget()
+
+    def _moves_no_more(self) -> None:
+        self._moving = self._tried = False
+        self._asked.clear()
 
     def _listen(self) -> None:
         replica = self.replica
@@ -300,6 +306,8 @@ class Caretaker:
         raft, database = replica.raft, replica.database
         told = database.member_table.caretaker
         if not database_rules.caretaker_may_act(told.paused):
+            # What it had begun is not gone on with when the pause is over.
+            self._moves_no_more()
             return ""
         if raft.transferee or raft.barred or not self.settled:
             return self.waits_for
@@ -379,13 +387,19 @@ class Caretaker:
         self._moving, self._tried = False, True
         self.lateness.forget()
         heir = self._heir()
+        if heir in self._asked:
+            self._asked.clear()
         if heir:
+            self._asked.append(heir)
             self.replica.raft.transfer_leadership(heir)
 
     def _heir(self) -> int:
+        """Somebody else than those that were asked and did not take over, if it can."""
         steward = self.replica.steward
         voters = self.replica.raft.configuration.voters
-        return steward.heir([m for m in voters if steward.caught_up(m)])
+        able = [member for member in voters if steward.caught_up(member)]
+        fresh = [member for member in able if member not in self._asked]
+        return steward.heir(fresh) or steward.heir(able)
 
     def _moved_ms(self) -> int | None:
         """How long ago, in cluster time, the leadership fled; None: it did not."""

@@ -135,9 +135,9 @@ def is_another_state(own: object, agreed: object) -> bool:
     return own != agreed
 
 
-def may_be_promoted(replicates: bool, lag: int, lag_max: int) -> bool:
+def may_be_promoted(replicates: bool, match_index: int, needed_index: int) -> bool:
     """I-48: only a learner that has caught up becomes a voter."""
-    return replicates and lag <= lag_max
+    return replicates and match_index >= needed_index
 
 
 def quorum_is_heard(alive: int, voters: int) -> bool:

@@ -27,19 +27,21 @@ from ...wire import (
 from ..database.member_records import MemberRecord
 from . import rules
 from .caretaker import Caretaker
+from .committed import Committed
 from .upgrades import Upgrades
 
 if TYPE_CHECKING:
     from .core import Replica
 
-# So many entries behind what is committed counts as caught up: about a turn's worth.
-LAG_ENTRIES_MAX: Final = 64
 # Election timeouts until somebody who did not take the leadership is offered it again.
 ASK_AGAIN_TIMEOUTS: Final = 10
 AT_RISK: Final = "the voters that are left would have no majority that is heard"
 STILL_COUNTS: Final = (
     "it counts as a voter until it is removed, and the others that are heard are no"
     " majority without it: remove it, or replace it, in the place of that"
+)
+VOTES_ALREADY: Final = (
+    "who shall take the place votes already: demote or remove the other one"
 )
 NOT_ASKED: Final = "the caretaker decides by itself; tell it what is wanted"
 NOT_SAID_BY_CLIENTS: Final = "members say this, each of itself; no client does"
@@ -112,6 +114,7 @@ class Steward:
         self.waits_for = ""
         self.caretaker = Caretaker(replica)
         self.upgrades = Upgrades(replica)
+        self._committed = Committed()
         self._heard: dict[int, int] = {}
         # Whose revocation was let into the log, and at which tick.
         self._revoking: dict[int, int] = {}
@@ -172,6 +175,9 @@ class Steward:
         for member, each in progress.items():
             if each.active and each.heard:
                 self._heard[member] = replica.ticks
+        raft = replica.raft
+        patience = raft.options.election_timeout_ticks
+        self._committed.took(raft.term, replica.ticks, raft.log.commit_index, patience)
 
     def heard(self, member: int) -> bool:
         """Has it answered within the last two election timeouts, or is it this one?"""
@@ -190,13 +196,14 @@ class Steward:
         return recently or (progress.active and progress.heard)
 
     def caught_up(self, member: int) -> bool:
+        """Has it all that was committed an election timeout ago?"""
         raft = self.replica.raft
         progress = raft.progress.get(member)
         if progress is None or not self.heard(member):
             return False
-        lag = raft.log.commit_index - progress.match_index
         replicates = progress.state == REPLICATE
-        return rules.may_be_promoted(replicates, lag, LAG_ENTRIES_MAX)
+        needed = self._committed.needed(raft.log.commit_index)
+        return rules.may_be_promoted(replicates, progress.match_index, needed)
 
     def safe(self, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
         """May the voters be `after`? What only goes on as it is always may."""
@@ -211,8 +218,8 @@ class Steward:
             return ErrorCode.INVALID_REQUEST, NOT_ASKED
         if isinstance(command, _SAID_BY_MEMBERS):
             return None if own else (ErrorCode.INVALID_REQUEST, NOT_SAID_BY_CLIENTS)
-        if isinstance(command, Reassign) and self._refuses(command):
-            return ErrorCode.QUORUM_AT_RISK, AT_RISK
+        if isinstance(command, Reassign):
+            return self._refuses(command)
         if isinstance(command, RevokeCertificate) and command.member:
             if self._is_cut_off_without(command.member):
                 return ErrorCode.QUORUM_AT_RISK, STILL_COUNTS
@@ -220,15 +227,23 @@ class Steward:
                 self._revoking[command.member] = self.replica.ticks
         return None
 
-    def _refuses(self, command: Reassign) -> bool:
+    def _refuses(self, command: Reassign) -> tuple[ErrorCode, str] | None:
         """Would a vote be taken away that the others can't do without?
 
         Asked when somebody wishes for it, so that he is told; asked again when it is
-        done.
+        done. Who is replaced keeps its vote until its successor has one, so that a
+        successor who votes already would be one vote less.
         """
-        if command.role is MemberRole.VOTER or command.successor:
-            return False
-        return self._needs(command.member)
+        heir = command.successor
+        table = self.replica.database.member_table
+        votes = heir and self.replica.raft.configuration.is_voter(heir)
+        if votes and _shall_vote(table.members.get(heir)):
+            return ErrorCode.INVALID_REQUEST, VOTES_ALREADY
+        if command.role is MemberRole.VOTER or (heir and not votes):
+            return None
+        if self._needs(command.member):
+            return ErrorCode.QUORUM_AT_RISK, AT_RISK
+        return None
 
     def _needs(self, member: int) -> bool:
         """Are the other voters too few to go on without this one?"""

@@ -159,7 +159,8 @@ class Checkers:
             state.commits_what_is_agreed(book, node, commit)
             if election.leads(node):
                 state.commits_by_counting_its_own_term(book, node, commit)
-            member.commit = commit
+            assert node.replica is not None
+            member.committed(node.replica.ticks, commit)
             if commit > book.committed:
                 durability.committed_is_durable(book, node, commit)
                 book.committed = commit

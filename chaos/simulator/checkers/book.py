@@ -4,6 +4,7 @@ Law: plain values, filled by `Checkers` from what it is shown, never from the co
 opinion of themselves. A disk is remembered as the batches that were synced to it.
 """
 
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from ....node.stable import BOOTSTRAP_TERM
@@ -13,6 +14,9 @@ from ....storage.journal_format import EntryLike
 from ..shape import Shape
 from ..world import World
 from .model import Model
+
+# How long it is remembered what was committed.
+_COMMITS_TICKS = 200
 
 
 class Disk:
@@ -71,6 +75,7 @@ class Member:
         self.applied = 0
         self.shown = 0  # the newest index that readers could see here
         self.commit = 0
+        self.commits: deque[tuple[int, int]] = deque()  # as it grew: tick, commit index
         self.leads_since: int | None = None  # its commit index when it began to lead
         self.heard_leader: tuple[int, int] | None = None  # term, tick
         self.heard: dict[int, int] = {}
@@ -92,7 +97,19 @@ class Member:
         doubted = self.doubted is not None and self.doubted.holds(index, term)
         return doubted or self.disk.holds(index, term)
 
+    def committed(self, now: int, commit: int) -> None:
+        """It knows now, in ticks of this boot, that so much is committed."""
+        self.commit = commit
+        self.commits.append((now, commit))
+        while len(self.commits) > 1 and self.commits[1][0] < now - _COMMITS_TICKS:
+            self.commits.popleft()
+
+    def commit_at(self, tick: int) -> int:
+        """What it knew to be committed then; 0: too long ago."""
+        return max((index for at, index in self.commits if at <= tick), default=0)
+
     def boot(self) -> None:
+        self.commits.clear()
         self.leads_since = self.heard_leader = None
         self.shown = 0
         self.heard, self.asked, self.rounds = {}, {}, {}

@@ -16,8 +16,6 @@ from .election import leads
 if TYPE_CHECKING:
     from ..node import Node
 
-# So many entries behind is caught up, says docs/membership.md.
-_LAG_ENTRIES = 64
 # A leader looks at who is heard so often, in ticks; a tick more for the turn.
 _LOOKS_TICKS = 6
 
@@ -115,17 +113,19 @@ def nobody_comes_back(book: Book, node: "Node", after: Configuration) -> None:
 def new_voters_have_caught_up(
     book: Book, node: "Node", before: Configuration, after: Configuration
 ) -> None:
-    """I-48: a voter comes with what was committed, but for the last few entries."""
-    commit = book.members[node.member].commit
+    """I-48: a voter comes with what was committed an election timeout ago."""
+    assert node.replica is not None
+    patience = node.replica.raft.options.election_timeout_ticks + _LOOKS_TICKS
+    commit = book.members[node.member].commit_at(node.replica.ticks - patience)
     for voter in after.all_voters():
         if before.is_voter(voter) or voter == node.member:
             continue
         last = book.members[voter].disk.last_index
-        if last + _LAG_ENTRIES < commit:
+        if last < commit:
             book.world.fail(
                 "I-48",
                 f"{node.name} lets n{voter} vote, whose disk ends at {last}; committed"
-                f" is {commit}",
+                f" was {commit} an election timeout ago",
             )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quorate.node.database.caretaking import CaretakerRecord
 from quorate.node.database.member_records import MemberRecord
 from quorate.node.database.members import MemberTable
-from quorate.node.replica import Replica, rules
+from quorate.node.replica import PeerMessage, Replica, rules
 from quorate.node.replica.caretaker import REST_MS, SETTLE_MS, Sight, decide
 from quorate.raft import COMMAND, AppendEntries, Configuration, TimeoutNow
 from quorate.wire import (
@@ -452,6 +452,42 @@ def test_a_hand_over_that_fails_is_tried_again() -> None:
     together.run(30)
     assert together.leader != was
     assert len(reasons(together)) == 1
+
+
+def test_after_one_that_does_not_take_over_another_is_asked() -> None:
+    """The same one, the furthest, was asked each time."""
+    together = tended(spares=())
+    was = together.leader
+    asked: list[int] = []
+
+    def loses(message: PeerMessage) -> bool:
+        if isinstance(message, TimeoutNow) and message.to not in asked:
+            asked.append(message.to)
+        return isinstance(message, TimeoutNow) and message.to == asked[0]
+
+    together.loses = loses
+    runs_late(together, 400, 6_100)
+    runs_late(together, 400, 5_500)
+    together.run(30)
+    assert len(asked) == 2
+    assert together.leader == asked[1] != was
+
+
+def test_a_pause_ends_what_was_begun_of_a_hand_over() -> None:
+    together = tended(spares=())
+    was = together.leader
+    caretaker = led(together).steward.caretaker
+    together.loses = lambda message: isinstance(message, TimeoutNow)
+    runs_late(together, 400, 6_100)
+    done(together, SetCaretaker(paused=True))
+    together.run_ms(1_000)
+    together.heal()
+    done(together, SetCaretaker(paused=False))
+    together.run_ms(1_000)
+    # In time again by now: nothing is left of it that would move the leadership.
+    runs_late(together, 0, 6_100)
+    assert together.leader == was
+    assert not caretaker.lateness.for_long()
 
 
 def test_one_long_hold_moves_nothing() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from quorate.node.database.member_records import MemberRecord
-from quorate.node.replica.steward import Wish, wish
+from quorate.node.replica.steward import AT_RISK, VOTES_ALREADY, Wish, wish
 from quorate.raft import Configuration, Heartbeat
 from quorate.wire import (
     Admit,
@@ -193,6 +193,42 @@ def test_one_voter_takes_the_place_of_another_at_once() -> None:
     assert old in configuration(together).voters
     together.heal()
     goes_to(together, (*rest, 4))
+
+
+def test_who_votes_already_takes_nobodys_place() -> None:
+    together = cluster()
+    old, heir = (each for each in (1, 2, 3) if each != together.leader)
+    wish = Reassign(old, LEAVING, heir)
+    leader = together.replicas[together.leader]
+    told = leader.steward.refusal(wish, own=False)
+    assert told == (ErrorCode.INVALID_REQUEST, VOTES_ALREADY)
+    # One that was to go, and votes still, may stay: if the other can be spared.
+    leader.database.member_table.members[heir] = record(LEAVING)
+    assert leader.steward.refusal(wish, own=False) is None
+    leader.database.member_table.members[heir] = record(VOTER)
+    together.cut.add(heir)
+    together.run(100)
+    leader.database.member_table.members[heir] = record(LEAVING)
+    told = leader.steward.refusal(wish, own=False)
+    assert told == (ErrorCode.QUORUM_AT_RISK, AT_RISK)
+
+
+def test_under_load_a_learner_votes_that_lacks_nothing_older_than_a_moment() -> None:
+    """It had to be within 64 entries of what is committed, and never was."""
+    together = cluster()
+    joined(together, 4, REPLICA)
+    together.wait_for(lambda: 4 in configuration(together).learners)
+    leader = together.replicas[together.leader]
+    patience = leader.raft.options.election_timeout_ticks
+    for _ in range(2 * patience):
+        together.done(encode_put(b"a", b"b"))
+        together.run(1)
+    progress, steward = leader.raft.progress[4], leader.steward
+    behind = leader.raft.log.commit_index - progress.match_index
+    progress.match_index -= patience // 2 - behind
+    assert steward.caught_up(4)
+    progress.match_index -= patience
+    assert not steward.caught_up(4)
 
 
 def test_a_change_goes_on_with_the_next_leader() -> None:
