@@ -329,6 +329,9 @@ class Calls:
             )
         except RequestFailed as failed:
             raise self._unanswered(link, failed, call) from None
+        except asyncio.CancelledError:
+            connection.given_up()
+            raise
         try:
             if frame.status == OK:
                 return call.decode(frame.body)

@@ -37,7 +37,8 @@ BUFFER_BYTES_MAX: Final = 1024 * 1024
 REPLY_BYTES_CEILING: Final = 64 * 1024 * 1024
 # Deadlines are checked at most this often: they are promises about seconds.
 EXPIRY_SECONDS_MIN: Final = 0.01
-# A node that says nothing for this long under a request is taken for gone.
+# A node that says nothing for this long under a request is taken for gone; so is one
+# that says nothing for this long after the deadline of one, when another one passes.
 SILENCE_MS_MIN: Final = 800
 
 
@@ -117,6 +118,9 @@ class Connection(asyncio.Protocol):
         self._paused: bool = False
         # The newest request when the node was last heard.
         self._heard_id: int = 0
+        # When it first owed an answer since then: requests may be too short-lived, each
+        # alone, to tell a peer that is gone from one that is far away.
+        self._owed_since: float = float("inf")
         self._expiry: asyncio.TimerHandle | None = None
         self._expiry_at: float = float("inf")
 
@@ -136,9 +140,7 @@ class Connection(asyncio.Protocol):
         future: asyncio.Future[ReplyFrame] = self._loop.create_future()
         self._pending[request_id] = (kind, timeout_ms, deadline, future)
         self._unsent[request_id] = encode_request(kind, request_id, timeout_ms, body)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        self._plan_flush()
         if deadline < self._expiry_at:
             self._expire_at(deadline)
         return future
@@ -154,10 +156,13 @@ class Connection(asyncio.Protocol):
             return request_id
         self._streams[request_id] = take
         self._unsent[request_id] = encode_request(kind, request_id, 0, body)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        self._plan_flush()
         return request_id
+
+    def given_up(self) -> None:
+        """Let go, soon, of what was cancelled before it was sent."""
+        if self._unsent:
+            self._plan_flush()
 
     def pause_reading(self) -> None:
         """Let the node wait with what it has to say, on all of this connection."""
@@ -177,13 +182,32 @@ class Connection(asyncio.Protocol):
         self._last_id = request_id
         return request_id
 
+    def _plan_flush(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         self._flushing = False
+        self._drop_cancelled()
         transport = self._transport
         if transport is None:
             return
         while self._unsent and not self._paused and not transport.is_closing():
             transport.write(self._next_chunk())
+
+    def _drop_cancelled(self) -> None:
+        """Nobody waits for these any more, and nobody has seen them."""
+        pending = self._pending
+        cancelled = [
+            request_id
+            for request_id in self._unsent
+            if request_id in pending and pending[request_id][3].cancelled()
+        ]
+        for request_id in cancelled:
+            del self._unsent[request_id], pending[request_id]
+        if cancelled:
+            self._close_if_retired()
 
     def _next_chunk(self) -> bytes:
         """The oldest unsent requests, at least one; they count as sent from now on."""
@@ -225,8 +249,10 @@ class Connection(asyncio.Protocol):
                 failure = NotSent("could not be sent before the deadline")
             if not future.done():
                 future.set_exception(failure)
-            patient = timeout_ms >= SILENCE_MS_MIN
-            silent = silent or (patient and request_id > self._heard_id)
+            if request_id > self._heard_id:
+                self._owed_since = min(self._owed_since, now)
+                owed_ms = (now - self._owed_since) * 1000
+                silent = silent or max(timeout_ms, owed_ms) >= SILENCE_MS_MIN
         if self._pending:
             earliest = min(waiting[2] for waiting in self._pending.values())
             self._expire_at(max(earliest, now + EXPIRY_SECONDS_MIN))
@@ -316,6 +342,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_id = self._last_id
+        self._owed_since = float("inf")
         if not self.hello.done():
             data = self._greet(data)
         if not data:

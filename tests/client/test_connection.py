@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from quorate.client.connection import (
+    SILENCE_MS_MIN,
     WRITE_BYTES_MAX,
     Broken,
     Connection,
@@ -166,6 +167,46 @@ async def test_what_was_asked_in_the_turn_in_which_it_broke_was_not_sent() -> No
     assert transport.requests() == []
 
 
+async def test_what_is_cancelled_before_it_is_sent_is_never_sent() -> None:
+    connection, transport = opened()
+    asked = [ask(connection, bytes([number])) for number in range(4)]
+    asked[1].cancel()
+    asked[2].cancel()
+    await loop_turn()
+    assert [frame.body for frame in transport.requests()] == [b"\0", b"\3"]
+
+
+async def test_what_is_cancelled_behind_a_full_transport_is_let_go_of() -> None:
+    connection, transport = opened(room=1)
+    first = ask(connection, b"first")
+    await loop_turn()
+    ask(connection, b"kept")
+    cancelled = ask(connection, b"x" * 1000)
+    await loop_turn()
+    cancelled.cancel()
+    connection.given_up()
+    await loop_turn()
+    assert len(connection._unsent) == 1
+    assert len(connection._pending) == 2
+    transport.drain(float("inf"))
+    assert [frame.body for frame in transport.requests()] == [b"first", b"kept"]
+    assert not first.done()
+
+
+async def test_a_retired_connection_does_not_wait_for_what_was_cancelled() -> None:
+    connection, transport = opened(room=1)
+    ask(connection, b"first")
+    await loop_turn()
+    cancelled = ask(connection, b"cancelled")
+    connection.retire()
+    connection.data_received(encode_reply(RequestKind.WRITE, 1, OK, b""))
+    assert not transport.is_closing()
+    cancelled.cancel()
+    connection.given_up()
+    await loop_turn()
+    assert transport.is_closing()
+
+
 async def test_nothing_is_asked_of_a_connection_that_has_ended() -> None:
     connection, _ = opened()
     connection.connection_lost(None)
@@ -242,6 +283,39 @@ async def test_an_impatient_request_does_not_condemn_its_connection() -> None:
     expired = connection.request(RequestKind.GET, b"", 9, deadline)
     with pytest.raises(Expired):
         await expired
+    assert connection.usable
+
+
+def owing_since(connection: Connection, seconds: float) -> None:
+    """As if the first deadline that was missed had been so long ago."""
+    connection._owed_since -= seconds
+
+
+async def missed(connection: Connection) -> None:
+    """One impatient request that is not answered in time."""
+    deadline = asyncio.get_running_loop().time() + 0.01
+    with pytest.raises(Expired):
+        await connection.request(RequestKind.GET, b"", 9, deadline)
+
+
+async def test_a_connection_is_retired_when_impatient_requests_hear_nothing() -> None:
+    """A peer that has vanished without a word was asked for ever by short requests."""
+    connection, transport = opened()
+    await missed(connection)
+    await missed(connection)
+    assert connection.usable
+    owing_since(connection, SILENCE_MS_MIN / 1000)
+    await missed(connection)
+    assert not connection.usable
+    assert transport.closed
+
+
+async def test_a_far_node_that_answers_impatient_requests_late_is_kept() -> None:
+    connection, _ = opened()
+    await missed(connection)
+    owing_since(connection, SILENCE_MS_MIN / 1000)
+    connection.data_received(encode_reply(RequestKind.GET, 1, OK, b"late"))
+    await missed(connection)
     assert connection.usable
 
 
