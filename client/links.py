@@ -11,6 +11,7 @@ from typing import Final
 
 from ..wire import ServerHello
 from .connection import Connection, HelloFailed
+from .dialling import open_socket
 from .endpoints import Endpoint
 from .tls_errors import Disagreement, disagreement
 
@@ -143,14 +144,15 @@ class Link:
         self, loop: asyncio.AbstractEventLoop, connection: Connection
     ) -> None:
         host, port = self.endpoint.host, self.endpoint.port
+        connected = await open_socket(host, port)
         if self._tls is None:
-            await loop.create_connection(lambda: connection, host, port)
+            await loop.create_connection(lambda: connection, sock=connected)
         else:
             await loop.create_connection(
                 lambda: connection,
-                host,
-                port,
+                sock=connected,
                 ssl=self._tls,
+                server_hostname=host,
                 ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS_MAX,
             )
 

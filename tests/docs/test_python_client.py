@@ -25,7 +25,7 @@ from .markdown import Block, blocks, read, rows, section, spans
 
 PAGE = read("docs/python-client.md")
 _OPEN_NODE = "127.0.0.1:7400"
-_SECURED_NODE = "127.0.0.1:7410"
+_SECURED_NODE = "localhost:7410"
 _SHOWN = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 _TOKEN = "t" * 32
 
@@ -61,7 +61,7 @@ def secured(tmp_path: Path) -> Iterator[str]:
     process.start()
     try:
         process.wait_ready(60.0)
-        yield str(node.client)
+        yield f"localhost:{node.client.port}"
     finally:
         process.terminate()
         process.stop()
