@@ -154,11 +154,13 @@ def notes_on(options: "LoadOptions", report: "Report") -> list[str]:
             )
         if report.unsent:
             notes.append(
-                f"{report.unsent} operations were due and never sent: the cluster did"
-                " not keep up, and the latencies are better than the truth"
+                f"{report.unsent} operations were due and never sent, because"
+                f" {options.in_flight} of their process were in flight to the end; the"
+                " latencies are better than the truth"
             )
-        sent = report.late.count / seconds if seconds else options.rate
-        if sent < options.rate * RATE_SHARE:
+        pace = report.pace(options.rate)
+        if pace < RATE_SHARE:
+            sent = pace * options.rate
             notes.append(f"{sent:.0f} operations a second were sent, fewer than asked")
     if seconds and report.cpu_s > BUSY_SHARE * seconds * options.processes:
         notes.append(

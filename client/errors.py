@@ -29,6 +29,7 @@
     │   └── ServerFault        a bug in the node; its log has it
     ├── Unknown                a write whose fate was lost: it may have happened
     ├── Unavailable            nobody there to ask: it did not happen
+    │   ├── Overloaded         nodes were there, and had too much to do to the end
     │   ├── TlsFailed          nobody to ask by TLS: not trusted, or spoken by one only
     │   └── Closed             the client, or the watch, was closed
     └── DeadlineExceeded       a read that was asked, but not answered in time
@@ -180,6 +181,10 @@ class Unavailable(QuorateError):
     """No node took the request before the deadline: it did not happen."""
 
     retryable = True
+
+
+class Overloaded(Unavailable):
+    """The cluster has more to do than it takes, and had so until the deadline."""
 
 
 class TlsFailed(Unavailable):

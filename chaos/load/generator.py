@@ -225,6 +225,8 @@ class Generator:
                     self._report.delayed += due_s < self._blocked_until_s
                     late_s = max(self._clock.now() - due_s, 0.0)
                     self._report.late.record(int(late_s * 1e9))
+                    self._report.due_s = due_s
+                    self._report.sent_s = due_s + late_s
                 self._in_flight += 1
                 group.create_task(self._perform(self._stream.next(), due_s))
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ...client import QuorateError, TooBusy, Unavailable
+from ...client import Overloaded, QuorateError, TooBusy
 from .histogram import Histogram
 from .mixes import Kind
 
@@ -36,13 +36,16 @@ class Report(msgspec.Struct, tag=True):
 
     In an open loop `late` is how long after their time operations were sent, `delayed`
     counts those that waited because too many were in flight, and `unsent` those whose
-    time came but that were not sent before the end. Moments are on the monotonic clock.
+    time came but that were not sent before the end; `due_s` is when the last one that
+    was sent was due, and `sent_s` when it was sent. Moments are on the monotonic clock.
     """
 
     tallies: dict[Kind, Tally] = {}
     late: Histogram = msgspec.field(default_factory=Histogram)
     delayed: int = 0
     unsent: int = 0
+    due_s: float | None = None
+    sent_s: float | None = None
     in_flight: int = 0
     warm: bool = False
     begin_s: float | None = None
@@ -67,8 +70,9 @@ class Report(msgspec.Struct, tag=True):
         self.warm = self.warm or other.warm
         begins = [at for at in (self.begin_s, other.begin_s) if at is not None]
         self.begin_s = min(begins, default=None)
-        ends = [at for at in (self.end_s, other.end_s) if at is not None]
-        self.end_s = max(ends, default=None)
+        self.end_s = _later(self.end_s, other.end_s)
+        self.due_s = _later(self.due_s, other.due_s)
+        self.sent_s = _later(self.sent_s, other.sent_s)
 
     @property
     def seconds(self) -> float:
@@ -76,6 +80,17 @@ class Report(msgspec.Struct, tag=True):
         if self.begin_s is None or self.end_s is None:
             return 0.0
         return max(self.end_s - self.begin_s, 0.0)
+
+    def pace(self, rate: float) -> float:
+        """The share of the rate at which operations were sent, 1.0 when none was late.
+
+        By when they were due, and not by their number, which chance has a part in; and
+        not by the end, which may have waited for one that was slow.
+        """
+        if self.begin_s is None or self.due_s is None or self.sent_s is None:
+            return 1.0
+        began_s = self.begin_s - 1 / rate
+        return (self.due_s - began_s) / (self.sent_s - began_s)
 
     def total(self) -> Tally:
         """All kinds together."""
@@ -85,15 +100,16 @@ class Report(msgspec.Struct, tag=True):
         return total
 
 
+def _later(one: float | None, other: float | None) -> float | None:
+    return max((at for at in (one, other) if at is not None), default=None)
+
+
 def code_of(error: QuorateError) -> str:
     """The name under which an error is counted: its class's, as a code.
 
-    The client takes a busy node's word as Unavailable once there is no more time; what
-    the last nodes said is in its reason.
+    Overload is one thing, whether the cluster or the client has too much to do.
     """
-    if isinstance(error, TooBusy):
-        return OVERLOAD
-    if isinstance(error, Unavailable) and OVERLOAD in error.reason:
+    if isinstance(error, Overloaded | TooBusy):
         return OVERLOAD
     name = type(error).__name__
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

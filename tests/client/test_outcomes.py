@@ -19,6 +19,7 @@ from quorate.client import (
     MemberExists,
     MemberNotFound,
     NoSpace,
+    Overloaded,
     PreconditionFailed,
     QuorateError,
     QuorumAtRisk,
@@ -215,7 +216,7 @@ async def test_a_refused_write_did_not_happen_and_is_not_asked_again(
 
 RETRIED = [
     (ErrorCode.NO_LEADER, Unavailable),
-    (ErrorCode.TOO_BUSY, Unavailable),
+    (ErrorCode.TOO_BUSY, Overloaded),
     (ErrorCode.STOPPING, Unavailable),
     (ErrorCode.TOO_STALE, TooStale),
     (ErrorCode.DAMAGED, Unavailable),

@@ -201,6 +201,26 @@ async def test_a_cluster_that_does_not_keep_up_leaves_operations_unsent(
     assert sent + total.unsent == 200
 
 
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_pace_is_that_of_sending_and_not_of_chance_or_stragglers(
+    clock: FakeClock, seed: int
+) -> None:
+    """Two of five Poisson runs were said to have sent fewer than asked."""
+    assert OPEN.rate is not None
+    client = SlowClient(clock, lambda at: 5.0 if at > 1.9 else 0.0)
+    options = msgspec.structs.replace(OPEN, arrivals="poisson", seed=seed)
+    total, _ = await measured(options, client, clock)
+    assert total.pace(OPEN.rate) == 1.0
+
+
+async def test_a_cluster_that_does_not_keep_up_sets_the_pace(clock: FakeClock) -> None:
+    assert OPEN.rate is not None
+    client = SlowClient(clock, lambda _: 0.25)
+    bounded = msgspec.structs.replace(OPEN, in_flight=10)
+    total, _ = await measured(bounded, client, clock)
+    assert total.pace(OPEN.rate) == pytest.approx(0.4, rel=0.1)
+
+
 async def test_what_was_due_before_a_stop_and_not_sent_is_told(
     clock: FakeClock,
 ) -> None:

@@ -6,6 +6,7 @@ from quorate.chaos.load.report import OVERLOAD, Report, code_of
 from quorate.client import (
     DeadlineExceeded,
     NoSpace,
+    Overloaded,
     QuorateError,
     TooBusy,
     TooStale,
@@ -55,6 +56,17 @@ def test_a_sum_does_not_share_what_it_adds_up() -> None:
     assert Report().tallies == {}
 
 
+def test_the_pace_is_told_by_when_operations_were_due_and_sent() -> None:
+    assert Report().pace(100.0) == 1.0
+    kept = Report(begin_s=10.0, due_s=19.99, sent_s=19.99, end_s=30.0)
+    assert kept.pace(100.0) == 1.0
+    lost = Report(begin_s=10.0, due_s=19.99, sent_s=29.99)
+    lost.add(Report(begin_s=10.0, due_s=19.98, sent_s=19.98))
+    assert lost.pace(100.0) == pytest.approx(0.5)
+    # A single one has no pace that a moment's delay would halve.
+    assert Report(begin_s=10.0, due_s=10.0, sent_s=10.0001).pace(10.0) > 0.99
+
+
 def test_a_report_survives_json() -> None:
     made = report(3)
     assert msgspec.json.decode(msgspec.json.encode(made), type=Report) == made
@@ -68,7 +80,9 @@ def test_a_report_survives_json() -> None:
         (NoSpace("full"), "no_space"),
         (TooStale("old"), "too_stale"),
         (TooBusy("here"), OVERLOAD),
+        (Overloaded("h:1: full"), OVERLOAD),
         (Unavailable("h:1: refused"), "unavailable"),
+        (Unavailable("too_busy.example:1: refused"), "unavailable"),
     ],
 )
 def test_errors_are_counted_by_their_class(error: QuorateError, code: str) -> None:
@@ -79,7 +93,7 @@ def test_errors_are_counted_by_their_class(error: QuorateError, code: str) -> No
 def test_what_a_busy_node_says_is_overload_also_after_the_last_try(
     write: bool,
 ) -> None:
-    """The client has no error of its own for it: its words are pinned here."""
+    """And not because a reason has a word in it."""
     link = Link(Endpoint("h", 1), None, lambda _: None)
     reply = ErrorReply(
         ErrorCode.TOO_BUSY, Outcome.NOT_APPLIED, True, 0, "queue is full"
