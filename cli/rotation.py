@@ -6,7 +6,11 @@ same command again. The new CA's key is made in the old one's folder and stays t
 """
 
 import os
+import shutil
 import signal
+import socket
+import ssl
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +22,16 @@ from ..node.authority_folder import take_over
 from ..node.certificates import CertificateError, create_authority, load_authority
 from ..node.config import CONFIG_FILE, ConfigError, load_config
 from ..node.credentials import span
+from ..node.key_files import sync_directory
 from ..node.pid_file import running_pid
 from ..node.signing import NEXT_FOLDER, root_in
-from ..node.tls import PeerCertificate, TlsError, digest_of_root, own_certificate
+from ..node.tls import (
+    PeerCertificate,
+    TlsError,
+    digest_of_root,
+    own_certificate,
+    roots_of,
+)
 from ..wire import Step, parse_serial, serial_name
 from .lease import time_to_live
 from .output import print_json, print_table
@@ -42,6 +53,13 @@ _POLL_S = 0.2
 _RENEWAL_S = 15.0
 # A certificate and its key are two files: far more than it takes to put both in place.
 _REPLACED_S = 2.0
+_ANSWER_S = 5.0
+# A wildcard is where a node listens, and nowhere to dial.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_RESTORE = (
+    "while both CAs are trusted, each node's peer.ca holds it as its last certificate;"
+    " restore it, or, if no rotation to it has begun, move the folder away"
+)
 
 
 class Rotation:
@@ -129,7 +147,7 @@ def rotate_command(
     if not ours and not _came_here_before(known, following):
         raise Failure(f"{directory}: not the CA of this cluster")
     try:
-        new = _new_root(directory, int(known.cluster_id, 16), passphrase_file)
+        new = _new_root(directory, known, passphrase_file)
         rotation = Rotation(settings, old or new, new)
         if cancel:
             rotation.step(Step.CANCEL)
@@ -156,27 +174,47 @@ def _came_here_before(known: "Members", following: Path) -> bool:
     return new is not None and digest_of_root(new).hex() == known.authority
 
 
-def _new_root(directory: Path, cluster_id: int, passphrase_file: Path | None) -> bytes:
-    """The CA that is to come: the one that was made before, or a new one."""
+def _new_root(directory: Path, known: "Members", passphrase_file: Path | None) -> bytes:
+    """The CA that is to come: the one that was made before, or a new one.
+
+    Nothing is taken away: a key alone may be the one that the cluster signs with.
+    Raises Failure, OSError.
+    """
     following = directory / NEXT_FOLDER
     passphrase = read_passphrase(passphrase_file)
+    found = root_in(following)
     try:
-        if root_in(following) is None:
-            if (following / "ca.crt").exists():
-                # The key beside it may be the one that the cluster signs with now.
-                raise Failure(f"{following / 'ca.crt'} is damaged: restore it")
-            if (directory / "ca.key").exists():
-                # As the old key is encrypted, or not, so is the new one.
-                load_authority(directory, passphrase=passphrase)
-            (following / "ca.key").unlink(missing_ok=True)
-            create_authority(
-                following, cluster_id=cluster_id, passphrase=passphrase, successor=True
-            )
+        if found is not None:
+            if digest_of_root(found).hex() not in _digests(known):
+                # Nobody could sign, once everybody trusts it.
+                load_authority(following, passphrase=passphrase)
+            return found
+        if (following / "ca.crt").exists():
+            raise Failure(f"{following / 'ca.crt'} is damaged: {_RESTORE}")
+        if (following / "ca.key").exists():
+            raise Failure(f"{following / 'ca.key'} is there without ca.crt: {_RESTORE}")
+        if (directory / "ca.key").exists():
+            # As the old key is encrypted, or not, so is the new one.
+            load_authority(directory, passphrase=passphrase)
+        return _make_next(directory, int(known.cluster_id, 16), passphrase)
     except CertificateError as error:
         raise Failure(str(error)) from error
-    found = root_in(following)
-    assert found is not None
-    return found
+
+
+def _make_next(directory: Path, cluster_id: int, passphrase: str | None) -> bytes:
+    """Both files of a new CA appear in `next` at once, or neither does."""
+    making = Path(tempfile.mkdtemp(prefix=".next-", dir=directory))
+    try:
+        create_authority(
+            making, cluster_id=cluster_id, passphrase=passphrase, successor=True
+        )
+        # In the place of an empty folder, but of no other.
+        making.replace(directory / NEXT_FOLDER)
+    except BaseException:
+        shutil.rmtree(making)
+        raise
+    sync_directory(str(directory))
+    return roots_of(str(directory / NEXT_FOLDER / "ca.crt"))[0]
 
 
 @click.command("revoke")
@@ -255,21 +293,44 @@ def renew_command(directory: Path) -> None:
     """Let the node that runs in DIR read its certificate again, or get a new one.
 
     Where the files are other ones than when it read them last, it takes them; else it
-    makes a new key and has a certificate for it signed.
+    makes a new key and has a certificate for it signed. The exit code is 1 when there
+    is none in time.
     """
     pid = running_pid(directory)
     if pid is None:
         raise Failure(f"{directory}: no node runs here")
     before = shown_in(directory)
+    # Files that were put there by hand: the node shows others until it reads them.
+    placed = _is_shown(directory) is False
     os.kill(pid, signal.SIGHUP)
     until = time.monotonic() + _RENEWAL_S
     while time.monotonic() < until:
         after = shown_in(directory)
-        if after.serial != before.serial:
+        if after.serial != before.serial or (placed and _is_shown(directory)):
             click.echo(f"{directory}: now shows {serial_name(after.serial)}")
             return
         time.sleep(_POLL_S)
-    click.echo(f"{directory}: the files are as they were; see the node's log", err=True)
+    reason = "does not show them" if placed else "the files are as they were"
+    raise Failure(f"{directory}: not renewed, {reason}; the node's log says why")
+
+
+def _is_shown(directory: Path) -> bool | None:
+    """Is the certificate in the file the one on the peer port? None: nobody answers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Nothing is said to whoever is there: only what it shows is looked at.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        config = load_config(directory / CONFIG_FILE, {})
+        at = config.peer_listen
+        host = _LOOPBACK.get(at.host, at.host)
+        ours = roots_of(config.peer.cert)[0]
+        with (
+            socket.create_connection((host, at.port), _ANSWER_S) as plain,
+            context.wrap_socket(plain) as stream,
+        ):
+            return stream.getpeercert(binary_form=True) == ours
+    except (ConfigError, TlsError, OSError):
+        return None
 
 
 def shown_in(directory: Path) -> PeerCertificate:

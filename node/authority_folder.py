@@ -6,6 +6,7 @@ in it, the new one in `next`, until the new one takes its place and the old one 
 again with the same call.
 """
 
+from hashlib import sha256
 from pathlib import Path
 
 from .key_files import sync_directory
@@ -22,8 +23,8 @@ def take_over(folder: Path, new: bytes) -> None:
     """
     following = folder / NEXT_FOLDER
     current = root_in(folder)
-    if current is not None and current != new:
-        retired = folder / f"retired-{digest_of_root(current).hex()[:8]}"
+    if _is_retiring(folder, current, new):
+        retired = folder / f"retired-{_name_of(folder, current)}"
         retired.mkdir(mode=0o700, exist_ok=True)
         # The certificate last: while it is there the key beside it is its own.
         for name in FILES:
@@ -38,3 +39,19 @@ def take_over(folder: Path, new: bytes) -> None:
         sync_directory(str(folder))
     if following.exists():
         following.rmdir()
+
+
+def _is_retiring(folder: Path, current: bytes | None, new: bytes) -> bool:
+    """Is what is directly in the folder the old CA, or what is left of it?"""
+    if current is not None:
+        return current != new
+    # Its certificate is damaged or lost; the key may also have come out of `next`.
+    following = folder / NEXT_FOLDER
+    return (folder / "ca.key").exists() and (following / "ca.key").exists()
+
+
+def _name_of(folder: Path, current: bytes | None) -> str:
+    """For two of them never the same."""
+    if current is None:
+        return sha256((folder / "ca.key").read_bytes()).hexdigest()[:8]
+    return digest_of_root(current).hex()[:8]

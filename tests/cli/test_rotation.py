@@ -1,7 +1,13 @@
 """certs rotate, revoke, status and show: what is asked for, and what is told."""
 
+import errno
 import json
-from collections.abc import Callable
+import shutil
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,6 +18,7 @@ from quorate.cli.settings import Failure
 from quorate.client import CertificatesStatus, Members, PreconditionFailed, Step
 from quorate.node.certificates import create_authority, describe, issue_member
 from quorate.node.signing import NEXT_FOLDER, root_in
+from quorate.node.tls import server_context
 from quorate.wire import Revoked, Root, Shown, serial_name
 from quorate.wire.certificates import Phase
 
@@ -116,6 +123,56 @@ def test_a_rotation_that_was_interrupted_at_its_end_only_clears_up(
     assert run("certs", "rotate", str(folder)).exit_code == 0
     assert rotating.steps() == []
     assert root_in(folder) == new
+
+
+@pytest.mark.parametrize("phase", ["settled", "trusting", "issuing"])
+def test_a_key_without_its_certificate_is_never_thrown_away(
+    run: Run, rotating: Rotating, tmp_path: Path, phase: Phase
+) -> None:
+    """The cluster may sign with it, whatever the node says that is asked."""
+    following = tmp_path / "ca" / NEXT_FOLDER
+    create_authority(following, cluster_id=CLUSTER, successor=True)
+    new, key = root_in(following), (following / "ca.key").read_bytes()
+    assert new is not None
+    roots = (rotating.old,) if phase == "settled" else (rotating.old, new)
+    rotating.cluster.known = told(phase, roots)
+    kept = following / "ca.crt"
+    text = kept.read_bytes()
+    kept.unlink()
+    for more in ((), ("--cancel",)):
+        lost = run("certs", "rotate", str(tmp_path / "ca"), *more)
+        assert lost.exit_code == 1
+        assert "ca.key is there without ca.crt" in lost.stderr
+    assert (following / "ca.key").read_bytes() == key
+    assert rotating.steps() == []
+    kept.write_bytes(text)
+    assert run("certs", "rotate", str(tmp_path / "ca")).exit_code == 0
+    assert (tmp_path / "ca" / "ca.key").read_bytes() == key
+
+
+def test_nobody_is_asked_to_trust_a_ca_whose_key_is_not_there(
+    run: Run, rotating: Rotating, tmp_path: Path
+) -> None:
+    following = tmp_path / "ca" / NEXT_FOLDER
+    create_authority(following, cluster_id=CLUSTER, successor=True)
+    (following / "ca.key").unlink()
+    lost = run("certs", "rotate", str(tmp_path / "ca"))
+    assert lost.exit_code == 1
+    assert "ca.key" in lost.stderr
+    assert rotating.steps() == []
+
+
+def test_a_new_ca_appears_whole_or_not_at_all(
+    run: Run, rotating: Rotating, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(path: Path, target: Path) -> Path:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", cut)
+        assert run("certs", "rotate", str(tmp_path / "ca")).exit_code == 1
+    names = sorted(path.name for path in (tmp_path / "ca").iterdir())
+    assert names == ["ca.crt", "ca.key"]
 
 
 @pytest.mark.slow
@@ -250,6 +307,91 @@ def test_a_certificate_is_issued_for_a_member_by_its_id(
 
 def test_nothing_is_renewed_where_no_node_runs(run: Run, tmp_path: Path) -> None:
     assert "no node runs here" in run("certs", "renew", str(tmp_path)).stderr
+
+
+class Showing:
+    """The folder of a node that runs, as far as `certs renew` can tell.
+
+    Its peer port shows `shown`; `reads` is what it does when it is asked to.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.authority = create_authority(folder / "ca", cluster_id=CLUSTER)
+        self.reads: Callable[[], None] = lambda: None
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        port = self.listener.getsockname()[1]
+        (folder / "quorate.toml").write_text(
+            f'name = "n1"\n[peer]\nlisten = "127.0.0.1:{port}"\n'
+        )
+        self.put(folder / "certs")
+        self.shown = self.context()
+        monkeypatch.setattr(rotation, "running_pid", lambda _: 1 << 30)
+        monkeypatch.setattr(rotation, "_RENEWAL_S", 0.5)
+        monkeypatch.setattr(rotation.os, "kill", lambda *_: self.reads())
+
+    def put(self, place: Path) -> None:
+        """Another certificate, whatever is there."""
+        shutil.rmtree(place, ignore_errors=True)
+        issue_member(self.authority, place, name="n1", member_id=1)
+
+    def context(self) -> ssl.SSLContext:
+        names = ("node.crt", "node.key", "ca.crt")
+        return server_context(*(str(self.folder / "certs" / name) for name in names))
+
+    def take(self) -> None:
+        self.shown = self.context()
+
+    def serve(self) -> None:
+        while True:
+            try:
+                raw = self.listener.accept()[0]
+            except OSError:
+                return
+            with suppress(OSError), self.shown.wrap_socket(raw, server_side=True) as it:
+                it.recv(1)
+
+
+@pytest.fixture
+def showing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Showing]:
+    made = Showing(tmp_path, monkeypatch)
+    thread = threading.Thread(target=made.serve)
+    thread.start()
+    yield made
+    # Closing alone leaves who accepts where it is.
+    made.listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    made.listener.close()
+
+
+def test_who_is_asked_to_renew_and_does_not_is_told_as_a_failure(
+    run: Run, showing: Showing
+) -> None:
+    done = run("certs", "renew", str(showing.folder))
+    assert done.exit_code == 1
+    assert "not renewed, the files are as they were" in done.stderr
+    # What was put there is in the files, but the node does not take it.
+    showing.put(showing.folder / "certs")
+    done = run("certs", "renew", str(showing.folder))
+    assert done.exit_code == 1
+    assert "does not show them" in done.stderr
+
+
+def test_files_that_were_put_there_are_seen_to_be_shown(
+    run: Run, showing: Showing
+) -> None:
+    showing.put(showing.folder / "certs")
+    showing.reads = showing.take
+    done = run("certs", "renew", str(showing.folder))
+    assert done.exit_code == 0, done.stderr
+    serial = describe(showing.folder / "certs" / "node.crt").serial
+    assert f"now shows {serial}" in done.stdout
+
+
+def test_a_new_certificate_is_seen_in_the_files(run: Run, showing: Showing) -> None:
+    showing.reads = lambda: showing.put(showing.folder / "certs")
+    done = run("certs", "renew", str(showing.folder))
+    assert done.exit_code == 0, done.stderr
 
 
 def test_who_looks_while_a_node_replaces_its_pair_looks_again(

@@ -53,3 +53,17 @@ def test_the_next_ca_takes_over_wherever_it_was_interrupted(
         assert root_in(retired) == old
         assert load_authority(retired).cluster_id == CLUSTER
         assert not (folder / NEXT_FOLDER).exists()
+
+
+def test_a_key_whose_certificate_is_damaged_is_retired_and_not_lost(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "ca"
+    _, new = founded(folder)
+    key = (folder / "ca.key").read_bytes()
+    (folder / "ca.crt").write_bytes(b"")
+    take_over(folder, new)
+    assert root_in(folder) == new
+    assert load_authority(folder).cluster_id == CLUSTER
+    (retired,) = folder.glob("retired-*")
+    assert (retired / "ca.key").read_bytes() == key
