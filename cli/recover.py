@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -14,29 +15,49 @@ import msgspec
 from ..node.address import Address
 from ..node.config import CONFIG_FILE, ConfigError, load_config
 from ..node.database import NotUnderstood
-from ..node.identity import LOCK_FILE, Identity, IdentityError, load_identity
+from ..node.identity import (
+    IDENTITY_FILE,
+    LOCK_FILE,
+    Identity,
+    IdentityError,
+    load_identity,
+)
 from ..node.rebirth import whole_log_of
 from ..node.stable import NotBootstrapped, Opened, Stable, StableOptions
 from ..storage.env import RealEnv
-from ..storage.errors import StorageError
+from ..storage.errors import CorruptionError, StorageError
 from .founding import found, founding_options
 from .output import print_table
 from .settings import Failure
+
+# Of 40: enough to tell two apart, and no line is too long.
+_HASH_DIGITS = 16
+
+
+class State(msgspec.Struct):
+    """What a cluster would have that is made of a survivor: with all of its log."""
+
+    revision: int
+    keys: int
+    hash: str
 
 
 class Survivor(msgspec.Struct):
     """What one node's folder still has."""
 
-    directory: Path
+    path: Path
     name: str
     cluster_id: int
     last_term: int
     last_index: int
     commit_index: int
-    revision: int
-    keys: int
+    # Of its state's files, in bytes.
+    size: int
     # The last term and index of a batch that is damaged, if its disk has one.
     doubt: tuple[int, int] | None
+    # None when it is damaged, and then why.
+    state: State | None = None
+    damage: str = ""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -46,10 +67,10 @@ class Survivor(msgspec.Struct):
 
 @click.command("recover")
 @click.argument(
-    "directories",
+    "paths",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, exists=True),
     metavar="DIR…",
 )
 @click.option(
@@ -61,7 +82,7 @@ class Survivor(msgspec.Struct):
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @founding_options
 def command(
-    directories: tuple[Path, ...],
+    paths: tuple[Path, ...],
     into: Path | None,
     yes: bool,
     name: str,
@@ -72,6 +93,9 @@ def command(
     """Show what the nodes in DIR… still have; with --into make a new cluster of it.
 
     For when a majority of voters is lost for good, and only then. Stop all nodes first.
+    DIR is a node's folder, its configuration file or its data directory; variables of
+    the environment are not read. To look, a copy of each state is made beside its data
+    directory, one at a time, and removed: that takes room, and the right to write.
     The folder with the highest last term, then index, is taken. What was acknowledged
     and is in none of the folders is lost; what is in its log and was never
     acknowledged comes true. Each folder stays, and is opened as a start of its node
@@ -79,9 +103,10 @@ def command(
     that can't be read is told after the others, and then nothing is made: leave it out
     to go on.
     """
-    best = _best_of(directories)
+    best = _best_of(paths)
     if into is None:
         return
+    _check_room(into.absolute(), best.size, "the new cluster can't be made there")
     if not yes:
         click.confirm(
             f"Make a new cluster in {click.format_filename(into)} from {best.name}?"
@@ -91,100 +116,158 @@ def command(
     cluster_id, revision = _make(
         best, into, name, client, peer, passphrase_file=passphrase_file
     )
-    shown = click.format_filename(into)
+    shown, data = map(click.format_filename, (into, _data_dir(into)))
     click.echo(
         f"cluster {cluster_id:016x} with its first voter {name} in {shown}, from"
-        f" revision {revision} on\n\nStart it:      quorate node --dir {shown}"
+        f" revision {revision} on\n\nIts data:      {data}\n"
+        f"Start it:      quorate node --dir {shown}"
     )
 
 
+def _data_dir(path: Path) -> str:
+    """Of a node's folder, its configuration, or the data directory itself.
+
+    Raises ConfigError. What the environment says is of one node, and not read.
+    """
+    config = path if path.is_file() else path / CONFIG_FILE
+    if not config.exists() and (path / IDENTITY_FILE).exists():
+        return str(path.absolute())
+    return load_config(config, {}).data_dir
+
+
 @contextmanager
-def _opened(directory: Path) -> Generator[tuple[Identity, Stable, Opened]]:
-    """Whose folder it is, and what its disk has."""
+def _opened(path: Path) -> Generator[tuple[Identity, Stable, Opened]]:
+    """Whose data it is, and what its disk has."""
     env = RealEnv()
     try:
-        config = load_config(directory / CONFIG_FILE, {})
-        identity = load_identity(env, config.data_dir)
-        lock = env.lock(f"{config.data_dir}/{LOCK_FILE}")
+        data_dir = _data_dir(path)
+        identity = load_identity(env, data_dir)
+        lock = env.lock(f"{data_dir}/{LOCK_FILE}")
     except (ConfigError, IdentityError, StorageError, OSError) as error:
-        raise Failure(f"{directory}: {error}") from error
-    stable = Stable(env, config.data_dir, identity.cluster_id, StableOptions())
+        raise Failure(f"{path}: {error}") from error
+    stable = Stable(env, data_dir, identity.cluster_id, StableOptions())
     try:
         opened = stable.open(None, secrets.randbits(64) or 1, lambda: os.urandom(16))
         yield identity, stable, opened
     except (StorageError, NotBootstrapped, NotUnderstood, OSError) as error:
-        raise Failure(f"{directory}: {error}") from error
+        raise Failure(f"{path}: {error}") from error
     finally:
         stable.close()
         lock.release()
+        _give_back(data_dir)
+
+
+def _give_back(data_dir: str) -> None:
+    """What root wrote anew belongs to whose directory it is: its node starts again.
+
+    Nothing is changed through a link, since the owner may have put one there.
+    """
+    owner = os.stat(data_dir)
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for _, folders, files, at in os.fwalk(data_dir):
+        for name in (*folders, *files):
+            found = os.stat(name, dir_fd=at, follow_symlinks=False)
+            file = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+            if found.st_uid == 0 and (file or stat.S_ISDIR(found.st_mode)):
+                ids = owner.st_uid, owner.st_gid
+                os.chown(name, *ids, dir_fd=at, follow_symlinks=False)
 
 
 @contextmanager
-def _scratch(beside: Path) -> Generator[Path]:
-    """A folder for a copy, on a disk that has room for one."""
+def _scratch(beside: Path, size: int) -> Generator[Path]:
+    """A folder for a copy of so many bytes, on the disk of what is copied."""
+    what = "a copy of the state is made there to look at, and can't be"
+    _check_room(beside, size, what)
     try:
         folder = Path(tempfile.mkdtemp(prefix=".quorate-recover-", dir=beside))
     except OSError as error:
-        reason = f"a copy is made there to look at, and can't be: {error.strerror}"
-        raise Failure(f"{beside}: {reason}") from error
+        raise Failure(f"{beside}: {what}: {error.strerror}") from error
     try:
         yield folder / "copy"
     finally:
         shutil.rmtree(folder)
 
 
-def _best_of(directories: Sequence[Path]) -> Survivor:
+def _check_room(directory: Path, size: int, what: str) -> None:
+    """Refuse what can't fit before it is begun."""
+    there = next(each for each in (directory, *directory.parents) if each.exists())
+    free = RealEnv().free_bytes(str(there))
+    if free < size:
+        reason = f"it needs {size} bytes, and {free} are free"
+        raise Failure(f"{directory}: {what}: {reason}")
+
+
+def _best_of(paths: Sequence[Path]) -> Survivor:
     """Show all that can be read, then fail if one can't: it may be the best."""
     survivors: list[Survivor] = []
     reasons: list[str] = []
-    for directory in directories:
+    for path in paths:
         try:
-            survivors.append(_look(directory))
+            found = _look(path)
         except Failure as failure:
             reasons.append(failure.message)
+            continue
+        survivors.append(found)
+        if found.state is None:
+            reasons.append(f"{path}: {found.damage}")
+    whole = [each for each in survivors if each.state is not None]
+    best = max(whole, key=lambda each: each.rank, default=None)
     if len({each.cluster_id for each in survivors}) > 1:
         reasons.append("the folders are of different clusters")
     elif survivors:
-        _show(survivors, max(survivors, key=lambda each: each.rank))
-    if reasons:
+        _show(survivors, best)
+    if reasons or best is None:
         raise Failure("\n".join(reasons))
-    return max(survivors, key=lambda each: each.rank)
+    return best
 
 
-def _look(directory: Path) -> Survivor:
-    beside = directory.absolute().parent
-    with _scratch(beside) as scratch, _opened(directory) as (identity, stable, opened):
-        database = whole_log_of(
-            stable, opened.entries, str(scratch), lambda: os.urandom(16)
-        )
-        database.store.close()
+def _look(path: Path) -> Survivor:
+    with _opened(path) as (identity, stable, opened):
         last = opened.entries[-1] if opened.entries else opened.snapshot
-        return Survivor(
-            directory=directory,
+        found = Survivor(
+            path=path,
             name=identity.name,
             cluster_id=identity.cluster_id,
             last_term=last.term,
             last_index=last.index,
             commit_index=max(opened.hard_state.commit_index, opened.snapshot.index),
-            revision=database.revision,
-            keys=database.keys,
+            size=_size_of(stable.engine_dir),
             doubt=opened.doubt,
         )
+        beside = Path(stable.data_dir).absolute().parent
+        with _scratch(beside, found.size) as scratch:
+            try:
+                database = whole_log_of(
+                    stable, opened.entries, str(scratch), lambda: os.urandom(16)
+                )
+            except CorruptionError as damage:
+                found.damage = str(damage)
+                return found
+            database.store.close()
+        found.state = State(database.revision, database.keys, database.state_hash())
+        return found
 
 
-def _show(survivors: list[Survivor], best: Survivor) -> None:
-    head = ["", "NODE", "TERM", "LAST", "COMMITTED", "NOT KNOWN", "REVISION", "KEYS"]
+def _size_of(directory: str) -> int:
+    return sum(each.stat().st_size for each in Path(directory).iterdir())
+
+
+def _show(survivors: list[Survivor], best: Survivor | None) -> None:
+    head = ["", "NODE", "TERM", "LAST", "COMMITTED", "NOT KNOWN"]
     rows = [
         [
             "best" if each is best else "",
             each.name,
             *map(str, (each.last_term, each.last_index, each.commit_index)),
             str(max(0, each.last_index - each.commit_index)),
-            *map(str, (each.revision, each.keys)),
+            *_cells(each.state),
         ]
         for each in survivors
     ]
-    print_table(head, rows)
+    print_table([*head, "REVISION", "KEYS", "STATE HASH"], rows)
+    if best is None:
+        return
     for each in survivors:
         if each.doubt is not None and each.doubt > best.rank:
             term, index = each.doubt
@@ -193,6 +276,22 @@ def _show(survivors: list[Survivor], best: Survivor) -> None:
                 f" term {term} and index {index}, which the best does not have, and may"
                 " have held acknowledged writes"
             )
+        if each.state is None and each.rank > best.rank:
+            click.echo(
+                f"{each.name}: its state is damaged; its log goes further than the"
+                " best's, and may hold acknowledged writes"
+            )
+        if each.state and each.rank == best.rank and each.state != best.state:
+            click.echo(
+                f"{each.name}: its log ends as the best's does, but its state is"
+                " another one: one of the two is wrong"
+            )
+
+
+def _cells(state: State | None) -> list[str]:
+    if state is None:
+        return ["damaged", "", ""]
+    return [str(state.revision), str(state.keys), state.hash[:_HASH_DIGITS]]
 
 
 def _make(
@@ -204,11 +303,11 @@ def _make(
     *,
     passphrase_file: Path | None,
 ) -> tuple[int, int]:
-    with _opened(best.directory) as (_, stable, opened):
+    with _opened(best.path) as (_, stable, opened):
         assert stable.engine is not None
         return found(
             *(into, name, client, peer, passphrase_file),
-            source=str(best.directory),
+            source=str(best.path),
             before=best.cluster_id,
             pieces=stable.engine.pin().pieces(),
             log=opened.entries,

@@ -1,8 +1,6 @@
 """backup save: what is asked of a node."""
 
-import errno
 import resource
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -186,16 +184,3 @@ def test_a_backup_that_only_a_newer_build_understands_is_refused(
     assert done.exit_code == 1
     assert done.stderr == "Error: the cluster has version 2\n"
     assert list((tmp_path / "n1").iterdir()) == []
-
-
-def test_recover_says_where_it_can_make_no_copy(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(**arguments: object) -> str:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
-    (tmp_path / "n1").mkdir()
-    done = run("recover", str(tmp_path / "n1"))
-    assert done.exit_code == 1
-    assert f"{tmp_path}: a copy" in done.stderr

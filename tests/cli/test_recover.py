@@ -1,6 +1,8 @@
 """recover: which survivor is taken, and what is told, for each kind of them."""
 
+import errno
 import os
+import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from quorate.raft import (
     encode_configuration,
 )
 from quorate.storage.env import RealEnv
+from quorate.storage.errors import CorruptionError
 from quorate.storage.journal_format import HEAD_BYTES
 
 from ..node.stable_kit import CLUSTER, persist, put, puts
@@ -124,9 +127,16 @@ def rows(shown: Result) -> dict[str, tuple[bool, list[int]]]:
     found: dict[str, tuple[bool, list[int]]] = {}
     for line in shown.stdout.splitlines():
         cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) == 10 and cells[3].isdigit():
+        if len(cells) == 11 and cells[3].isdigit() and cells[7].isdigit():
             found[cells[2]] = (cells[1] == "best", [int(cell) for cell in cells[3:9]])
     return found
+
+
+def cells(shown: Result, name: str) -> list[str]:
+    """The row of a node."""
+    found = [[cell.strip() for cell in x.split("|")] for x in shown.stdout.splitlines()]
+    (row,) = (each for each in found if len(each) == 11 and each[2] == name)
+    return row
 
 
 def reborn(run: Run, tmp_path: Path, *survivors: Left) -> Left:
@@ -242,6 +252,9 @@ def test_nothing_is_made_of_a_damaged_state(
     assert done.exit_code == 1
     assert ".sst" in done.stderr
     assert list(rows(done)) == ["n2"]
+    # What its log still says is told, and that it would be worth more.
+    assert cells(done, "n1")[3:8] == ["1", "8", "8", "0", "damaged"]
+    assert "n1: its state is damaged; its log goes further" in done.stdout
     assert not new.exists()
     assert reborn(run, tmp_path, whole).keys() == keys(2, 3)
 
@@ -270,3 +283,103 @@ def test_who_does_not_say_yes_has_made_nothing(
     done = run("recover", str(left.directory), "--into", str(new), stdin=b"y\n")
     assert done.exit_code == 0, done.stderr
     assert Left(new).keys() == keys(2, 3)
+
+
+def test_nodes_whose_states_were_all_found_wrong_are_still_shown(
+    run: Run, nodes: list[Left]
+) -> None:
+    left = [node.logged(puts(2, 4), commit=4).flushed() for node in nodes[:2]]
+    for node in left:
+        with node.opened() as (_, opened):
+            damage = CorruptionError("the state", 0, "it differs from the others'")
+            opened.database.store.condemn(damage, lasting=True)
+    done = look(run, *left)
+    assert done.exit_code == 1
+    for node, name in zip(left, ("n1", "n2"), strict=True):
+        assert cells(done, name)[1:8] == ["", name, "1", "4", "4", "0", "damaged"]
+        assert f"{node.directory}: " in done.stderr
+    assert done.stderr.count("it differs from the others'") == 2
+
+
+def test_states_can_be_compared_by_their_hashes(run: Run, nodes: list[Left]) -> None:
+    one, same = (node.logged(puts(2, 5), commit=3) for node in nodes[:2])
+    less = nodes[2].logged(puts(2, 4))
+    same.flushed()
+    shown = look(run, one, same, less)
+    first, second, third = (cells(shown, name)[9] for name in ("n1", "n2", "n3"))
+    assert first == second != third
+    with same.opened() as (_, opened):
+        assert opened.database.state_hash().startswith(first)
+    assert "one of the two is wrong" not in shown.stdout
+    # Ends at the same place, and is another one: as after a bug.
+    other = nodes[3].logged([*puts(2, 4), Entry(5, 1, NOOP, b"")], commit=5)
+    assert "n4: its log ends as the best's does, but" in look(run, one, other).stdout
+
+
+def test_a_node_is_named_by_its_configuration_or_its_data_directory(
+    run: Run, tmp_path: Path, nodes: list[Left]
+) -> None:
+    """A configuration in /etc, or a data directory that a variable names."""
+    left = nodes[0].logged(puts(2, 4))
+    elsewhere = tmp_path / "etc" / "n1.toml"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(f'name = "n1"\ndata_dir = "{left.data}"\n')
+    shown = [run("recover", str(at)) for at in (left.directory, elsewhere, left.data)]
+    assert [each.exit_code for each in shown] == [0, 0, 0], shown[2].stderr
+    assert len({each.stdout for each in shown}) == 1
+    done = run("recover", str(elsewhere), "--into", str(tmp_path / "new"), "--yes")
+    assert f"Its data:      {tmp_path / 'new' / 'data'}\n" in done.stdout
+
+
+def test_what_has_no_room_is_told_before_anything_is_asked_or_made(
+    run: Run, tmp_path: Path, nodes: list[Left], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, new = nodes[0].logged(puts(2, 4)).flushed(), tmp_path / "other" / "new"
+    full = [""]
+
+    def free(env: RealEnv, path: str) -> int:
+        return 10 if path == full[0] else 1 << 40
+
+    monkeypatch.setattr(RealEnv, "free_bytes", free)
+    for full[0], said in (
+        (str(left.directory), f"{left.directory}: a copy of the state is made there"),
+        (str(tmp_path), f"{new}: the new cluster can't be made there"),
+    ):
+        done = run("recover", str(left.directory), "--into", str(new), stdin=b"y\n")
+        assert done.exit_code == 1
+        assert said in done.stderr
+        assert "and 10 are free" in done.stderr
+        assert "must never run again" not in done.stdout
+        assert not new.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_looks_at_stays_its_owners(
+    run: Run, tmp_path: Path, nodes: list[Left]
+) -> None:
+    left, owner = nodes[0].logged(puts(2, 4)).flushed(), (12_345, 12_346)
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"")
+    for path in (left.data, *left.data.rglob("*")):
+        os.chown(path, *owner)
+    (left.data / "link").symlink_to(outside)
+    (left.data / "hard").hardlink_to(outside)
+    assert run("recover", str(left.directory)).exit_code == 0
+    for path in (left.data, *left.data.rglob("*")):
+        if path.name not in ("link", "hard"):
+            assert (path.stat().st_uid, path.stat().st_gid) == owner, path
+    assert outside.stat().st_uid == 0
+
+
+def test_where_no_copy_can_be_made_is_told(
+    run: Run, nodes: list[Left], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**arguments: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    left = nodes[0].logged(puts(2, 4))
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    done = run("recover", str(left.directory))
+    assert done.exit_code == 1
+    assert f"{left.directory}: a copy" in done.stderr
+    assert "Permission denied" in done.stderr

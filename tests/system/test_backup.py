@@ -143,7 +143,9 @@ def test_one_survivor_of_three_becomes_a_new_cluster(tmp_path: Path) -> None:
         refused = quorate("recover", survivors[0])
         assert refused.returncode == 1
     # Nothing is left of the copies that were looked at.
-    wait_for(lambda: not list((tmp_path / "c").glob(".quorate-recover-*")), "no copies")
+    wait_for(
+        lambda: not list((tmp_path / "c").rglob(".quorate-recover-*")), "no copies"
+    )
 
 
 def test_what_one_leader_alone_has_written_comes_true_with_it_and_not_without(
