@@ -13,6 +13,7 @@ import click
 from ..node.address import Address
 from ..node.backup import BackupError, BackupHead, BackupReader
 from .founding import found, founding_options
+from .new_files import take_place
 from .output import print_json
 from .settings import (
     Failure,
@@ -60,7 +61,7 @@ def save_command(file: Path) -> None:
             try:
                 head = _save(settings, out)
                 os.fsync(out.fileno())
-                os.link(part, file)
+                take_place(str(part), str(file))
             finally:
                 # Ours, since it was not there: another one's is left alone.
                 part.unlink(missing_ok=True)

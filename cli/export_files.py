@@ -3,8 +3,9 @@
 Law: keys are other people's data and never lead out of the folder: a key whose rest
 behind the prefix is no plain relative path (an empty segment, `.`, `..`, a NUL, a
 leading slash) is refused, and each folder on the way is opened without following
-symbolic links. A file that exists is left alone; with --force it is replaced whole, so
-that a link in its place is replaced and not written through.
+symbolic links. A file that exists is left alone; with --force it is replaced, so that a
+link in its place is replaced and not written through. Each file is written beside its
+place and takes it whole: who is interrupted leaves no part of a value under its name.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from pathlib import Path
 import click
 
 from .import_files import Tally
+from .new_files import NEW_FILE, take_place
 from .settings import (
     Failure,
     Settings,
@@ -26,7 +28,6 @@ from .settings import (
 )
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UnsafeKey(Exception):
@@ -101,30 +102,23 @@ def write_below(root: int, path: list[bytes], data: bytes, *, force: bool) -> No
             inner = os.open(segment, _DIRECTORY, dir_fd=folder)
             os.close(folder)
             folder = inner
-        if force:
-            _replace(folder, path[-1], data)
-        else:
-            _create(folder, path[-1], data)
+        _write(folder, path[-1], data, force=force)
     finally:
         os.close(folder)
 
 
-def _create(folder: int, name: bytes, data: bytes) -> None:
-    descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
+def _write(folder: int, name: bytes, data: bytes, *, force: bool) -> None:
+    """Beside its place first: half a file would pass for the value."""
+    temporary = b".quorate-" + secrets.token_hex(8).encode()
+    descriptor = os.open(temporary, NEW_FILE, 0o600, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-    except OSError:
-        # Half a file would pass for the value.
-        os.unlink(name, dir_fd=folder)
-        raise
-
-
-def _replace(folder: int, name: bytes, data: bytes) -> None:
-    temporary = b".quorate-" + secrets.token_hex(8).encode()
-    _create(folder, temporary, data)
-    try:
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        os.unlink(temporary, dir_fd=folder)
+        if force:
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            take_place(temporary, name, folder)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
         raise

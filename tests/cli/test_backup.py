@@ -1,5 +1,7 @@
 """backup save: what is asked of a node."""
 
+import errno
+import os
 import resource
 import threading
 from collections.abc import Callable, Iterator
@@ -106,6 +108,34 @@ def test_a_backup_is_for_its_owner_alone(
     asked.answers = [whole()]
     assert save(run, asked, tmp_path / "backup").exit_code == 0
     assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_backup_is_saved_where_there_are_no_hard_links(
+    run: Run, asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "backup"
+
+    def refuse(*arguments: object, **others: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def refuse_late(*arguments: object, **others: object) -> None:
+        file.write_bytes(b"of somebody else")
+        refuse()
+
+    asked.answers = [whole()]
+    monkeypatch.setattr(os, "link", refuse)
+    assert save(run, asked, file).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["backup"]
+    assert file.read_bytes() == whole()
+    assert file.stat().st_mode & 0o777 == 0o600
+    # What appears there meanwhile is not overwritten.
+    file.unlink()
+    asked.answers = [whole()]
+    monkeypatch.setattr(os, "link", refuse_late)
+    done = save(run, asked, file)
+    assert done.exit_code == 1
+    assert "nothing is overwritten" in done.stderr
+    assert file.read_bytes() == b"of somebody else"
 
 
 def test_what_another_save_writes_is_left_alone(

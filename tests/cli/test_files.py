@@ -1,5 +1,6 @@
 """import and export: whole folders in and out, and nothing outside of them."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -287,6 +288,50 @@ def test_a_replacement_that_fails_leaves_nothing_behind(
     store(cluster, {b"a": b"file"})
     assert run("export", str(tmp_path), "--force").exit_code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+class _Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_who_is_killed_leaves_no_cut_file_under_a_keys_name(
+    run: Run,
+    cluster: FakeClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    force: list[str],
+) -> None:
+    seen: list[str] = []
+
+    def killed(descriptor: int, mode: str) -> None:
+        os.write(descriptor, b"ha")
+        os.close(descriptor)
+        seen.extend(path.name for path in tmp_path.iterdir())
+        raise _Killed
+
+    monkeypatch.setattr(os, "fdopen", killed)
+    store(cluster, {b"k": b"half"})
+    with pytest.raises(_Killed):
+        run("export", str(tmp_path), *force)
+    (beside,) = seen
+    assert beside.startswith(".quorate-")
+    assert files_below(tmp_path) == {}
+
+
+def test_a_file_system_without_hard_links_will_do(
+    run: Run, cluster: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **others: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "mine").write_bytes(b"mine")
+    store(cluster, {b"k": b"value", b"mine": b"theirs"})
+    done = run("export", str(tmp_path))
+    assert done.exit_code == 1
+    assert "File exists" in done.stderr
+    assert files_below(tmp_path) == {"k": b"value", "mine": b"mine"}
 
 
 def test_exported_files_are_for_the_owner_alone(
