@@ -12,6 +12,8 @@ import socket
 import ssl
 import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,7 @@ from .output import print_json, print_table
 from .passphrase import passphrase_option, read_passphrase
 from .settings import (
     Failure,
+    NotAsExpected,
     NotThere,
     Settings,
     ask,
@@ -56,6 +59,15 @@ _REPLACED_S = 2.0
 _ANSWER_S = 5.0
 # A wildcard is where a node listens, and nowhere to dial.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_NOT_ITS_TURN = (
+    "the cluster does not take this step: somebody else changes its CA, or a member is"
+    " not ready; see `quorate certs status`, and give the command again"
+)
+_CANCELLED_LATE = (
+    "there is nothing to cancel: no rotation to this CA is on its way, or the new one"
+    " signs already; see `quorate certs status`"
+)
+_REVOKED_ENOUGH = "no more members and certificates can be revoked: they are too many"
 _RESTORE = (
     "while both CAs are trusted, each node's peer.ca holds it as its last certificate;"
     " restore it, or, if no rotation to it has begun, move the folder away"
@@ -74,10 +86,11 @@ class Rotation:
         return ask(self.settings, lambda client: client.members())
 
     def step(self, step: Step) -> None:
-        ask(
-            self.settings,
-            lambda client: client.rotate_authority(step, self.old, self.new),
-        )
+        with _refusals(_CANCELLED_LATE if step is Step.CANCEL else _NOT_ITS_TURN):
+            ask(
+                self.settings,
+                lambda client: client.rotate_authority(step, self.old, self.new),
+            )
 
     def run(self, patience_s: float) -> None:
         """All steps, from wherever it is. Raises Failure."""
@@ -107,6 +120,15 @@ class Rotation:
             if time.monotonic() >= until:
                 raise Failure(_waiting(known, what))
             time.sleep(_POLL_S)
+
+
+@contextmanager
+def _refusals(meaning: str) -> Generator[None]:
+    """What a precondition of no key is: the nodes' message speaks of keys alone."""
+    try:
+        yield
+    except NotAsExpected as error:
+        raise NotAsExpected(meaning) from error
 
 
 def _waiting(known: "Members", what: str) -> str:
@@ -242,7 +264,8 @@ def revoke_command(what: str, by_serial: bool) -> None:
         return {"serial": serial_name(serial)}
 
     settings = current_settings()
-    revoked = ask(settings, revoke)
+    with _refusals(_REVOKED_ENOUGH):
+        revoked = ask(settings, revoke)
     if settings.output == "json":
         print_json(revoked)
     else:

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import signal
 import socket
 import ssl
 import threading
@@ -198,14 +199,40 @@ def test_another_clusters_ca_and_another_rotation_are_refused(
     assert rotating.steps() == []
 
 
-def test_a_step_that_is_refused_is_told(
+KEYS_ONLY = "precondition_failed: the key is not at the expected revision"
+
+
+def test_a_step_that_is_refused_is_told_in_words_of_its_own(
     run: Run, rotating: Rotating, tmp_path: Path
 ) -> None:
+    """Nodes have one text for that code, which speaks of keys."""
+
     def refused(step: Step, old: bytes, new: bytes) -> Members:
-        raise PreconditionFailed("precondition_failed: not now", 1)
+        raise PreconditionFailed(KEYS_ONLY, 0)
 
     rotating.cluster.rotates = refused
-    assert run("certs", "rotate", str(tmp_path / "ca")).exit_code == 4
+    for more, said in (
+        ((), "the cluster does not take this step"),
+        (("--cancel",), "there is nothing to cancel"),
+    ):
+        done = run("certs", "rotate", str(tmp_path / "ca"), *more)
+        assert done.exit_code == 4
+        assert said in done.stderr
+        assert "the key" not in done.stderr
+
+
+def test_what_can_not_be_revoked_any_more_is_told_in_words_of_its_own(
+    run: Run, cluster: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(**_: object) -> None:
+        raise PreconditionFailed(KEYS_ONLY, 0)
+
+    cluster.known = known()
+    monkeypatch.setattr(cluster, "revoke_certificate", refused)
+    done = run("certs", "revoke", "n2")
+    assert done.exit_code == 4
+    assert "no more members and certificates can be revoked" in done.stderr
+    assert "the key" not in done.stderr
 
 
 @pytest.mark.slow
@@ -326,9 +353,17 @@ class Showing:
         )
         self.put(folder / "certs")
         self.shown = self.context()
-        monkeypatch.setattr(rotation, "running_pid", lambda _: 1 << 30)
+        monkeypatch.setattr(rotation, "running_pid", self.pid)
         monkeypatch.setattr(rotation, "_RENEWAL_S", 0.5)
-        monkeypatch.setattr(rotation.os, "kill", lambda *_: self.reads())
+        monkeypatch.setattr(rotation.os, "kill", self.told)
+
+    def pid(self, directory: Path) -> int:
+        assert directory == self.folder
+        return 1 << 30
+
+    def told(self, pid: int, number: int) -> None:
+        assert (pid, number) == (1 << 30, signal.SIGHUP)
+        self.reads()
 
     def put(self, place: Path) -> None:
         """Another certificate, whatever is there."""
