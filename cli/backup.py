@@ -119,17 +119,20 @@ def _pieces_from(
     """What the node there sends. Raises _NoBackup."""
     timeout, token = settings.timeout, settings.token()
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    patience = timeout + _STALL_SECONDS
+    # Who does not even take a connection is not waited for as long as for the disk of
+    # one who does.
     if tls is None:
-        connection = http.client.HTTPConnection(at.host, at.port, timeout=patience)
+        connection = http.client.HTTPConnection(at.host, at.port, timeout=timeout)
     else:
         connection = http.client.HTTPSConnection(
-            at.host, at.port, timeout=patience, context=tls
+            at.host, at.port, timeout=timeout, context=tls
         )
     # A duration in a URL has no fractions.
     milliseconds = max(1, round(timeout * 1000))
     try:
         with closing(connection):
+            connection.connect()
+            connection.sock.settimeout(timeout + _STALL_SECONDS)
             target = f"/v1/backup?timeout={milliseconds}ms"
             connection.request("GET", target, headers=headers)
             response = connection.getresponse()

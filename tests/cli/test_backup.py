@@ -3,7 +3,9 @@
 import errno
 import os
 import resource
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -31,6 +33,8 @@ class Asked(HTTPServer):
         self.status = 429
         # What it sends, one after the other; all but the last are cut off.
         self.answers: list[bytes] = []
+        # In the middle of each.
+        self.pause_s = 0.0
 
     @property
     def endpoint(self) -> str:
@@ -56,7 +60,10 @@ class Asking(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer) + missing))
         self.end_headers()
-        self.wfile.write(answer)
+        half = len(answer) // 2
+        self.wfile.write(answer[:half])
+        time.sleep(self.server.pause_s)
+        self.wfile.write(answer[half:])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         return
@@ -136,6 +143,31 @@ def test_a_backup_is_saved_where_there_are_no_hard_links(
     assert done.exit_code == 1
     assert "nothing is overwritten" in done.stderr
     assert file.read_bytes() == b"of somebody else"
+
+
+def test_a_backup_may_take_longer_than_its_begin(
+    run: Run, asked: Asked, tmp_path: Path
+) -> None:
+    asked.answers, asked.pause_s = [whole()], 0.5
+    args = ("--endpoints", asked.endpoint, "--timeout", "200ms")
+    done = run("backup", "save", str(tmp_path / "backup"), *args)
+    assert done.exit_code == 0, done.stderr
+
+
+def test_who_takes_no_connection_is_waited_for_no_longer_than_was_said(
+    run: Run, asked: Asked, tmp_path: Path
+) -> None:
+    asked.answers = [whole()]
+    # Its queue is full, and whoever else comes gets no answer, as from a lost machine.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        place = deaf.getsockname()
+        with socket.create_connection(place):
+            endpoints = f"127.0.0.1:{place[1]},{asked.endpoint}"
+            args = ("--endpoints", endpoints, "--timeout", "300ms")
+            begun = time.monotonic()
+            done = run("backup", "save", str(tmp_path / "backup"), *args)
+    assert done.exit_code == 0, done.stderr
+    assert time.monotonic() - begun < 20.0
 
 
 def test_what_another_save_writes_is_left_alone(
