@@ -171,12 +171,25 @@ class _Check:
 def find_circle(graph: Mapping[int, Sequence[int]]) -> list[int] | None:
     """A short circle of a graph, or None when it has none."""
     left = _without_ends(graph)
-    best: list[int] | None = None
-    for start in list(left)[:_TRIED_MAX]:
+    if not left:
+        return None
+    # Where the others are all between two circles, this one is still on one.
+    best = _some_circle(left)
+    for start in [best[0], *left][:_TRIED_MAX]:
         found = _shortest(left, start)
-        if found is not None and (best is None or len(found) < len(best)):
+        if found is not None and len(found) < len(best):
             best = found
     return best
+
+
+def _some_circle(graph: Mapping[int, Sequence[int]]) -> list[int]:
+    """Onward from anybody, where everybody has a way onward, until one comes again."""
+    way: dict[int, int] = {}
+    place = next(iter(graph))
+    while place not in way:
+        way[place] = len(way)
+        place = graph[place][0]
+    return list(way)[way[place] :]
 
 
 def _without_ends(graph: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:

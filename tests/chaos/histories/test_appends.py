@@ -164,3 +164,11 @@ def test_the_shortest_circle_is_found_and_where_there_is_none_none() -> None:
     found = find_circle({1: [2], 2: [3, 4], 3: [1], 4: [5], 5: [6], 6: [2]})
     assert found is not None
     assert sorted(found) == [1, 2, 3]
+
+
+def test_a_circle_is_found_behind_however_many_that_are_on_none() -> None:
+    between = {place: [place + 1] for place in range(10, 500)}
+    graph = {**between, 500: [501], 501: [500], 1: [2], 2: [3], 3: [1, 10]}
+    found = find_circle(graph)
+    assert found is not None
+    assert sorted(found) == [500, 501]
