@@ -13,7 +13,7 @@ from ....client import KeyValue, PreconditionFailed
 from ...histories import Operation
 from ..history import Input, Output, Recording
 from ..served import Endpoint
-from .shared import LAST_SECONDS_MAX, SECONDS_MAX, Beat, Shared, must
+from .shared import LAST_SECONDS_MAX, SECONDS_MAX, Beat, Shared, must, text_of
 
 NAME: Final = "hot-key"
 PREFIX: Final = "load/hot/"
@@ -98,7 +98,7 @@ class HotKey:
             *(NAME, "get", key, node, client, Input()),
             _found(node.client(client).get(key, timeout=seconds)),
             lambda found: Output(
-                value=None if found[1] is None else found[1].decode(),
+                value=None if found[1] is None else text_of(found[1]),
                 mod_revision=found[0],
             ),
             reads=True,

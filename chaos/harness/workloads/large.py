@@ -10,11 +10,16 @@ from typing import Any, Final
 
 from ....client import KeyValue
 from ...histories import Operation
-from ..errors import Violated
 from ..history import UNREADABLE, Input, Output, Recording
 from ..served import Endpoint
-from ..verdict import Violation
-from .shared import LAST_SECONDS_MAX, SECONDS_MAX, Beat, Shared, must
+from .shared import (
+    LAST_SECONDS_MAX,
+    SECONDS_MAX,
+    Beat,
+    Shared,
+    must,
+    never_written,
+)
 
 NAME: Final = "large-values"
 # Not below load/: whoever watches that one would get them all.
@@ -90,9 +95,7 @@ class LargeValues:
             return
         name, revision = ended.result
         if name == UNREADABLE:
-            expected = "the bytes of some value that was sent"
-            found = f"others, of revision {revision}, via {node.name}"
-            raise Violated(Violation("phantom value", key, expected, found))
+            raise never_written(key, revision, node.name)
         operation.outcome, operation.end = "ok", ended.end
         operation.value = None if name is None else name.encode()
         operation.mod_revision = revision
@@ -127,5 +130,7 @@ async def _named(
         return None, 0
     head = entry.value.partition(b"\n")[0].decode(errors="replace")
     size = head.rpartition(":")[2]
-    whole = size.isdigit() and entry.value == large_value(head, int(size))
+    # First the size: one that is damaged, too, may be any number, or none.
+    length = len(entry.value)
+    whole = size == str(length) and entry.value == large_value(head, length)
     return (head if whole else UNREADABLE), entry.mod_revision

@@ -12,9 +12,9 @@ from typing import Any, Final, TypeAlias
 
 from ....client import KeyValue, PreconditionFailed, TooStale
 from ...histories import Level, LevelRead, Version, check_levels
-from ..history import Input, Output
+from ..history import UNREADABLE, Input, Output
 from ..served import Endpoint
-from .shared import Beat, Shared, microseconds, object_to
+from .shared import Beat, Shared, microseconds, never_written, object_to
 
 NAME: Final = "levels"
 PREFIX: Final = "load/levels/"
@@ -29,9 +29,11 @@ NAMED: Final = 3
 # Who waits for a node that is cut off writes nothing that others could miss.
 PATIENCE_SECONDS: Final = 1.0
 FIRST_CLIENT: Final = 4000
+_DIGITS_MAX: Final = 20
 
-# A number and its revision; both 0 where there is no such key.
-Found: TypeAlias = tuple[int, int]
+# A number and its revision; both 0 where there is no such key, and no number where its
+# value is none.
+Found: TypeAlias = tuple[int | None, int]
 
 
 class Levels:
@@ -137,8 +139,11 @@ class Levels:
         )
         if ended.result is None:
             return None
+        number, revision = ended.result
+        if number is None:
+            raise never_written(key, revision, node.name)
         read = LevelRead(
-            *(node.name, level, ended.start, ended.end, *ended.result),
+            *(node.name, level, ended.start, ended.end, number, revision),
             # A slow clock takes less time to have passed.
             staleness=microseconds((bound or 0.0) / (1 - self.shared.drift)),
             min_revision=least,
@@ -165,9 +170,17 @@ class Levels:
 def output_of(key: str, found: Found) -> Output:
     """As the history has it: nothing where there is no such key."""
     number, revision = found
+    if number is None:
+        return Output(value=UNREADABLE, mod_revision=revision)
     return Output(value=f"{key}:{number}" if number else None, mod_revision=revision)
 
 
 async def _found(getting: Coroutine[Any, Any, KeyValue | None]) -> Found:
     entry = await getting
-    return (0, 0) if entry is None else (int(entry.value), entry.mod_revision)
+    if entry is None:
+        return 0, 0
+    digits = entry.value[:_DIGITS_MAX]
+    number = int(digits) if digits.isdigit() else 0
+    # Zeros in front, too: a value is right as a whole or not at all.
+    whole = number > 0 and entry.value == str(number).encode()
+    return (number if whole else None), entry.mod_revision

@@ -21,7 +21,15 @@ from ....client import (
 )
 from ...histories import FencedWrite, Holding, Operation, check_fencing
 from ..history import Input, Output, Recording
-from .shared import SECONDS_MAX, Beat, Shared, microseconds, object_to
+from .shared import (
+    SECONDS_MAX,
+    Beat,
+    Shared,
+    microseconds,
+    never_written,
+    object_to,
+    text_of,
+)
 
 NAME: Final = "locks"
 LOCK: Final = "load/lock"
@@ -140,10 +148,12 @@ class Locks:
         if ended.result is None:
             return
         name, revision = ended.result
+        if revision and name not in self.writes:
+            raise never_written(self.guarded, revision, "")
         operation.outcome, operation.end = "ok", ended.end
         operation.value = name.encode() if name else None
         operation.mod_revision = revision
-        if name in self.writes:
+        if revision:
             self.writes[name].revision = revision
 
     async def finish(self) -> None:
@@ -164,4 +174,4 @@ class Locks:
 
 async def _found(getting: Coroutine[Any, Any, KeyValue | None]) -> tuple[str, int]:
     entry = await getting
-    return ("", 0) if entry is None else (entry.text, entry.mod_revision)
+    return ("", 0) if entry is None else (text_of(entry.value), entry.mod_revision)

@@ -224,6 +224,18 @@ class Beat:
         return await self._shared.rest(max(0.0, self._due_s - now_s))
 
 
+def never_written(key: str, revision: int, node: str) -> Violated:
+    """What was found there is no value that anybody sent."""
+    expected = "the bytes of some value that was sent"
+    found = f"others, of revision {revision}, via {node or 'any node'}"
+    return Violated(Violation("phantom value", key, expected, found))
+
+
+def text_of(value: bytes) -> str:
+    """A value as a history has it, whatever its bytes are."""
+    return value.decode(errors="backslashreplace")
+
+
 def microseconds(seconds: float) -> int:
     """As the checkers count."""
     return int(seconds * MICROSECONDS)

@@ -27,7 +27,9 @@ from .shared import (
     Ended,
     Shared,
     must,
+    never_written,
     object_to,
+    text_of,
 )
 
 T = TypeVar("T")
@@ -54,6 +56,8 @@ class Transfers:
         self.keys = [f"{self.prefix}{number}" for number in range(ACCOUNTS)]
         self.all: list[Transaction] = []
         self._made = 0
+        # Every amount that was ever sent, by its account.
+        self._sent: set[tuple[str, bytes]] = set()
 
     def start(self, group: asyncio.TaskGroup) -> None:
         group.create_task(self._run(group))
@@ -111,6 +115,7 @@ class Transfers:
     ) -> Mapping[str, Seen] | None:
         self._made += 1
         values = {key: f"{amount}:{self._made}" for key, amount in amounts.items()}
+        self._sent.update((key, value.encode()) for key, value in values.items())
         ended = await self.shared.do(
             *(NAME, "txn", next(iter(values)), node, client),
             Input(expected=dict(expected), writes=values),
@@ -122,6 +127,7 @@ class Transfers:
         )
         done = ended.result
         came_upon = {} if done is None else _found(expected, done)
+        self._check_sent(came_upon, node)
         self._note(client, ended, expected, values, came_upon, revision_of(done))
         if done is None:
             return None
@@ -149,8 +155,15 @@ class Transfers:
         if last:
             must(ended, "all accounts", node.name)
         if ended.result is not None:
+            self._check_sent(ended.result, node)
             self._note(client, ended, {}, {}, ended.result, pager.revision)
         return ended.result
+
+    def _check_sent(self, found: Mapping[str, Seen], node: Endpoint) -> None:
+        """Money is counted only where it was paid in. Raises Violated."""
+        for key, (value, revision) in found.items():
+            if value is not None and (key, value) not in self._sent:
+                raise never_written(key, revision, node.name)
 
     def _note(
         self,
@@ -206,7 +219,7 @@ def seen_of(keys: list[str], entries: list[KeyValue]) -> dict[str, Seen]:
 def named(found: Mapping[str, Seen]) -> dict[str, tuple[str | None, int]]:
     """As the history has it."""
     return {
-        key: (None if value is None else value.decode(), at)
+        key: (None if value is None else text_of(value), at)
         for key, (value, at) in found.items()
     }
 

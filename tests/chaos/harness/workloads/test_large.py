@@ -23,3 +23,8 @@ async def test_a_value_of_which_anything_is_wrong_is_no_value() -> None:
     wrong = [value[:-1], value + b"x", value[:500] + b"x" + value[501:], b"", b"large"]
     for each in wrong:
         assert await _named(found(each)) == (UNREADABLE, 7)
+
+
+@pytest.mark.parametrize("size", ["²", "9" * 5000, str(10**15), "-1", ""])
+async def test_a_size_that_is_damaged_is_not_taken_for_one(size: str) -> None:
+    assert await _named(found(f"large/0:12:{size}\nx".encode())) == (UNREADABLE, 7)
