@@ -348,7 +348,8 @@ async def run_attached(
     try:
         run = AttachedRun(options, client, folders.report, tell)
         with Janitor(folders.nodes, folders.temporary) as janitor:
-            violations, reasons = await run_until(run.run(), stop)
+            with folders.kept_after_a_bug():
+                violations, reasons = await run_until(run.run(), stop)
             reasons = [*reasons, *run.reasons] if reasons else run.void_reasons()
             summary = run.summary(violations, reasons)
             keep = bool(violations)

@@ -1,11 +1,14 @@
 """Where a run keeps its nodes and its report, and what is left of it.
 
 Law: what the user named is kept; what was temporary goes, unless it is evidence of a
-violation. Data lies on a real disk where there is one: memory has no syncs to measure.
+violation, or of a bug of the harness. Data lies on a real disk where there is one:
+memory has no syncs to measure.
 """
 
 import shutil
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -31,6 +34,7 @@ class Folders:
             )
         self.nodes = nodes or self._root / "nodes"
         self.report = report or self._root / "report"
+        self._kept = False
         self.report.mkdir(exist_ok=True)
 
     @property
@@ -67,9 +71,19 @@ class Folders:
             return str(self._temporary)
         return None if self._is_temporary(self.report) else str(self.report)
 
+    @contextmanager
+    def kept_after_a_bug(self) -> Generator[None]:
+        """What nobody expected leaves all that was temporary, and says where it is."""
+        try:
+            yield
+        except Exception as error:
+            self._kept = True
+            error.add_note(f"what is left of the run: {self.remaining(keep=True)}")
+            raise
+
     def close(self, *, keep: bool) -> None:
         """Remove what was temporary, or keep it; safe to repeat."""
-        if self._temporary is not None and not keep:
+        if self._temporary is not None and not keep and not self._kept:
             shutil.rmtree(self._temporary)
             self._temporary = None
 

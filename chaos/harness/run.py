@@ -1,8 +1,8 @@
 """A whole run: a cluster, a load, rounds of faults, and the questions at the end.
 
 Law: nothing outlives a run, however it ends: processes are killed, temporary folders
-removed (kept as evidence after a violation). The first violation ends the run, so that
-what it left behind is still fresh.
+removed (kept as evidence after a violation, and after a bug of the harness). The first
+violation ends the run, so that what it left behind is still fresh.
 """
 
 import asyncio
@@ -421,7 +421,8 @@ async def run_harness(
     try:
         harness = Harness(options, folders, tell)
         with Janitor(folders.nodes, folders.temporary) as janitor:
-            violations, reasons = await run_until(harness.run(), stop)
+            with folders.kept_after_a_bug():
+                violations, reasons = await run_until(harness.run(), stop)
             if not violations and not reasons:
                 reasons = harness.void_reasons()
             summary = harness.summary(violations, reasons)

@@ -1,11 +1,12 @@
 """A run until its time is over, until it is stopped, or until something is found.
 
 Law: what is about the nodes or about this machine is returned; a bug of the harness is
-raised as it is.
+raised as it is, but after a violation: what was found first counts, whatever else went
+wrong when all was put away.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeVar, cast
 
 from .errors import HarnessError, Violated
@@ -32,10 +33,16 @@ async def run_until(
     if error is None:
         return [], []
     found = leaves(error)
+    violations = _violations(found)
     if not all(isinstance(leaf, HarnessError) for leaf in found):
-        raise error
-    violations = [leaf.violation for leaf in found if isinstance(leaf, Violated)]
-    failed = [str(leaf) for leaf in found if not isinstance(leaf, Violated)]
+        violations = violations or _found_before(error)
+        if not violations:
+            raise error
+    failed = [
+        str(leaf) if isinstance(leaf, HarnessError) else repr(leaf)
+        for leaf in found
+        if not isinstance(leaf, Violated)
+    ]
     return violations, list(dict.fromkeys(failed))
 
 
@@ -48,14 +55,20 @@ def _failure(done: "asyncio.Future[None]") -> BaseException | None:
     return None
 
 
+def _violations(found: Sequence[BaseException]) -> list[Violation]:
+    return [leaf.violation for leaf in found if isinstance(leaf, Violated)]
+
+
 def _found_before(error: BaseException) -> list[Violation]:
-    """What had been found when an interruption came, while things were put away."""
-    found: list[Violation] = []
+    """What had been found when something else came, while things were put away."""
     before = error.__context__
-    while before is not None and not found:
-        found = [e.violation for e in leaves(before) if isinstance(e, Violated)]
+    while before is not None:
+        found = leaves(before)
+        # Where a cluster never came up, what it broke first is no violation.
+        if any(isinstance(leaf, HarnessError) for leaf in found):
+            return _violations(found)
         before = before.__context__
-    return found
+    return []
 
 
 async def undisturbed(work: Coroutine[None, None, T]) -> T:

@@ -104,3 +104,24 @@ def test_a_report_that_can_not_be_is_said_and_leaves_nothing(
     with pytest.raises(SetupFailed, match="no report there: Not a directory"):
         Folders(None, tmp_path / "file" / "report")
     assert list(temporary.iterdir()) == []
+
+
+def test_after_a_bug_of_the_harness_all_is_left_and_it_says_where(
+    temporary: Path,
+) -> None:
+    folders = Folders(None, None)
+    folders.nodes.mkdir()
+    with pytest.raises(ValueError, match="a bug") as caught, folders.kept_after_a_bug():
+        raise ValueError("a bug")
+    folders.close(keep=False)
+    assert folders.nodes.is_dir()
+    (left,) = temporary.iterdir()
+    assert caught.value.__notes__ == [f"what is left of the run: {left}"]
+
+
+def test_after_an_interruption_nothing_is_left(temporary: Path) -> None:
+    folders = Folders(None, None)
+    with pytest.raises(KeyboardInterrupt), folders.kept_after_a_bug():
+        raise KeyboardInterrupt
+    folders.close(keep=False)
+    assert list(temporary.iterdir()) == []

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from quorate.chaos.harness.errors import Violated
+from quorate.chaos.harness.errors import SetupFailed, Violated
 from quorate.chaos.harness.until import run_until, undisturbed
 from quorate.chaos.harness.verdict import Violation
 
@@ -61,3 +61,52 @@ async def test_who_is_interrupted_has_found_nothing_else() -> None:
     stop.set()
     found = await run_until(asyncio.sleep(60), stop)
     assert found == ([], ["it was interrupted"])
+
+
+async def test_a_violation_counts_more_than_what_went_wrong_beside_it() -> None:
+    async def find() -> None:
+        raise Violated(VIOLATION)
+
+    async def stumble() -> None:
+        raise ValueError("a bug")
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(find())
+            group.create_task(stumble())
+
+    found = await run_until(work(), asyncio.Event())
+    assert found == ([VIOLATION], ["ValueError('a bug')"])
+
+
+async def test_a_violation_counts_more_than_what_went_wrong_after_it() -> None:
+    async def work() -> None:
+        try:
+            raise Violated(VIOLATION)
+        finally:
+            raise ValueError("a bug")
+
+    violations, _ = await run_until(work(), asyncio.Event())
+    assert violations == [VIOLATION]
+
+
+async def test_what_a_cluster_broke_that_never_came_up_is_no_violation() -> None:
+    async def work() -> None:
+        try:
+            try:
+                raise Violated(VIOLATION)
+            except Violated as error:
+                raise SetupFailed("it never came up") from error
+        finally:
+            raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        await run_until(work(), asyncio.Event())
+
+
+async def test_a_bug_alone_is_raised_as_it_is() -> None:
+    async def work() -> None:
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        await run_until(work(), asyncio.Event())
