@@ -102,13 +102,16 @@ class Counts(msgspec.Struct):
 class WorkloadCount(msgspec.Struct):
     """How the operations of one workload ended, and how many had to be done.
 
+    `changes` are those that are ok and no reads; who watches is told of changes.
     `unjudged` is why nobody could judge it; empty where it was.
     """
 
     ok: int = 0
+    changes: int = 0
     refused: int = 0
     unknown: int = 0
     needed: int = 0
+    changes_needed: int = 0
     unjudged: str = ""
 
 
@@ -205,6 +208,12 @@ def void_reasons(
         f"{name}: {count.ok} operations were done, {count.needed} are needed"
         for name, count in workloads.items()
         if count.ok < count.needed
+    ]
+    # Who reads what nobody changes any more sees nothing go wrong.
+    reasons += [
+        f"{name}: {count.changes} changes were done, {count.changes_needed} are needed"
+        for name, count in workloads.items()
+        if count.changes < count.changes_needed
     ]
     reasons += [
         f"{name}: not judged: {count.unjudged}"

@@ -22,9 +22,11 @@ from .shared import Shared
 from .transfers import Transfers
 from .watchers import Watchers
 
-# Of a workload so many operations have to be done, and so many in each round.
+# Of a workload so many operations have to be done, and so many in each round; of them
+# one has to be no read, and one more in so many rounds.
 NEEDED: Final = 5
 NEEDED_PER_ROUND: Final = 2
+ROUNDS_PER_CHANGE: Final = 2
 
 
 class Load(Protocol):
@@ -157,6 +159,7 @@ class Loads:
         for name in self._loads:
             tally = self.shared.tally(name)
             tally.needed = NEEDED + NEEDED_PER_ROUND * rounds
+            tally.changes_needed = 1 + rounds // ROUNDS_PER_CHANGE
 
     async def finish(self) -> None:
         """Ask the last questions of each. Raises Violated."""

@@ -199,6 +199,7 @@ class Shared:
 
     def _count(self, tally: WorkloadCount, outcome: Outcome, reads: bool) -> None:
         setattr(tally, outcome, getattr(tally, outcome) + 1)
+        tally.changes += outcome == "ok" and not reads
         counts = self.counts
         if reads:
             counts.reads += outcome == "ok"

@@ -100,6 +100,7 @@ class Watcher:
                 self.events.append(event_of(event))
                 self.revisions.append(event.revision)
                 shared.tally(NAME).ok += 1
+                shared.tally(NAME).changes += 1
                 # A revision is delivered whole: a part of one would be missing.
                 if len(self.events) >= EVENTS_MAX:
                     self.over = True

@@ -101,6 +101,14 @@ def test_a_workload_that_did_too_little_makes_a_run_void() -> None:
     assert void_reasons(["kill-one"], 1, [result()], 1000, loads) == []
 
 
+def test_a_workload_that_only_read_makes_a_run_void() -> None:
+    loads = {"levels": WorkloadCount(ok=90, changes=1, needed=7, changes_needed=2)}
+    reasons = void_reasons(["kill-one"], 1, [result()], 1000, loads)
+    assert reasons == ["levels: 1 changes were done, 2 are needed"]
+    loads["levels"].changes += 1
+    assert void_reasons(["kill-one"], 1, [result()], 1000, loads) == []
+
+
 def test_a_workload_that_nobody_could_judge_makes_a_run_void() -> None:
     loads = {"watches": WorkloadCount(ok=9, needed=7, unjudged="it was compacted")}
     reasons = void_reasons(["kill-one"], 1, [result()], 1000, loads)
