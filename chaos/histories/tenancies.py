@@ -11,7 +11,7 @@ import msgspec
 
 from .operations import Objection
 
-Answer: TypeAlias = Literal["kept", "gone", "unknown"]
+Answer: TypeAlias = Literal["kept", "gone", "done", "unknown"]
 What: TypeAlias = Literal["grant", "keep-alive", "read", "revoke"]
 
 
@@ -19,7 +19,7 @@ class Question(msgspec.Struct, frozen=True):
     """One thing that was asked about a lease, from `start` to `end`.
 
     `kept`: it was granted or kept alive; or its key was read, and there. `gone`: there
-    is no such lease, or key.
+    is no such lease, or key. A revoke that is acknowledged is `done`.
     """
 
     what: What
@@ -72,17 +72,19 @@ def _never_early(one: Tenancy, tolerance: int) -> Objection | None:
 
 
 def _over_for_good(one: Tenancy) -> Objection | None:
-    """I-64: whose key was seen to be gone does not come back.
+    """I-64: whose key was seen to be gone, or which was revoked, does not come back.
 
-    Only a read proves the end: while a lease is about to end it is said to be gone.
+    Nothing else proves the end: while a lease is about to end it is said to be gone.
     """
     gone: Question | None = None
     for question in one.questions:
         if question.answer == "kept" and gone is not None and gone.end < question.start:
-            detail = f"it was gone at {gone.end}, and there at {question.start}"
+            how = "revoked" if gone.answer == "done" else "gone"
+            detail = f"it was {how} at {gone.end}, and there at {question.start}"
             return _objection("I-64", detail, one)
         hung = one.hung is not None and question.start >= one.hung
-        if question.answer == "gone" and question.what == "read" and hung:
+        seen = question.answer == "gone" and question.what == "read" and hung
+        if seen or question.answer == "done":
             gone = gone or question
     return None
 

@@ -128,7 +128,7 @@ class Leases:
             lambda _: None,
             expected=(LeaseNotFound,),
         )
-        self._note(one, "revoke", ended, gone=(LeaseNotFound,))
+        self._note(one, "revoke", ended, gone=(LeaseNotFound,), done="done")
 
     async def look(self, node: Endpoint, client: int, key: str, one: Tenancy) -> Answer:
         """Is its key there?"""
@@ -150,8 +150,9 @@ class Leases:
         what: What,
         ended: Ended[Any],
         gone: tuple[type[Exception], ...],
+        done: Answer = "kept",
     ) -> None:
-        answer: Answer = "kept" if ended.error is None else "unknown"
+        answer: Answer = done if ended.error is None else "unknown"
         if isinstance(ended.error, gone):
             answer = "gone"
         one.questions.append(Question(what, ended.start, ended.end, answer))

@@ -28,6 +28,15 @@ SOUND = {
         Question("revoke", 10, 20, "unknown"),
         Question("read", 30, 31, "gone"),
     ),
+    "revoked, and gone": tenancy(
+        GRANT,
+        Question("revoke", 10, 20, "done"),
+        Question("keep-alive", 30, 31, "gone"),
+        Question("read", 30, 31, "gone"),
+    ),
+    "perhaps not revoked": tenancy(
+        GRANT, Question("revoke", 10, 20, "unknown"), Question("read", 30, 31, "kept")
+    ),
     "called gone while it ends": tenancy(
         GRANT,
         Question("keep-alive", 120, 121, "gone"),
@@ -54,6 +63,21 @@ BROKEN = {
             GRANT,
             Question("read", 110, 111, "gone"),
             Question("keep-alive", 120, 121, "kept"),
+        ),
+    ),
+    "there although it was revoked": (
+        "I-64",
+        tenancy(
+            GRANT, Question("revoke", 10, 20, "done"), Question("read", 30, 31, "kept")
+        ),
+    ),
+    "kept alive although it was revoked": (
+        "I-64",
+        tenancy(
+            GRANT,
+            Question("revoke", 10, 20, "done"),
+            Question("keep-alive", 30, 31, "kept"),
+            hung=None,
         ),
     ),
     "there again": (
