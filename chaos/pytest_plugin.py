@@ -137,8 +137,8 @@ class Besieged:
     """A cluster that faults strike all the time, until it is healed.
 
     The faults are the chaos harness's, drawn from a seed: which kind, at whom, for how
-    long. `struck` has those that are over: `kind`, `targets`, and from when until when,
-    in seconds since the cluster served.
+    long. `struck` has those that are over and met something: `kind`, `targets`, and
+    from when until when, in seconds since the cluster served.
     """
 
     def __init__(self, siege: "Siege") -> None:

@@ -63,6 +63,7 @@ class Siege:
     ) -> None:
         self._directory = directory
         self._options = HarnessOptions(seed=seed, faults=tuple(kinds), nodes=nodes)
+        # Those that met something.
         self.struck: list[Struck] = []
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -231,6 +232,7 @@ class Siege:
                 strike.who or names,
             )
             striker.history.record(told)
-            self.struck.append(told)
+            if strike.touched:
+                self.struck.append(told)
             if fault.kind == "flip":
                 await striker.check_flipped()
