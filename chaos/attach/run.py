@@ -257,12 +257,17 @@ class AttachedRun:
             await node.close()
         if not cluster.nodes:
             return "nobody could be asked in the end"
-        hashes = await compare_hashes(cluster, HASHES_SECONDS_MAX)
+        compared = await compare_hashes(cluster, HASHES_SECONDS_MAX)
+        if not compared and len(cluster.nodes) > 1:
+            self.reasons.append("no two nodes were seen at one index: no hash compared")
         count = await read_all(
             *(cluster, self.ledger, self.recording, history, self.clock),
             f"{self.prefix}{REGISTERS}",
         )
-        return f"{count} keys read through each of {len(cluster.nodes)} nodes; {hashes}"
+        return (
+            f"{count} keys read through each of {len(cluster.nodes)} nodes; state"
+            f" hashes were the same at {compared} indexes that nodes shared"
+        )
 
     async def _sweep(self, cluster: Attached) -> None:
         """Take our keys away, through whoever does it."""

@@ -70,8 +70,8 @@ async def read_all(
     return count
 
 
-async def compare_hashes(cluster: Front, seconds: float) -> str:
-    """That no two nodes differ, where others may be writing; what was compared.
+async def compare_hashes(cluster: Front, seconds: float) -> int:
+    """That no two nodes differ, where others may be writing; at how many indexes.
 
     Looks for so long at most, or until all nodes are at rest at one index. Raises
     Violated.
@@ -90,8 +90,7 @@ async def compare_hashes(cluster: Front, seconds: float) -> str:
                 if problem is not None:
                     raise Violated(problem)
         await asyncio.sleep(_POLL_SECONDS)
-    compared = sum(len(those) > 1 for those in found.values())
-    return f"state hashes were the same at {compared} indexes that nodes shared"
+    return sum(len(those) > 1 for those in found.values())
 
 
 async def wait_for_agreement(cluster: Front) -> list[NodeStatus]:

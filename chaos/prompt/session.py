@@ -266,12 +266,15 @@ class Session:
         return void_reasons((), None, (), self.counts.acknowledged, self.workloads)
 
     async def _compare(self, cluster: Cluster, history: History) -> str:
-        hashes = await compare_hashes(cluster, HASHES_SECONDS_MAX)
+        compared = await compare_hashes(cluster, HASHES_SECONDS_MAX)
         count = await read_all(
             *(cluster, self.ledger, self.recording, history, self.clock),
             f"{self.prefix}{REGISTERS}",
         )
-        return f"{count} keys read through each of {len(cluster.nodes)} nodes; {hashes}"
+        return (
+            f"{count} keys read through each of {len(cluster.nodes)} nodes; state"
+            f" hashes were the same at {compared} indexes that nodes shared"
+        )
 
     async def _sweep(self, cluster: Cluster) -> None:
         try:

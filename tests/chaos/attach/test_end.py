@@ -1,0 +1,98 @@
+"""How a run against somebody's cluster ends, whoever is still there."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from quorate.chaos.attach import AttachOptions
+from quorate.chaos.attach import run as attached
+from quorate.chaos.attach.cluster import Attached
+from quorate.chaos.attach.run import AttachedRun
+from quorate.chaos.harness.history import History
+from quorate.chaos.harness.served import Endpoint, NodeStatus
+from quorate.client import AsyncClient, KeyValue
+
+
+class Nothing:
+    """A range without a key."""
+
+    async def __aiter__(self) -> AsyncIterator[KeyValue]:
+        for entry in ():
+            yield entry
+
+
+class Empty:
+    """A client of a node that has no key."""
+
+    def range(self, prefix: str, **_: object) -> Nothing:
+        del prefix
+        return Nothing()
+
+
+class Told(Endpoint):
+    """A node that is at another index each time, or does not answer."""
+
+    def __init__(self, name: str, index: int | None, step: int) -> None:
+        super().__init__(name, "127.0.0.1:1", "127.0.0.1:1", 1)
+        self.clients = [cast("AsyncClient", Empty())]
+        self._index, self._step = index, step
+
+    async def status(self) -> NodeStatus | None:
+        if self._index is None:
+            return None
+        self._index += self._step
+        return NodeStatus(
+            name=self.name,
+            id=self.name * 8,
+            role="leader" if self.name == "n1" else "follower",
+            leader="n1" * 8,
+            term=3,
+            commit_index=self._index,
+            applied_index=self._index,
+            last_index=self._index,
+            proposals_pending=0,
+            reads_pending=0,
+            revision=30,
+            keys=9,
+            state_hash="aa",
+        )
+
+    async def close(self) -> None:
+        await self.control.close()
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attached, "HASHES_SECONDS_MAX", 0.1)
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    with History(tmp_path / "history.jsonl") as history:
+        yield history
+
+
+def run_in(tmp_path: Path, **options: object) -> AttachedRun:
+    options.setdefault("load", {})
+    chosen = AttachOptions(seed=1, endpoints=("127.0.0.1:1",), **options)
+    return AttachedRun(chosen, {}, tmp_path, lambda _: None)
+
+
+async def test_where_no_hashes_could_be_compared_the_run_is_void(
+    tmp_path: Path, history: History
+) -> None:
+    run = run_in(tmp_path)
+    apart = Attached([Told("n1", 100, 1), Told("n2", 9000, 1)], 1)
+    await run._ask_all(apart, history)
+    assert run.reasons == ["no two nodes were seen at one index: no hash compared"]
+
+
+@pytest.mark.parametrize("names", [["n1"], ["n1", "n2", "n3"]])
+async def test_one_node_or_nodes_at_one_index_are_enough(
+    tmp_path: Path, history: History, names: list[str]
+) -> None:
+    run = run_in(tmp_path)
+    told = await run._ask_all(Attached([Told(n, 100, 0) for n in names], 1), history)
+    assert run.reasons == []
+    assert told.startswith(f"0 keys read through each of {len(names)} nodes; ")
