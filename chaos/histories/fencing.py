@@ -111,9 +111,10 @@ def _in_the_order_of_tokens(writes: Sequence[FencedWrite]) -> Objection | None:
 def _none_after_another_holds(
     holdings: Sequence[Holding], writes: Sequence[FencedWrite]
 ) -> Objection | None:
-    """No write that began when a later holder had the lock is done: by time alone."""
+    """No write that began when a later holder had the lock took effect."""
     for one in writes:
-        if one.outcome != "ok":
+        # Of unknown outcome, and read: it took effect.
+        if one.outcome != "ok" and not one.revision:
             continue
         for other in holdings:
             if other.token > one.token and other.granted < one.start:

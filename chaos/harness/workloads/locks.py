@@ -131,7 +131,9 @@ class Locks:
         )
         if ended.outcome != "unknown":
             operation.outcome, operation.end = ended.outcome, ended.end
-            operation.revision = one.revision = ended.result or 0
+            operation.revision = ended.result or 0
+            # One that was refused may have been read: then it is of a revision.
+            one.revision = ended.result or one.revision
             one.outcome, one.end = ended.outcome, ended.end
 
     async def _read(self, client: AsyncClient, number: int) -> None:

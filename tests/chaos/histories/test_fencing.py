@@ -28,6 +28,11 @@ BROKEN: dict[str, tuple[str, list[Holding], list[FencedWrite]]] = {
         [FIRST, SECOND],
         [FencedWrite(1, 10, 6, 7, "ok", 0)],
     ),
+    "by time alone, one that nobody was told of": (
+        "I-65",
+        [FIRST, SECOND],
+        [FencedWrite(1, 10, 6, None, "unknown", 31)],
+    ),
     "a token that nobody was given": (
         "I-65",
         [FIRST],
