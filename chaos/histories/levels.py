@@ -1,14 +1,15 @@
 """Reads at each level: none is older than it may be, and none shows what never was.
 
 Law: pure. One key has one writer, which writes 1, 2, 3, … and waits for each; so a
-number tells how old a read is. A bounded read may miss what was acknowledged within its
-bound before it began, a linearizable one nothing, a local one anything; whoever names a
-revision may miss nothing of it. What was acknowledged is of ever higher revisions.
+number tells how old a read is. A bounded read may miss what was acknowledged, or read,
+within its bound before it began, a linearizable one nothing, a local one anything;
+whoever names a revision may miss nothing of it. What is there is of ever higher
+revisions.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -58,30 +59,48 @@ def check_levels(
 ) -> Objection | None:
     """The first objection to reads of one key; `versions` are 1, 2, 3, … in order."""
     done = [v for v in versions if v.outcome == "ok" and v.end is not None]
-    ends = [v.end or 0 for v in done]
-    revisions = [v.revision for v in done]
-    for one, other in pairwise(done):
-        if other.revision <= one.revision:
-            detail = f"number {one.number} is of revision {one.revision}"
-            after = f"{other.number}, written after it, of {other.revision}"
-            return Objection("I-44", f"{detail}, and {after}", None)
     known = {v.number: v.revision for v in done}
     for read in reads:
         problem = _impossible(versions, read, known)
         if problem is not None:
             return problem
+    numbers = sorted(known)
+    revisions = [known[number] for number in numbers]
+    for one, other in pairwise(numbers):
+        if known[other] <= known[one]:
+            detail = f"number {one} is of revision {known[one]}"
+            after = f"{other}, written after it, of {known[other]}"
+            return Objection("I-44", f"{detail}, and {after}", None)
+    moments, floors = _floors(done, reads)
+    for read in reads:
         seen_by = read.start - read.staleness
-        acknowledged = 0 if read.level == "local" else bisect_left(ends, seen_by)
-        floor = done[acknowledged - 1].number if acknowledged else 0
-        if read.number < floor:
-            detail = f"number {floor} was acknowledged by {seen_by}"
+        proved = 0 if read.level == "local" else bisect_left(moments, seen_by)
+        if proved and read.number < floors[proved - 1]:
+            detail = (
+                f"number {floors[proved - 1]} was acknowledged or read by {seen_by}"
+            )
             return Objection(_INVARIANTS[read.level], f"{detail}\n  {read}", None)
         told = bisect_right(revisions, read.min_revision)
-        least = done[told - 1] if told else None
-        if least is not None and read.number < least.number:
-            detail = f"number {least.number} is of revision {least.revision}"
+        least = numbers[told - 1] if told else 0
+        if read.number < least:
+            detail = f"number {least} is of revision {known[least]}"
             return Objection("I-43", f"{detail}\n  {read}", None)
     return None
+
+
+def _floors(
+    done: Sequence[Version], reads: Sequence[LevelRead]
+) -> tuple[list[int], list[int]]:
+    """From which moments on which number was certainly there.
+
+    By its acknowledgement, or because somebody had read it, at whatever level: a node
+    shows nothing that may still be undone.
+    """
+    proofs = [(v.end or 0, v.number) for v in done]
+    proofs += [(read.end, read.number) for read in reads]
+    proofs.sort()
+    moments = [moment for moment, _ in proofs]
+    return moments, list(accumulate((number for _, number in proofs), max))
 
 
 def _impossible(

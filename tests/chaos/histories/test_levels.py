@@ -52,6 +52,47 @@ def test_one_number_is_of_one_revision() -> None:
     assert check_levels(VERSIONS, reads) is not None
 
 
+# A write of unknown outcome that somebody has read, at whatever level.
+SEEN = [
+    LevelRead("n1", "linearizable", 45, 46, 3, 11),
+    LevelRead("n1", "bounded", 45, 46, 3, 11, 20),
+    LevelRead("n1", "local", 45, 46, 3, 11),
+]
+BACK = {
+    "linearizable": ("I-40", LevelRead("n2", "linearizable", 50, 51, 2, 8)),
+    "bounded": ("staleness", LevelRead("n2", "bounded", 67, 68, 2, 8, 20)),
+    "of its revision": ("I-43", LevelRead("n2", "local", 50, 51, 2, 8, 0, 12)),
+}
+OLDER = {
+    "linearizable, begun before": LevelRead("n2", "linearizable", 45, 51, 2, 8),
+    "bounded, within its bound": LevelRead("n2", "bounded", 65, 66, 2, 8, 20),
+    "local": LevelRead("n2", "local", 65, 66, 2, 8),
+}
+
+
+@pytest.mark.parametrize("seen", SEEN)
+@pytest.mark.parametrize("name", BACK)
+def test_what_somebody_has_read_is_there(seen: LevelRead, name: str) -> None:
+    invariant, back = BACK[name]
+    assert check_levels(VERSIONS, [back]) is None
+    objection = check_levels(VERSIONS, [seen, back])
+    assert objection is not None
+    assert objection.invariant == invariant, objection
+
+
+@pytest.mark.parametrize("seen", SEEN)
+@pytest.mark.parametrize("name", OLDER)
+def test_what_may_miss_what_was_read_may_be(seen: LevelRead, name: str) -> None:
+    assert check_levels(VERSIONS, [seen, OLDER[name]]) is None
+
+
+def test_one_that_was_only_read_is_of_a_higher_revision_than_those_before() -> None:
+    early = LevelRead("n1", "linearizable", 45, 46, 3, 7)
+    objection = check_levels(VERSIONS, [early])
+    assert objection is not None
+    assert objection.invariant == "I-44"
+
+
 @pytest.mark.parametrize("revision", [5, 4])
 def test_what_is_written_later_is_of_a_higher_revision(revision: int) -> None:
     versions = [Version(1, 0, 1, "ok", 5), Version(2, 2, 3, "ok", revision)]
