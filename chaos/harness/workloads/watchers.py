@@ -11,7 +11,7 @@ import contextlib
 from itertools import groupby
 from typing import Final
 
-from ....client import AsyncClient, Compacted, KeyValue, QuorateError
+from ....client import AsyncClient, Compacted, KeyValue, QuorateError, Unavailable
 from ....client import Event as ClientEvent
 from ....client import Watch as ClientWatch
 from ...histories import (
@@ -37,6 +37,7 @@ _END: Final = "load0"
 LAST: Final = "load/last"
 # Kept for each; what comes later is not looked at.
 EVENTS_MAX: Final = 100_000
+# As much as a client has. A fault that a user has written down may last longer.
 PATIENCE_SECONDS: Final = 600.0
 TOLD_SECONDS_MAX: Final = 60.0
 FIRST_CLIENT: Final = 8000
@@ -57,6 +58,7 @@ class Watcher:
         self.revisions: list[int] = []
         # Told of no more: of enough, or its node has left for good.
         self.over = False
+        self._closed = False
         self._watch: ClientWatch | None = None
 
     @property
@@ -65,8 +67,17 @@ class Watcher:
 
     async def run(self, shared: Shared) -> None:
         """Until it is closed, or over. Raises Violated when it ends by itself."""
-        while not shared.stopping and self._watch is None:
-            first = await self._next_revision(shared)
+        first = 0
+        while (watch := await self._begin(shared, first)) is not None:
+            first = await self._listen(watch, shared)
+            if not first:
+                return
+        self.over = True
+
+    async def _begin(self, shared: Shared, behind: int) -> ClientWatch | None:
+        """From a revision on (0: the next one); None when the load has ended."""
+        while not shared.stopping:
+            first = behind or await self._next_revision(shared)
             watch = self.client.watch(
                 f"{shared.prefix}{PREFIX}",
                 revision=first,
@@ -79,10 +90,13 @@ class Watcher:
             except QuorateError:
                 await watch.close()
                 await shared.rest(0.1)
-            else:
-                self._watch, self.created = watch, first - 1
-        if self._watch is not None:
-            await self._listen(self._watch, shared)
+                continue
+            if self._closed:
+                await watch.close()
+                break
+            self._watch, self.created = watch, self.created or first - 1
+            return watch
+        return None
 
     async def _next_revision(self, shared: Shared) -> int:
         """Named, so that it is known where it begins: else at the first of all."""
@@ -94,7 +108,11 @@ class Watcher:
         assert isinstance(revision, int)
         return revision + 1
 
-    async def _listen(self, watch: ClientWatch, shared: Shared) -> None:
+    async def _listen(self, watch: ClientWatch, shared: Shared) -> int:
+        """Where it has to go on: when nobody was there for longer than a client waits.
+
+        0 when it does not go on: it was closed, or is over.
+        """
         try:
             async for event in watch:
                 self.events.append(event_of(event))
@@ -107,17 +125,30 @@ class Watcher:
                     self._drop_last()
                     break
         except QuorateError as error:
-            if self._is_there(shared):
+            needed = watch.revision + 1
+            lost = isinstance(error, Compacted) and error.revision > needed
+            away = isinstance(error, Unavailable) and not self._answers(shared)
+            if away and self._is_there(shared):
+                await watch.close()
+                return needed
+            # What was compacted while its node was away is told to nobody any more.
+            if not lost and self._is_there(shared):
                 found = f"{type(error).__name__}: {error.reason}"
                 raise Violated(
                     Violation("wrong watch", self.who, "a watch that goes on", found)
                 ) from error
             self.over = True
         await watch.close()
+        return 0
 
     def _is_there(self, shared: Shared) -> bool:
         """Whether its node is a member; one that roams finds another one."""
         return self.node is None or self.node in shared.cluster.nodes
+
+    def _answers(self, shared: Shared) -> bool:
+        """Whether there is anybody now who could take it."""
+        nodes = shared.cluster.nodes if self.node is None else [self.node]
+        return any(node.up.is_set() for node in nodes)
 
     def _drop_last(self) -> None:
         last = self.revisions[-1]
@@ -126,6 +157,7 @@ class Watcher:
             self.events.pop()
 
     async def close(self) -> None:
+        self._closed = True
         if self._watch is not None:
             await self._watch.close()
 
@@ -196,9 +228,13 @@ class Watchers:
         return [watcher for watcher in self.all if watcher.created]
 
     async def _write_last(self) -> None:
-        """One more change, behind everything that the load has done."""
+        """One more change, behind everything that the load has done.
+
+        Raises Violated when nobody makes it.
+        """
         client = self.shared.roaming(0)
         key = f"{self.shared.prefix}{LAST}"
+        deadline_s = self.shared.now() + TOLD_SECONDS_MAX
         while not self.last:
             ended = await self.shared.do(
                 *(NAME, "put", key, None, FIRST_CLIENT, Input(f"{key}:1")),
@@ -206,6 +242,9 @@ class Watchers:
                 lambda revision: Output(revision=revision),
             )
             self.last = ended.result or 0
+            if self.shared.now() > deadline_s:
+                must(ended, f"a write of {key}", "any node")
+            await asyncio.sleep(0.05)
 
     # -- the end -----------------------------------------------------------------------
 

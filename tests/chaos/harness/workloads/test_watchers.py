@@ -12,11 +12,23 @@ from quorate.chaos.harness.history import History
 from quorate.chaos.harness.served import Endpoint
 from quorate.chaos.harness.verdict import Counts
 from quorate.chaos.harness.workloads import Shared
-from quorate.chaos.harness.workloads.watchers import LAST, Watcher, Watchers
+from quorate.chaos.harness.workloads.watchers import (
+    LAST,
+    Watcher,
+    Watchers,
+)
 from quorate.chaos.histories import Change, Event
-from quorate.client import AsyncClient, Unavailable
+from quorate.client import (
+    AsyncClient,
+    Compacted,
+    QuorateError,
+    TooBusy,
+    Unavailable,
+)
 from quorate.client import Event as ClientEvent
 from quorate.node.launcher import LocalCluster
+
+from .conftest import Idle, One
 
 KEY = b"load/a"
 LOG = [
@@ -31,15 +43,6 @@ TOLD = [
     (5, Event(KEY, None)),
     (9, Event(LAST.encode(), b"1", 9, 1)),
 ]
-
-
-class Idle:
-    """Nothing is in flight."""
-
-    begun = in_flight = 0
-
-    def __init__(self) -> None:
-        self.stopping = asyncio.Event()
 
 
 @pytest.fixture
@@ -113,10 +116,13 @@ def test_who_was_told_enough_need_not_be_told_everything(watchers: Watchers) -> 
 
 
 class Ended:
-    """A watch that nobody takes any more."""
+    """A watch that nobody takes any more; it was told up to revision 4."""
 
-    def __init__(self) -> None:
+    revision = 4
+
+    def __init__(self, error: QuorateError | None = None) -> None:
         self.closed = False
+        self._error = error or Unavailable("no node takes the watch")
 
     async def begin(self) -> None:
         pass
@@ -125,7 +131,7 @@ class Ended:
         return self
 
     async def __anext__(self) -> ClientEvent:
-        raise Unavailable("no node takes the watch")
+        raise self._error
 
     async def close(self) -> None:
         self.closed = True
@@ -134,8 +140,8 @@ class Ended:
 class Asked:
     """A client of one node, whose watch ends."""
 
-    def __init__(self) -> None:
-        self.ended = Ended()
+    def __init__(self, error: QuorateError | None = None) -> None:
+        self.ended = Ended(error)
 
     async def status(self, *, timeout: float) -> dict[str, object]:
         del timeout
@@ -169,9 +175,88 @@ async def test_a_watch_at_a_node_that_was_removed_ends_with_it(
     await node.close()
     watchers.all.append(watcher)
     watchers.check()
+    node.up.set()
+    watchers.shared.cluster.nodes.append(node)
     roaming = Watcher("any node", client, None, previous=False)
     with pytest.raises(Violated, match="no node takes the watch"):
         await roaming.run(watchers.shared)
+
+
+async def test_a_watch_whose_next_revisions_were_compacted_ends(
+    watchers: Watchers,
+) -> None:
+    client = cast("AsyncClient", Asked(Compacted("compacted", 6)))
+    watcher = Watcher("any node", client, None, previous=False)
+    await watcher.run(watchers.shared)
+    assert watcher.over
+
+
+async def test_a_watch_whose_next_revisions_are_kept_goes_on(
+    watchers: Watchers,
+) -> None:
+    client = cast("AsyncClient", Asked(Compacted("compacted", 5)))
+    watcher = Watcher("any node", client, None, previous=False)
+    with pytest.raises(Violated, match="Compacted"):
+        await watcher.run(watchers.shared)
+
+
+class Away(Asked):
+    """A client whose node is away for longer than a client waits, and comes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[object] = []
+
+    def watch(self, prefix: str, **options: object) -> Ended:
+        self.asked.append(options["revision"])
+        return self.ended if len(self.asked) == 1 else Ended(TooBusy("not any more"))
+
+
+async def test_a_watch_goes_on_where_it_was_when_its_node_was_away_for_long(
+    one: One, shared: Shared
+) -> None:
+    """A fault of `chaos attach` may hold as long as a client's watch waits."""
+    away = Away()
+    client = cast("AsyncClient", away)
+    watcher = Watcher("n1", client, one.node, previous=False)
+    with pytest.raises(Violated, match="TooBusy"):
+        await watcher.run(shared)
+    assert away.asked == [2, 5]
+    assert watcher.created == 1
+
+
+async def test_a_watch_whose_node_stays_away_is_not_told_to_the_end(
+    one: One, shared: Shared
+) -> None:
+    away = Away()
+    watcher = Watcher("n1", cast("AsyncClient", away), one.node, previous=False)
+
+    async def close() -> None:
+        cast("Idle", shared.busy).stopping.set()
+
+    away.ended.close = close
+    await watcher.run(shared)
+    assert watcher.over
+
+
+class Refusing:
+    """A client whose writes are all refused."""
+
+    async def put(self, key: str, value: str, **_: object) -> int:
+        del key, value
+        raise Unavailable("no majority")
+
+
+async def test_a_last_write_that_nobody_does_is_a_violation(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(0, 10_000, 20))
+    monkeypatch.setattr(shared, "now", lambda: float(next(seconds)))
+    monkeypatch.setattr(shared, "roaming", lambda _: Refusing())
+    with pytest.raises(Violated, match="no majority") as caught:
+        async with asyncio.timeout(5):
+            await Watchers(shared, 0.0)._write_last()
+    assert caught.value.violation.kind == "no progress"
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -181,3 +266,25 @@ def test_what_is_wrong_is_noticed(watchers: Watchers, name: str) -> None:
     with pytest.raises(Violated) as caught:
         watchers.check()
     assert caught.value.violation.kind == kind
+
+
+class Late(Ended):
+    """A watch that begins when it is not wanted any more, and would last for ever."""
+
+    watcher: Watcher
+
+    async def begin(self) -> None:
+        await self.watcher.close()
+
+    async def __anext__(self) -> ClientEvent:
+        await asyncio.sleep(60)
+        raise self._error
+
+
+async def test_a_watch_that_begins_too_late_is_closed(one: One, shared: Shared) -> None:
+    asked = Asked()
+    asked.ended = late = Late()
+    late.watcher = Watcher("n1", cast("AsyncClient", asked), one.node, previous=False)
+    async with asyncio.timeout(5):
+        await late.watcher.run(shared)
+    assert late.closed
