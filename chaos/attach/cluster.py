@@ -54,6 +54,12 @@ class Attached(Served[Endpoint]):
             if not any(one.up.is_set() for one in self.nodes):
                 self.any_up.clear()
 
+    def look_away(self) -> None:
+        """Nobody knows any more who answers: whoever waits for a node tries any."""
+        for node in self.nodes:
+            node.up.set()
+        self.any_up.set()
+
     async def close(self) -> None:
         """End all clients."""
         for node in self.nodes:

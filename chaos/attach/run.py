@@ -127,7 +127,8 @@ class AttachedRun:
                 await self._load_and_faults(cluster, history, load, loads)
                 self.doing = "asking all nodes for everything"
                 self.checks.append(await self._ask_all(cluster, history))
-                await loads.finish()
+                if cluster.nodes:
+                    await loads.finish()
             finally:
                 await shared.close()
         self.doing = "checking the history"
@@ -161,6 +162,9 @@ class AttachedRun:
             load.stop()
             for task in background:
                 task.cancel()
+            await asyncio.wait(background)
+            # Where all nodes have gone, no operation would end by itself.
+            cluster.look_away()
 
     # -- rounds ----------------------------------------------------------------------
 

@@ -127,7 +127,9 @@ class Watcher:
         except QuorateError as error:
             needed = watch.revision + 1
             lost = isinstance(error, Compacted) and error.revision > needed
-            away = isinstance(error, Unavailable) and not self._answers(shared)
+            away = isinstance(error, Unavailable) and (
+                shared.stopping or not self._answers(shared)
+            )
             if away and self._is_there(shared):
                 await watch.close()
                 return needed
@@ -294,8 +296,10 @@ class Watchers:
     def check(self) -> str:
         """Judge it; what was looked at. Raises Violated."""
         if not self.logs:
-            self.shared.tally(NAME).unjudged = "the first revisions were compacted"
-            return f"{NAME}: nothing, the first revisions were compacted"
+            compacted = "the first revisions were compacted"
+            why = compacted if self.compacted else "nobody told all revisions"
+            self.shared.tally(NAME).unjudged = why
+            return f"{NAME}: nothing, {why}"
         first, changes = self.logs[0]
         for other, those in self.logs[1:]:
             if those != changes:

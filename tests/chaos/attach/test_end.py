@@ -1,14 +1,18 @@
 """How a run against somebody's cluster ends, whoever is still there."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import cast
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from quorate.chaos.attach import AttachOptions
 from quorate.chaos.attach import run as attached
 from quorate.chaos.attach.cluster import Attached
 from quorate.chaos.attach.run import AttachedRun
+from quorate.chaos.harness import DEFAULT_MIX
 from quorate.chaos.harness.history import History
 from quorate.chaos.harness.served import Endpoint, NodeStatus
 from quorate.client import AsyncClient, KeyValue
@@ -86,6 +90,43 @@ async def test_where_no_hashes_could_be_compared_the_run_is_void(
     apart = Attached([Told("n1", 100, 1), Told("n2", 9000, 1)], 1)
     await run._ask_all(apart, history)
     assert run.reasons == ["no two nodes were seen at one index: no hash compared"]
+
+
+async def test_a_load_that_waits_for_nodes_that_have_all_gone_ends(
+    tmp_path: Path, history: History
+) -> None:
+    run = run_in(tmp_path, duration_s=0.1)
+    cluster = Attached([Told("n1", None, 0), Told("n2", None, 0)], 1)
+
+    async def nothing(*_: object) -> float:
+        return 0.0
+
+    load: Any = SimpleNamespace(
+        start=lambda _: None, stop=lambda: None, next_acknowledgement=nothing
+    )
+    loads: Any = SimpleNamespace(
+        start=lambda group: group.create_task(cluster.pick(Random(1))),
+        need=lambda _: None,
+    )
+    async with asyncio.timeout(5):
+        await run._load_and_faults(cluster, history, load, loads)
+
+
+async def test_where_all_nodes_have_gone_nobody_is_asked_and_the_run_is_void(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_in(tmp_path, load=dict(DEFAULT_MIX))
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(run, "_load_and_faults", nothing)
+    cluster = Attached([Told("n1", None, 0), Told("n2", None, 0)], 1)
+    await run._run_on(cluster)
+    assert run.reasons == [
+        *("n1 does not answer in the end", "n2 does not answer in the end"),
+    ]
+    assert "watches: not judged: nobody told all revisions" in run.void_reasons()
 
 
 @pytest.mark.parametrize("names", [["n1"], ["n1", "n2", "n3"]])

@@ -157,6 +157,9 @@ def test_without_the_first_revisions_watches_are_not_judged(
 ) -> None:
     watchers.logs.clear()
     watchers.check()
+    assert watchers.shared.tally("watches").unjudged == "nobody told all revisions"
+    watchers.compacted = True
+    watchers.check()
     unjudged = watchers.shared.tally("watches").unjudged
     assert unjudged == "the first revisions were compacted"
 
