@@ -19,7 +19,7 @@ import msgspec
 from ... import __version__
 from .cluster import ANSWER_SECONDS_MAX, Cluster, Node
 from .errors import SetupFailed, Violated
-from .faults import Fault, Round, draw_rounds
+from .faults import MEMBER_KINDS, Fault, Round, draw_rounds
 from .finale import check_all, check_recording
 from .folders import Folders
 from .history import HISTORY_FILE, History, Recording, Struck
@@ -314,10 +314,13 @@ class Harness:
         begun, in_flight = load.begun, load.in_flight
         gap.restart(self.clock.now())
         async with asyncio.TaskGroup() as group:
-            acknowledged = group.create_task(self._acknowledged_after(struck, load))
+            acknowledged = group.create_task(
+                self._acknowledged_after(struck, fault, load)
+            )
             strike = await striker.strike(fault, leader, round_.number, struck)
             until_s = self.clock.now()
             overlapped = in_flight + load.begun - begun
+            await load.next_acknowledgement(until_s, PROGRESS_SECONDS_MAX)
         names = strike.who or tuple(node.name for node in targets)
         striker.history.record(
             Struck(strike.at_s, until_s, round_.number, fault.kind, names)
@@ -338,10 +341,15 @@ class Harness:
         )
 
     async def _acknowledged_after(
-        self, struck: "asyncio.Future[float]", load: Workload
+        self, struck: "asyncio.Future[float]", fault: Fault, load: Workload
     ) -> float:
-        """When the first write that began after a strike is acknowledged."""
-        return await load.next_acknowledgement(await struck, PROGRESS_SECONDS_MAX)
+        """When the first write that began after a strike is acknowledged.
+
+        While members change a majority is there all the time; what else strikes may
+        take it away for as long as it lasts.
+        """
+        seconds = PROGRESS_SECONDS_MAX if fault.kind in MEMBER_KINDS else None
+        return await load.next_acknowledgement(await struck, seconds)
 
     # -- the end ---------------------------------------------------------------------
 

@@ -165,10 +165,12 @@ class Workload:
         """Begin no more operations; those in flight end by themselves."""
         self.stopping.set()
 
-    async def next_acknowledgement(self, after_s: float, seconds: float) -> float:
+    async def next_acknowledgement(
+        self, after_s: float, seconds: float | None
+    ) -> float:
         """When the first write that begins after `after_s` is acknowledged.
 
-        Raises Violated when that takes longer than `seconds`.
+        Raises Violated when that takes longer than `seconds`; None: however long.
         """
         waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiters.append((after_s, waiter))
@@ -176,6 +178,7 @@ class Workload:
             async with asyncio.timeout(seconds):
                 return await waiter
         except TimeoutError:
+            assert seconds is not None
             raise Violated(
                 Violation(
                     "no progress",
