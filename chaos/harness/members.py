@@ -83,7 +83,7 @@ class Members:
             case "replace":
                 who = [await self._replace(target)]
             case "move-leader":
-                await self._move_leader()
+                who = [await self._move_leader()]
             case "rolling-restart":
                 who = await self._restart_all()
             case "rotate-ca":
@@ -170,13 +170,25 @@ class Members:
         await self._bury(node)
         return node
 
-    async def _move_leader(self) -> None:
-        """Asked of who leads: the others would refuse it."""
-        leading = await self.cluster.leader()
-        await self._ask(
-            lambda one: one.control.move_leader(timeout=ASK_SECONDS),
-            first=None if leading is None else leading[0],
-        )
+    async def _move_leader(self) -> Node:
+        """Asked of who leads, until another one does; who it was.
+
+        When it is answered it is only begun; it is given up where links are cut.
+        """
+        was = await self.cluster.find_leader(CHANGED_SECONDS_MAX)
+        deadline_s = self.clock.now() + CHANGED_SECONDS_MAX
+        while True:
+            await self._ask(
+                lambda one: one.control.move_leader(timeout=ASK_SECONDS), first=was
+            )
+            again_s = self.clock.now() + ASK_SECONDS
+            while self.clock.now() < again_s:
+                leading = await self.cluster.leader()
+                if leading is not None and leading[0] is not was:
+                    return was
+                await asyncio.sleep(_POLL_SECONDS)
+            if self.clock.now() > deadline_s:
+                raise self._stuck(was, "it leads, and was told to hand over")
 
     async def _restart_all(self) -> list[Node]:
         """One after the other, each when the one before has answered."""
