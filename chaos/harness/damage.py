@@ -35,6 +35,18 @@ class Flip(msgspec.Struct, frozen=True):
             file.write(bytes([byte ^ (1 << self.bit)]))
 
 
+def flip_one(directory: Path, dice: Random, *, tables: bool) -> Flip | None:
+    """Flip a bit of some file; None when there is none that may be hit.
+
+    Of a running node a file may go between the look and the flip: then another one.
+    """
+    while (flip := draw_flip(directory, dice, tables=tables)) is not None:
+        with suppress(FileNotFoundError):
+            flip.apply()
+            return flip
+    return None
+
+
 def draw_flip(directory: Path, dice: Random, *, tables: bool) -> Flip | None:
     """A bit of some file; None when there is none that may be hit."""
     found = [

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from .cluster import STOP_SECONDS_MAX, Cluster, Node
-from .damage import draw_flip
+from .damage import flip_one
 from .door import Rules
 from .faults import DAMAGE_KINDS, DRIFT_MAX, Fault
 from .history import History, Kill, Start
@@ -187,9 +187,7 @@ class Machines:
             return await self._damage_stopped(fault, node, number, dice, struck)
         at_s = self.clock.now()
         struck.set_result(at_s)
-        flip = draw_flip(node.local.directory, dice, tables=True)
-        if flip is not None:
-            flip.apply()
+        flip = flip_one(node.local.directory, dice, tables=True)
         await asyncio.sleep(fault.hold_s)
         return Strike(at_s, int(flip is not None))
 
@@ -205,9 +203,7 @@ class Machines:
         struck.set_result(at_s)
         await self.cluster.reap([node])
         gone_s = self.clock.now()
-        flip = draw_flip(node.local.directory, dice, tables=False)
-        if flip is not None:
-            flip.apply()
+        flip = flip_one(node.local.directory, dice, tables=False)
         started_s = self.clock.now()
         if not await self.cluster.start_unless_refused(node):
             # It does not serve from a disk that it can't trust. Nothing was deleted:

@@ -3,7 +3,9 @@
 from pathlib import Path
 from random import Random
 
-from quorate.chaos.harness.damage import draw_flip
+import pytest
+from quorate.chaos.harness import damage
+from quorate.chaos.harness.damage import Flip, draw_flip
 
 ENGINE = "data/stores/1/engine"
 FILES = {
@@ -59,3 +61,23 @@ def test_one_bit_is_flipped_and_flipped_back(tmp_path: Path) -> None:
 
 def test_where_there_is_nothing_nothing_is_hit(tmp_path: Path) -> None:
     assert draw_flip(tmp_path, Random(1), tables=True) is None
+
+
+def test_a_table_that_goes_before_it_is_hit_leaves_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path)
+    gone: list[Path] = []
+
+    def draw(directory: Path, dice: Random, *, tables: bool) -> Flip | None:
+        flip = draw_flip(directory, dice, tables=tables)
+        if flip is not None and not gone:
+            gone.append(flip.path)
+            flip.path.unlink()
+        return flip
+
+    monkeypatch.setattr(damage, "draw_flip", draw)
+    flip = damage.flip_one(tmp_path, Random(1), tables=True)
+    assert flip is not None
+    assert [flip.path] != gone
+    assert flip.path.read_bytes() != FILES[str(flip.path.relative_to(tmp_path))]
