@@ -9,7 +9,6 @@ lifeline), and removes TEMPORARY, if given.
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ...node.launcher import ENDPOINTS_FILE, LauncherError, LocalNode, load_cluster
+from .folders import remove_tree
 from .janitor import DONE
 
 ENDING_SECONDS_MAX: Final = 30.0
@@ -33,10 +33,8 @@ def clean_up(nodes: Path, temporary: Path | None) -> None:
     found = _nodes(nodes)
     while any(list(map(_end, found))) and time.monotonic() < deadline_s:
         time.sleep(_POLL_SECONDS)
-    while temporary is not None and temporary.exists():
-        # A node's worker may still be writing its last file.
-        shutil.rmtree(temporary, ignore_errors=time.monotonic() < deadline_s)
-        time.sleep(_POLL_SECONDS)
+    if temporary is not None:
+        remove_tree(temporary, deadline_s)
 
 
 def _nodes(directory: Path) -> Sequence[LocalNode]:

@@ -7,6 +7,7 @@ memory has no syncs to measure.
 
 import shutil
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from .errors import SetupFailed
 
 _MOUNTS = Path("/proc/self/mounts")
 _MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs"})
+_REMOVED_SECONDS_MAX = 30.0
+_POLL_SECONDS = 0.05
 
 
 class Folders:
@@ -84,11 +87,22 @@ class Folders:
     def close(self, *, keep: bool) -> None:
         """Remove what was temporary, or keep it; safe to repeat."""
         if self._temporary is not None and not keep and not self._kept:
-            shutil.rmtree(self._temporary)
+            remove_tree(self._temporary, time.monotonic() + _REMOVED_SECONDS_MAX)
             self._temporary = None
 
     def _is_temporary(self, path: Path) -> bool:
         return self._temporary is not None and path.is_relative_to(self._temporary)
+
+
+def remove_tree(path: Path, deadline_s: float) -> None:
+    """Remove a folder in which a node's worker may still be writing its last file.
+
+    Raises OSError when that can't be until then, on the monotonic clock.
+    """
+    while path.exists():
+        shutil.rmtree(path, ignore_errors=time.monotonic() < deadline_s)
+        if path.exists():
+            time.sleep(_POLL_SECONDS)
 
 
 def _make(report: Path) -> None:

@@ -119,6 +119,36 @@ def test_after_a_bug_of_the_harness_all_is_left_and_it_says_where(
     assert caught.value.__notes__ == [f"what is left of the run: {left}"]
 
 
+def test_a_file_that_is_still_written_while_all_is_removed_goes_as_well(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = Folders(None, None)
+    folders.nodes.mkdir()
+    remove = os.rmdir
+    late = iter(["table", "manifest"])
+
+    def rmdir(path: str, **how: int) -> None:
+        if str(path).endswith("nodes") and (name := next(late, None)) is not None:
+            (folders.nodes / name).touch()
+        remove(path, **how)
+
+    monkeypatch.setattr("os.rmdir", rmdir)
+    folders.close(keep=False)
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_can_not_be_removed_is_an_error_in_the_end(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rmdir(path: str, **_: int) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr("os.rmdir", rmdir)
+    monkeypatch.setattr("quorate.chaos.harness.folders._REMOVED_SECONDS_MAX", 0.1)
+    with pytest.raises(PermissionError):
+        Folders(None, None).close(keep=False)
+
+
 def test_after_an_interruption_nothing_is_left(temporary: Path) -> None:
     folders = Folders(None, None)
     with pytest.raises(KeyboardInterrupt), folders.kept_after_a_bug():
