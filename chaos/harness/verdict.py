@@ -107,12 +107,12 @@ class WorkloadCount(msgspec.Struct):
     """
 
     ok: int = 0
-    changes: int = 0
     refused: int = 0
     unknown: int = 0
     needed: int = 0
-    changes_needed: int = 0
     unjudged: str = ""
+    changes: int = 0
+    changes_needed: int = 0
 
 
 class Summary(msgspec.Struct):

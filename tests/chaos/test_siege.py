@@ -18,6 +18,9 @@ async def test_a_fault_that_met_nothing_has_not_struck(
 ) -> None:
     node = SimpleNamespace(name="n1")
 
+    def targets(*_: object) -> list[object]:
+        return [node]
+
     async def strike(*_: object) -> Strike:
         return Strike(1.0, touched)
 
@@ -27,7 +30,7 @@ async def test_a_fault_that_met_nothing_has_not_struck(
     recorded: list[object] = []
     cluster: Any = SimpleNamespace(find_leader=find_leader)
     striker: Any = SimpleNamespace(
-        targets=lambda *_: [node],
+        targets=targets,
         strike=strike,
         history=SimpleNamespace(record=recorded.append),
     )

@@ -15,6 +15,7 @@ from quorate.chaos.attach.run import AttachedRun
 from quorate.chaos.harness import DEFAULT_MIX
 from quorate.chaos.harness.history import History
 from quorate.chaos.harness.served import Endpoint, NodeStatus
+from quorate.chaos.harness.workloads import Mix
 from quorate.client import AsyncClient, KeyValue
 
 
@@ -77,10 +78,13 @@ def history(tmp_path: Path) -> Iterator[History]:
         yield history
 
 
-def run_in(tmp_path: Path, **options: object) -> AttachedRun:
-    options.setdefault("load", {})
-    chosen = AttachOptions(seed=1, endpoints=("127.0.0.1:1",), **options)
-    return AttachedRun(chosen, {}, tmp_path, lambda _: None)
+def run_in(
+    tmp_path: Path, *, duration_s: float | None = None, load: Mix | None = None
+) -> AttachedRun:
+    options = AttachOptions(
+        seed=1, endpoints=("127.0.0.1:1",), duration_s=duration_s, load=load or {}
+    )
+    return AttachedRun(options, {}, tmp_path, lambda _: None)
 
 
 async def test_where_no_hashes_could_be_compared_the_run_is_void(
@@ -101,13 +105,14 @@ async def test_a_load_that_waits_for_nodes_that_have_all_gone_ends(
     async def nothing(*_: object) -> float:
         return 0.0
 
-    load: Any = SimpleNamespace(
-        start=lambda _: None, stop=lambda: None, next_acknowledgement=nothing
-    )
-    loads: Any = SimpleNamespace(
-        start=lambda group: group.create_task(cluster.pick(Random(1))),
-        need=lambda _: None,
-    )
+    def start(group: asyncio.TaskGroup) -> None:
+        group.create_task(cluster.pick(Random(1)))
+
+    def ignore(*_: object) -> None:
+        pass
+
+    load: Any = SimpleNamespace(start=ignore, stop=ignore, next_acknowledgement=nothing)
+    loads: Any = SimpleNamespace(start=start, need=ignore)
     async with asyncio.timeout(5):
         await run._load_and_faults(cluster, history, load, loads)
 

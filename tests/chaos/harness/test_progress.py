@@ -38,7 +38,7 @@ class Struck:
             writers=1,
         )
         self.striker: Any = SimpleNamespace(
-            targets=lambda *_: [NODE], strike=self._strike, history=history
+            targets=self._targets, strike=self._strike, history=history
         )
         folders = Folders(folder / "nodes", folder / "report")
         self.harness = Harness(
@@ -46,6 +46,9 @@ class Struck:
         )
         self.harness.clock = self.clock
         self.writes_meanwhile = self.writes_after = False
+
+    def _targets(self, *_: object) -> list[Any]:
+        return [NODE]
 
     def _write(self) -> None:
         attempt = self.ledger.write_begins("k", "n1", self.clock.now())

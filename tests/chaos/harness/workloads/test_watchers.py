@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from quorate.chaos.harness.cluster import Cluster
+from quorate.chaos.harness.cluster import Cluster, Node
 from quorate.chaos.harness.errors import Violated
 from quorate.chaos.harness.history import History
 from quorate.chaos.harness.served import Endpoint
@@ -179,7 +179,7 @@ async def test_a_watch_at_a_node_that_was_removed_ends_with_it(
     watchers.all.append(watcher)
     watchers.check()
     node.up.set()
-    watchers.shared.cluster.nodes.append(node)
+    cast("Cluster", watchers.shared.cluster).nodes.append(cast("Node", node))
     roaming = Watcher("any node", client, None, previous=False)
     with pytest.raises(Violated, match="no node takes the watch"):
         await roaming.run(watchers.shared)
@@ -255,7 +255,11 @@ async def test_a_last_write_that_nobody_does_is_a_violation(
 ) -> None:
     seconds = iter(range(0, 10_000, 20))
     monkeypatch.setattr(shared, "now", lambda: float(next(seconds)))
-    monkeypatch.setattr(shared, "roaming", lambda _: Refusing())
+
+    def roaming(_: int) -> Refusing:
+        return Refusing()
+
+    monkeypatch.setattr(shared, "roaming", roaming)
     with pytest.raises(Violated, match="no majority") as caught:
         async with asyncio.timeout(5):
             await Watchers(shared, 0.0)._write_last()
