@@ -7,8 +7,8 @@ in another format (next_build), two of them back, and then all; the version is r
 
 Law: writes come at a fixed rate through one client that knows the first node and learns
 of the others, each to a key of its own, and what was acknowledged is looked for in the
-end. Beside each change stands the same load with nothing going on, right before it, by
-the same voters; a change that is over sooner is watched for as long. All is done by
+end. Beside each change stands the same load with nothing going on, right before it and
+right after it; a change that is over sooner is watched for as long. All is done by
 what operators have: tokens, wishes, signals.
 
 A node that starts stands for another machine, whose start would take nothing from the
@@ -62,8 +62,12 @@ class Phase(msgspec.Struct):
         """Of a hundred writes the slowest, and of all the others none is slower."""
         if not self.latencies_s:
             raise BenchmarkFailed(f"{self.name}: not one write was acknowledged")
-        ordered = sorted(self.latencies_s)
-        return ordered[int((len(ordered) - 1) * _PERCENT)] * 1000
+        return _p99_ms(self.latencies_s)
+
+
+def _p99_ms(latencies_s: list[float]) -> float:
+    ordered = sorted(latencies_s)
+    return ordered[int((len(ordered) - 1) * _PERCENT)] * 1000
 
 
 class Writer:
@@ -244,11 +248,16 @@ async def _until(done: Callable[[], Awaitable[bool]]) -> None:
 
 
 class Run:
-    """All changes, one after the other, each beside a quiet time."""
+    """All changes, one after the other, each between two quiet times.
+
+    A change of voters leads from one quiet time to another one, and a disk is quiet in
+    its own way every ten seconds: what is quiet is what both were together.
+    """
 
     def __init__(self, cluster: Cluster, quiet_s: float) -> None:
         self._cluster: Cluster = cluster
         self._quiet_s: float = quiet_s
+        self._before: Phase = Phase("quiet")
 
     async def all(self, rate: float) -> None:
         cluster = self._cluster
@@ -256,6 +265,7 @@ class Run:
         writer = Writer(client, rate)
         async with client, asyncio.TaskGroup() as group:
             group.create_task(writer.run())
+            self._before = await self._quiet(writer)
             for count in (2, 3, 4, 5):
                 await self._beside(
                     writer, f"{count - 1} → {count}", lambda: cluster.grow(client)
@@ -286,8 +296,6 @@ class Run:
     async def _beside(
         self, writer: Writer, name: str, change: Callable[[], Awaitable[None]]
     ) -> None:
-        quiet = writer.begin("quiet")
-        await asyncio.sleep(self._quiet_s)
         during = writer.begin(name)
         began_s = time.monotonic()
         await change()
@@ -296,13 +304,22 @@ class Run:
         # What was due in it is answered by then, or has failed.
         writer.begin("between")
         await asyncio.sleep(1.0)
-        ratio = during.p99_ms / quiet.p99_ms
+        before, after = self._before, await self._quiet(writer)
+        self._before = after
+        quiet_ms = _p99_ms([*before.latencies_s, *after.latencies_s])
         print(
             f"{name:14} in {during.took_s:5.1f} s: p99 {during.p99_ms:6.1f} ms, quiet"
-            f" {quiet.p99_ms:6.1f} ms, {ratio:4.1f} times; longest gap"
+            f" {quiet_ms:6.1f} ms ({before.p99_ms:5.1f} before, {after.p99_ms:5.1f}"
+            f" after), {during.p99_ms / quiet_ms:4.1f} times; longest gap"
             f" {during.longest_gap_s * 1000:4.0f} ms; {during.failed} failed",
             flush=True,
         )
+
+    async def _quiet(self, writer: Writer) -> Phase:
+        phase = writer.begin("quiet")
+        await asyncio.sleep(self._quiet_s)
+        writer.begin("between")
+        return phase
 
     async def _nothing_is_lost(self, writer: Writer) -> None:
         last = str(self._cluster.voters[0].node.client)

@@ -220,7 +220,7 @@ class Steward:
             return None if own else (ErrorCode.INVALID_REQUEST, NOT_SAID_BY_CLIENTS)
         if isinstance(command, Reassign):
             return self._refuses(command)
-        if isinstance(command, RevokeCertificate) and command.member:
+        if command.member:
             if self._is_cut_off_without(command.member):
                 return ErrorCode.QUORUM_AT_RISK, STILL_COUNTS
             if self.replica.raft.configuration.is_voter(command.member):
