@@ -51,6 +51,7 @@ from .leases import Lease, LeaseInfo
 from .locks import Lock
 from .options import ClientOptions
 from .paging import Pager
+from .pipelines import Pipeline
 from .synchronous import Client
 from .synchronous_handles import SyncLease, SyncPager, SyncWatch
 from .synchronous_locks import SyncElection, SyncLock, SyncObservation
@@ -91,6 +92,7 @@ __all__ = [
     "Observation",
     "Overloaded",
     "Pager",
+    "Pipeline",
     "PreconditionFailed",
     "QuorateError",
     "QuorumAtRisk",

@@ -40,7 +40,7 @@ from ..wire import (
 from .calls import Calls
 from .elections import Election
 from .endpoints import make_tls_context, parse_endpoints, speaks_tls
-from .errors import InvalidRequest, TooLarge
+from .errors import InvalidRequest, QuorateError, TooLarge
 from .leases import Lease, LeaseCalls, Leasing
 from .locks import Lock
 from .membership import MemberCalls, Membership
@@ -51,6 +51,7 @@ from .options import (
     options_from_url,
 )
 from .paging import Pager, check_served
+from .pipelines import Pipeline, Result
 from .places import Places
 from .refusals import error_of
 from .sessions import Writes
@@ -282,6 +283,25 @@ class AsyncClient(Membership, Leasing):
             return found
 
         return await self._writes.write(command, self._patience(timeout), decode)
+
+    async def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        return_errors: bool = False,
+        timeout: float | None = None,
+    ) -> list[Result | QuorateError]:
+        """Make all calls of a pipeline; what each gave, in their order.
+
+        Each has its own deadline, from when it is begun. The first error is raised when
+        all have ended; with `return_errors` each stands where its result would.
+        """
+        results = await pipeline.made_by(self, timeout)
+        if not return_errors:
+            for result in results:
+                if isinstance(result, QuorateError):
+                    raise result
+        return results
 
     def range(
         self,

@@ -12,9 +12,11 @@ from typing import Self, Unpack
 
 from ..wire import CaretakerStatus, JoinRole, Members, Step
 from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
+from .errors import QuorateError
 from .leases import LeaseInfo
 from .loop_thread import LoopThread
 from .options import ClientOptions, options_from_env, options_from_url
+from .pipelines import Pipeline, Result
 from .synchronous_handles import SyncLease, SyncPager, SyncWatch
 from .synchronous_locks import SyncElection, SyncLock
 from .transactions import Committed, Txn
@@ -142,6 +144,17 @@ class Client:
     def commit(self, txn: Txn, *, timeout: float | None = None) -> Committed:
         """As AsyncClient.commit."""
         return self._thread.run(self._client.commit(txn, timeout=timeout))
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        return_errors: bool = False,
+        timeout: float | None = None,
+    ) -> list[Result | QuorateError]:
+        """As AsyncClient.run."""
+        call = self._client.run(pipeline, return_errors=return_errors, timeout=timeout)
+        return self._thread.run(call)
 
     def range(
         self,
