@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from .checkers import Checkers
 from .checkers.durability import any_quorum_has_everything
+from .checkers.model import PAIR
 from .faults import Faults
 from .faults.ground import Undo
 from .membership import Membership
@@ -148,7 +149,9 @@ class Recovery:
         self._expect_all_told(whole)
 
     def _read_everything(self, core: list[Node]) -> None:
-        keys = sorted({change.key for change in self.checkers.book.model.changes})
+        changes = self.checkers.book.model.changes
+        # A pair's name is no key.
+        keys = sorted({c.key for c in changes if not c.key.startswith(PAIR)})
         for position, client in enumerate(self.clients):
             share = keys[position :: len(self.clients)]
             client.read_all([(key, self.world.random.choice(core)) for key in share])

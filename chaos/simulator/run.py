@@ -14,7 +14,7 @@ from ...node.replica import ForwardReply, PeerMessage
 from ...raft import Configuration, InstallSnapshot
 from ..histories import check_linearizable, check_replay
 from .checkers import Checkers
-from .checkers.reads import check_pairs, check_weak_reads
+from .checkers.reads import check_weak_reads
 from .checkers.watches import check_watches
 from .faults import KINDS, MEMBER_KINDS, MEMBERS, Fault, Faults, Ground, Plan
 from .membership import Membership, members_change
@@ -280,7 +280,6 @@ class Cluster:
         if verdict.objection is not None:
             world.fail(verdict.objection.invariant, verdict.objection.detail)
         check_weak_reads(world, self.clients, model, history)
-        check_pairs(world, self.clients, model.pairs)
         check_watches(
             world,
             model,

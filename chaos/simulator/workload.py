@@ -66,6 +66,8 @@ _AGAIN_US = 20 * MILLISECOND
 class WeakRead:
     """A bounded or local read, or one of the past: what was asked for, what came.
 
+    One that is linearizable is of the past of a pair.
+
     `revision` is the one to be read, 0 the newest. One that was refused because that
     one is gone has the oldest one kept as its operation's `mod_revision`.
     """
@@ -101,8 +103,6 @@ class Client:
         self.timeout_ms = world.random.choice([200, 1500, 1500])
         self.history: list[Operation] = []
         self.weak: list[WeakRead] = []
-        # What of pairs of keys was read: revision, pair, values.
-        self.pairs: list[tuple[int, bytes, list[bytes]]] = []
         # Operations that stand neither in `history` nor in `weak`.
         self.others = 0
         # What is asked now is a pair of keys, or a transaction of one key.
@@ -179,12 +179,12 @@ class Client:
         self.world.at(_GIVE_UP_US, self._give_up, self.request_id)
 
     def _begin_other(self, node: Node) -> None:
-        """What stands in no history of one key: a pair of keys, or a compaction."""
+        """What is of no single key: a pair of keys, or a compaction."""
         assert self.current is None
         world = self.world
         self.request_id += 1
-        self.others += 1
         if world.chance(_COMPACTIONS / (_PAIRS + _COMPACTIONS)):
+            self.others += 1
             revision = max(0, self.newest - world.below(_BACK))
             operation = Operation(self.number, "put", b"compact", world.now_us)
             self._ask(operation, node, RequestKind.WRITE, encode_compact(revision))
@@ -192,6 +192,11 @@ class Client:
         pair = PairOperation(world.random, self._value(), self.newest, _BACK)
         self.pair = pair
         operation = Operation(self.number, pair.kind, pair.key, world.now_us)
+        operation.value = pair.value
+        if pair.weak:
+            self.weak.append(WeakRead(operation, pair.level, 0, 0, pair.revision))
+        else:
+            self.history.append(operation)
         self._ask(operation, node, pair.wanted, pair.body)
 
     def _read(self, operation: Operation, level: Level) -> bytes:
@@ -252,10 +257,7 @@ class Client:
         if status != OK:
             self._refused(operation, body)
         elif self.pair is not None:
-            operation.revision, seen = self.pair.answer(body)
-            if seen is not None:
-                self.pairs.append((operation.revision, operation.key, seen))
-            self._finish("ok")
+            self._paired(operation, self.pair, body)
         elif self.transacts:
             self._transacted(operation, body)
         elif kind == RequestKind.GET:
@@ -273,6 +275,17 @@ class Client:
             revision = 0 if operation.value is None else written.revision
             self._saw(operation.key, revision, operation.value)
             self._finish("ok")
+
+    def _paired(self, operation: Operation, pair: PairOperation, body: bytes) -> None:
+        pair.answer(operation, body)
+        if not pair.whole:
+            detail = f"c{self.number} was told of half of the pair {pair.key!r}"
+            self.world.fail("I-36", f"{detail} at revision {operation.revision}")
+        newest = self.newest
+        self._finish("ok")
+        if pair.revision:
+            # Who asks for the past goes on from what it knew before.
+            self.newest = newest
 
     def _transacted(self, operation: Operation, body: bytes) -> None:
         done = decode_txn_reply(body)

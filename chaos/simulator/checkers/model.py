@@ -40,8 +40,10 @@ from .member_model import MemberModel
 from .session_model import SessionModel
 
 _LIMITS = Limits()
-# Keys that begin so are written in pairs, by transactions alone (workload).
+# Keys that begin so are written in pairs, by transactions alone (pairs). The first of
+# two ends so; without its end it is the pair's name.
 PAIR = b"p"
+FIRST_HALF = b"a"
 # Keys that begin so hang on leases, or did.
 LEASED = b"q"
 # Keys that begin so are written in sessions, by commands that come more than once.
@@ -51,15 +53,15 @@ Writes: TypeAlias = dict[bytes, tuple[bytes | None, int]]
 
 
 class Model:
-    """The key space, revision by revision; `pairs` are the keys that come in twos."""
+    """The key space, revision by revision."""
 
     def __init__(self) -> None:
         self.revision = 1
         self.compacted = 0
-        # All of them; those of clients' own keys; those of pairs.
+        # All of them; those that histories tell of: of single keys, and of pairs of
+        # keys by the pair's name.
         self.every: list[Change] = []
         self.changes: list[Change] = []
-        self.pairs: list[Change] = []
         self.newest: dict[bytes, Change] = {}
         self.values: set[bytes] = set()
         self.leases = LeaseModel()
@@ -153,8 +155,10 @@ class Model:
             elif key.startswith(REPEATED):
                 if value is not None:
                     self.repeated[value] = self.revision
-            else:
-                (self.pairs if key.startswith(PAIR) else self.changes).append(change)
+            elif not key.startswith(PAIR):
+                self.changes.append(change)
+            elif key.endswith(FIRST_HALF):
+                self.changes.append(Change(self.revision, key[:-1], value))
             self.newest[key] = change
         return repeated
 

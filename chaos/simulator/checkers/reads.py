@@ -1,10 +1,10 @@
-"""Reads that asked for less than the newest: bounded, local, with a least revision.
+"""Reads that asked for less than the newest: bounded, local, of the past.
 
 Law: they need the world's own time, so they are judged here and not in
 chaos/histories. What they show is exact at the revision that they name (I-44).
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,9 @@ def check_weak_reads(
                 since = read.operation.start - allowed_us - _SLACK_US
                 known = bisect_right(ends, since)
                 _fresh(world, read, newest[known - 1] if known else 0)
+            elif read.level is Level.LINEARIZABLE:
+                known = bisect_left(ends, read.operation.start)
+                _newest(world, read, newest[known - 1] if known else 0)
 
 
 def _exact(world: World, read: "WeakRead", changes: Sequence[Change]) -> None:
@@ -80,26 +83,6 @@ def _gone(world: World, read: "WeakRead", compacted: int) -> None:
         )
 
 
-def check_pairs(
-    world: World, clients: "Sequence[Client]", changes: Sequence[Change]
-) -> None:
-    """I-36: what a transaction writes is there as a whole or not at all."""
-    by_key: dict[bytes, list[Change]] = {}
-    for change in changes:
-        by_key.setdefault(change.key[:-1], []).append(change)
-    for client in clients:
-        for revision, key, seen in client.pairs:
-            known = by_key.get(key, [])
-            position = bisect_right(known, revision, key=lambda c: c.revision)
-            value = known[position - 1].value if position else None
-            wanted = [] if value is None else [value, value]
-            if seen != wanted:
-                world.fail(
-                    "I-36",
-                    f"the pair {key!r} at revision {revision} was {seen}, not {wanted}",
-                )
-
-
 def _far_enough(world: World, read: "WeakRead") -> None:
     """I-43."""
     if read.operation.revision < read.min_revision:
@@ -118,4 +101,15 @@ def _fresh(world: World, read: "WeakRead", newest: int) -> None:
             f"a read at most {read.max_staleness_ms} ms behind, begun at"
             f" {read.operation.start} us, shows revision {read.operation.revision};"
             f" {newest} was answered in time",
+        )
+
+
+def _newest(world: World, read: "WeakRead", newest: int) -> None:
+    """I-40: also who reads the past does so at a store that is up to date."""
+    if read.operation.revision < newest:
+        world.fail(
+            "I-40",
+            f"a linearizable read of revision {read.revision}, begun at"
+            f" {read.operation.start} us, is of a store at revision"
+            f" {read.operation.revision}; {newest} was answered before",
         )

@@ -4,7 +4,7 @@ import pytest
 from quorate.chaos.histories import Change, Operation
 from quorate.chaos.simulator.checkers.book import Disk
 from quorate.chaos.simulator.checkers.model import Model
-from quorate.chaos.simulator.checkers.reads import check_pairs, check_weak_reads
+from quorate.chaos.simulator.checkers.reads import check_weak_reads
 from quorate.chaos.simulator.shape import Shape
 from quorate.chaos.simulator.workload import Client, WeakRead
 from quorate.chaos.simulator.world import MILLISECOND, Violation, World
@@ -100,18 +100,3 @@ def test_only_what_was_compacted_may_be_said_to_be_gone() -> None:
         read.revision, read.operation.mod_revision = asked, kept
         with pytest.raises(Violation, match="I-39"):
             judge(read)
-
-
-def test_half_a_transaction_is_never_seen() -> None:
-    world = World(1)
-    client = Client(world, 1, [], Shape(world))
-    changes = [
-        Change(r, b"p1" + half, b"%d" % r) for r in (4, 6) for half in (b"a", b"b")
-    ]
-    for revision, seen in ((3, []), (4, [b"4", b"4"]), (5, [b"4", b"4"])):
-        client.pairs = [(revision, b"p1", seen)]
-        check_pairs(world, [client], changes)
-    for revision, seen in ((4, [b"4"]), (6, [b"6", b"4"]), (6, [b"4", b"4"]), (6, [])):
-        client.pairs = [(revision, b"p1", seen)]
-        with pytest.raises(Violation, match="I-36"):
-            check_pairs(world, [client], changes)
