@@ -2,7 +2,9 @@
 
 Law: a repeater sends copies of a command through any nodes, at any time, also after it
 was answered, after it was finished, and after its session was closed and opened again.
-Every answer to one command has to be the same, and has to be what the log made of it.
+Every answer to one command that comes from the log has to be the same to the byte, also
+that it was refused there, and has to be what the log made of it. An error that may be
+tried again comes from nodes that put nothing into the log, and says nothing of that.
 """
 
 from typing import Final, Literal, TypeAlias
@@ -20,6 +22,7 @@ from ...wire import (
     Transaction,
     TxnGet,
     TxnPut,
+    TxnReply,
     decode_session_opened,
     decode_txn_reply,
     decode_write_reply,
@@ -32,6 +35,7 @@ from ...wire import (
 from .asking import Asker
 from .checkers.book import Book
 from .checkers.model import REPEATED
+from .checkers.session_model import Came
 from .node import Node
 from .shape import Shape
 from .world import MILLISECOND, World
@@ -55,7 +59,7 @@ class Said(msgspec.Struct):
     body: bytes
     value: bytes
     finished: bool = False
-    answer: tuple[int, int] | None = None
+    answer: bytes | ErrorReply | None = None
 
 
 class Repeater(Asker[Said]):
@@ -161,9 +165,13 @@ class Repeater(Asker[Said]):
             case "close":
                 self._closed(asked)
             case "pair":
-                self._same(asked, (0, decode_txn_reply(body).revision))
+                done = decode_txn_reply(body)
+                self._saw_itself(asked, done)
+                self._same(asked, body, Came(None, done.revision, 1))
             case _:
-                self._same(asked, (0, decode_write_reply(body).revision))
+                written = decode_write_reply(body)
+                came = Came(None, written.revision, written.count)
+                self._same(asked, body, came)
 
     def _opened(self, since: int) -> None:
         # An answer may come late, when that session is over.
@@ -181,13 +189,14 @@ class Repeater(Asker[Said]):
         self.unfinished, self.closing = {}, False
 
     def _refused(self, asked: Said, error: ErrorReply) -> None:
-        if error.outcome != Outcome.NOT_APPLIED:
+        if error.outcome != Outcome.NOT_APPLIED or error.retryable:
             return
         code, place = error.code, asked.place
-        if code == ErrorCode.PRECONDITION_FAILED:
-            self.revision = error.revision
-            self._same(asked, (code, error.revision))
-        elif code == ErrorCode.SESSION_NOT_FOUND and self._is_waited_for(asked):
+        if code != ErrorCode.SESSION_NOT_FOUND:
+            if code == ErrorCode.PRECONDITION_FAILED:
+                self.revision = error.revision
+            self._same(asked, error, Came(code, error.revision, 0))
+        elif self._is_waited_for(asked) or self.book.model.sessions.knows(place):
             self.world.fail(
                 "I-55",
                 f"{self.name} is told that its session is over at {place.sequence}"
@@ -198,11 +207,11 @@ class Repeater(Asker[Said]):
         open_yet = said.place.since == self.since and not self.closing
         return open_yet and not said.finished
 
-    def _same(self, said: Said, answer: tuple[int, int]) -> None:
+    def _same(self, said: Said, answer: bytes | ErrorReply, came: Came) -> None:
         """One command, one answer, and that of the log."""
         if said.answer is None:
             said.answer = answer
-            self._is_the_logs(said, answer)
+            self._is_the_logs(said, came)
         else:
             self.again += 1
         if said.answer != answer:
@@ -215,15 +224,27 @@ class Repeater(Asker[Said]):
         if unfinished and self._is_waited_for(said) and self.world.chance(0.5):
             self._finish(said)
 
-    def _is_the_logs(self, said: Said, answer: tuple[int, int]) -> None:
-        code, revision = answer
-        if code or said.what == "delete":
-            return
-        self.revision = revision
-        made = self.book.model.repeated.get(said.value)
-        if made != revision:
+    def _is_the_logs(self, said: Said, came: Came) -> None:
+        if came.code is None and said.what != "delete":
+            self.revision = came.revision
+        place = said.place
+        made = self.book.model.sessions.done.get((place.since, place.sequence))
+        if made != came:
             self.world.fail(
                 "I-55",
-                f"{self.name} is told revision {revision} of {said.value!r}, which"
-                f" the log wrote at {made}",
+                f"{self.name} is told {came} of {said.what} {place.sequence} since"
+                f" {place.since}, of which the log made {made}",
+            )
+
+    def _saw_itself(self, said: Said, done: TxnReply) -> None:
+        """What it read behind its own write is that, also when it is told again."""
+        found = done.results[-1].record
+        if found is None or (found.value, found.mod_revision) != (
+            said.value,
+            done.revision,
+        ):
+            self.world.fail(
+                "I-36",
+                f"{self.name} put {said.value!r} at revision {done.revision} and read"
+                f" {found}",
             )

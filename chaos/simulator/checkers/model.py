@@ -14,10 +14,12 @@ from ....wire import (
     Delete,
     DropToken,
     EnvelopeKind,
+    ErrorCode,
     Grant,
     InSession,
     MakeToken,
     OpenSession,
+    Place,
     Present,
     Put,
     Reassign,
@@ -37,7 +39,7 @@ from ....wire.limits import Limits
 from ...histories import Change
 from .lease_model import LeaseModel, Life
 from .member_model import MemberModel
-from .session_model import SessionModel
+from .session_model import Came, SessionModel
 
 _LIMITS = Limits()
 # Keys that begin so are written in pairs, by transactions alone (pairs). The first of
@@ -67,8 +69,6 @@ class Model:
         self.leases = LeaseModel()
         self.members = MemberModel()
         self.sessions = SessionModel()
-        # The revision of each value that was written in a session.
-        self.repeated: dict[bytes, int] = {}
 
     def apply(
         self, data: bytes, index: int, now_us: int
@@ -93,10 +93,13 @@ class Model:
         if isinstance(command, OpenSession | CloseSession):
             self.sessions.change(command, index)
             return time_ms, None, []
+        place: Place | None = None
         if isinstance(command, InSession):
-            if not self.sessions.takes(command.place):
+            place, command = command.place, command.command
+            if not self.sessions.takes(place):
                 return time_ms, None, []
-            command = command.command
+        # Where a condition failed: the revision of the key.
+        failed: int | None = None
         writes: Writes = {}
         asked: set[bytes] = set()
         match command:
@@ -114,10 +117,14 @@ class Model:
             case Put(key, value, expected, lease):
                 if expected in (None, self._mod_revision(key)):
                     writes[key] = value, lease
+                else:
+                    failed = self._mod_revision(key)
                 asked = {value}
             case Delete(key, expected):
                 if expected in (None, self._mod_revision(key)):
                     writes[key] = None, 0
+                else:
+                    failed = self._mod_revision(key)
             case Grant(lease, ttl_ms):
                 self.leases.grant(lease, ttl_ms, index)
             case Revoke(lease):
@@ -131,7 +138,14 @@ class Model:
                 pass
             case _:
                 raise AssertionError("questions are not written to the log")
-        return time_ms, self._write(writes, asked), []
+        known = len(self.every)
+        repeated = self._write(writes, asked)
+        if place is not None:
+            came = Came(None, self.revision, len(self.every) - known)
+            if failed is not None:
+                came = Came(ErrorCode.PRECONDITION_FAILED, failed, 0)
+            self.sessions.came(place, came)
+        return time_ms, repeated, []
 
     def _end(self, life: Life) -> None:
         """All its keys go at one revision; without any there is none."""
@@ -152,13 +166,11 @@ class Model:
             self.every.append(change)
             if key.startswith(LEASED):
                 self.leases.hang(change, lease)
-            elif key.startswith(REPEATED):
-                if value is not None:
-                    self.repeated[value] = self.revision
-            elif not key.startswith(PAIR):
+            elif key.startswith(PAIR):
+                if key.endswith(FIRST_HALF):
+                    self.changes.append(Change(self.revision, key[:-1], value))
+            elif not key.startswith(REPEATED):
                 self.changes.append(change)
-            elif key.endswith(FIRST_HALF):
-                self.changes.append(Change(self.revision, key[:-1], value))
             self.newest[key] = change
         return repeated
 

@@ -4,17 +4,31 @@ Law: no import of the database. Nothing is forgotten here, so that what was done
 is known however long ago that was.
 """
 
-from ....wire import CloseSession, OpenSession, Place
+from typing import NamedTuple
+
+from ....wire import CloseSession, ErrorCode, OpenSession, Place
+
+
+class Came(NamedTuple):
+    """What a command came to, and how many keys it changed.
+
+    `revision` is the key's where its condition failed.
+    """
+
+    code: ErrorCode | None
+    revision: int
+    keys: int
 
 
 class SessionModel:
-    """Which sessions are open, and which of their numbers were carried out."""
+    """Which sessions are open, and what their numbers came to."""
 
     def __init__(self) -> None:
         # The index of each one's opening, by its id.
         self.open: dict[bytes, int] = {}
         self.lowest: dict[int, int] = {}
-        self.done: set[tuple[int, int]] = set()
+        # By session and number: what was carried out.
+        self.done: dict[tuple[int, int], Came] = {}
 
     def change(self, command: OpenSession | CloseSession, index: int) -> None:
         match command:
@@ -25,15 +39,18 @@ class SessionModel:
                 if self.open.get(session) == since:
                     del self.open[session]
 
-    def takes(self, place: Place) -> bool:
-        """Is this to be carried out? From now on it was."""
+    def knows(self, place: Place) -> bool:
+        """Is the session open, and its client not done with the number?"""
         if self.open.get(place.session) != place.since:
             return False
-        if place.sequence < self.lowest[place.since]:
+        return place.sequence >= self.lowest[place.since]
+
+    def takes(self, place: Place) -> bool:
+        """Is this to be carried out? Then somebody has to say what it `came` to."""
+        if not self.knows(place):
             return False
         self.lowest[place.since] = max(place.lowest, self.lowest[place.since])
-        at = (place.since, place.sequence)
-        if at in self.done:
-            return False
-        self.done.add(at)
-        return True
+        return (place.since, place.sequence) not in self.done
+
+    def came(self, place: Place, to: Came) -> None:
+        self.done[place.since, place.sequence] = to
