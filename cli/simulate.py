@@ -21,7 +21,8 @@ _VOID: Final = 3
 _FRESH: Final = "1..100"
 # Written down, so that --help need not load the simulator.
 _WORLDS: Final = (
-    *("one-good-copy", "no-good-copy", "gossip-pauses", "gossip-deaths"),
+    *("one-good-copy", "no-good-copy", "no-disk-reads", "slow-and-damaged"),
+    *("gossip-pauses", "gossip-deaths"),
     *("gossip-partitions", "gossip-moved", "gossip-lies"),
 )
 

@@ -18,6 +18,7 @@ from .member_mutants import MEMBER_MUTANTS
 from .mutant import Mutant, always, never
 from .run import RunOptions, run_seed
 from .session_mutants import SESSION_MUTANTS
+from .state_worlds import no_disk_reads, slow_and_damaged
 from .watch_mutants import LEASE_MUTANTS, WATCH_MUTANTS
 from .world import Violation
 
@@ -279,6 +280,15 @@ MUTANTS = {
             "leads_to",
             _committed,
             "I-18: a damaged replica takes a state that its own disk is behind of",
+            world=slow_and_damaged,
+        ),
+        Mutant(
+            "waits-for-ever",
+            replica_rules,
+            "waits_in_vain",
+            never,
+            "I-73: nodes whose disks did not read wait for a state that nobody has",
+            world=no_disk_reads,
         ),
         Mutant(
             "any-entry-answers",

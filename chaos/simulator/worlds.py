@@ -15,6 +15,7 @@ from .gossip import GOSSIP_WORLDS
 from .node import Node
 from .recovery import Recovery
 from .run import Cluster, RunOptions
+from .state_worlds import STATE_WORLDS
 from .world import SECOND, Violation
 
 _CALM: Final = RunOptions(only=frozenset(), members=False)
@@ -69,6 +70,7 @@ def no_good_copy(seed: int) -> str:
 WORLDS: Final[dict[str, Callable[[int], str]]] = {
     "one-good-copy": one_good_copy,
     "no-good-copy": no_good_copy,
+    **STATE_WORLDS,
     **GOSSIP_WORLDS,
 }
 

@@ -80,8 +80,10 @@ class Healing:
     @property
     def given_up(self) -> OSError | None:
         """Why the process should end and start again, if it should."""
-        limit = self.replica.options.unreadable_ticks
-        if isinstance(self.damage, Unreadable) and self.waited_ticks >= limit:
+        patience_ticks = self.replica.options.unreadable_ticks
+        if isinstance(self.damage, Unreadable) and rules.waits_in_vain(
+            self.waited_ticks, patience_ticks
+        ):
             return self.damage.error
         return None
 

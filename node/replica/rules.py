@@ -210,6 +210,11 @@ def has_lost_its_data(was_here: bool) -> bool:
     return was_here
 
 
+def waits_in_vain(waited_ticks: int, patience_ticks: int) -> bool:
+    """I-73: for a state that nobody sends; a start may find that the disk reads."""
+    return waited_ticks >= patience_ticks
+
+
 def leads_to(index: int, commit_index: int, stable_index: int) -> bool:
     """I-18: a state is taken in where this disk has the entries up to its index."""
     return index <= min(commit_index, stable_index)

@@ -4,6 +4,7 @@ import random
 
 import pytest
 from quorate.chaos.simulator.mutants import planted
+from quorate.chaos.simulator.state_worlds import no_disk_reads, slow_and_damaged
 from quorate.chaos.simulator.world import Violation
 from quorate.chaos.simulator.worlds import no_good_copy, one_good_copy
 
@@ -47,3 +48,28 @@ def test_a_hole_that_is_cut_is_noticed() -> None:
             except Violation:
                 noticed += 1
     assert noticed > 0
+
+
+@pytest.mark.slow
+def test_a_moment_in_which_no_disk_reads_passes() -> None:
+    seed = random.SystemRandom().randrange(1, 1 << 20)
+    print(f"quorate simulate --world no-disk-reads --seeds {seed}")
+    assert "ended to read again" in no_disk_reads(seed)
+
+
+def test_nodes_that_wait_for_a_state_that_nobody_has_are_noticed() -> None:
+    with planted("waits-for-ever"), pytest.raises(Violation, match="I-73"):
+        no_disk_reads(3)
+
+
+@pytest.mark.slow
+def test_a_state_that_comes_to_a_slow_disk_waits_for_its_entries() -> None:
+    seed = random.SystemRandom().randrange(1, 1 << 20)
+    print(f"quorate simulate --world slow-and-damaged --seeds {seed}")
+    assert "replaced" in slow_and_damaged(seed)
+
+
+@pytest.mark.slow
+def test_a_state_that_is_ahead_of_its_journal_is_noticed() -> None:
+    with planted("state-before-its-entries"), pytest.raises(Violation, match="I-7"):
+        slow_and_damaged(1)
