@@ -62,8 +62,10 @@ def test_nothing_is_no_call(quorate_endpoints: str) -> None:
 
 def test_what_makes_no_sense_is_refused_when_it_is_written_down() -> None:
     with pytest.raises(InvalidRequest):
+        Pipeline().get("")
+    with pytest.raises(TypeError):
         Pipeline().get(cast(str, 5))
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(TypeError):
         Pipeline().put("a", cast(str, 5))
 
 
