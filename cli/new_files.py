@@ -1,8 +1,11 @@
 """A file that was written beside its place takes it, whole, and only if it is free."""
 
+import errno
 import os
 from typing import Final
 
+# What file systems without hard links say (FAT, exFAT, some on networks).
+_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -16,11 +19,11 @@ def take_place(
     """
     try:
         os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without hard links (FAT, exFAT, some on networks), which says so
-        # by any of several errors: the name is made ours first, by an empty file.
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # The name is made ours first, by an empty file. Who is killed in between leaves
+        # that, and no part of anything.
         os.close(os.open(name, NEW_FILE, 0o600, dir_fd=folder))
         try:
             os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

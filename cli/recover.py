@@ -162,6 +162,7 @@ def _give_back(data_dir: str) -> None:
 
     Nothing is changed through a link, since the owner may have put one there.
     """
+    data_dir = os.path.realpath(data_dir)
     owner = os.stat(data_dir)
     if os.geteuid() != 0 or owner.st_uid == 0:
         return

@@ -293,10 +293,11 @@ class AsyncClient(Membership, Leasing):
     ) -> list[Result | QuorateError]:
         """Make all calls of a pipeline; what each gave, in their order.
 
-        Each has its own deadline, from when it is begun. The first error is raised when
-        all have ended; with `return_errors` each stands where its result would.
+        Each has its own deadline, from when it is begun; when the client has no room it
+        waits as long for that. The first error is raised when all have ended; with
+        `return_errors` each stands where its result would.
         """
-        results = await pipeline.made_by(self, timeout)
+        results = await pipeline.made_by(self, timeout, self._patience(timeout))
         if not return_errors:
             for result in results:
                 if isinstance(result, QuorateError):

@@ -6,11 +6,22 @@ operations others may come between any two, and one may fail beside another.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, TypeAlias
 
-from .errors import QuorateError
-from .values import KeyValue, ReadLevel, to_bytes, to_key
+from .errors import QuorateError, TooBusy
+from .values import (
+    KeyValue,
+    ReadLevel,
+    to_bytes,
+    to_expected,
+    to_fence,
+    to_key,
+    to_lease,
+    to_level,
+    to_revision,
+)
 
 if TYPE_CHECKING:
     from .asynchronous import AsyncClient
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
 # So many calls of a pipeline are under way at a time: enough to fill every batch on the
 # way, and few enough to leave room for the client's other calls.
 IN_FLIGHT: Final = 1024
+_ASK_AGAIN_S: Final = 0.005
 
 Result: TypeAlias = int | bool | KeyValue | None
 
@@ -64,6 +76,8 @@ class Pipeline:
     ) -> Self:
         """As AsyncClient.put; its result is the store's new revision."""
         data = to_bytes(value)
+        to_lease(lease)
+        _check_condition(if_revision, if_absent, fence)
 
         def call(
             client: "AsyncClient", timeout: float | None
@@ -88,6 +102,7 @@ class Pipeline:
         fence: str | None = None,
     ) -> Self:
         """As AsyncClient.delete; its result is whether the key was there."""
+        _check_condition(if_revision, False, fence)
 
         def call(
             client: "AsyncClient", timeout: float | None
@@ -108,6 +123,9 @@ class Pipeline:
         revision: int = 0,
     ) -> Self:
         """As AsyncClient.get; its result is the KeyValue, or None."""
+        to_level(level, max_staleness)
+        to_revision("min_revision", min_revision)
+        to_revision("revision", revision)
 
         def call(
             client: "AsyncClient", timeout: float | None
@@ -129,28 +147,88 @@ class Pipeline:
         return self
 
     async def made_by(
-        self, client: "AsyncClient", timeout: float | None
+        self, client: "AsyncClient", timeout: float | None, room_s: float
     ) -> list[Result | QuorateError]:
-        """What each call gave, in the order of the calls; errors as well."""
-        results: list[Result | QuorateError] = [None] * self._count
-        chains = iter(list(self._chains.values()))
-        makers = min(IN_FLIGHT, len(self._chains))
+        """What each call gave, in the order of the calls; errors as well.
+
+        A call waits up to `room_s` seconds for room in the client, before its own
+        deadline begins.
+        """
+        run = _Run(client, timeout, room_s, self._count)
+        # What is added meanwhile belongs to the next time.
+        chains = iter([tuple(chain) for chain in self._chains.values()])
         async with asyncio.TaskGroup() as group:
-            for _ in range(makers):
-                group.create_task(_make(chains, client, timeout, results))
-        return results
+            for _ in range(min(IN_FLIGHT, len(self._chains))):
+                group.create_task(run.make(chains))
+        return run.results
 
 
-async def _make(
-    chains: Iterator[list[_Step]],
-    client: "AsyncClient",
-    timeout: float | None,
-    results: list[Result | QuorateError],
+def _check_condition(
+    if_revision: int | None, if_absent: bool, fence: str | None
 ) -> None:
-    """One chain after the other, of those that nobody has taken yet."""
-    for chain in chains:
-        for step in chain:
+    """What makes no sense is refused before anything of a pipeline is sent."""
+    to_expected(if_revision, if_absent)
+    if fence is not None:
+        to_fence(fence)
+
+
+class _Run:
+    """Of one pipeline, by tasks that take one chain after the other.
+
+    When the client has no room for a call, its task waits until another call of this
+    run has ended, which wakes some. When there is no other, all room is taken by
+    others: then one task asks again and again.
+    """
+
+    def __init__(
+        self, client: "AsyncClient", timeout: float | None, room_s: float, count: int
+    ) -> None:
+        self.results: list[Result | QuorateError] = [None] * count
+        self._client = client
+        self._timeout = timeout
+        self._room_s = room_s
+        self._under_way = 0
+        self._asking = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def make(self, chains: Iterator[tuple[_Step, ...]]) -> None:
+        """One chain after the other, of those that nobody has taken yet."""
+        for chain in chains:
+            for step in chain:
+                self.results[step.place] = await self._do(step)
+                self._wake()
+
+    async def _do(self, step: _Step) -> Result | QuorateError:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._room_s
+        while True:
+            self._under_way += 1
             try:
-                results[step.place] = await step.call(client, timeout)
+                return await step.call(self._client, self._timeout)
+            except TooBusy as error:
+                busy = error
             except QuorateError as error:
-                results[step.place] = error
+                return error
+            finally:
+                self._under_way -= 1
+            if loop.time() >= until:
+                return busy
+            await self._room()
+
+    async def _room(self) -> None:
+        """Until there may be some."""
+        if self._under_way or self._asking:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(ended)
+            await ended
+            return
+        self._asking = True
+        try:
+            await asyncio.sleep(_ASK_AGAIN_S)
+        finally:
+            self._asking = False
+
+    def _wake(self) -> None:
+        """Two for one: there may be more room than for one call."""
+        for _ in range(min(2, len(self._waiting))):
+            self._waiting.popleft().set_result(None)

@@ -234,10 +234,13 @@ class Steward:
         done. Who is replaced keeps its vote until its successor has one, so that a
         successor who votes already would be one vote less.
         """
-        heir = command.successor
-        table = self.replica.database.member_table
+        heir, members = command.successor, self.replica.database.member_table.members
         votes = heir and self.replica.raft.configuration.is_voter(heir)
-        if votes and _shall_vote(table.members.get(heir)):
+        record = members.get(command.member)
+        # The same wish again is still the same wish; what is right of one that has come
+        # true is in the log alone, as is what a follower has yet to hear.
+        fresh = record is not None and record.successor != heir
+        if votes and fresh and self.replica.leading and _shall_vote(members.get(heir)):
             return ErrorCode.INVALID_REQUEST, VOTES_ALREADY
         if command.role is MemberRole.VOTER or (heir and not votes):
             return None

@@ -12,6 +12,7 @@ from quorate.client import (
     KeyValue,
     Pipeline,
     PreconditionFailed,
+    TooBusy,
     Unavailable,
 )
 from quorate.client.pipelines import IN_FLIGHT
@@ -67,6 +68,14 @@ def test_what_makes_no_sense_is_refused_when_it_is_written_down() -> None:
         Pipeline().get(cast(str, 5))
     with pytest.raises(TypeError):
         Pipeline().put("a", cast(str, 5))
+    with pytest.raises(TypeError):
+        Pipeline().put("a", "b", lease=cast(int, "x"))
+    with pytest.raises(TypeError):
+        Pipeline().delete("a", if_revision=cast(int, "5"))
+    with pytest.raises(InvalidRequest):
+        Pipeline().put("a", "b", fence="no token")
+    with pytest.raises(InvalidRequest):
+        Pipeline().get("a", max_staleness=1.0)
 
 
 async def test_nobody_there() -> None:
@@ -76,18 +85,61 @@ async def test_nobody_there() -> None:
         assert all(isinstance(each, Unavailable) for each in results)
 
 
+def test_it_waits_for_room_in_the_client(quorate_endpoints: str) -> None:
+    """A task whose call was refused took the next one, and that was refused, too."""
+    pipeline = Pipeline()
+    for number in range(500):
+        pipeline.put(f"k/{number}", "x").get(f"k/{number}")
+    with Client(quorate_endpoints, in_flight_max=3) as kv:
+        assert len(kv.run(pipeline)) == 1000
+
+
+async def test_room_that_others_have_is_waited_for_as_long_as_a_call() -> None:
+    scripted = Scripted(room=0)
+    client = cast(AsyncClient, scripted)
+    pipeline = Pipeline()
+    for number in range(50):
+        pipeline.get(f"k{number}")
+    results = await pipeline.made_by(client, None, 0.05)
+    assert {type(each) for each in results} == {TooBusy}
+    # One asks at a time, however many wait.
+    assert len(scripted.begun) == 0
+    assert scripted.refused < 250
+    running = asyncio.create_task(pipeline.made_by(client, None, 60.0))
+    # All are refused, and one asks again and again.
+    await scripted.refuses(53)
+    scripted.room = 7
+    assert await running == [None] * 50
+    assert scripted.most == 7
+
+
 class Scripted:
     """Who is asked for calls, and notes which are under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 1 << 30) -> None:
+        self.room = room
+        self.refused = 0
+        self.awaited = 0
+        self.enough = asyncio.Event()
         self.begun: list[str] = []
         self.under_way = 0
         self.most = 0
+
+    async def refuses(self, count: int) -> None:
+        """Until it has refused so many more."""
+        self.awaited = count
+        await self.enough.wait()
 
     def get(self, key: str, **_: object) -> Coroutine[None, None, KeyValue | None]:
         return self._call(key)
 
     async def _call(self, key: str) -> KeyValue | None:
+        if self.under_way >= self.room:
+            self.refused += 1
+            self.awaited -= 1
+            if not self.awaited:
+                self.enough.set()
+            raise TooBusy("no room")
         self.begun.append(key)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -102,10 +154,10 @@ async def test_calls_of_a_key_wait_for_each_other_and_the_others_for_room() -> N
     pipeline = Pipeline()
     for _ in range(20):
         pipeline.get("a")
-    await pipeline.made_by(cast(AsyncClient, scripted), None)
+    await pipeline.made_by(cast(AsyncClient, scripted), None, 5.0)
     assert scripted.most == 1
     for number in range(3 * IN_FLIGHT):
         pipeline.get(f"k{number}")
-    await pipeline.made_by(cast(AsyncClient, scripted), None)
+    await pipeline.made_by(cast(AsyncClient, scripted), None, 5.0)
     assert scripted.most == IN_FLIGHT
     assert len(scripted.begun) == 40 + 3 * IN_FLIGHT

@@ -18,7 +18,16 @@ from ..errors import Violated
 from ..history import MICROSECONDS, Input, Output
 from ..served import Endpoint
 from ..verdict import Violation
-from .shared import SECONDS_MAX, Beat, Ended, Shared, microseconds, object_to
+from .shared import (
+    SECONDS_MAX,
+    Beat,
+    Ended,
+    Shared,
+    microseconds,
+    never_written,
+    object_to,
+    text_of,
+)
 
 NAME: Final = "leases"
 PREFIX: Final = "load/leases/"
@@ -136,13 +145,16 @@ class Leases:
         """Is its key there?"""
         ended = await self.shared.do(
             *(NAME, "get", key, node, client, Input()),
-            _there(node.client(client).get(key, timeout=SECONDS_MAX)),
-            lambda revision: output_of(key, revision),
+            _found(node.client(client).get(key, timeout=SECONDS_MAX)),
+            lambda found: output_of(key, found),
             reads=True,
         )
         answer: Answer = "unknown"
         if ended.result is not None:
-            answer = "kept" if ended.result else "gone"
+            value, revision = ended.result
+            if revision and value != key.encode():
+                raise never_written(key, revision, node.name)
+            answer = "kept" if revision else "gone"
         one.questions.append(Question("read", ended.start, ended.end, answer))
         return answer
 
@@ -188,14 +200,19 @@ class Leases:
         return f"{NAME}: {len(self.all)} of them, none over early, in {asked} answers"
 
 
-def output_of(key: str, revision: int) -> Output:
+def output_of(key: str, found: tuple[bytes, int]) -> Output:
     """As the history has it: nothing where there is no such key."""
-    return Output(value=f"{key}:1" if revision else None, mod_revision=revision)
+    value, revision = found
+    known = f"{key}:1" if value == key.encode() else text_of(value)
+    return Output(value=known if revision else None, mod_revision=revision)
 
 
-async def _there(getting: Coroutine[Any, Any, KeyValue | None]) -> int:
+async def _found(
+    getting: Coroutine[Any, Any, KeyValue | None],
+) -> tuple[bytes, int]:
+    """Its value and mod_revision; that is 0 when there is none."""
     entry = await getting
-    return 0 if entry is None else entry.mod_revision
+    return (b"", 0) if entry is None else (entry.value, entry.mod_revision)
 
 
 async def _done(doing: Coroutine[Any, Any, None]) -> bool:

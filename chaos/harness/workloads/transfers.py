@@ -212,7 +212,7 @@ def seen_of(keys: list[str], entries: list[KeyValue]) -> dict[str, Seen]:
     """What was found of each key."""
     found: dict[str, Seen] = dict.fromkeys(keys, (None, 0))
     for entry in entries:
-        found[entry.key.decode()] = (entry.value, entry.mod_revision)
+        found[text_of(entry.key)] = (entry.value, entry.mod_revision)
     return found
 
 

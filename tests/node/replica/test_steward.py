@@ -1,5 +1,6 @@
 """Members come, vote, and go, whatever happens to who leads."""
 
+import msgspec
 import pytest
 from quorate.node.database.member_records import MemberRecord
 from quorate.node.replica.steward import AT_RISK, VOTES_ALREADY, Wish, wish
@@ -202,6 +203,14 @@ def test_who_votes_already_takes_nobodys_place() -> None:
     leader = together.replicas[together.leader]
     told = leader.steward.refusal(wish, own=False)
     assert told == (ErrorCode.INVALID_REQUEST, VOTES_ALREADY)
+    follower = together.replicas[old]
+    assert follower.steward.refusal(wish, own=False) is None, "it may not know yet"
+    # Asked again, while the heir votes already and the other one still does.
+    voter = leader.database.member_table.members[old]
+    asked = msgspec.structs.replace(record(LEAVING), successor=heir)
+    leader.database.member_table.members[old] = asked
+    assert leader.steward.refusal(wish, own=False) is None
+    leader.database.member_table.members[old] = voter
     # One that was to go, and votes still, may stay: if the other can be spared.
     leader.database.member_table.members[heir] = record(LEAVING)
     assert leader.steward.refusal(wish, own=False) is None

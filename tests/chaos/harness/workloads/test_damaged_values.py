@@ -9,10 +9,12 @@ from quorate.chaos.harness.errors import Violated
 from quorate.chaos.harness.history import Recording
 from quorate.chaos.harness.workloads import Shared
 from quorate.chaos.harness.workloads.hot_key import HotKey
+from quorate.chaos.harness.workloads.leases import Leases
 from quorate.chaos.harness.workloads.levels import Levels
 from quorate.chaos.harness.workloads.locks import Locks
-from quorate.chaos.harness.workloads.transfers import Transfers
-from quorate.chaos.histories import check_replay
+from quorate.chaos.harness.workloads.transfers import Transfers, seen_of
+from quorate.chaos.histories import Tenancy, check_replay
+from quorate.client import KeyValue
 
 from .conftest import One
 
@@ -44,8 +46,20 @@ async def read_guarded(one: One, shared: Shared, value: bytes) -> None:
     await Locks(shared, Recording(), 1.0)._read(one.tells(value), 1)
 
 
+async def look_at_a_lease(one: One, shared: Shared, value: bytes) -> None:
+    one.tells(value)
+    leases = Leases(shared, 1.0)
+    await leases.look(one.node, 1, "load/leases/7", Tenancy(7, 100))
+
+
+def test_a_damaged_key_is_found_as_what_it_is() -> None:
+    entry = KeyValue(b"load/\xff", b"5", 1, 2, 1, 0)
+    assert seen_of(["load/0"], [entry])["load/\\xff"] == (b"5", 2)
+
+
 READS: dict[str, Callable[[One, Shared, bytes], Awaitable[None]]] = {
     "levels": read_levels,
+    "leases": look_at_a_lease,
     "transfers": read_accounts,
     "locks": read_guarded,
 }

@@ -243,26 +243,42 @@ async def test_a_watch_whose_node_stays_away_is_not_told_to_the_end(
 
 
 class Refusing:
-    """A client whose writes are all refused."""
+    """A client whose writes are all refused, by nodes that are there or are not."""
+
+    def __init__(self, *, there: bool) -> None:
+        self.there = there
+
+    async def status(self, **_: object) -> dict[str, object]:
+        if not self.there:
+            raise Unavailable("nobody")
+        return {}
 
     async def put(self, key: str, value: str, **_: object) -> int:
         del key, value
         raise Unavailable("no majority")
 
 
-async def test_a_last_write_that_nobody_does_is_a_violation(
-    shared: Shared, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_last_write_that_nobody_does_is_a_violation_if_they_are_there(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
     seconds = iter(range(0, 10_000, 20))
     monkeypatch.setattr(shared, "now", lambda: float(next(seconds)))
 
     def roaming(_: int) -> Refusing:
-        return Refusing()
+        return Refusing(there=there)
 
     monkeypatch.setattr(shared, "roaming", roaming)
+    watchers = Watchers(shared, 0.0)
+    if not there:
+        # Whoever attached, and whose nodes were all stopped, judges nothing.
+        async with asyncio.timeout(5):
+            await watchers._write_last()
+        assert watchers.last == 0
+        return
     with pytest.raises(Violated, match="no majority") as caught:
         async with asyncio.timeout(5):
-            await Watchers(shared, 0.0)._write_last()
+            await watchers._write_last()
     assert caught.value.violation.kind == "no progress"
 
 
