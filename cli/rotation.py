@@ -57,8 +57,6 @@ _RENEWAL_S = 15.0
 # A certificate and its key are two files: far more than it takes to put both in place.
 _REPLACED_S = 2.0
 _ANSWER_S = 5.0
-# A wildcard is where a node listens, and nowhere to dial.
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _NOT_ITS_TURN = (
     "the cluster does not take this step: somebody else changes its CA, or a member is"
     " not ready; see `quorate certs status`, and give the command again"
@@ -345,7 +343,10 @@ def _is_shown(directory: Path) -> bool | None:
     try:
         config = load_config(directory / CONFIG_FILE, {})
         at = config.peer_listen
-        host = _LOOPBACK.get(at.host, at.host)
+        host = at.host
+        if at.wildcard:
+            # That is where a node listens, and nowhere to dial.
+            host = "::1" if ":" in host else "127.0.0.1"
         ours = roots_of(config.peer.cert)[0]
         with (
             socket.create_connection((host, at.port), _ANSWER_S) as plain,

@@ -78,11 +78,9 @@ class Pipeline:
         data = to_bytes(value)
         to_lease(lease)
         _check_condition(if_revision, if_absent, fence)
-
-        def call(
-            client: "AsyncClient", timeout: float | None
-        ) -> Coroutine[None, None, Result]:
-            return client.put(
+        return self._add(
+            key,
+            lambda client, timeout: client.put(
                 key,
                 data,
                 if_revision=if_revision,
@@ -90,9 +88,8 @@ class Pipeline:
                 lease=lease,
                 fence=fence,
                 timeout=timeout,
-            )
-
-        return self._add(key, call)
+            ),
+        )
 
     def delete(
         self,
@@ -103,15 +100,12 @@ class Pipeline:
     ) -> Self:
         """As AsyncClient.delete; its result is whether the key was there."""
         _check_condition(if_revision, False, fence)
-
-        def call(
-            client: "AsyncClient", timeout: float | None
-        ) -> Coroutine[None, None, Result]:
-            return client.delete(
+        return self._add(
+            key,
+            lambda client, timeout: client.delete(
                 key, if_revision=if_revision, fence=fence, timeout=timeout
-            )
-
-        return self._add(key, call)
+            ),
+        )
 
     def get(
         self,
@@ -126,20 +120,17 @@ class Pipeline:
         to_level(level, max_staleness)
         to_revision("min_revision", min_revision)
         to_revision("revision", revision)
-
-        def call(
-            client: "AsyncClient", timeout: float | None
-        ) -> Coroutine[None, None, Result]:
-            return client.get(
+        return self._add(
+            key,
+            lambda client, timeout: client.get(
                 key,
                 level=level,
                 max_staleness=max_staleness,
                 min_revision=min_revision,
                 revision=revision,
                 timeout=timeout,
-            )
-
-        return self._add(key, call)
+            ),
+        )
 
     def _add(self, key: str | bytes, call: _Call) -> Self:
         self._chains.setdefault(to_key(key), []).append(_Step(self._count, call))

@@ -21,7 +21,7 @@ from ... import __version__
 from ...client import QuorateError
 from ...client.options import ClientOptions
 from ..harness.broom import sweep
-from ..harness.finale import check_recording, compare_hashes, read_all
+from ..harness.finale import check_recording, compare_hashes, compared_all, read_all
 from ..harness.folders import Folders
 from ..harness.history import HISTORY_FILE, History, Recording, Struck
 from ..harness.janitor import Janitor
@@ -49,7 +49,6 @@ from .options import AttachOptions
 
 PACE: Final = Pace(probe_s=0.02)
 FIRST_SECONDS_MAX: Final = 30.0
-HASHES_SECONDS_MAX: Final = 10.0
 MOMENT_SECONDS: Final = 0.25
 COMMANDS_FOLDER: Final = "commands"
 
@@ -261,17 +260,14 @@ class AttachedRun:
             await node.close()
         if not cluster.nodes:
             return "nobody could be asked in the end"
-        compared = await compare_hashes(cluster, HASHES_SECONDS_MAX)
+        compared = await compare_hashes(cluster)
         if not compared and len(cluster.nodes) > 1:
             self.reasons.append("no two nodes were seen at one index: no hash compared")
         count = await read_all(
             *(cluster, self.ledger, self.recording, history, self.clock),
             f"{self.prefix}{REGISTERS}",
         )
-        return (
-            f"{count} keys read through each of {len(cluster.nodes)} nodes; state"
-            f" hashes were the same at {compared} indexes that nodes shared"
-        )
+        return compared_all(cluster, count, compared)
 
     async def _sweep(self, cluster: Attached) -> None:
         """Take our keys away, through whoever does it."""

@@ -22,6 +22,7 @@ from .workload import PREFIX, Clock
 
 AGREE_SECONDS_MAX: Final = 60.0
 READ_SECONDS_MAX: Final = 30.0
+HASHES_SECONDS_MAX: Final = 10.0
 GETS_AT_ONCE: Final = 32
 _POLL_SECONDS: Final = 0.05
 # What the broken invariant of an objection is called here.
@@ -70,14 +71,22 @@ async def read_all(
     return count
 
 
-async def compare_hashes(cluster: Front, seconds: float) -> int:
+def compared_all(cluster: Front, count: int, compared: int) -> str:
+    """What is said of so many keys, and hashes at so many indexes."""
+    return (
+        f"{count} keys read through each of {len(cluster.nodes)} nodes; state hashes"
+        f" were the same at {compared} indexes that nodes shared"
+    )
+
+
+async def compare_hashes(cluster: Front) -> int:
     """That no two nodes differ, where others may be writing; at how many indexes.
 
-    Looks for so long at most, or until all nodes are at rest at one index. Raises
-    Violated.
+    Looks for HASHES_SECONDS_MAX at most, or until all nodes are at rest at one index.
+    Raises Violated.
     """
     found: dict[int, list[NodeStatus]] = {}
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + HASHES_SECONDS_MAX
     at_rest = False
     while not at_rest and time.monotonic() < deadline:
         told = await cluster.statuses()

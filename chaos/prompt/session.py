@@ -20,7 +20,7 @@ from ...node.launcher import LocalCluster
 from ..harness.broom import sweep
 from ..harness.cluster import ANSWER_SECONDS_MAX, Cluster, Node
 from ..harness.errors import SetupFailed
-from ..harness.finale import check_recording, compare_hashes, read_all
+from ..harness.finale import check_recording, compare_hashes, compared_all, read_all
 from ..harness.history import History, Recording
 from ..harness.janitor import Janitor
 from ..harness.ledger import Ledger
@@ -53,7 +53,6 @@ VALUE_BYTES: Final = 64
 OPERATIONS_MAX: Final = 200_000
 PROGRESS_SECONDS_MAX: Final = 30.0
 ENOUGH_SECONDS_MAX: Final = 10.0
-HASHES_SECONDS_MAX: Final = 10.0
 SHOW_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.05
 # What does something to the cluster, so that a gap may be its doing.
@@ -266,15 +265,12 @@ class Session:
         return void_reasons((), None, (), self.counts.acknowledged, self.workloads)
 
     async def _compare(self, cluster: Cluster, history: History) -> str:
-        compared = await compare_hashes(cluster, HASHES_SECONDS_MAX)
+        compared = await compare_hashes(cluster)
         count = await read_all(
             *(cluster, self.ledger, self.recording, history, self.clock),
             f"{self.prefix}{REGISTERS}",
         )
-        return (
-            f"{count} keys read through each of {len(cluster.nodes)} nodes; state"
-            f" hashes were the same at {compared} indexes that nodes shared"
-        )
+        return compared_all(cluster, count, compared)
 
     async def _sweep(self, cluster: Cluster) -> None:
         try:

@@ -9,12 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 from ...storage.errors import CorruptionError, Unreadable
-from .run import Cluster, RunOptions
+from .calm_worlds import calm_clusters
+from .run import Cluster
 from .world import SECOND
 
-_CALM: Final = RunOptions(only=frozenset(), members=False)
-_SEEDS_TRIED_MAX: Final = 1000
-_BUSY_US: Final = 3 * SECOND
 _TIMES: Final = 12
 _BETWEEN_US: Final = 2 * SECOND
 # A sync takes a second or so.
@@ -68,17 +66,8 @@ STATE_WORLDS: Final[dict[str, Callable[[int], str]]] = {
 
 
 def _written_to(seed: int) -> Cluster:
-    """A cluster of three voters or more with a leader.
-
-    It is the first of a thousand seeds, others for each `seed`.
-    """
-    first = seed * _SEEDS_TRIED_MAX
-    for tried in range(first, first + _SEEDS_TRIED_MAX):
-        cluster = Cluster(tried, _CALM)
-        if cluster.shape.voters == 1:
-            continue
-        cluster.start()
-        cluster.world.run_until(_BUSY_US)
+    """The first cluster that has a leader."""
+    for cluster in calm_clusters(seed):
         if any(node.raft.is_leader for node in cluster.nodes):
             return cluster
     raise AssertionError(f"no leader in any world of seed {seed}")

@@ -10,18 +10,14 @@ from random import Random
 from typing import Final
 
 from ...storage.journal_format import HEAD_BYTES, decode_head
+from .calm_worlds import calm_clusters
 from .faults.disk import batches_of, segments_of
 from .gossip import GOSSIP_WORLDS
 from .node import Node
 from .recovery import Recovery
-from .run import Cluster, RunOptions
+from .run import Cluster
 from .state_worlds import STATE_WORLDS
-from .world import SECOND, Violation
-
-_CALM: Final = RunOptions(only=frozenset(), members=False)
-_BUSY_US: Final = 3 * SECOND
-# Small worlds: every voter keeps all its log in few files.
-_SEEDS_TRIED_MAX: Final = 1000
+from .world import Violation
 
 
 def one_good_copy(seed: int) -> str:
@@ -78,16 +74,9 @@ WORLDS: Final[dict[str, Callable[[int], str]]] = {
 def _quiet_cluster(seed: int) -> tuple[Cluster, Recovery]:
     """A cluster of three or more that was written to, agrees, and is not running.
 
-    It is the first of a thousand seeds, others for each `seed`, whose journals have
-    the batches that it takes, and need them.
+    It is the first whose journals have the batches that it takes, and need them.
     """
-    first = seed * _SEEDS_TRIED_MAX
-    for tried in range(first, first + _SEEDS_TRIED_MAX):
-        cluster = Cluster(tried, _CALM)
-        if cluster.shape.voters == 1:
-            continue
-        cluster.start()
-        cluster.world.run_until(_BUSY_US)
+    for cluster in calm_clusters(seed):
         recovery = cluster.recovery()
         recovery.stop_clients()
         # One that reads a message each three seconds is not told all in time.

@@ -16,6 +16,7 @@ from quorate.chaos.harness.errors import SetupFailed, Violated
 from quorate.chaos.pytest_plugin import Besieged, Cluster
 from quorate.chaos.siege import Siege, kinds_of
 from quorate.client import QuorateError
+from theirs import run_theirs
 
 pytestmark = pytest.mark.slow
 
@@ -77,15 +78,7 @@ def test_a_mark_says_how_many_nodes_there_are(quorate_cluster: Cluster) -> None:
 
 
 def test_it_works_in_a_project_of_somebody_else(tmp_path: Path) -> None:
-    (tmp_path / "test_theirs.py").write_text(THEIRS)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:xdist"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_theirs(tmp_path, THEIRS, "--strict-markers")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout
 
@@ -105,15 +98,7 @@ def test_two(quorate_siege):
 
 def test_a_mark_that_says_what_there_is_not_is_refused(tmp_path: Path) -> None:
     """It was no mark at all: there were three nodes."""
-    (tmp_path / "test_theirs.py").write_text(THEIRS_MISTAKEN)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_theirs(tmp_path, THEIRS_MISTAKEN)
     assert "2 errors" in done.stdout
     for strange in ("5", "node"):
         assert f"has no use for {strange}: it takes, by name, nodes" in done.stdout

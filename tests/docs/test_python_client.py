@@ -3,8 +3,6 @@
 import io
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -20,6 +18,7 @@ from quorate.client.watching import BUFFERED_BYTES_MAX
 from quorate.node.launcher import CLIENT_FOLDER, NodeProcess, create_cluster
 from quorate.wire import DEFAULT_LIMITS, TTL_MS_MIN
 from quorate.wire.transactions import OPERATIONS_MAX, READ_BYTES_MAX
+from theirs import run_theirs
 
 from .markdown import Block, blocks, read, rows, section, spans
 
@@ -95,15 +94,7 @@ def test_the_page_runs_from_top_to_bottom_and_prints_what_it_says(
 @pytest.mark.slow
 def test_the_tests_on_the_page_pass_in_somebody_elses_project(tmp_path: Path) -> None:
     text = "\n".join(block.text for block in blocks(PAGE) if of_tests(block))
-    (tmp_path / "test_theirs.py").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:xdist"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_theirs(tmp_path, text, "--strict-markers")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{text.count('def test_')} passed" in done.stdout
 

@@ -9,10 +9,9 @@ from typing import Any, cast
 
 import pytest
 from quorate.chaos.attach import AttachOptions
-from quorate.chaos.attach import run as attached
 from quorate.chaos.attach.cluster import Attached
 from quorate.chaos.attach.run import AttachedRun
-from quorate.chaos.harness import DEFAULT_MIX
+from quorate.chaos.harness import DEFAULT_MIX, finale
 from quorate.chaos.harness.history import History
 from quorate.chaos.harness.served import Endpoint, NodeStatus
 from quorate.chaos.harness.workloads import Mix
@@ -69,7 +68,7 @@ class Told(Endpoint):
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attached, "HASHES_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(finale, "HASHES_SECONDS_MAX", 0.1)
 
 
 @pytest.fixture
