@@ -287,7 +287,8 @@ class ReplicaLoop:
             logger.warning("%s; another one does its work again", error)
             self.work_at_s = self.loop.time() + WORKER_RETRY_S
         except CorruptionError as error:
-            self.found(error)
+            self.rotten(error)
+            self.work_at_s = self.loop.time() + WORKER_RETRY_S
         except (StorageError, OSError) as error:
             if not is_no_space(error):
                 self.fail(error)
@@ -298,6 +299,13 @@ class ReplicaLoop:
         else:
             self.work_full = False
         self.plan_turn()
+
+    def rotten(self, damage: CorruptionError) -> None:
+        """Nobody has asked for it: a node alone serves what is left, as it is."""
+        if len(self.replica.raft.configuration.members()) == 1:
+            logger.error("%s; there is no other copy", damage)
+        else:
+            self.found(damage)
 
     def found(self, damage: CorruptionError) -> None:
         """Damage was met beside a turn: the state is replaced, or the node ends."""

@@ -459,12 +459,9 @@ class Node:
         return [member for member, stream in unreached if stream is Stream.RAFT]
 
     def _rotten(self, damage: CorruptionError) -> None:
-        """The scrubber's find: a node alone has nothing better than what is left."""
-        if len(self.replica.raft.configuration.members()) == 1:
-            logger.error("%s; there is no other copy", damage)
-        else:
-            self.loop.found(damage)
-            self.loop.plan_turn()
+        """The scrubber's find."""
+        self.loop.rotten(damage)
+        self.loop.plan_turn()
 
     def background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -3,7 +3,8 @@
 Law: a value is written once, at its flush; the record in the table is a reference that
 says file, place, length and checksum, so that a value which is damaged, stale or of
 another place is found out by whoever reads it. Only a file of which less than half is
-still referred to is written again, by the merges that come across its references.
+still referred to, and several that are small, are written again, by the merges that
+come across their references (policy.py).
 Sources: WiscKey (Lu and others 2016), RocksDB's integrated BlobDB.
 """
 
@@ -30,6 +31,7 @@ _REFERENCE: Final = struct.Struct("<B16sQII")  # kind, file, offset, length, crc
 VALUE_BYTES_MAX: Final = 64 << 20
 # So much of them is written in one step of a job, and the value that reaches it.
 _STEP_BYTES: Final = 1 << 20
+_SYNC_BYTES: Final = 8 << 20
 
 
 def referenced(record: bytes) -> tuple[bytes, int]:
@@ -48,6 +50,7 @@ class BlobWriter:
         self._ids = ids
         self._id = b""
         self._file: File | None = None
+        self._synced = 0
 
     @property
     def path(self) -> str:
@@ -59,20 +62,29 @@ class BlobWriter:
             self._id = self._ids()
             self._file = self._env.open(self.path, create=True, exclusive=True)
             self._file.write_at(0, _HEAD.pack(_MAGIC, FORMAT, 0, self._id))
-            self.size_bytes = _HEAD.size
+            self.size_bytes, self._synced = _HEAD.size, 0
         offset, length, crc = self.size_bytes, len(value), crc32(value)
         self._file.write_at(offset, _ENTRY.pack(length, crc) + value)
         self.size_bytes += _ENTRY.size + length
+        if self.size_bytes - self._synced >= _SYNC_BYTES:
+            self._sync()
         return _REFERENCE.pack(BLOB_KIND, self._id, offset, length, crc)
 
     def finish(self) -> tuple[BlobMeta, ...]:
         """Sync and close; what was written, if anything was."""
         if self._file is None:
             return ()
-        if rules.syncs_table_contents():
-            self._file.sync()
+        if self._synced < self.size_bytes:
+            self._sync()
         self._file.close()
         return (BlobMeta(self._id, self.size_bytes),)
+
+    def _sync(self) -> None:
+        """All of it at once, in the end, would hold up the syncs of others."""
+        assert self._file is not None
+        if rules.syncs_table_contents():
+            self._file.sync()
+        self._synced = self.size_bytes
 
     def abandon(self) -> None:
         """Close the file as it is; whoever made its name removes it."""

@@ -11,6 +11,7 @@ import msgspec
 
 from ..env import Env
 from ..errors import CorruptionError
+from . import condemned
 from .manifest import NAME, Manifest, TableMeta, load_manifest
 from .table import Table
 from .version import open_file
@@ -112,6 +113,11 @@ def verify(env: Env, directory: str) -> Iterator[tuple[str, int, str]]:
     """
     manifest = _manifest(env, directory)
     yield f"{directory}/{NAME}", env.size(f"{directory}/{NAME}"), ""
+    try:
+        condemned.check(env, directory)
+    except CorruptionError as error:
+        # Its files may all be right: it is what they say that is not to be believed.
+        yield error.path, 0, error.reason
     for meta in manifest.files():
         path, checked = f"{directory}/{meta.name}", 0
         try:

@@ -44,10 +44,17 @@ def copy_by_links(
     if env.exists(directory):
         raise FileExistsError(f"{directory} is there already")
     env.make_directory(directory)
-    for path, name in files:
-        env.link(path, f"{directory}/{name}")
-    save_manifest(env, directory, manifest)
-    env.sync_directory(parent_of(directory))
+    try:
+        for path, name in files:
+            env.link(path, f"{directory}/{name}")
+        save_manifest(env, directory, manifest)
+        env.sync_directory(parent_of(directory))
+    except OSError:
+        # It would hold the space of files that are merged away, and the next one up.
+        for name in env.list(directory):
+            env.remove(f"{directory}/{name}")
+        env.remove_directory(directory)
+        raise
 
 
 def make_durable(

@@ -107,13 +107,6 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 total[file_id] += size
         return total
 
-    def sparse(self) -> list[bytes]:
-        """Files of values of which less than half is referred to any more."""
-        if not self.blobs:
-            return []
-        live = self.referenced_bytes()
-        return [b.file_id for b in self.blobs if 2 * live[b.file_id] < b.size_bytes]
-
 
 def encode_manifest(manifest: Manifest) -> bytes:
     body = msgspec.msgpack.encode(manifest)

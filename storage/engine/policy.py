@@ -1,4 +1,4 @@
-"""What to compact: a pure function over the sizes of the runs.
+"""What to compact: pure functions over the sizes of runs and of files of values.
 
 Law: tiered. A run's tier is the logarithm of its size; as soon as `ratio` runs are in
 one tier, they and all newer ones become one run. An entry is rewritten once a tier, so
@@ -6,7 +6,7 @@ about log(size / memtable) / log(ratio) times. Runs are only merged with neighbo
 their order is their age.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def tier_of(size_bytes: int, memtable_bytes: int, ratio: int) -> int:
@@ -27,3 +27,29 @@ def pick(sizes: Sequence[int], memtable_bytes: int, ratio: int) -> range | None:
         if tiers.count(tier) >= ratio:
             return range(len(tiers) - tiers[::-1].index(tier))
     return None
+
+
+def to_be_moved(
+    files: Sequence[tuple[bytes, int]],
+    live: Mapping[bytes, int],
+    referred: Mapping[bytes, int],
+    small_bytes: int,
+    ratio: int,
+) -> list[bytes]:
+    """Of which files of values a merge should write its values anew.
+
+    `files` are all, with their sizes; `live` is how much of each any table refers to,
+    `referred` how much those that are merged do. Those of which less than half is live
+    go, as far as this merge has a part in them. Small ones become one, as soon as there
+    are `ratio` of them: each costs a descriptor, and else there would be one for each
+    flush that had one large value, for ever. A value is moved so about
+    log(small / value) / log(ratio) times.
+    """
+    concerned = [(file_id, size) for file_id, size in files if file_id in referred]
+    sparse = [file_id for file_id, size in concerned if 2 * live[file_id] < size]
+    small = [
+        file_id
+        for file_id, size in concerned
+        if size < small_bytes and 2 * live[file_id] >= size
+    ]
+    return sparse + small if len(small) >= ratio else sparse

@@ -36,7 +36,7 @@ from weakref import WeakSet
 import msgspec
 
 from ..env import RealEnv, os_error, parent_of
-from ..errors import CorruptionError, Unreadable, WorkerFailed
+from ..errors import CorruptionError, Unreadable, WorkerFailed, is_no_space
 from .edit import remove
 from .jobs import InlineJobs, Job, JobDropped, T
 from .manifest import BlobMeta, Made, TableMeta
@@ -126,6 +126,9 @@ class Worker:
             try:
                 self._process = starting.result()
             except OSError as error:
+                if is_no_space(error):
+                    # Room is waited for; another process would find none either.
+                    raise
                 raise WorkerFailed(f"the worker can't be started: {error}") from error
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
@@ -134,7 +137,9 @@ class Worker:
         try:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", __name__.rpartition(".")[0], self._folder),
+                    # No module of the folder that the owner was started in.
+                    *(sys.executable, "-P", "-m", __name__.rpartition(".")[0]),
+                    self._folder,
                     msgspec.json.encode(self._options),
                 ],
                 stdin=subprocess.PIPE,

@@ -4,7 +4,8 @@ Law: one edit of the manifest at a time. What a job has made counts once the edi
 durable, and what it took the place of goes after that.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -18,7 +19,7 @@ from .manifest import Made, Manifest, TableMeta
 from .memtable import Memtable, forget_first
 from .merge import Droppable
 from .options import EngineOptions
-from .policy import pick
+from .policy import pick, to_be_moved
 from .version import Run, Version
 
 
@@ -136,10 +137,16 @@ class Working:
         if self._compacting is None and self._picked is not None:
             picked = self._picked
             merged = self._version.runs[picked.start : picked.stop]
-            if self._has_room(merged):
-                self._compacting = self._merge(merged)
+            moved = self._with_room(merged)
+            if moved is not None:
+                self._compacting = self._merge(merged, moved)
         if self._compacting is not None:
-            step, self._compacting = advance(self._compacting)
+            try:
+                step, self._compacting = advance(self._compacting)
+            except CorruptionError:
+                # Begun anew it would meet the same: not before the runs are others.
+                self._compacting = self._picked = None
+                raise
             return step
         return 0 if self._flushing else None
 
@@ -167,26 +174,46 @@ class Working:
         sizes = [run.size_bytes for run in self._version.runs]
         return pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
 
-    def _has_room(self, merged: tuple[Run, ...]) -> bool:
-        """For what a merge may write at most, and for flushes meanwhile.
+    def _moved(self, merged: tuple[Run, ...]) -> dict[bytes, int]:
+        """What a merge writes anew of files of values, and how much of each."""
+        referred: Counter[bytes] = Counter()
+        for run in merged:
+            for table in run.metas():
+                for file_id, size in table.blobs:
+                    referred[file_id] += size
+        moved = to_be_moved(
+            [(blob.file_id, blob.size_bytes) for blob in self._manifest.blobs],
+            self._manifest.referenced_bytes(),
+            referred,
+            self.options.memtable_bytes // 2,
+            self.options.tier_ratio,
+        )
+        return {file_id: referred[file_id] for file_id in moved}
 
-        Else it would fill the disk, fail, and begin anew, again and again.
+    def _with_room(self, merged: tuple[Run, ...]) -> Collection[bytes] | None:
+        """The files of values that a merge moves; None: there is no room for it.
+
+        The disk has to have room for what it may write at most, and for flushes
+        meanwhile. Else it would fill the disk, fail, and begin anew, again and again.
+        Values stay where they are when there is no room for them: only merges give room
+        back.
         """
-        live, sparse = self._manifest.referenced_bytes(), self._manifest.sparse()
+        moved = self._moved(merged)
         size = sum(run.size_bytes for run in merged)
-        size += sum(live[file_id] for file_id in sparse)
-        flushes = (self.options.memtables_max + 1) * self.options.memtable_bytes
-        return self._env.free_bytes(self.directory) >= size + flushes
+        size += (self.options.memtables_max + 1) * self.options.memtable_bytes
+        free = self._env.free_bytes(self.directory)
+        if free >= size + sum(moved.values()):
+            return moved
+        return () if free >= size else None
 
-    def _merge(self, merged: tuple[Run, ...]) -> Steps:
-        """Make one run of neighbours."""
+    def _merge(self, merged: tuple[Run, ...], moved: Collection[bytes]) -> Steps:
+        """Make one run of neighbours; what they refer to in `moved` is written anew."""
         version = self._version
         oldest = rules.may_drop_deletions(merged[-1] is version.runs[-1])
         source = Version(merged, version.blobs)
-        sparse = self._manifest.sparse()
         # By the durable meta: after a crash the owner is back at that one.
         droppable = self.droppable(self.meta)
-        made = yield from self._jobs.merge(source, sparse, droppable, oldest=oldest)
+        made = yield from self._jobs.merge(source, moved, droppable, oldest=oldest)
         self.compacted_bytes += made.size_bytes
         gone = {run.metas() for run in merged}
         newest = merged[0].metas()
@@ -293,7 +320,7 @@ class Working:
         if len(runs) > 1 or (
             runs and (self._tombstones() or self.droppable(self.meta))
         ):
-            self._compacting = self._merge(runs)
+            self._compacting = self._merge(runs, self._moved(runs))
         while self._compacting is not None:
             self._step_or_wait()
 
