@@ -82,7 +82,10 @@ def _received(
     database = Database(engine, cluster_id)
     if engine.damage is not None:
         raise engine.damage
-    database.apply([each for each in log if each.index > database.applied_index])
+    while left := [each for each in log if each.index > database.applied_index]:
+        # No further than the values that it replaces fit into memory.
+        database.apply(left)
+        engine.flush()
     return database
 
 

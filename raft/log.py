@@ -98,6 +98,11 @@ class Log:
         limit = rules.applies_up_to(self.commit_index, self.stable_index)
         return self.applied_index < limit
 
+    def hand_back(self, count: int) -> None:
+        """The last `count` entries that were taken were not applied: once more."""
+        assert 0 <= count <= self.applied_index - self.base_index
+        self.applied_index -= count
+
     def compact(self, index: int) -> None:
         """Forget entries up to `index`, which a durable checkpoint holds."""
         if index <= self.base_index:

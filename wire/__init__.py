@@ -201,6 +201,7 @@ from .transaction_replies import (
 )
 from .transactions import (
     KEYS_MAX,
+    MET_BYTES_MAX,
     OPERATIONS_MAX,
     OPERATORS,
     READ_BYTES_MAX,
@@ -245,6 +246,7 @@ __all__ = [
     "KEYS_MAX",
     "LAG_MS",
     "MAGIC",
+    "MET_BYTES_MAX",
     "OK",
     "OPERATIONS_MAX",
     "OPERATORS",

@@ -27,6 +27,9 @@ DEPTH_MAX: Final = 4
 READ_BYTES_MAX: Final = 4 << 20
 # Keys that its ranges may meet; else nothing of it is done.
 KEYS_MAX: Final = 10_000
+# Keys and values that it meets, those that it deletes and replaces among them: each
+# replica reads them, and keeps old versions. Else nothing of it is done.
+MET_BYTES_MAX: Final = 128 << 20
 
 _HEAD: Final = struct.Struct("<BBHIHH")
 _ITEM: Final = struct.Struct("<BBHI")

@@ -38,6 +38,8 @@ class Shape:
             "apply_entries_max": dice.choice([1, 7, 4096]),
             "uncommitted_entries_max": dice.choice([16, 16384, 16384]),
         }
+        # Dice of its own, as for repeaters.
+        steps = Random(f"steps {world.seed}")
         # As many requests as may wait: never reached with 64, all the time with 4.
         few = 4 if world.seed % 4 == 0 else 64
         self.replica = ReplicaOptions(
@@ -49,6 +51,8 @@ class Shape:
             history_revisions=dice.choice([0, 0, 30, 200]),
             history_ms=dice.choice([0, 5000]),
             unreadable_ticks=200,
+            # In some no step goes on after a few records were read.
+            step_read_bytes=16 << 20 if dense else steps.choice([200, *3 * [16 << 20]]),
             tick_ms=TICK_MS,
         )
         # Segments from so small that every few batches need a new one.

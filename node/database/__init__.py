@@ -1,7 +1,8 @@
 """The replicated state machine. See core for its law, layout for where things are."""
 
 from .applied import Applied, StateAt
-from .core import FIRST_REVISION, Database, begin
+from .core import Database
+from .founding import FIRST_REVISION, begin
 from .meta import Meta, decode_meta, encode_meta
 from .versions import NotUnderstood, Understood
 

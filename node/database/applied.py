@@ -1,11 +1,26 @@
-"""What applying an entry came to, and what the state is then.
+"""What is applied, what that came to, and what the state is then.
 
 Law: values, the same on every replica: they are functions of state and entry.
 """
 
+from typing import Protocol
+
 import msgspec
 
 _LOW = (1 << 64) - 1
+
+
+class LogEntry(Protocol):
+    """What the database needs of a log entry."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def kind(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):

@@ -7,12 +7,17 @@ store before its end; so what is read here is looked for in both.
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
+from typing import Final
 
 from ...storage.engine import TOMBSTONE, Engine
 from ...wire import ErrorCode
 from . import layout
 from .leases import Effects, LeaseTable
 from .transactions import overlaid
+
+# What one step may read of the state, and then keep as old versions; the last of its
+# entries may go beyond it, by what a transaction may meet.
+STEP_READ_BYTES: Final = 16 << 20
 
 
 class Written:
@@ -45,6 +50,8 @@ class Before:
         self.store = store
         self.leases = leases
         self.effects = effects
+        # What was read: in the end a step of little effect may have passed a lot.
+        self.read_bytes = 0
         self._written = Written(effects)
 
     def get(self, key: bytes) -> bytes | None:
@@ -53,13 +60,17 @@ class Before:
 
     def record(self, key: bytes) -> bytes | None:
         """As `get`, as the store has it: behind a `VALUE`."""
-        return record_of(layout.NEWEST + key, self.effects, self.store)
+        record = record_of(layout.NEWEST + key, self.effects, self.store)
+        if record is not None:
+            self.read_bytes += len(record)
+        return record
 
     def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Keys and records, start ≤ key < end, in order; None: no bound."""
         first, last = layout.newest_bounds(start, end)
         there = self.store.scan(first, last)
         for at, record in overlaid(there, self._written.between(first, last)):
+            self.read_bytes += len(record)
             yield at[len(layout.NEWEST) :], record
 
     def refusal(self, lease: int, had: int, gained: int) -> ErrorCode | None:

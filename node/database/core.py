@@ -8,7 +8,6 @@ already in there changes nothing (I-32).
 
 import struct
 from collections.abc import Sequence
-from typing import Protocol
 from zlib import crc32
 
 from ...storage.engine import TOMBSTONE, VALUE, Droppable, Engine, Incoming
@@ -39,8 +38,8 @@ from ...wire import (
 )
 from ...wire.plain import PlainPut, decode_plain_put
 from . import layout, rules, versions
-from .applied import Applied, StateAt
-from .before import Before
+from .applied import Applied, LogEntry, StateAt
+from .before import STEP_READ_BYTES, Before
 from .feed import Change
 from .leases import Effects, LeaseTable
 from .members import MemberTable
@@ -48,30 +47,16 @@ from .meta import FORMAT, STORE, Meta, decode_meta, encode_meta
 from .reading import Reading
 from .records import decode_record, lease_of, mod_and_lease_of, put_over
 from .sessions import SessionTable
-from .transactions import Changes, Refused, at_revision, choose
+from .transactions import Changes, Met, Refused, at_revision, choose
 
 KIND_NOOP = 0
 KIND_COMMAND = 1
 KIND_CONFIGURATION = 2
-FIRST_REVISION = 1
 _PUT = VALUE + layout.PUT
 _DELETED = VALUE + layout.DELETED
 _MODULUS = 1 << 128
 _LOW = (1 << 64) - 1
 _EFFECT = struct.Struct("<QQQIQQ")
-
-
-class LogEntry(Protocol):
-    """What the database needs of a log entry."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def term(self) -> int: ...
-    @property
-    def kind(self) -> int: ...
-    @property
-    def data(self) -> bytes: ...
 
 
 NOTHING = Applied(0, 0, 0)
@@ -165,10 +150,15 @@ class Database(Reading):
 
     # -- writing -------------------------------------------------------------------
 
-    def apply(self, entries: Sequence[LogEntry]) -> list[Applied]:
+    def apply(
+        self, entries: Sequence[LogEntry], read_bytes_max: int = STEP_READ_BYTES
+    ) -> list[Applied]:
         """Apply entries in order; one result each. They enter the store as one step.
 
-        After NotUnderstood nothing of the step is durable, and this is of no use.
+        There may be fewer results than entries: after `read_bytes_max` of the state
+        were read, of which what is replaced is kept until the end, the others have to
+        wait for the next step. After NotUnderstood nothing of the step is durable, and
+        this is of no use.
         """
         effects: Effects = {}
         before = Before(self.store, self.lease_table, effects)
@@ -215,6 +205,8 @@ class Database(Reading):
                 self.checked.append(StateAt(entry.index, chain, self._total()))
             self.applied_index = entry.index
             self.applied_term = entry.term
+            if before.read_bytes > read_bytes_max:
+                break
         self.chain = chain
         if self.applied_index > self.store.last_index:
             self.session_table.written(effects)
@@ -344,9 +336,10 @@ class Database(Reading):
 
     def _transact(self, transaction: Transaction, before: Before) -> Applied:
         """All of it at one revision, or nothing."""
-        changes = Changes(before, self.revision + 1)
+        state = Met(before)
+        changes = Changes(state, self.revision + 1)
         try:
-            reply = changes.do(choose(transaction, before))
+            reply = changes.do(choose(transaction, state))
         except Refused as refused:
             return Applied(refused.code, self.revision, 0)
         if not self._make(changes, before.effects):
@@ -385,27 +378,49 @@ class Database(Reading):
     def _revoke(self, command: Revoke, before: Before) -> Applied:
         if command.lease not in self.lease_table.leases:
             return Applied(ErrorCode.LEASE_NOT_FOUND, self.revision, 0)
-        count = self._end_lease(command.lease, before)
+        try:
+            count = self._end_lease(command.lease, Met(before), before.effects)
+        except Refused as refused:
+            return Applied(refused.code, self.revision, 0)
         return Applied(0, self.revision, count)
 
     def _expire(self, leases: list[tuple[int, int]], before: Before) -> Applied:
-        """Their time is over, says who led when this was written."""
-        known, count = self.lease_table.leases, 0
+        """Their time is over, says who led when this was written.
+
+        What has no room in this step waits for another one: who leads will see that
+        they are still there.
+        """
+        known, count, state = self.lease_table.leases, 0, Met(before)
         for number, since in leases:
             lease = known.get(number)
             if lease is not None and rules.still_the_same(lease.since, since):
-                count += self._end_lease(number, before)
+                count += self._end_lease(number, state, before.effects, in_parts=True)
         return Applied(0, self.revision, count)
 
-    def _end_lease(self, lease: int, before: Before) -> int:
-        """Take its keys away, at one revision, and itself; how many keys there were."""
-        changes = Changes(before, self.revision + 1)
-        for key in self.lease_table.keys_of(lease):
-            found = changes.delete(key)
+    def _end_lease(
+        self, lease: int, state: Met, effects: Effects, *, in_parts: bool = False
+    ) -> int:
+        """Take its keys away, at one revision, and itself; how many keys went.
+
+        When they are too many bytes: Refused, or `in_parts` only some go now. Then the
+        lease has no time any more, so that nobody keeps it alive with what is left.
+        """
+        changes, table = Changes(state, self.revision + 1), self.lease_table
+        whole = True
+        for key in table.keys_of(lease):
+            try:
+                found = changes.delete(key)
+            except Refused:
+                if not in_parts:
+                    raise
+                whole = False
+                break
             assert found, "what hangs on a lease is there"
-        self._make(changes, before.effects)
-        lost = self.lease_table.end(lease, before.effects)
-        self.digest_sum = (self.digest_sum - lost) % _MODULUS
+        self._make(changes, effects)
+        changed = (
+            table.end(lease, effects) if whole else table.has_ended(lease, effects)
+        )
+        self.digest_sum = (self.digest_sum + changed) % _MODULUS
         return changes.deletes
 
     # -- sessions ----------------------------------------------------------------------
@@ -461,31 +476,6 @@ class Database(Reading):
             return Applied(ErrorCode.COMPACTED, self.compacted, 0)
         self.compacted = command.revision
         return Applied(0, self.revision, 0)
-
-
-def begin(
-    store: Engine, cluster_id: int, index: int, term: int, configuration: bytes
-) -> Database:
-    """A new cluster's state, as if all up to `index` had been applied and did nothing.
-
-    It counts once the store has flushed it.
-    """
-    meta = Meta(
-        FORMAT,
-        cluster_id,
-        STORE,
-        term,
-        configuration,
-        FIRST_REVISION,
-        compacted=0,
-        cluster_time_ms=0,
-        keys=0,
-        chain=0,
-        digest_sum=bytes(16),
-    )
-    store.write({}, index, encode_meta(meta))
-    store.flush()
-    return Database(store, cluster_id)
 
 
 def _unexpected(expected: int | None, old: bytes | None) -> Applied | None:

@@ -23,7 +23,10 @@ Effects = dict[bytes, bytes]
 
 
 class Lease(msgspec.Struct):
-    """`keys` hang on it now; `since` is the index of the entry that granted it."""
+    """`keys` hang on it now; `since` is the index of the entry that granted it.
+
+    `ttl_ms` is 0 once its end has begun, and was too much for one step.
+    """
 
     ttl_ms: int
     keys: int
@@ -61,17 +64,29 @@ class LeaseTable:
         self._store(number, effects)
         return digest(number, ttl_ms, since)
 
+    def has_ended(self, number: int, effects: Effects) -> int:
+        """Its time is over, and keys of it are left: what the state hash gains.
+
+        Who leads looks at it as at one that was just granted.
+        """
+        lease = self.leases[number]
+        lost = digest(number, lease.ttl_ms, lease.since)
+        lease.ttl_ms = 0
+        self.granted.append(number)
+        self._store(number, effects)
+        return digest(number, 0, lease.since) - lost
+
     def end(self, number: int, effects: Effects) -> int:
-        """The digest that the state hash loses. Its keys were taken away before."""
+        """What the state hash gains. Its keys were taken away before."""
         lease = self.leases.pop(number)
         assert lease.keys == 0, "no key outlives its lease"
         effects[layout.lease(number)] = TOMBSTONE
-        return digest(number, lease.ttl_ms, lease.since)
+        return -digest(number, lease.ttl_ms, lease.since)
 
     def refusal(self, number: int, had: int, gained: int = 0) -> ErrorCode | None:
         """Why no key that hung on `had` can hang on `number`, which `gained` others."""
         lease = self.leases.get(number)
-        if lease is None:
+        if lease is None or not lease.ttl_ms:
             return ErrorCode.LEASE_NOT_FOUND
         full = had != number and lease.keys + gained >= KEYS_MAX
         return ErrorCode.TOO_MANY_KEYS if full else None

@@ -13,6 +13,7 @@ import msgspec
 from ...storage.engine import VALUE
 from ...wire import (
     KEYS_MAX,
+    MET_BYTES_MAX,
     READ_BYTES_MAX,
     Compare,
     ErrorCode,
@@ -52,6 +53,33 @@ class Refused(Exception):
     def __init__(self, code: ErrorCode) -> None:
         super().__init__(code)
         self.code = code
+
+
+class Met:
+    """A state, and how much of it may be met: `Refused` when it is more."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._left = MET_BYTES_MAX
+
+    def get(self, key: bytes) -> bytes | None:
+        record = self._state.get(key)
+        if record is not None:
+            self._count(key, record)
+        return record
+
+    def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        for key, record in self._state.scan(start, end):
+            self._count(key, record)
+            yield key, record
+
+    def refusal(self, lease: int, had: int, gained: int) -> ErrorCode | None:
+        return self._state.refusal(lease, had, gained)
+
+    def _count(self, key: bytes, record: bytes) -> None:
+        self._left -= len(key) + len(record)
+        if self._left < 0:
+            raise Refused(ErrorCode.REQUEST_TOO_LARGE)
 
 
 class Changes:

@@ -149,10 +149,8 @@ class Replica:
 
     def _compact_history(self) -> None:
         database = self.database
-        revision = self.retention.due(
-            self.now_ms, database.revision, database.compacted
-        )
-        if revision:
+        newest, kept = database.revision, database.compacted
+        if revision := self.retention.due(self.now_ms, newest, kept):
             self.propose(encode_compact(revision))
 
     def propose(
@@ -388,10 +386,8 @@ class Replica:
         if self.messages:
             effects.messages += self.messages
             self.messages = []
-        if log.can_apply():
-            effects.again = self._may_apply()
-        if writes.has_room() or self.reads.left:
-            effects.again = True
+        more = writes.has_room() or self.reads.left
+        effects.again = more or (log.can_apply() and self._may_apply())
         if self.watching.open:
             self.watching.turn(effects)
         return effects
@@ -441,9 +437,12 @@ class Replica:
 
     def _apply(self, ready: Ready) -> None:
         if ready.committed:
-            results = self.database.apply(ready.committed)
-            self.unfrozen_bytes += sum([len(e.data) for e in ready.committed])
-            self.writes.applied(ready.committed, results)
+            most = self.options.step_read_bytes
+            results = self.database.apply(ready.committed, most)
+            done = ready.committed[: len(results)]
+            self.raft.log.hand_back(len(ready.committed) - len(done))
+            self.unfrozen_bytes += sum([len(e.data) for e in done])
+            self.writes.applied(done, results)
             if self.database.checked:
                 states, self.database.checked = self.database.checked, []
                 self.comparing.applied(states)

@@ -67,7 +67,12 @@ class Leases:
         """What was granted, and what there is to be learnt of after an election."""
         granted = self.database.lease_table.granted
         for lease in granted:
-            self._begin(lease, self.now_ms)
+            since = self._ending.pop(lease, None)
+            if since is not None and self._is_there(lease, since):
+                # Not all of its keys have gone.
+                self.again([(lease, since)])
+            else:
+                self._begin(lease, self.now_ms)
         granted.clear()
         if len(self._queue) > 2 * len(self.database.lease_table.leases) + _GONE_MAX:
             self._tidy()
@@ -152,7 +157,9 @@ class Leases:
     def alive(self, lease: int) -> bool:
         """Is there such a lease, whose end is not decided?"""
         known = self.database.lease_table.leases.get(lease)
-        return known is not None and self._ending.get(lease) != known.since
+        if known is None or not known.ttl_ms:
+            return False
+        return self._ending.get(lease) != known.since
 
     def keep(self, lease: int, asked_ms: int) -> int:
         """Begin its time anew at `asked_ms`; what is left of it now.

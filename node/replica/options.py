@@ -3,6 +3,7 @@
 import msgspec
 
 from ...wire import Limits
+from ..database.before import STEP_READ_BYTES
 
 
 class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +16,8 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     `log_keep_entries` stay in memory behind a flush for followers that are a little
     behind; `log_bytes_max` bounds what a snapshot transfer may hold back.
     `unstable_bytes_max`: so much waits for the journal's disk, and no more is taken.
+
+    `step_read_bytes` of the state were read in a step: other entries wait for the next.
 
     `history_revisions` are kept, and what is younger than `history_ms`; the leader has
     older ones compacted, unless the first is 0.
@@ -36,6 +39,7 @@ class ReplicaOptions(msgspec.Struct, frozen=True, kw_only=True):
     log_keep_entries: int = 4096
     log_bytes_max: int = 64 << 20
     unstable_bytes_max: int = 32 << 20
+    step_read_bytes: int = STEP_READ_BYTES
     history_revisions: int = 0
     history_ms: int = 0
     unreadable_ticks: int = 3000

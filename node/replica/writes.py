@@ -13,6 +13,7 @@ from ...raft import Entry, Raft, Refused
 from ...wire import (
     DEFAULT_LIMITS,
     KEYS_MAX,
+    MET_BYTES_MAX,
     OK,
     READ_BYTES_MAX,
     SESSIONS_MAX,
@@ -41,7 +42,8 @@ QUEUE_MS: Final = 100
 _REFUSALS: Final = {
     ErrorCode.PRECONDITION_FAILED: "the key is not at the expected revision",
     ErrorCode.REQUEST_TOO_LARGE: (
-        f"the transaction reads more than {READ_BYTES_MAX} bytes"
+        f"it would read more than {READ_BYTES_MAX} bytes, or replace, delete and pass"
+        f" more than {MET_BYTES_MAX}"
     ),
     ErrorCode.COMPACTED: "it was compacted before",
     ErrorCode.FUTURE_REVISION: "there is no such revision yet",

@@ -17,7 +17,7 @@ from quorate.client.values import LEVELS, TIMEOUT_SECONDS_MAX
 from quorate.client.watching import BUFFERED_BYTES_MAX
 from quorate.node.launcher import CLIENT_FOLDER, NodeProcess, create_cluster
 from quorate.wire import DEFAULT_LIMITS, TTL_MS_MIN
-from quorate.wire.transactions import OPERATIONS_MAX, READ_BYTES_MAX
+from quorate.wire.transactions import MET_BYTES_MAX, OPERATIONS_MAX, READ_BYTES_MAX
 from theirs import run_theirs
 
 from .markdown import Block, blocks, read, rows, section, spans
@@ -180,6 +180,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         "request": f"{limits.request_bytes_max >> 20} MiB",
         "conditions of a transaction, and operations on each side": str(OPERATIONS_MAX),
         "values that a transaction's gets return": f"{READ_BYTES_MAX >> 20} MiB",
+        "what a transaction compares, replaces and deletes": (
+            f"{MET_BYTES_MAX >> 20} MiB"
+        ),
         "page of a range": f"{limits.range_records_max:,} keys, about"
         f" {limits.range_bytes_max >> 20} MiB",
         "`timeout`": f"{TIMEOUT_SECONDS_MAX:g} s",

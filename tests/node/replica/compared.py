@@ -89,10 +89,10 @@ def flip(replica: Replica, bit: int) -> None:
     """Once: what is applied next is not quite what the log says."""
     apply = replica.database.apply
 
-    def flipped(entries: Sequence[LogEntry]) -> list[Applied]:
+    def flipped(entries: Sequence[LogEntry], most: int) -> list[Applied]:
         replica.database.apply = apply  # type: ignore[method-assign]
         first, *rest = entries
         data = first.data[:-1] + bytes([first.data[-1] ^ bit])
-        return apply([Entry(first.index, first.term, first.kind, data), *rest])
+        return apply([Entry(first.index, first.term, first.kind, data), *rest], most)
 
     replica.database.apply = flipped  # type: ignore[method-assign]

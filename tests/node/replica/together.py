@@ -96,13 +96,20 @@ class Together:
     """`loses` tells of a message whether it is lost; `paused` members do nothing."""
 
     def __init__(
-        self, members: int = 3, requests_max: int = 16384, up_ticks: int = 0
+        self,
+        members: int = 3,
+        requests_max: int = 16384,
+        up_ticks: int = 0,
+        step_read_bytes: int = 16 << 20,
     ) -> None:
         # Machines may have been up for long when it begins.
         self.ticks = up_ticks
         everybody = tuple(range(1, members + 1))
         chosen = ReplicaOptions(
-            tick_ms=TICK_MS, requests_max=requests_max, queued_max=4 * requests_max
+            tick_ms=TICK_MS,
+            requests_max=requests_max,
+            queued_max=4 * requests_max,
+            step_read_bytes=step_read_bytes,
         )
         self.options = chosen
         self.replicas = {m: _replica(m, everybody, chosen) for m in everybody}
