@@ -45,6 +45,8 @@ WATCHES_MAX: Final = 100_000
 # change costs a look at the tree: a turn of many would hold up heartbeats (I-62).
 _SLICE_BYTES: Final = 256 << 10
 _SLICE_CHANGES: Final = 32
+# What all live ones are told in one turn; whoever comes after that falls behind.
+_TURN_BYTES: Final = 64 << 20
 _REVISION: Final = attrgetter("revision")
 
 
@@ -104,8 +106,9 @@ class Watches:
         self._compacted = 0
         # Nobody goes on from what was told here, until another state comes.
         self.disowned = False
-        # Bytes for each sink in this turn.
+        # Bytes for each sink in this turn, and for all of them.
         self._spent: dict[int, int] = {}
+        self._told_bytes = 0
         # Who is still to be told how far he is, and how many of them at a time.
         self._round: list[tuple[int, int]] = []
         self._reminders = 0
@@ -118,6 +121,7 @@ class Watches:
     def take_pushes(self) -> list[Push]:
         pushes, self.pushes = self.pushes, []
         self._spent.clear()
+        self._told_bytes = 0
         return pushes
 
     # -- begin and end -----------------------------------------------------------------
@@ -228,13 +232,20 @@ class Watches:
                 else:
                     plain = plain or event_of(change, previous=False)
                     told.setdefault(name, []).append(plain)
+        # Many watch the same: that is encoded once.
+        bodies: dict[tuple[int, ...], list[bytes]] = {}
         for name, events in told.items():
             watch = self._watches[name]
-            if not rules.takes_more(self._room(watch.sink)):
+            has_room = rules.takes_more(self._room(watch.sink))
+            if not has_room or self._told_bytes >= _TURN_BYTES:
                 first = rules.goes_on_at(revision, self.database.revision)
                 self._falls_behind(name, watch, first)
                 continue
-            for body in encode_events(revision, events):
+            same = tuple(map(id, events))
+            if same not in bodies:
+                bodies[same] = encode_events(revision, events)
+            for body in bodies[same]:
+                self._told_bytes += len(body)
                 self._push(watch, body)
 
     def _watching(self, key: bytes) -> Iterable[tuple[tuple[int, int], Watch]]:
