@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self, SupportsIndex, Unpack
 
 import msgspec
 
@@ -158,7 +158,7 @@ class AsyncClient(Membership, Leasing):
         *,
         if_revision: int | None = None,
         if_absent: bool = False,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: str | None = None,
         timeout: float | None = None,
     ) -> int:

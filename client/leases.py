@@ -13,7 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, SupportsIndex
 
 import msgspec
 
@@ -139,7 +139,7 @@ class Lease:
     """One lease, which is kept alive while its context is open, and then revoked.
 
         async with kv.lease(10) as lease:
-            await kv.put("service/a", "here", lease=lease.id)
+            await kv.put("service/a", "here", lease=lease)
 
     `lost` is set when its time is over: its keys are gone, or will be in a moment.
     """
@@ -169,6 +169,10 @@ class Lease:
         # What is granted, which may be less than a millisecond beside what was said.
         self.ttl: float = self._ttl_ms / 1000
         self.lost: asyncio.Event = asyncio.Event()
+
+    def __index__(self) -> int:
+        """Its id: it stands wherever one is expected."""
+        return self.id
 
     @property
     def left(self) -> float:
@@ -329,20 +333,22 @@ class Leasing:
         return Lease(self._lease_calls, ttl, seconds, to_lease(lease), self._leases)
 
     async def lease_info(
-        self, lease: int, *, keys: bool = False, timeout: float | None = None
+        self, lease: SupportsIndex, *, keys: bool = False, timeout: float | None = None
     ) -> LeaseInfo:
         """How long a lease has left, and with `keys` which hang on it."""
         seconds = self._lease_calls.seconds(timeout)
         return await self._lease_calls.info(to_lease(lease), keys, seconds)
 
     async def keep_alive(
-        self, lease: int, *, timeout: float | None = None
+        self, lease: SupportsIndex, *, timeout: float | None = None
     ) -> LeaseInfo:
         """Begin the time of a lease anew, once; LeaseNotFound when it has ended."""
         seconds = self._lease_calls.seconds(timeout)
         return await self._lease_calls.keep_alive(to_lease(lease), seconds)
 
-    async def revoke(self, lease: int, *, timeout: float | None = None) -> None:
+    async def revoke(
+        self, lease: SupportsIndex, *, timeout: float | None = None
+    ) -> None:
         """End a lease and all keys that hang on it, at one revision."""
         seconds = self._lease_calls.seconds(timeout)
         await self._lease_calls.revoke(to_lease(lease), seconds)

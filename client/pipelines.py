@@ -8,7 +8,15 @@ operations others may come between any two, and one may fail beside another.
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, TypeAlias
+from typing import (
+    TYPE_CHECKING,
+    Final,
+    NamedTuple,
+    Protocol,
+    Self,
+    SupportsIndex,
+    TypeAlias,
+)
 
 from .errors import QuorateError, TooBusy
 from .values import (
@@ -71,7 +79,7 @@ class Pipeline:
         *,
         if_revision: int | None = None,
         if_absent: bool = False,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: str | None = None,
     ) -> Self:
         """As AsyncClient.put; its result is the store's new revision."""

@@ -8,7 +8,7 @@ import random
 import warnings
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self, SupportsIndex, Unpack
 
 from ..wire import CaretakerStatus, JoinRole, Members, Step
 from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
@@ -84,7 +84,7 @@ class Client:
         *,
         if_revision: int | None = None,
         if_absent: bool = False,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: str | None = None,
         timeout: float | None = None,
     ) -> int:
@@ -193,17 +193,19 @@ class Client:
         return SyncLease(self, self._thread, made)
 
     def lease_info(
-        self, lease: int, *, keys: bool = False, timeout: float | None = None
+        self, lease: SupportsIndex, *, keys: bool = False, timeout: float | None = None
     ) -> LeaseInfo:
         """As AsyncClient.lease_info."""
         call = self._client.lease_info(lease, keys=keys, timeout=timeout)
         return self._thread.run(call)
 
-    def keep_alive(self, lease: int, *, timeout: float | None = None) -> LeaseInfo:
+    def keep_alive(
+        self, lease: SupportsIndex, *, timeout: float | None = None
+    ) -> LeaseInfo:
         """As AsyncClient.keep_alive."""
         return self._thread.run(self._client.keep_alive(lease, timeout=timeout))
 
-    def revoke(self, lease: int, *, timeout: float | None = None) -> None:
+    def revoke(self, lease: SupportsIndex, *, timeout: float | None = None) -> None:
         """As AsyncClient.revoke."""
         self._thread.run(self._client.revoke(lease, timeout=timeout))
 

@@ -136,6 +136,10 @@ class SyncLease(Handle):
         super().__init__(client, thread)
         self._lease: Lease = lease
 
+    def __index__(self) -> int:
+        """As for Lease."""
+        return self._lease.id
+
     @property
     def id(self) -> int:
         """As Lease.id."""

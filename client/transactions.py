@@ -4,7 +4,7 @@ Law: a value that knows no client: it is built step by step, can be committed by
 client, and more than once.
 """
 
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self, SupportsIndex, TypeAlias
 
 import msgspec
 
@@ -97,7 +97,9 @@ class Txn:
         number = to_revision("version", version)
         return self._if(key, Target.VERSION, operator, number)
 
-    def if_lease(self, key: str | bytes, lease: int, operator: Operator = "==") -> Self:
+    def if_lease(
+        self, key: str | bytes, lease: SupportsIndex, operator: Operator = "=="
+    ) -> Self:
         """The same for the lease that it hangs on, 0 when on none."""
         return self._if(key, Target.LEASE, operator, to_lease(lease))
 
@@ -132,7 +134,9 @@ class Txn:
 
     # -- operations --------------------------------------------------------------------
 
-    def put(self, key: str | bytes, value: str | bytes, *, lease: int = 0) -> Self:
+    def put(
+        self, key: str | bytes, value: str | bytes, *, lease: SupportsIndex = 0
+    ) -> Self:
         """Store `value` under `key`; with `lease`, until that one ends."""
         number = to_lease(lease)
         self._side.append(TxnPut(to_key(key), to_bytes(value), number))

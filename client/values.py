@@ -5,7 +5,7 @@ import struct
 from collections.abc import Mapping
 from operator import index
 from types import MappingProxyType
-from typing import Final, Literal, Self, TypeAlias
+from typing import Final, Literal, Self, SupportsIndex, TypeAlias
 
 import msgspec
 
@@ -138,8 +138,8 @@ def to_fence(token: str) -> Fence:
         raise InvalidRequest(f"fence: {error.reason}") from None
 
 
-def to_lease(lease: int) -> int:
-    """The id of a lease, or 0 for none; TypeError for what is no integer."""
+def to_lease(lease: SupportsIndex) -> int:
+    """The id of a lease, or 0 for none; TypeError for what is neither id nor lease."""
     number = index(lease)
     if not 0 <= number < 2**64:
         raise InvalidRequest(f"lease is {number}, which is not the id of one")

@@ -26,7 +26,7 @@ async def registered(
     """
     key = f"services/{service}/{secrets.token_hex(8)}"
     async with kv.lease(TTL_SECONDS) as lease:
-        await kv.put(key, address, lease=lease.id)
+        await kv.put(key, address, lease=lease)
         listing = asyncio.create_task(stay_listed(kv, key, address, lease.lost))
         try:
             yield key
@@ -43,7 +43,7 @@ async def stay_listed(
     while True:
         try:
             async with kv.lease(TTL_SECONDS) as lease:
-                await kv.put(key, address, lease=lease.id)
+                await kv.put(key, address, lease=lease)
                 await lease.lost.wait()
         except QuorateError:
             # There may be a node again in a moment.

@@ -16,6 +16,7 @@ from quorate.client import (
     LeaseExists,
     LeaseInfo,
     LeaseNotFound,
+    Pipeline,
     SyncLease,
     Txn,
     Unavailable,
@@ -207,6 +208,25 @@ async def test_an_id_that_was_given_may_be_somebody_elses_however_often_it_is_tr
         with pytest.raises(LeaseExists):
             await lease.grant()
         assert keepers() == []
+
+
+async def test_a_lease_stands_wherever_its_id_is_expected(node: FakeNode) -> None:
+    async with plain(node.endpoint) as kv:
+        lease = await kv.lease(30).grant()
+        await kv.put("a", "1", lease=lease)
+        await kv.run(Pipeline().put("b", "2", lease=lease))
+        for key in "ab":
+            entry = await kv.get(key)
+            assert entry is not None
+            assert entry.lease == lease.id
+        by_lease, by_id = (
+            Txn().if_lease("a", named).put("c", "3", lease=named).transaction()
+            for named in (lease, lease.id)
+        )
+        assert by_lease == by_id
+        assert (await kv.keep_alive(lease)).id == (await kv.lease_info(lease)).id
+        await kv.revoke(lease)
+        assert node.leases == {}
 
 
 @pytest.mark.parametrize("number", [-1, 2**64, 2**70])
@@ -463,11 +483,11 @@ def test_the_synchronous_client_has_leases_too() -> None:
             with kv.lease(60) as lease:
                 assert (lease.ttl, lease.lost) == (60.0, False)
                 assert 0 < lease.left <= 60
-                kv.put("a", "1", lease=lease.id)
+                kv.put("a", "1", lease=lease)
                 assert kv.leases() == [lease.id]
                 assert kv.lease_info(lease.id, keys=True).keys == (b"a",)
                 assert lease.info(keys=True).keys == (b"a",)
-                assert kv.keep_alive(lease.id).ttl == 60
+                assert kv.keep_alive(lease).ttl == 60
             assert (lease.lost, lease.left) == (True, 0.0)
             assert kv.get("a") is None
             with pytest.raises(LeaseNotFound):
