@@ -16,6 +16,7 @@ from ..wire import (
     Level,
     Record,
     WatchRequest,
+    bounds,
     encode_watch,
     is_token,
     parse_token,
@@ -95,8 +96,7 @@ def prefix_end(prefix: str | bytes) -> bytes:
 
     Empty, which means no upper bound, when no key lies behind them.
     """
-    kept = to_bytes(prefix).rstrip(b"\xff")
-    return kept[:-1] + bytes([kept[-1] + 1]) if kept else b""
+    return bounds.prefix_end(to_bytes(prefix))
 
 
 def to_bounds(

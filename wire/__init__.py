@@ -231,9 +231,10 @@ from .watches import (
     encode_cancel,
     encode_created,
     encode_event,
-    encode_events,
+    encode_part,
     encode_progress,
     encode_watch,
+    parts_of,
 )
 
 __all__ = [
@@ -393,7 +394,6 @@ __all__ = [
     "encode_envelope_head",
     "encode_error",
     "encode_event",
-    "encode_events",
     "encode_expiry",
     "encode_get",
     "encode_get_head",
@@ -406,6 +406,7 @@ __all__ = [
     "encode_member_command",
     "encode_members",
     "encode_move_leader",
+    "encode_part",
     "encode_progress",
     "encode_put",
     "encode_range",
@@ -436,6 +437,7 @@ __all__ = [
     "parse_serial",
     "parse_server_hello",
     "parse_token",
+    "parts_of",
     "proclaim",
     "queue_end",
     "queue_prefix",

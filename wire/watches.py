@@ -133,8 +133,8 @@ def encode_progress(revision: int) -> bytes:
     return _REPLY.pack(_PROGRESS, 0, 0, 0, revision)
 
 
-def encode_events(revision: int, events: Sequence[bytes]) -> list[bytes]:
-    """The replies of one revision; `events` are `encode_event`'s."""
+def parts_of(events: Sequence[bytes]) -> list[list[bytes]]:
+    """The events of one revision by reply; they are `encode_event`'s."""
     parts: list[list[bytes]] = []
     size = PART_BYTES
     for event in events:
@@ -143,11 +143,12 @@ def encode_events(revision: int, events: Sequence[bytes]) -> list[bytes]:
             size = 0
         parts[-1].append(event)
         size += len(event)
-    last = len(parts) - 1
-    return [
-        _REPLY.pack(_EVENTS, number != last, 0, len(part), revision) + b"".join(part)
-        for number, part in enumerate(parts)
-    ]
+    return parts
+
+
+def encode_part(revision: int, events: Sequence[bytes], *, more: bool) -> bytes:
+    """One reply of a revision; does `more` of it follow?"""
+    return _REPLY.pack(_EVENTS, more, 0, len(events), revision) + b"".join(events)
 
 
 def encode_event(put: bool, record: Record, previous: Record | None = None) -> bytes:

@@ -52,7 +52,9 @@ class Shape:
             history_ms=dice.choice([0, 5000]),
             unreadable_ticks=200,
             # In some no step goes on after a few records were read.
-            step_read_bytes=16 << 20 if dense else steps.choice([200, *3 * [16 << 20]]),
+            step_read_bytes=16 << 20
+            if dense
+            else steps.choice([8 << 10, *3 * [16 << 20]]),
             tick_ms=TICK_MS,
         )
         # Segments from so small that every few batches need a new one.

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from ...wire.bounds import prefix_end
 from ...wire.commands import Delete, Put, encode_delete, encode_put
 from ...wire.errors import CommandRefused, ErrorCode
 from ...wire.fences import Fence, fenced, fenced_write, parse_token
@@ -320,7 +321,7 @@ class Keys:
         self, options: _ReadOptions, parameters: dict[str, bytes]
     ) -> RangeRequest:
         start = parameters.get("prefix", b"")
-        end = targets.prefix_end(start)
+        end = prefix_end(start)
         at, lowest = options.revision, options.min_revision
         check_length("prefix", start, self._limits)
         if "cursor" in parameters:

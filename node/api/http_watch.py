@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from ...wire.bounds import prefix_end
 from ...wire.errors import ErrorCode
 from ...wire.frames import OK, RequestKind
 from ...wire.limits import Limits
@@ -140,7 +141,7 @@ class Watching:
             data = targets.decode_base64(name, data)
         check_length(name, data, self._limits)
         if name.startswith("prefix"):
-            return data, targets.prefix_end(data)
+            return data, prefix_end(data)
         if not data:
             raise invalid("the key is empty")
         return data, data + b"\0"
@@ -157,12 +158,16 @@ class Watching:
         while True:
             reply = await self._next(stream, max(0.0, end - loop.time()))
             if reply is None:
+                # A revision of which not all has come is told another time.
+                told.events = []
                 break
-            told.revision = reply.revision
             if isinstance(reply, WatchEvents):
                 told.events += map(_shown, reply.events)
-                if not reply.more:
-                    break
+                if reply.more:
+                    continue
+            told.revision = reply.revision
+            if told.events:
+                break
         return respond(told, told.revision)
 
     # -- a stream --------------------------------------------------------------------
@@ -193,14 +198,13 @@ class Watching:
                     sse = form is _Format.SSE
                     await response.write(b":\n\n" if sse else _line(quiet, form))
                     continue
-                told.revision = reply.revision
-                more = False
                 if isinstance(reply, WatchEvents):
                     told.events += map(_shown, reply.events)
-                    more = reply.more
-                if not more:
-                    await response.write(_line(told, form))
-                    told.events = []
+                    if reply.more:
+                        continue
+                told.revision = reply.revision
+                await response.write(_line(told, form))
+                told.events = []
         except Problem as problem:
             await response.write(_last_line(problem, form))
         await response.write_eof()

@@ -147,14 +147,6 @@ def revision(name: str, value: bytes, lowest: int = 0) -> int:
     return number(name, value, lowest, _REVISION_MAX)
 
 
-def prefix_end(prefix: bytes) -> bytes:
-    """The first key behind all that start with `prefix`, b"" when there is none."""
-    stripped = prefix.rstrip(b"\xff")
-    if not stripped:
-        return b""
-    return stripped[:-1] + bytes((stripped[-1] + 1,))
-
-
 def _unquoted(value: str) -> bytes:
     return unquote_to_bytes(_raw(value.replace("+", " ")))
 

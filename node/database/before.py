@@ -18,6 +18,8 @@ from .transactions import overlaid
 # What one step may read of the state, and then keep as old versions; the last of its
 # entries may go beyond it, by what a transaction may meet.
 STEP_READ_BYTES: Final = 16 << 20
+# What a look-up, and each effect, counts beside the bytes: it takes its time as well.
+LOOK_BYTES: Final = 1 << 10
 
 
 class Written:
@@ -50,7 +52,7 @@ class Before:
         self.store = store
         self.leases = leases
         self.effects = effects
-        # What was read: in the end a step of little effect may have passed a lot.
+        # What was looked up: in the end a step of little effect may have passed a lot.
         self.read_bytes = 0
         self._written = Written(effects)
 
@@ -61,16 +63,19 @@ class Before:
     def record(self, key: bytes) -> bytes | None:
         """As `get`, as the store has it: behind a `VALUE`."""
         record = record_of(layout.NEWEST + key, self.effects, self.store)
-        if record is not None:
-            self.read_bytes += len(record)
+        self.read_bytes += LOOK_BYTES if record is None else LOOK_BYTES + len(record)
         return record
+
+    def spent(self) -> int:
+        """What this step has cost by now, as bytes."""
+        return self.read_bytes + LOOK_BYTES * len(self.effects)
 
     def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Keys and records, start ≤ key < end, in order; None: no bound."""
         first, last = layout.newest_bounds(start, end)
         there = self.store.scan(first, last)
         for at, record in overlaid(there, self._written.between(first, last)):
-            self.read_bytes += len(record)
+            self.read_bytes += LOOK_BYTES + len(record)
             yield at[len(layout.NEWEST) :], record
 
     def refusal(self, lease: int, had: int, gained: int) -> ErrorCode | None:

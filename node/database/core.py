@@ -205,7 +205,7 @@ class Database(Reading):
                 self.checked.append(StateAt(entry.index, chain, self._total()))
             self.applied_index = entry.index
             self.applied_term = entry.term
-            if before.read_bytes > read_bytes_max:
+            if before.spent() > read_bytes_max:
                 break
         self.chain = chain
         if self.applied_index > self.store.last_index:
@@ -406,19 +406,17 @@ class Database(Reading):
         lease has no time any more, so that nobody keeps it alive with what is left.
         """
         changes, table = Changes(state, self.revision + 1), self.lease_table
-        whole = True
-        for key in table.keys_of(lease):
-            try:
+        try:
+            # Of those behind one that had no room nothing is read.
+            for key in table.keys_of(lease) if not state.over else ():
                 found = changes.delete(key)
-            except Refused:
-                if not in_parts:
-                    raise
-                whole = False
-                break
-            assert found, "what hangs on a lease is there"
+                assert found, "what hangs on a lease is there"
+        except Refused:
+            if not in_parts:
+                raise
         self._make(changes, effects)
         changed = (
-            table.end(lease, effects) if whole else table.has_ended(lease, effects)
+            table.has_ended(lease, effects) if state.over else table.end(lease, effects)
         )
         self.digest_sum = (self.digest_sum + changed) % _MODULUS
         return changes.deletes

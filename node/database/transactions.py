@@ -78,8 +78,13 @@ class Met:
 
     def _count(self, key: bytes, record: bytes) -> None:
         self._left -= len(key) + len(record)
-        if self._left < 0:
+        if self.over:
             raise Refused(ErrorCode.REQUEST_TOO_LARGE)
+
+    @property
+    def over(self) -> bool:
+        """Has somebody been refused?"""
+        return self._left < 0
 
 
 class Changes:

@@ -71,8 +71,12 @@ class Leases:
             if since is not None and self._is_there(lease, since):
                 # Not all of its keys have gone.
                 self.again([(lease, since)])
-            else:
-                self._begin(lease, self.now_ms)
+                continue
+            known = self.database.lease_table.leases.get(lease)
+            if known is not None and not known.ttl_ms:
+                # The same, of an end that another leader has written.
+                self._deadlines.pop(lease, None)
+            self._begin(lease, self.now_ms)
         granted.clear()
         if len(self._queue) > 2 * len(self.database.lease_table.leases) + _GONE_MAX:
             self._tidy()

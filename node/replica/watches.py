@@ -2,16 +2,17 @@
 
 Law: pure. A watch is live, and then it is told of what is applied as it is applied; or
 it is behind, and then it is told from the log of changes, a slice a turn, until it has
-caught up. It falls behind when whoever reads it has no room; then nothing is kept for
-it, and so a slow reader costs nobody anything. When what it still needs has been
-compacted it ends, and is told so: nothing is ever skipped (I-59). A revision is told
-whole. What a live watch was told once is not told again, also after another state was
+caught up. It falls behind when whoever reads it has no room, or when all together were
+told enough for one turn; then nothing is kept for it alone, and so a slow reader costs
+nobody anything. When what it still needs has been compacted it ends, and is told so:
+nothing is ever skipped (I-59). A revision is told whole, in several replies if it is
+large. What a live watch was told once is not told again, also after another state was
 installed (I-61).
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Final
 
 from ...storage.engine import View
@@ -20,55 +21,34 @@ from ...wire import (
     ErrorCode,
     Outcome,
     ProtocolError,
-    Record,
     RequestKind,
-    WatchRequest,
     decode_cancel,
     decode_watch,
     encode_created,
     encode_error,
-    encode_event,
-    encode_events,
     encode_progress,
     error_reply,
 )
 from ...wire.limits import Limits
 from ..database import Database
-from ..database.feed import Change, Slice, changes
-from ..database.records import as_record
+from ..database.feed import Change
 from . import rules
 from .effects import Push, WatchSink
 from .requests import Request
+from .watch_index import Group, Name, Watch, WatchIndex
+from .watch_pieces import Piece, Pieces, Place, Step, event_of, piece_of, steps_of
 
 WATCHES_MAX: Final = 100_000
-# What those that are behind are told in one turn, all together; and looked at. Each
-# change costs a look at the tree: a turn of many would hold up heartbeats (I-62).
+# What is read in one turn for those that are behind, all together. Each change costs a
+# look at the tree: a turn of many would hold up heartbeats (I-62).
 _SLICE_BYTES: Final = 256 << 10
 _SLICE_CHANGES: Final = 32
-# What all live ones are told in one turn; whoever comes after that falls behind.
-_TURN_BYTES: Final = 64 << 20
+# What everybody together is told in one turn, where each reply counts some bytes beside
+# its own for the time that it takes; and how many that are behind are asked.
+_TURN_BYTES: Final = 16 << 20
+_REPLY_BYTES: Final = 2 << 10
+_TURN_LOOKS: Final = 1000
 _REVISION: Final = attrgetter("revision")
-
-
-class Watch:
-    """One watch; `next` is the first revision that it was not told of, while behind."""
-
-    __slots__ = ("end", "next", "request", "request_id", "sink", "start")
-
-    def __init__(
-        self, sink: WatchSink, request_id: int, request: WatchRequest, next_: int
-    ) -> None:
-        self.sink = sink
-        self.request_id = request_id
-        self.request = request
-        self.start = request.start
-        self.end = request.end
-        self.next = next_
-
-    def wants(self, key: bytes, put: bool) -> bool:
-        if not (self.request.puts if put else self.request.deletes):
-            return False
-        return self.start <= key and (not self.end or key < self.end)
 
 
 class Lagging:
@@ -78,7 +58,7 @@ class Lagging:
 
     def __init__(self, sink: WatchSink, least: int) -> None:
         self.sink = sink
-        self.watches: dict[tuple[int, int], Watch] = {}
+        self.watches: dict[Name, Watch] = {}
         self.least = least
 
     def look(self) -> None:
@@ -94,12 +74,11 @@ class Watches:
         self.pushes: list[Push] = []
         # What live watches were told of; a healed state may tell it again.
         self.told = database.revision
-        self._watches: dict[tuple[int, int], Watch] = {}
+        self._watches: dict[Name, Watch] = {}
         # What each sink watches, by the numbers of its requests.
         self._sinks: dict[int, dict[int, None]] = {}
-        # Live ones: by their one key, and the others.
-        self._keys: dict[bytes, dict[tuple[int, int], Watch]] = {}
-        self._ranges: dict[tuple[int, int], Watch] = {}
+        self._index = WatchIndex()
+        self._pieces = Pieces()
         # Those that are behind, by the number of their sink; which revisions were
         # compacted when all of them were looked at.
         self._behind: dict[int, Lagging] = {}
@@ -110,7 +89,7 @@ class Watches:
         self._spent: dict[int, int] = {}
         self._told_bytes = 0
         # Who is still to be told how far he is, and how many of them at a time.
-        self._round: list[tuple[int, int]] = []
+        self._round: list[Name] = []
         self._reminders = 0
 
     @property
@@ -144,14 +123,14 @@ class Watches:
         if not rules.can_be_served(first, database.compacted):
             self._refuse_compacted(sink, request.request_id, first)
             return
-        watch = Watch(sink, request.request_id, wanted, first)
+        watch = Watch(sink, request.request_id, self._index.join(wanted), first)
         name = (sink.number, request.request_id)
         self._watches[name] = watch
         self._sinks.setdefault(sink.number, {})[request.request_id] = None
         database.watched = True
         self._push(watch, encode_created(now))
         if first <= now:
-            self._falls_behind(name, watch, first)
+            self._falls_behind(name, watch, (first, 0))
         else:
             self._goes_live(name, watch)
 
@@ -184,10 +163,10 @@ class Watches:
             self._remove(name)
             self._refuse(watch.sink, watch.request_id, code, reason)
 
-    def _remove(self, name: tuple[int, int]) -> None:
+    def _remove(self, name: Name) -> None:
         watch = self._watches.pop(name)
         self._is_no_more_behind(name)
-        self._leave(name, watch)
+        self._index.leave(name, watch)
         those = self._sinks[name[0]]
         del those[name[1]]
         if not those:
@@ -195,13 +174,6 @@ class Watches:
         if not self._watches:
             self.database.watched = False
             self.database.changes.clear()
-
-    def _leave(self, name: tuple[int, int], watch: Watch) -> None:
-        """Not live any more."""
-        if self._ranges.pop(name, None) is None:
-            those = self._keys.get(watch.start)
-            if those is not None and those.pop(name, None) is not None and not those:
-                del self._keys[watch.start]
 
     # -- live --------------------------------------------------------------------------
 
@@ -217,53 +189,51 @@ class Watches:
                 self._tell(revision, list(group))
         self.told = max(self.told, database.revision)
 
-    def _tell(self, revision: int, group: list[Change]) -> None:
-        told: dict[tuple[int, int], list[bytes]] = {}
-        for change in group:
-            put = change.after is not None
+    def _tell(self, revision: int, changed: list[Change]) -> None:
+        told: dict[Group, list[bytes]] = {}
+        for change in changed:
             plain = full = b""
-            for name, watch in self._watching(change.key):
-                begun = rules.has_begun(revision, watch.next)
-                if not (begun and watch.wants(change.key, put)):
-                    continue
-                if watch.request.previous:
+            for group in self._index.wanting(change.key, change.after is not None):
+                if group.previous:
                     full = full or event_of(change, previous=True)
-                    told.setdefault(name, []).append(full)
+                    told.setdefault(group, []).append(full)
                 else:
                     plain = plain or event_of(change, previous=False)
-                    told.setdefault(name, []).append(plain)
-        # Many watch the same: that is encoded once.
-        bodies: dict[tuple[int, ...], list[bytes]] = {}
-        for name, events in told.items():
-            watch = self._watches[name]
+                    told.setdefault(group, []).append(plain)
+        for group, events in told.items():
+            steps = steps_of(revision, events)
+            for name, watch in list(group.live.items()):
+                if not rules.has_begun(revision, watch.next):
+                    continue
+                left = self._deliver(watch, steps)
+                if left:
+                    place = (
+                        (revision, 0) if left == len(steps) else steps[-left - 1].then
+                    )
+                    rest = Piece(steps[-left:], steps[-1].then)
+                    self._pieces.keep(group, place, rest)
+                    first = rules.goes_on_at(revision, self.database.revision)
+                    self._falls_behind(name, watch, (first, place[1]))
+
+    def _deliver(self, watch: Watch, steps: Sequence[Step]) -> int:
+        """Tell a watch what there is room for; how many of the steps are left."""
+        for number, step in enumerate(steps):
             has_room = rules.takes_more(self._room(watch.sink))
             if not has_room or self._told_bytes >= _TURN_BYTES:
-                first = rules.goes_on_at(revision, self.database.revision)
-                self._falls_behind(name, watch, first)
-                continue
-            same = tuple(map(id, events))
-            if same not in bodies:
-                bodies[same] = encode_events(revision, events)
-            for body in bodies[same]:
-                self._told_bytes += len(body)
-                self._push(watch, body)
-
-    def _watching(self, key: bytes) -> Iterable[tuple[tuple[int, int], Watch]]:
-        those = self._keys.get(key)
-        if those is None:
-            return self._ranges.items()
-        if not self._ranges:
-            return those.items()
-        return [*those.items(), *self._ranges.items()]
+                return len(steps) - number
+            self._told_bytes += _REPLY_BYTES + len(step.body)
+            self._push(watch, step.body)
+        return 0
 
     def installed(self, before: int) -> None:
         """Another state took this one's place; `before` is the revision it had."""
         self.database.changes.clear()
+        self._pieces.clear()
         # What was applied and not told yet is read from the state that came.
         for name, watch in list(self._watches.items()):
             if not self._is_behind(name):
                 first = rules.told_from(watch.next, self.told)
-                self._falls_behind(name, watch, first)
+                self._falls_behind(name, watch, (first, 0))
         self.told = self.database.revision if self.disowned else max(self.told, before)
         self.disowned = False
 
@@ -274,31 +244,28 @@ class Watches:
 
     # -- behind ------------------------------------------------------------------------
 
-    def _falls_behind(self, name: tuple[int, int], watch: Watch, next_: int) -> None:
-        self._leave(name, watch)
-        watch.next = next_
+    def _falls_behind(self, name: Name, watch: Watch, place: Place) -> None:
+        self._index.is_not_live(name, watch)
+        watch.next, watch.told = place
         lagging = self._behind.get(name[0])
         if lagging is None:
-            lagging = self._behind[name[0]] = Lagging(watch.sink, next_)
+            lagging = self._behind[name[0]] = Lagging(watch.sink, watch.next)
         lagging.watches[name] = watch
-        lagging.least = min(lagging.least, next_)
+        lagging.least = min(lagging.least, watch.next)
 
-    def _is_behind(self, name: tuple[int, int]) -> bool:
+    def _is_behind(self, name: Name) -> bool:
         return name[0] in self._behind and name in self._behind[name[0]].watches
 
-    def _is_no_more_behind(self, name: tuple[int, int]) -> None:
+    def _is_no_more_behind(self, name: Name) -> None:
         if self._is_behind(name):
             lagging = self._behind[name[0]]
             del lagging.watches[name]
             if not lagging.watches:
                 del self._behind[name[0]]
 
-    def _goes_live(self, name: tuple[int, int], watch: Watch) -> None:
+    def _goes_live(self, name: Name, watch: Watch) -> None:
         self._is_no_more_behind(name)
-        if watch.end == watch.start + b"\0":
-            self._keys.setdefault(watch.start, {})[name] = watch
-        else:
-            self._ranges[name] = watch
+        self._index.is_live(name, watch)
 
     def could_catch_up(self) -> bool:
         """Is there one that is behind, and could be told of something, or ended?"""
@@ -320,80 +287,70 @@ class Watches:
         Raises `CorruptionError`.
         """
         self._end_compacted()
-        bytes_left, changes_left = _SLICE_BYTES, _SLICE_CHANGES
-        view: View | None = None
-        newest = max(self.told, self.database.revision)
+        turn = _Turn(self.database, max(self.told, self.database.revision))
         for number, lagging in list(self._behind.items()):
             # Of what a state that heals does not have again yet.
-            waits = self.database.revision < lagging.least <= newest
+            waits = self.database.revision < lagging.least <= turn.newest
             if waits or not rules.takes_more(self._room(lagging.sink)):
                 continue
-            if bytes_left <= 0 or changes_left <= 0:
-                return True
-            view = view or self.database.store.view()
+            if self._is_over(turn):
+                break
             # Who comes last this time comes first the next.
             del self._behind[number]
             self._behind[number] = lagging
             for name, watch in list(lagging.watches.items()):
-                if bytes_left <= 0 or changes_left <= 0:
+                if self._is_over(turn) or not rules.takes_more(self._room(watch.sink)):
                     break
-                if not rules.takes_more(self._room(watch.sink)):
-                    break
-                del lagging.watches[name]
-                lagging.watches[name] = watch
-                bytes_used, changes_used = self._read(
-                    view, watch, bytes_left, changes_left
-                )
-                bytes_left -= bytes_used
-                changes_left -= changes_used
-                if watch.next > newest:
+                turn.looks_left -= 1
+                if self._go_on(watch, turn):
+                    del lagging.watches[name]
+                    lagging.watches[name] = watch
+                if watch.next > turn.newest:
                     self._goes_live(name, watch)
             if lagging.watches:
                 lagging.look()
-        return bytes_left <= 0 or changes_left <= 0
+        if not self._behind:
+            self._pieces.clear()
+        return self._is_over(turn) or turn.bytes_left <= 0 or turn.changes_left <= 0
+
+    def _is_over(self, turn: "_Turn") -> bool:
+        return turn.looks_left <= 0 or self._told_bytes >= _TURN_BYTES
+
+    def _go_on(self, watch: Watch, turn: "_Turn") -> bool:
+        """Tell one watch what comes next, as far as it goes in this turn; anything?"""
+        begun = watch.next, watch.told
+        while watch.next <= self.database.revision:
+            place = watch.next, watch.told
+            piece = self._pieces.get(watch.group, place)
+            if piece is None:
+                if turn.bytes_left <= 0 or turn.changes_left <= 0:
+                    break
+                piece = turn.read(watch.group, place)
+                if piece.damage is None:
+                    self._pieces.keep(watch.group, place, piece)
+            left = self._deliver(watch, piece.steps)
+            if left:
+                # The rest is read again when there is room, if nobody else wants it.
+                if left < len(piece.steps):
+                    watch.next, watch.told = piece.steps[-left - 1].then
+                break
+            watch.next, watch.told = piece.end
+            if piece.damage is not None:
+                raise piece.damage
+        return (watch.next, watch.told) != begun
 
     def _end_compacted(self) -> None:
         """Those end that need what was compacted since the last time."""
         if self.database.compacted == self._compacted:
             return
         self._compacted = self.database.compacted
+        # What was there before may not be told any more.
+        self._pieces.clear()
         for lagging in list(self._behind.values()):
             for name, watch in list(lagging.watches.items()):
                 if not rules.can_be_served(watch.next, self._compacted):
                     self._remove(name)
                     self._refuse_compacted(watch.sink, watch.request_id, watch.next)
-
-    def _read(
-        self, view: View, watch: Watch, bytes_max: int, changes_max: int
-    ) -> tuple[int, int]:
-        """Tell one watch of what comes next; the bytes told and the changes seen."""
-        first, newest = watch.next, self.database.revision
-        if first > newest:
-            # Of the future, or of what a state that heals does not have again yet.
-            return 0, 0
-        found, last = changes(view, first, newest, changes_max)
-        lookup, kept = Slice(view, first, last), self.database.compacted
-        room = min(bytes_max, self._room(watch.sink))
-        told = seen = 0
-        for revision, group in groupby(found, itemgetter(0)):
-            if told >= room:
-                # The rest was read in vain, and is read again when there is room.
-                watch.next = revision
-                return told, seen
-            events: list[bytes] = []
-            previous = watch.request.previous and rules.tells_before(revision, kept)
-            for _, put, key in group:
-                seen += 1
-                if watch.wants(key, bool(put)):
-                    change = lookup.change(revision, put, key)
-                    events.append(event_of(change, previous=previous))
-            for body in encode_events(revision, events):
-                told += len(body)
-                self._push(watch, body)
-            # At once: damage may be met before the next one, and this one was told.
-            watch.next = revision + 1
-        watch.next = last + 1
-        return told, seen
 
     # -- out ---------------------------------------------------------------------------
 
@@ -460,12 +417,24 @@ class Watches:
         self._refuse(sink, request_id, ErrorCode.COMPACTED, reason, kept)
 
 
-def event_of(change: Change, *, previous: bool) -> bytes:
-    """An event's bytes."""
-    key, before = change.key, change.before
-    if change.after is None:
-        record = Record(key, b"", 0, change.revision, 0, 0)
-    else:
-        record = as_record(key, change.after)
-    old = as_record(key, before) if previous and before is not None else None
-    return encode_event(change.after is not None, record, old)
+class _Turn:
+    """What one turn may still read, over one view of the state."""
+
+    def __init__(self, database: Database, newest: int) -> None:
+        self.newest = newest
+        self.bytes_left = _SLICE_BYTES
+        self.changes_left = _SLICE_CHANGES
+        self.looks_left = _TURN_LOOKS
+        self._database = database
+        self._view: View | None = None
+
+    def read(self, group: Group, place: Place) -> Piece:
+        """What comes next there; raises `CorruptionError` when nothing does."""
+        database = self._database
+        self._view = view = self._view or database.store.view()
+        newest, kept = database.revision, database.compacted
+        left = self.bytes_left, self.changes_left
+        piece = piece_of(view, kept, group, place, newest, *left)
+        self.bytes_left -= piece.size_bytes()
+        self.changes_left -= piece.read
+        return piece

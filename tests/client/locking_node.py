@@ -7,11 +7,11 @@ from quorate.wire import (
     Transaction,
     decode_command,
     encode_event,
-    encode_events,
     encode_txn_reply,
 )
 
 from ..wire.transaction_model import Model, ModelRefused
+from ..wire.watch_replies import encode_events
 from .fake_node import Session
 from .watching_node import Watching, WatchingNode
 

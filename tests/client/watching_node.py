@@ -14,10 +14,10 @@ from quorate.wire import (
     decode_watch,
     encode_created,
     encode_event,
-    encode_events,
     encode_progress,
 )
 
+from ..wire.watch_replies import encode_events
 from .fake_node import FakeNode, Session
 
 

@@ -26,11 +26,13 @@ from quorate.wire import (
     encode_cancel,
     encode_created,
     encode_event,
-    encode_events,
     encode_progress,
     encode_watch,
+    parts_of,
 )
 from quorate.wire.watches import EVENT_BYTES_MAX, PART_BYTES
+
+from .watch_replies import encode_events
 
 _hex = bytes.fromhex
 RECORD = Record(b"k", b"vv", 2, 3, 4, 5)
@@ -250,7 +252,7 @@ def test_garbage_is_refused_and_nothing_else_is_raised(body: bytes) -> None:
 
 
 def test_nothing_to_tell_is_no_reply() -> None:
-    assert encode_events(7, []) == []
+    assert parts_of([]) == []
 
 
 def test_a_large_revision_comes_in_parts_of_which_the_last_says_so() -> None:

@@ -24,10 +24,11 @@ from quorate.wire import (
     encode_created,
     encode_error,
     encode_event,
-    encode_events,
     encode_progress,
     error_reply,
 )
+
+from ...wire.watch_replies import encode_events
 
 
 @dataclass

@@ -9,8 +9,9 @@ from quorate.wire.ids import id_name
 from quorate.wire.locks import holder_key
 from quorate.wire.records import Record
 from quorate.wire.requests import error_reply
-from quorate.wire.watches import decode_watch, encode_event, encode_events
+from quorate.wire.watches import decode_watch, encode_event
 
+from ...wire.watch_replies import encode_events
 from .support import Asked, Port, wait_for
 
 UNKNOWN = error_reply(ErrorCode.UNKNOWN_OUTCOME, Outcome.UNKNOWN, "who knows")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from quorate.node.api.etcd import watching
 from quorate.wire.records import Record
-from quorate.wire.watches import encode_event, encode_events, encode_progress
+from quorate.wire.watches import encode_event, encode_progress
 
+from ...wire.watch_replies import encode_events
 from .support import Port, Raw, connect, head, open_port, wait_for
 
 

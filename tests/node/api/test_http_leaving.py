@@ -12,8 +12,9 @@ import uvloop
 from quorate.node.api.http_connection import HttpConnection
 from quorate.wire.errors import ErrorCode
 from quorate.wire.records import Record
-from quorate.wire.watches import encode_event, encode_events
+from quorate.wire.watches import encode_event
 
+from ...wire.watch_replies import encode_events
 from .lines import go, stand, waiting
 from .support import Port, Raw, Reply, connect, head, http, open_port, wait_for
 

@@ -16,10 +16,11 @@ from quorate.wire.watches import (
     WatchRequest,
     decode_watch,
     encode_event,
-    encode_events,
+    encode_part,
     encode_progress,
 )
 
+from ...wire.watch_replies import encode_events
 from .support import Port, Raw, connect, head, http, open_port, wait_for
 
 
@@ -235,6 +236,24 @@ async def test_a_quiet_stream_is_not_silent(
         assert await line(other) == {"revision": 0, "events": []}
 
 
+async def test_nobody_is_told_a_revision_of_which_a_part_is_missing(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who went on behind it would never hear of the rest."""
+    monkeypatch.setattr(http_watch, "PROGRESS_S", 0.01)
+    async with connect(port) as raw:
+        raw.send(head("GET", "/v1/watch?format=ndjson&revision=2"))
+        await stream_head(raw)
+        begin = (await line(raw))["revision"]
+        port.service.tell(encode_part(3, [put(3, b"a")], more=True))
+        for _ in range(3):
+            assert await line(raw) == {"revision": begin, "events": []}
+        port.service.tell(encode_part(3, [put(3, b"b")], more=False))
+        while not (whole := await line(raw))["events"]:
+            pass
+        assert (whole["revision"], len(whole["events"])) == (3, 2)
+
+
 # -- ends --------------------------------------------------------------------------
 
 
@@ -363,3 +382,15 @@ async def test_a_watch_is_counted_but_not_timed(port: Port) -> None:
     lines = [one for one in text.splitlines() if 'operation="watch"' in one]
     assert any(one.endswith((" 1", " 1.0")) for one in lines)
     assert all("_sum" not in one or float(one.split()[-1]) == 0 for one in lines)
+
+
+async def test_a_poll_that_ends_in_the_middle_of_a_revision_has_nothing_of_it(
+    port: Port,
+) -> None:
+    async with connect(port) as raw:
+        raw.send(head("GET", "/v1/watch?wait=100ms&revision=2"))
+        await asked(port)
+        port.service.tell(encode_progress(2))
+        port.service.tell(encode_part(3, [put(3, b"a")], more=True))
+        document: dict[str, Any] = (await raw.http_reply()).json()
+        assert document == {"revision": 2, "events": []}

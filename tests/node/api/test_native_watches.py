@@ -19,11 +19,11 @@ from quorate.wire.watches import (
     decode_watch_reply,
     encode_cancel,
     encode_event,
-    encode_events,
     encode_progress,
     encode_watch,
 )
 
+from ...wire.watch_replies import encode_events
 from .support import NativeClient, Port, native, open_port, wait_for
 
 KIB = 1024

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quorate.node.api import targets
 from quorate.node.api.errors import Problem
+from quorate.wire.bounds import prefix_end
 
 ALLOWED = frozenset(("prefix", "key64"))
 
@@ -158,7 +159,7 @@ def test_a_flag_is_zero_or_one() -> None:
 def test_a_prefix_range_holds_exactly_what_starts_with_it(
     prefix: bytes, suffix: bytes, other: bytes
 ) -> None:
-    end = targets.prefix_end(prefix)
+    end = prefix_end(prefix)
     for key in (prefix + suffix, other):
         inside = key >= prefix and (not end or key < end)
         assert inside == key.startswith(prefix)

@@ -1,8 +1,9 @@
 """Entries and databases by the handful."""
 
 import itertools
+from collections.abc import Sequence
 
-from quorate.node.database import Database, begin, layout, leases
+from quorate.node.database import Applied, Database, begin, layout, leases
 from quorate.node.database.records import decode_record
 from quorate.raft import (
     COMMAND,
@@ -111,6 +112,14 @@ def digests_of(database: Database) -> int:
     for lease, kept in database.lease_table.leases.items():
         number += leases.digest(lease, kept.ttl_ms, kept.since)
     return number % (1 << 128)
+
+
+def apply_all(database: Database, entries: Sequence[Entry]) -> list[Applied]:
+    """In as many steps as that takes."""
+    results: list[Applied] = []
+    while len(results) < len(entries):
+        results += database.apply(entries[len(results) :])
+    return results
 
 
 def records_of(database: Database) -> list[tuple[bytes, bytes]]:

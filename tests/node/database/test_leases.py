@@ -28,6 +28,7 @@ from ...wire.branches import transactions
 from ...wire.transaction_model import Model, ModelRefused
 from .support import (
     BEGIN,
+    apply_all,
     copy_of,
     delete,
     digests_of,
@@ -221,7 +222,7 @@ TestLeases = pytest.mark.slow(LeasesMachine.TestCase)
 
 def applied(*entries: Entry) -> tuple[Database, list[Applied]]:
     database = new_database()
-    return database, database.apply(entries)
+    return database, apply_all(database, entries)
 
 
 @pytest.mark.parametrize("lease", [1, 255, 256, 2**63, MAX - 1, MAX])

@@ -8,7 +8,7 @@ replica in one step, which ended it for want of memory, again and again.
 from collections.abc import Sequence
 
 import pytest
-from quorate.node.database import Applied, Database, transactions
+from quorate.node.database import Applied, Database, before, transactions
 from quorate.raft import Entry
 from quorate.wire import (
     Compare,
@@ -42,8 +42,9 @@ REFUSED = ErrorCode.REQUEST_TOO_LARGE
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four values are met, and five are not."""
+    """Four values are met, and five are not; in steps only their bytes count."""
     monkeypatch.setattr(transactions, "MET_BYTES_MAX", MET)
+    monkeypatch.setattr(before, "LOOK_BYTES", 0)
 
 
 def filled(count: int, lease: int = 0) -> Database:
@@ -86,14 +87,14 @@ COMPARES = Transaction(
 )
 def test_a_transaction_meets_no_more_than_it_may(transaction: Transaction) -> None:
     database = filled(5)
-    before, revision = database.state_hash(), database.revision
+    hashed, revision = database.state_hash(), database.revision
     (result,) = database.apply([transact(6, transaction)])
     assert result.code == REFUSED
     assert (live(database), database.revision) == (
         [b"k0", b"k1", b"k2", b"k3", b"k4"],
         revision,
     )
-    assert database.state_hash() != before, "the chain has the refusal"
+    assert database.state_hash() != hashed, "the chain has the refusal"
     # As many as may be met are.
     database = filled(4)
     (result,) = database.apply([transact(5, transaction)])
@@ -172,6 +173,16 @@ def test_a_step_ends_when_it_has_replaced_much(lease: int) -> None:
     assert once[1] == parts[1]
     assert whole.state_hash() == cut.state_hash()
     assert whole.applied_index == cut.applied_index == entries[-1].index
+
+
+def test_what_has_no_bytes_takes_its_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Story: hundreds of transactions about keys that were not there were one step."""
+    monkeypatch.setattr(before, "LOOK_BYTES", 100)
+    absent = Transaction((), tuple(TxnDelete(b"a%d" % n) for n in range(9)), ())
+    assert applied(filled(0), [transact(1 + n, absent) for n in range(8)], 1700)[0] == 4
+    # A new key: it is looked up, and has an effect in two places.
+    puts = [put(1 + n, b"a%d" % n, b"") for n in range(12)]
+    assert applied(filled(0), puts, 1100)[0] == 3
 
 
 def test_a_step_of_which_a_part_is_known_already_goes_on_behind_it() -> None:

@@ -30,7 +30,7 @@ from quorate.wire import (
 
 from ...wire.branches import transactions
 from ...wire.transaction_model import Model, ModelRefused
-from .support import copy_of, digests_of, grant, new_database, put, transact
+from .support import apply_all, copy_of, digests_of, grant, new_database, put, transact
 
 KEYS = st.sampled_from([b"a", b"b", b"ba", b"c", b"d"])
 VALUES = st.sampled_from([b"", b"x", b"xy", b"y"])
@@ -171,7 +171,7 @@ def full() -> Database:
     """As many keys as a command may meet, all on lease 7; tests leave them there."""
     database = new_database()
     puts = [put(n, b"key %05d" % n, b"", lease=7) for n in range(2, KEYS_MAX + 2)]
-    assert not any(r.code for r in database.apply([grant(1, 7), *puts]))
+    assert not any(r.code for r in apply_all(database, [grant(1, 7), *puts]))
     return database
 
 
@@ -232,7 +232,7 @@ def test_many_puts_of_one_transaction_do_not_overfill_a_lease() -> None:
     """Story: each was compared with what the lease had before the transaction."""
     database = new_database()
     puts = [put(n, b"%05d" % n, b"", lease=7) for n in range(2, KEYS_MAX)]
-    database.apply([grant(1, 7), *puts])
+    apply_all(database, [grant(1, 7), *puts])
     index = database.applied_index
     two = (TxnPut(b"a", b"", 7), TxnPut(b"b", b"", 7))
     for writes, code in (((*two, TxnPut(b"c", b"", 7)), 21), (two, 0)):

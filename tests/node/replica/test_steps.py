@@ -6,13 +6,15 @@ What is left is taken from the log again, and everybody who waits gets an answer
 from collections.abc import Sequence
 
 import pytest
-from quorate.node.database import Applied, transactions
-from quorate.raft import Entry
+from quorate.node.database import Applied, before, transactions
+from quorate.raft import COMMAND, AppendEntriesReply, Entry
 from quorate.wire import (
+    EnvelopeKind,
     ErrorCode,
     Grant,
     KeepAlive,
     Revoke,
+    decode_envelope,
     encode_delete,
     encode_put,
 )
@@ -20,6 +22,14 @@ from quorate.wire import (
 from .together import TTL_MS, Together
 
 VALUE = b"v" * 1000
+
+
+@pytest.fixture(autouse=True)
+def _bytes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but the bytes of records counts."""
+    monkeypatch.setattr(before, "LOOK_BYTES", 0)
+
+
 KEYS = [b"k%d" % number for number in range(9)]
 
 
@@ -135,3 +145,43 @@ def test_a_lease_that_ends_in_parts_ends_as_a_whole_whoever_leads(
     together.wait_for(lambda: not any(together.has(7)))
     assert left(together) == [0, 0, 0]
     agrees(together)
+
+
+def test_the_rest_of_a_lease_follows_at_once_though_another_leader_began_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Story: the new leader gave what was left of it the whole of its time again."""
+    monkeypatch.setattr(transactions, "MET_BYTES_MAX", 4500)
+    together = filled(lease=7)
+    was = together.leader
+    # Its end gets into all logs, and is not committed before another one leads, and has
+    # learnt of the lease.
+    together.run_ms(TTL_MS - 100)
+    together.loses = lambda message: isinstance(message, AppendEntriesReply)
+    together.wait_for(lambda: all(expiring(together, n) for n in together.replicas))
+    together.cut = {was}
+    together.wait_for(lambda: any(leader != was for leader in together.leaders()))
+    together.run(10)
+    together.loses = lambda message: False
+    together.wait_for(lambda: 0 < min(without(together, was)) < 9)
+    began = together.now_ms
+    together.wait_for(lambda: max(without(together, was)) == 0)
+    assert together.now_ms - began < TTL_MS // 2
+    together.heal()
+    agrees(together)
+
+
+def without(together: Together, gone: int) -> list[int]:
+    known = zip(together.replicas, left(together), strict=True)
+    return [number for member, number in known if member != gone]
+
+
+def expiring(together: Together, member: int) -> bool:
+    """Has this replica's log the end of a lease that it has not applied?"""
+    log = together.replicas[member].raft.log
+    return any(
+        entry.kind == COMMAND
+        and entry.index > log.applied_index
+        and decode_envelope(entry.data).kind == EnvelopeKind.EXPIRY
+        for entry in log.entries
+    )

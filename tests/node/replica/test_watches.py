@@ -296,7 +296,9 @@ def test_a_turn_tells_those_who_are_behind_a_slice_and_no_more(
 ) -> None:
     put_many(database, 300, size=10_000)
     for number in range(1, 21):
-        begin(watches, FakeSink(number), ALL)
+        # No two of them ask for the same.
+        wanted = WatchRequest(b"", b"z%d" % number, 1)
+        begin(watches, FakeSink(number), wanted)
     while watches.open and (pushes := turn(watches)):
         told = sum(len(push.body) for push in pushes)
         assert told < (256 << 10) + 20 * 16 + 10_100
