@@ -42,6 +42,9 @@ class Network:
         # The generation of a connection: what is under way dies with it.
         self.broken: dict[Pair, int] = {}
         self.streams: dict[Pair, deque[Callable[[], None]]] = {}
+        # Connections whose other end is gone, of which the sender has yet to hear: what
+        # it sends is lost, and does not wait for the next process there.
+        self.dead: set[Pair] = set()
 
     def send(self, message: PeerMessage) -> None:
         world = self.world
@@ -67,6 +70,8 @@ class Network:
 
     def stream(self, pair: Pair, arrive: Callable[[], None]) -> None:
         """Let something arrive behind all that was sent before on this connection."""
+        if pair in self.dead:
+            return
         waiting = self.streams.setdefault(pair, deque())
         waiting.append(arrive)
         if len(waiting) == 1:
@@ -86,6 +91,7 @@ class Network:
 
     def break_connection(self, pair: Pair) -> bool:
         """What is under way is lost; was anything? Both may connect again."""
+        self.dead.discard(pair)
         self.broken[pair] = self.broken.get(pair, 0) + 1
         return bool(self.streams.pop(pair, None))
 

@@ -6,6 +6,7 @@ all; then the histories.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -186,7 +187,10 @@ class Cluster:
                 refused=True,
             )
             if polite:
-                network.stream(pair, broke)
+                back = (other.member, node.member)
+                network.stream(pair, partial(self._hears_goodbye, back, broke))
+                network.dead.add(back)
+                network.dead.discard(pair)
                 continue
             network.break_connection(pair)
             if other.up and network.connected(*pair):
@@ -195,6 +199,10 @@ class Cluster:
                 self.hidden.add(pair)
         for each in (*self.clients, *self.askers, *self.watchers):
             each.went_down(node)
+
+    def _hears_goodbye(self, pair: tuple[int, int], broke: Callable[[], None]) -> None:
+        self.network.dead.discard(pair)
+        broke()
 
     def may_tear(self) -> bool:
         """Not beside a voter that is gone for good.
@@ -209,6 +217,7 @@ class Cluster:
     def starts(self, node: Node) -> None:
         """What its last process had still under way is nobody's any more."""
         for other in self.nodes:
+            self.network.dead.discard((other.member, node.member))
             if other is not node and self.network.break_connection(
                 (node.member, other.member)
             ):

@@ -96,6 +96,6 @@ def test_a_seed_with_members_that_failed_passes(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [2804, 7363, 7718])
+@pytest.mark.parametrize("seed", [2804, 7363, 7718, 70899])
 def test_a_seed_that_failed_as_it_was_drawn_passes(seed: int) -> None:
     assert run_seed(seed, RunOptions()).acknowledged >= 300

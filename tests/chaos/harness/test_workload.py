@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import SupportsIndex
 
 import pytest
 from quorate.chaos.harness.cluster import Cluster, Node
@@ -64,7 +65,7 @@ class StoreClient(AsyncClient):
         *,
         if_revision: int | None = None,
         if_absent: bool = False,
-        lease: int = 0,
+        lease: SupportsIndex = 0,
         fence: str | None = None,
         timeout: float | None = None,
     ) -> int:
