@@ -99,10 +99,15 @@ class Queue:
         """In their order."""
         return sorted(self._entries.values(), key=_order)
 
+    def find(self, fence: Fence) -> Entry | None:
+        """Its entry; None: it is lost."""
+        entry = self._entries.get(fence.key)
+        lost = entry is None or entry.create_revision != fence.revision
+        return None if lost else entry
+
     def has(self, fence: Fence) -> bool:
         """Is that one still there?"""
-        entry = self._entries.get(fence.key)
-        return entry is not None and entry.create_revision == fence.revision
+        return self.find(fence) is not None
 
     def before(self, fence: Fence) -> Entry | None:
         """Whoever is just before that one; None: he holds it."""
@@ -182,6 +187,25 @@ def entered(name: bytes, lease: int, reply: TxnReply) -> Entered:
 def leave(fence: Fence) -> Transaction:
     """Give up the lock, or the place in line; nothing when it is lost."""
     return Transaction((fence.compare,), (TxnDelete(fence.key),), ())
+
+
+def join(entry: Entry, lease: int, value: bytes) -> Transaction:
+    """Put a key again that stands in line, unless somebody else has just done so.
+
+    Whoever made it sees by its mod_revision that it is not his alone any more.
+    """
+    then = (TxnPut(entry.key, value, lease),)
+    return Transaction((_unchanged(entry.key, entry.mod_revision),), then, ())
+
+
+def leave_alone(key: bytes, mod_revision: int) -> Transaction:
+    """Give up a place that nobody has joined; else tell what is there."""
+    compares = (_unchanged(key, mod_revision),)
+    return Transaction(compares, (TxnDelete(key),), (TxnGet(key),))
+
+
+def _unchanged(key: bytes, mod_revision: int) -> Compare:
+    return Compare(key, Target.MOD_REVISION, Relation.EQUAL, mod_revision)
 
 
 def proclaim(fence: Fence, lease: int, value: bytes) -> Transaction:

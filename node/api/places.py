@@ -5,7 +5,9 @@ and watches that a native client would use, and nothing is asked over and over. 
 request that ends without the place leaves no key behind, whether its wait was over, the
 node lost its leader, or the client has gone; and no lease that was made for it. What
 can't be given up now is given up later; until then nobody is told that it has not
-happened.
+happened. Requests on one lease share one place: whoever finds the key puts it again,
+and whoever made it gives it up only if nobody has. So nobody loses what he holds to
+another request that ends.
 """
 
 import asyncio
@@ -29,8 +31,8 @@ from ...wire.locks import (
     enter,
     entered,
     holder_key,
-    leave,
-    proclaim,
+    join,
+    leave_alone,
     queue_end,
     queue_prefix,
 )
@@ -89,9 +91,15 @@ class Place:
         self._name: bytes = name
         self._value: bytes | None = value
         self._ttl_ms: int = 0 if lease else ttl_ms
-        # What there is to be given up: a lease of ours, or a key on somebody else's.
+        # What there is to be given up: a lease of ours, or a key on somebody else's,
+        # and the revision at which we put it.
         self._granted: bool = False
         self._made: Fence | None = None
+        self._made_at: int = 0
+        # We wait at a key that somebody else has made, and that stays.
+        self._joined: bool = False
+        # Whether we have joined is not known.
+        self._lost: Problem | None = None
         # Since when a key of ours stood on the client's lease before we came; 0: none.
         self._stood: int = 0
         self._keeper: asyncio.TimerHandle | None = None
@@ -110,7 +118,7 @@ class Place:
         try:
             return await self._take(wait_s)
         except Problem as problem:
-            if not await self._leave() and self.entered:
+            if (not await self._leave() and self.entered) or self._lost is not None:
                 # It still stands in line, and holds what is wanted when it is its turn.
                 _leave_open(problem)
             raise
@@ -126,10 +134,10 @@ class Place:
             await self._grant()
         else:
             self._stood = await self._look()
-        fence, ahead = await self._stand()
+        fence, ahead = await self._stand(end)
         if ahead is None:
             return fence
-        left = None if end is None else end - self._port.loop.time()
+        left = self._left(end)
         if left is not None and left <= 0:
             raise _held()
         if self._ttl_ms:
@@ -147,23 +155,53 @@ class Place:
             await self._ask(KeepAlive(self.lease))
         return fence
 
-    async def _stand(self) -> tuple[Fence, Entry | None]:
+    def _left(self, end: float | None) -> float | None:
+        """The seconds until then, which may be over."""
+        return None if end is None else end - self._port.loop.time()
+
+    async def _stand(self, end: float | None) -> tuple[Fence, Entry | None]:
         """Stand in line and say what is to be said; whoever is just before us.
 
         The whole line is seen here: whoever waits holds no more of it than that.
         """
-        found = await self._enter()
-        self.entered = self.revision = found.revision
-        value, self._value = self._value, None
-        if value is not None and found.value not in (None, value):
-            # On this lease somebody came before, and said something else.
-            await self._say(found.fence, value)
-        return found.fence, found.queue.before(found.fence)
+        for _ in range(_TRIES):
+            found = await self._enter()
+            self.entered = self.revision = found.revision
+            ahead = found.queue.before(found.fence)
+            left = self._left(end)
+            waits = ahead is None or left is None or left > 0
+            if not self._has_to_join(found, waits) or await self._join(found):
+                # What was said may be large, and the wait long.
+                self._value = None
+                return found.fence, ahead
+        detail = "others change this place again and again"
+        raise self._lost or Problem(ErrorCode.TOO_BUSY, detail)
 
-    async def _say(self, fence: Fence, value: bytes) -> None:
-        reply = await commit(self._port, proclaim(fence, self.lease, value))
-        if not reply.succeeded:
-            raise _gone()
+    def _has_to_join(self, found: Entered, waits: bool) -> bool:
+        """Is the key another request's, too, or does it say something else?"""
+        if self._value is not None and found.value not in (None, self._value):
+            return True
+        return waits and self._made is None and not self._granted
+
+    async def _join(self, found: Entered) -> bool:
+        """Put what was found again; False: it may not be as it was found."""
+        entry = found.queue.find(found.fence)
+        assert entry is not None, "it is in the line that was read with it"
+        assert found.value is not None, "it was there before"
+        value = found.value if self._value is None else self._value
+        try:
+            reply = await commit(self._port, join(entry, self.lease, value))
+        except Problem as problem:
+            if problem.code != "unknown_outcome":
+                raise
+            self._lost = problem
+            return False
+        if reply.succeeded:
+            if self._made is None:
+                self._joined = True
+            else:
+                self._made_at = reply.revision
+        return reply.succeeded
 
     # -- in line -----------------------------------------------------------------------
 
@@ -207,7 +245,7 @@ class Place:
             found = entered(self._name, self.lease, reply)
             # What stood there before is held by somebody, and not ours to take back.
             if found.made or (tries > 1 and found.fence.revision != self._stood):
-                self._made = found.fence
+                self._made, self._made_at = found.fence, found.fence.revision
             return found
         raise AssertionError("the last try has returned or raised")
 
@@ -223,6 +261,7 @@ class Place:
         # An error would hold it as long as it takes to leave.
         del queue
         if not there:
+            self._joined = False
             raise _gone()
         return ahead
 
@@ -278,12 +317,14 @@ class Place:
         elif self._made is not None:
             # How long its owner keeps the lease alive is not known here; that it has
             # ended is told, as the key is gone then.
-            data, lasts_s = encode_transaction(leave(self._made)), math.inf
+            leaving = leave_alone(self._made.key, self._made_at)
+            data, lasts_s = encode_transaction(leaving), math.inf
         else:
             nothing: asyncio.Future[bool] = self._port.loop.create_future()
-            nothing.set_result(True)
+            nothing.set_result(not self._joined)
             return nothing
-        return Leaving(self._port, data, lasts_s).first
+        made = None if self._granted else self._made
+        return Leaving(self._port, data, lasts_s, made).first
 
     def _leave_late(self, entering: "asyncio.Task[Entered]") -> None:
         if entering.cancelled() or entering.exception() is not None:
@@ -298,9 +339,13 @@ class Leaving:
     It counts as one who waits: so nobody can leave more of them behind than may wait.
     """
 
-    def __init__(self, port: ClientPort, data: bytes, lasts_s: float) -> None:
+    def __init__(
+        self, port: ClientPort, data: bytes, lasts_s: float, made: Fence | None
+    ) -> None:
         self._port: ClientPort = port
         self._data: bytes = data
+        # What `data` gives up unless somebody has joined; None: it ends a lease.
+        self._made: Fence | None = made
         self._end: float = port.loop.time() + lasts_s
         # Whether the first try has left nothing.
         self.first: asyncio.Future[bool] = port.loop.create_future()
@@ -313,23 +358,30 @@ class Leaving:
     async def _leave(self) -> None:
         pause_s = _PAUSE_S
         while True:
-            error = await self._try()
-            gone = error is None or error.code == "lease_not_found"
+            error: Problem | None = None
+            try:
+                left = await self._try()
+            except Problem as problem:
+                error, left = problem, problem.code == "lease_not_found"
             if not self.first.done():
-                self.first.set_result(gone)
-            if gone or (error is not None and not _passes(error)):
+                self.first.set_result(left)
+            if left or error is None or not _passes(error):
                 return
             await asyncio.sleep(pause_s)
             if self._port.closing or self._port.loop.time() >= self._end:
                 return
             pause_s = min(2 * pause_s, _PAUSE_S_MAX)
 
-    async def _try(self) -> Problem | None:
-        try:
-            await ask(self._port, RequestKind.WRITE, self._data, _PATIENCE_MS)
-        except Problem as problem:
-            return problem
-        return None
+    async def _try(self) -> bool:
+        """Is nothing left? Not when somebody has joined: then it is his. Or Problem."""
+        body = await ask(self._port, RequestKind.WRITE, self._data, _PATIENCE_MS)
+        if self._made is None:
+            return True
+        reply = decode_txn_reply(body)
+        if reply.succeeded:
+            return True
+        record = reply.results[0].record
+        return record is None or record.create_revision != self._made.revision
 
     def _left(self, task: "asyncio.Task[None]") -> None:
         _leaving.discard(task)

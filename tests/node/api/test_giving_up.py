@@ -264,7 +264,7 @@ async def test_who_still_has_to_leave_counts_as_one_who_waits() -> None:
 
 def leaving(port: Port, lasts_s: float, data: bytes = LEAVE) -> Leaving:
     ASKING.set(NODE)
-    return Leaving(port.listener._port, data, lasts_s)
+    return Leaving(port.listener._port, data, lasts_s, None)
 
 
 async def test_it_is_asked_no_more_when_the_lease_is_over(port: Port) -> None:
