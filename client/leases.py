@@ -12,18 +12,21 @@ import secrets
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, SupportsIndex
 
 import msgspec
 
 from ..wire import (
+    LEASES_PAGE_MAX,
     TTL_MS_MAX,
     TTL_MS_MIN,
     CommandRefused,
     Grant,
     KeepAlive,
     LeaseAnswer,
+    LeaseList,
     ListLeases,
     ProtocolError,
     RequestKind,
@@ -109,11 +112,22 @@ class LeaseCalls:
         return await self._ask(TimeToLive(lease, keys), lease, timeout, reads=True)
 
     async def all(self, timeout: float) -> list[int]:
-        command = _encode(ListLeases())
-        reply = await self._calls.call(
-            RequestKind.WRITE, command, timeout, decode_lease_list, reads=True
-        )
-        return list(reply.leases)
+        """Page by page, all before `timeout` seconds have passed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        found: list[int] = []
+        while True:
+            after = found[-1] if found else 0
+            reply = await self._calls.call(
+                RequestKind.WRITE,
+                _encode(ListLeases(after, LEASES_PAGE_MAX)),
+                deadline - loop.time(),
+                partial(_decode_page, after),
+                reads=True,
+            )
+            found += reply.leases
+            if len(reply.leases) < LEASES_PAGE_MAX:
+                return found
 
     async def _ask(
         self,
@@ -356,6 +370,17 @@ class Leasing:
     async def leases(self, *, timeout: float | None = None) -> list[int]:
         """The ids of all leases."""
         return await self._lease_calls.all(self._lease_calls.seconds(timeout))
+
+
+def _decode_page(after: int, body: bytes) -> LeaseList:
+    page = decode_lease_list(body)
+    if len(page.leases) > LEASES_PAGE_MAX:
+        raise ProtocolError("a page with more leases than asked for")
+    for lease in page.leases:
+        if lease <= after:
+            raise ProtocolError("a page whose leases are not in order")
+        after = lease
+    return page
 
 
 def _to_ttl_ms(ttl: float) -> int:

@@ -92,6 +92,8 @@ from .join_tokens import (
     token_digest,
 )
 from .leases import (
+    LEASES_LISTED_MAX,
+    LEASES_PAGE_MAX,
     TTL_MS_MAX,
     TTL_MS_MIN,
     Grant,
@@ -246,6 +248,8 @@ __all__ = [
     "FRAME_SLACK_BYTES",
     "KEYS_MAX",
     "LAG_MS",
+    "LEASES_LISTED_MAX",
+    "LEASES_PAGE_MAX",
     "MAGIC",
     "MET_BYTES_MAX",
     "OK",

@@ -18,16 +18,21 @@ LEASE_OPS: Final = range(GRANT, LIST_LEASES + 1)
 # etcd's: 9,000,000,000 seconds.
 TTL_MS_MAX: Final = 9_000_000_000_000
 TTL_MS_MIN: Final = 1000
+# Leases of one page of a list; of a list without pages. To list more takes too long.
+LEASES_PAGE_MAX: Final = 1000
+LEASES_LISTED_MAX: Final = 10_000
 
 _HEAD: Final = struct.Struct("<BBHI")
 _GRANT: Final = struct.Struct("<BBHIQQ")
 _ONE: Final = struct.Struct("<BBHIQ")
+_PAGE: Final = _ONE
 _ANSWER: Final = struct.Struct("<QQQQI")
 _LIST: Final = struct.Struct("<QI")
 _ID: Final = struct.Struct("<Q")
 _ENDED: Final = struct.Struct("<QQ")
 _KEY: Final = struct.Struct("<H")
 _WITH_KEYS: Final = 1
+_A_PAGE: Final = 1
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +62,14 @@ class TimeToLive(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListLeases(msgspec.Struct, frozen=True, gc=False):
-    """Which leases are there?"""
+    """Which leases are there above `after`? The first `limit` of them.
+
+    Fewer than `limit` are the last ones. Without a limit: all, from the first one on,
+    and refused when they are more than LEASES_LISTED_MAX.
+    """
+
+    after: int = 0
+    limit: int = 0
 
 
 LeaseQuestion: TypeAlias = KeepAlive | TimeToLive | ListLeases
@@ -75,7 +87,7 @@ class LeaseAnswer(msgspec.Struct, frozen=True):
 
 
 class LeaseList(msgspec.Struct, frozen=True):
-    """All leases, by their ids."""
+    """Leases, by their ids."""
 
     revision: int
     leases: tuple[int, ...]
@@ -95,13 +107,19 @@ def encode_lease_command(command: LeaseCommand) -> bytes:
         case TimeToLive(lease, keys):
             flags = _WITH_KEYS if keys else 0
             return _ONE.pack(TIME_TO_LIVE, flags, 0, 0, _checked(lease))
-        case ListLeases():
+        case ListLeases(0, 0):
             return _HEAD.pack(LIST_LEASES, 0, 0, 0)
+        case ListLeases(after, limit):
+            if not 0 < limit <= LEASES_PAGE_MAX or not 0 <= after < 1 << 64:
+                raise CommandRefused(_page_reason(limit))
+            return _PAGE.pack(LIST_LEASES, _A_PAGE, 0, limit, after)
 
 
 def decode_lease_command(data: bytes) -> LeaseCommand:
     """The command in `data`, whose first byte is one of LEASE_OPS."""
     op, flags = data[0], data[1]
+    if op == LIST_LEASES and flags == _A_PAGE:
+        return _decode_page(data)
     if flags > (_WITH_KEYS if op == TIME_TO_LIVE else 0) or any(data[2 : _HEAD.size]):
         raise CommandRefused("a flag or reserved field of a lease's command is wrong")
     size = {GRANT: _GRANT.size, LIST_LEASES: _HEAD.size}.get(op, _ONE.size)
@@ -121,6 +139,17 @@ def decode_lease_command(data: bytes) -> LeaseCommand:
     if op == KEEP_ALIVE:
         return KeepAlive(lease)
     return TimeToLive(lease, bool(flags))
+
+
+def _decode_page(data: bytes) -> ListLeases:
+    if len(data) != _PAGE.size:
+        raise CommandRefused(f"a lease's command has {len(data)} bytes")
+    _, _, zero, limit, after = _PAGE.unpack(data)
+    if zero:
+        raise CommandRefused("a reserved field of a lease's command is wrong")
+    if not 0 < limit <= LEASES_PAGE_MAX:
+        raise CommandRefused(_page_reason(limit))
+    return ListLeases(after, limit)
 
 
 def encode_lease_answer(answer: LeaseAnswer) -> bytes:
@@ -189,3 +218,7 @@ def _checked(lease: int) -> int:
 
 def _ttl_reason(ttl_ms: int) -> str:
     return f"a lease's time is {ttl_ms} ms, not from {TTL_MS_MIN} to {TTL_MS_MAX}"
+
+
+def _page_reason(limit: int) -> str:
+    return f"a page of {limit} leases: from 1 to {LEASES_PAGE_MAX}"

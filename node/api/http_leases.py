@@ -14,6 +14,7 @@ from ...wire.errors import ErrorCode
 from ...wire.frames import RequestKind
 from ...wire.ids import id_name, named_id
 from ...wire.leases import (
+    LEASES_PAGE_MAX,
     TTL_MS_MAX,
     TTL_MS_MIN,
     Grant,
@@ -44,8 +45,10 @@ ONE_METHODS: Final = ("GET", "HEAD", "DELETE")
 KEEP_ALIVE: Final = "/keepalive"
 KEEP_METHODS: Final = ("POST",)
 
+_UINT32_MAX: Final = 2**32 - 1
 _GRANT: Final = frozenset(("ttl", "id", "timeout"))
 _SHOW: Final = frozenset(("keys", "timeout"))
+_LIST: Final = frozenset(("limit", "cursor", "timeout"))
 _ONLY_TIMEOUT: Final = frozenset(("timeout",))
 
 
@@ -64,7 +67,11 @@ class _Lease(msgspec.Struct):
 
 
 class _Leases(msgspec.Struct):
+    """One page. `cursor` asks for the next one, and is null on the last."""
+
     revision: int
+    more: bool
+    cursor: str | None
     leases: list[str]
 
 
@@ -87,11 +94,7 @@ class Leases:
         await _refuse_rest(request)
         if request.method == "POST":
             return await self._grant(target)
-        parameters = targets.parse_query(target.query, _ONLY_TIMEOUT)
-        body = await self._ask(ListLeases(), parameters)
-        found = decode_lease_list(body)
-        names = [id_name(lease) for lease in found.leases]
-        return respond(_Leases(found.revision, names), found.revision)
+        return await self._list(target)
 
     async def handle_one(
         self, request: web.BaseRequest, target: Target
@@ -134,6 +137,22 @@ class Leases:
         body = await self._ask(Grant(lease, ttl_ms), parameters)
         written = decode_write_reply(body)
         return respond(_Lease(id_name(lease), ttl_ms), written.revision, status=201)
+
+    async def _list(self, target: Target) -> web.Response:
+        parameters = targets.parse_query(target.query, _LIST)
+        limit, after = LEASES_PAGE_MAX, 0
+        if "limit" in parameters:
+            asked = targets.number("limit", parameters["limit"], 1, _UINT32_MAX)
+            limit = min(limit, asked)
+        if "cursor" in parameters:
+            after = named_id(parameters["cursor"].decode("ascii", "replace"))
+            if not after:
+                raise invalid("cursor is not a list's")
+        found = decode_lease_list(await self._ask(ListLeases(after, limit), parameters))
+        names = [id_name(lease) for lease in found.leases]
+        more = len(names) == limit
+        page = _Leases(found.revision, more, names[-1] if more else None, names)
+        return respond(page, found.revision)
 
     async def _ask(self, command: LeaseCommand, parameters: dict[str, bytes]) -> bytes:
         patience_ms = timeout_ms(parameters, self._limits)

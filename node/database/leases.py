@@ -6,6 +6,7 @@ entry. How many keys it may have is bounded, since all of them go at once.
 """
 
 import struct
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -117,6 +118,13 @@ class LeaseTable:
         found = {layout.leased_key(at): True for at, _ in scan}
         found |= self._moved.get(number, {})
         return sorted([key for key, hangs in found.items() if hangs])
+
+    def above(self, number: int) -> Iterator[int]:
+        """The leases above `number`, in order, between two steps."""
+        start, end = layout.lease_bounds()
+        if number:
+            start = layout.lease(number) + b"\0"
+        return map(layout.number_of, self.store.view().keys(start, end))
 
     def _store(self, number: int, effects: Effects) -> None:
         lease = self.leases[number]

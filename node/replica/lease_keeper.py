@@ -5,9 +5,11 @@ applied what was committed when it was asked; so it knows of every end that an e
 leader has written, and "not found" is true.
 """
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...wire import (
+    LEASES_LISTED_MAX,
     EnvelopeKind,
     ErrorCode,
     KeepAlive,
@@ -88,6 +90,9 @@ class LeaseKeeper:
                 return None
             # Never handed on twice: the sender finds out who leads by itself.
             return refuse(request, ErrorCode.NO_LEADER, "this node does not lead")
+        if self._lists_too_many(read.question):
+            reason = f"there are more than {LEASES_LISTED_MAX} leases: ask for pages"
+            return refuse(request, ErrorCode.REQUEST_TOO_LARGE, reason)
         body = self._body(read)
         if body is None:
             reason = "there is no such lease"
@@ -98,14 +103,21 @@ class LeaseKeeper:
             return refuse(request, ErrorCode.REQUEST_TOO_LARGE, reason)
         return answer(request, body)
 
+    def _lists_too_many(self, question: LeaseQuestion) -> bool:
+        """Would the answer keep all others waiting?"""
+        if not isinstance(question, ListLeases) or question.limit:
+            return False
+        return len(self.replica.database.lease_table.leases) > LEASES_LISTED_MAX
+
     def _body(self, read: LeaseRead) -> bytes | None:
         """The answer; None: there is no such lease."""
         leases, database = self.leases, self.replica.database
         table, revision = database.lease_table, database.revision
         match read.question:
-            case ListLeases():
-                alive = [n for n in sorted(table.leases) if leases.alive(n)]
-                return encode_lease_list(revision, alive)
+            case ListLeases(after, limit):
+                alive = filter(leases.alive, table.above(after))
+                page = list(islice(alive, limit or None))
+                return encode_lease_list(revision, page)
             case KeepAlive(lease) | TimeToLive(lease) if not leases.alive(lease):
                 return None
             case KeepAlive(lease):

@@ -333,7 +333,9 @@ class FakeNode:
         self, session: Session, frame: RequestFrame, command: LeaseCommand
     ) -> None:
         if isinstance(command, ListLeases):
-            session.reply(frame, encode_lease_list(self.revision, sorted(self.leases)))
+            page = [each for each in sorted(self.leases) if each > command.after]
+            body = encode_lease_list(self.revision, page[: command.limit or None])
+            session.reply(frame, body)
             return
         lease = command.lease
         if isinstance(command, Grant):

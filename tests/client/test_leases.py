@@ -5,7 +5,7 @@ Nothing here waits for time to pass: a lease of a minute is kept alive by nobody
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from quorate.client import (
@@ -24,6 +24,7 @@ from quorate.client import (
 )
 from quorate.wire import (
     DEFAULT_LIMITS,
+    LEASES_PAGE_MAX,
     ErrorCode,
     Grant,
     KeepAlive,
@@ -35,6 +36,7 @@ from quorate.wire import (
     TimeToLive,
     decode_command,
     encode_lease_answer,
+    encode_lease_list,
 )
 
 from .fake_node import (
@@ -119,12 +121,38 @@ async def test_each_call_about_a_lease_is_asked_as_it_was_meant(node: FakeNode) 
         await kv.revoke(5)
         assert await kv.leases() == [2**64 - 1]
     assert node.asked[2:] == [
-        ListLeases(),
+        ListLeases(0, LEASES_PAGE_MAX),
         KeepAlive(5),
         TimeToLive(5),
         Revoke(5),
-        ListLeases(),
+        ListLeases(0, LEASES_PAGE_MAX),
     ]
+
+
+async def test_all_leases_are_listed_page_by_page(node: FakeNode) -> None:
+    node.leases = dict.fromkeys(range(1, 2 * LEASES_PAGE_MAX + 1), 60_000)
+    async with plain(node.endpoint) as kv:
+        assert await kv.leases() == list(node.leases)
+    assert node.asked == [
+        ListLeases(after, LEASES_PAGE_MAX)
+        for after in (0, LEASES_PAGE_MAX, 2 * LEASES_PAGE_MAX)
+    ]
+
+
+@pytest.mark.parametrize(
+    "leases",
+    [(0,), (5, 4), (5, 5), range(1, LEASES_PAGE_MAX + 2)],
+    ids=["before", "not in order", "twice", "too many"],
+)
+async def test_a_list_of_leases_that_was_not_asked_for_is_not_believed(
+    leases: Sequence[int],
+) -> None:
+    node, honest = FakeNode(), FakeNode()
+    body = encode_lease_list(1, leases)
+    node.answer = lambda session, frame: session.reply(frame, body)
+    async with running(node, honest) as endpoints, plain(endpoints) as kv:
+        assert await kv.leases() == []
+        assert (len(node.requests), len(honest.requests)) == (1, 1)
 
 
 async def test_a_lease_that_is_not_there_is_not_found(node: FakeNode) -> None:

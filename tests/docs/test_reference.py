@@ -288,7 +288,7 @@ def test_every_query_parameter_is_documented() -> None:
         assert set(ticked(line)) == known
     leases = rows(section(text, "`/v1/leases`"))
     named = {name for row in leases for name in ticked(row[1])}
-    assert named == http_leases._GRANT | http_leases._SHOW
+    assert named == (http_leases._GRANT | http_leases._SHOW | http_leases._LIST)
     own = section(text, "`POST /v1/txn`")
     line = own.partition("Parameter: ")[2].partition(".")[0]
     assert set(ticked(line)) == http_txn._PARAMETERS

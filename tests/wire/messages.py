@@ -313,6 +313,13 @@ MESSAGES = [
         _command,
     ),
     Message(
+        "list leases, a page",
+        _hex("09 01 0000 03000000 0201000000000000"),
+        ListLeases(258, 3),
+        encode_lease_command(ListLeases(258, 3)),
+        _command,
+    ),
+    Message(
         "in a session",
         _GOLDEN_PLACE + _hex("02 00 0100 00000000 6b"),
         InSession(_place, Delete(b"k")),

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quorate.wire import (
     DEFAULT_LIMITS,
+    LEASES_PAGE_MAX,
     CommandRefused,
     Grant,
     KeepAlive,
@@ -35,6 +36,7 @@ COMMANDS: st.SearchStrategy[LeaseCommand] = st.one_of(
     st.builds(KeepAlive, LEASES),
     st.builds(TimeToLive, LEASES, st.booleans()),
     st.just(ListLeases()),
+    st.builds(ListLeases, U64, st.integers(1, LEASES_PAGE_MAX)),
 )
 ANSWERS = st.builds(
     LeaseAnswer,
@@ -62,6 +64,36 @@ def test_a_command_that_is_changed_is_refused_or_another_one(
         return
     assert isinstance(found, LeaseCommand)
     assert encode_lease_command(found) == bytes(encoded)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        ListLeases(0, LEASES_PAGE_MAX + 1),
+        ListLeases(5, 0),
+        ListLeases(0, -1),
+        ListLeases(-1, 1),
+        ListLeases(2**64, 1),
+    ],
+)
+def test_a_page_has_a_limit_and_begins_behind_a_lease(page: ListLeases) -> None:
+    with pytest.raises(CommandRefused, match="a page of"):
+        encode_lease_command(page)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes([9, 1, 0, 0, 0, 0, 0, 0]) + bytes(8),
+        bytes([9, 1, 0, 0]) + (LEASES_PAGE_MAX + 1).to_bytes(4, "little") + bytes(8),
+        bytes([9, 1, 1, 0, 1, 0, 0, 0]) + bytes(8),
+        bytes([9, 1, 0, 0, 1, 0, 0, 0]) + bytes(7),
+        bytes([9, 0, 0, 0, 1, 0, 0, 0]),
+    ],
+)
+def test_what_is_no_page_is_refused(data: bytes) -> None:
+    with pytest.raises(CommandRefused):
+        decode_command(data, DEFAULT_LIMITS)
 
 
 @given(ANSWERS)

@@ -91,6 +91,7 @@ RESERVED = {
     "time to live": [*range(2, 8)],
     "time to live, with keys": [*range(2, 8)],
     "list leases": [*range(1, 8)],
+    "list leases, a page": [2, 3],
     "in a session": [1, 4, 5, 6, 7, 41, 44, 45, 46, 47],
     "open a session": [*range(1, 8)],
     "close a session": [*range(1, 8)],

@@ -6,8 +6,12 @@ clients look for a TTL, and one that is 0 or less says that the lease is gone.
 
 from typing import Final
 
+import msgspec
+
+from ....wire.errors import ErrorCode
 from ....wire.frames import RequestKind
 from ....wire.leases import (
+    LEASES_PAGE_MAX,
     TTL_MS_MAX,
     Grant,
     KeepAlive,
@@ -36,13 +40,15 @@ from .replies import (
     HeaderOnly,
     LeaseReply,
     LeasesReply,
-    LeaseStatus,
     Speaker,
     number,
+    statuses,
 )
 
 # etcd's, with its usual settings: what is shorter becomes this.
 TTL_S_MIN: Final = 2
+# So many are listed at once: about 35 MB.
+LEASES_MAX: Final = 1_000_000
 # An id that is taken is drawn again; that it is taken so often can't be.
 _DRAWS_MAX: Final = 5
 _NOT_FOUND: Final = "lease_not_found"
@@ -103,10 +109,24 @@ class Leases:
         )
 
     async def all(self) -> LeasesReply:
-        found = decode_lease_list(await self._ask(ListLeases()))
-        header = self._speaker.header(found.revision)
-        leases = [LeaseStatus(str(signed(lease))) for lease in found.leases]
-        return LeasesReply(header, leases)
+        """Made page by page, so that others have their turn."""
+        pages: list[bytes] = []
+        after, count = 0, 0
+        while True:
+            body = await self._ask(ListLeases(after, LEASES_PAGE_MAX))
+            found = decode_lease_list(body)
+            count += len(found.leases)
+            if count > LEASES_MAX:
+                detail = f"there are more than {LEASES_MAX} leases"
+                raise Problem(ErrorCode.REQUEST_TOO_LARGE, detail)
+            if found.leases:
+                after = found.leases[-1]
+                pages.append(statuses(found.leases))
+            if len(found.leases) < LEASES_PAGE_MAX:
+                reply = LeasesReply(self._speaker.header(found.revision))
+                if pages:
+                    reply.leases = msgspec.Raw(b"[" + b",".join(pages) + b"]")
+                return reply
 
     async def _about(self, lease: int, command: LeaseCommand) -> bytes | None:
         if not lease:

@@ -90,8 +90,10 @@ class LeaseStatus(Reply, omit_defaults=True):
 
 
 class LeasesReply(Reply, omit_defaults=True):
+    """`leases` are there in JSON already: they may be very many."""
+
     header: Header
-    leases: list[LeaseStatus] = []
+    leases: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class LockReply(Reply, omit_defaults=True):
@@ -228,6 +230,11 @@ def key_value(record: Record, keys_only: bool = False) -> KeyValue:
 
 def key_values(records: Iterable[Record], keys_only: bool = False) -> list[KeyValue]:
     return [key_value(record, keys_only) for record in records]
+
+
+def statuses(leases: Iterable[int]) -> bytes:
+    """Leases as etcd lists them, without the brackets of the list."""
+    return _encoder.encode([LeaseStatus(str(signed(lease))) for lease in leases])[1:-1]
 
 
 def at_revision(revision: int) -> Header:

@@ -307,8 +307,9 @@ class FakeService:
 
     def _lease(self, command: LeaseCommand) -> tuple[int, bytes]:
         match command:
-            case ListLeases():
-                return OK, encode_lease_list(self.revision, sorted(self.leases))
+            case ListLeases(after, limit):
+                page = [lease for lease in sorted(self.leases) if lease > after]
+                return OK, encode_lease_list(self.revision, page[: limit or None])
             case Grant(lease, ttl_ms):
                 if lease in self.leases:
                     return self._refuse(ErrorCode.LEASE_EXISTS)

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from quorate.node.api.errors import HTTP_PROBLEMS
-from quorate.node.api.etcd import ranges
+from quorate.node.api.etcd import leases, ranges
 from quorate.node.api.etcd.errors import HTTP_STATUS, TRANSLATIONS
 from quorate.node.api.etcd.gateway import Gateway
 from quorate.node.api.etcd.transactions import TRIES_MAX
 from quorate.node.api.service import DISK_FULL, NO_LEADER
 from quorate.wire.errors import ErrorCode, Outcome
 from quorate.wire.frames import OK, RequestKind
+from quorate.wire.leases import LEASES_PAGE_MAX
 from quorate.wire.limits import Limits
 from quorate.wire.records import Record
 from quorate.wire.requests import Level, decode_range, error_reply
@@ -309,6 +310,28 @@ async def test_defragmenting_does_nothing_and_says_so(port: Port) -> None:
     assert (reply.status, reply.body) == (200, b"{}")
     assert "nothing to do" in reply.headers["quorate-note"]
     assert not port.service.asked
+
+
+async def test_all_leases_are_told_at_once_though_they_are_read_in_pages(
+    port: Port,
+) -> None:
+    assert "leases" not in (await post(port, "lease/leases", {})).json()
+    ids = [*range(1, LEASES_PAGE_MAX + 5), 2**64 - 1]
+    port.service.leases = dict.fromkeys(ids, 30_000)
+    told = (await post(port, "kv/lease/leases", {})).json()["leases"]
+    assert told == [{"ID": str(lease)} for lease in ids[:-1]] + [{"ID": "-1"}]
+    assert len(port.service.asked) == 3
+
+
+async def test_more_leases_than_can_be_held_are_not_listed(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASES_MAX", 2)
+    port.service.leases = dict.fromkeys((1, 2), 30_000)
+    assert (await post(port, "lease/leases", {})).status == 200
+    port.service.leases[3] = 30_000
+    reply = await post(port, "lease/leases", {})
+    assert reply.json()["message"] == "etcdserver: request is too large"
 
 
 # -- streams -----------------------------------------------------------------------

@@ -8,6 +8,7 @@ from quorate.wire.commands import Put, decode_command
 from quorate.wire.errors import ErrorCode, Outcome
 from quorate.wire.frames import RequestKind
 from quorate.wire.leases import (
+    LEASES_PAGE_MAX,
     TTL_MS_MAX,
     Grant,
     KeepAlive,
@@ -143,10 +144,51 @@ async def test_leases_are_listed(port: Port) -> None:
     reply = await http(port, "GET", PATH)
     assert reply.status == 200
     assert reply.headers["quorate-revision"] == "1"
-    assert reply.json() == {"revision": 1, "leases": ["00000000000000a1", ID]}
+    everything = {"revision": 1, "more": False, "cursor": None}
+    assert reply.json() == everything | {"leases": ["00000000000000a1", ID]}
     head = await http(port, "HEAD", PATH)
     assert (head.status, head.body) == (200, b"")
-    assert commands(port)[1:] == [ListLeases(), ListLeases()]
+    assert commands(port)[1:] == 2 * [ListLeases(0, LEASES_PAGE_MAX)]
+
+
+async def test_leases_are_listed_page_by_page(port: Port) -> None:
+    leases = range(1, 2 * LEASES_PAGE_MAX + 1)
+    port.service.leases = dict.fromkeys(leases, 30_000)
+    shown: list[object] = []
+    cursor = ""
+    while True:
+        page = (await http(port, "GET", PATH + cursor)).json()
+        told = page["leases"]
+        assert isinstance(told, list)
+        assert len(told) <= LEASES_PAGE_MAX
+        shown += told
+        if not page["more"]:
+            break
+        cursor = f"?cursor={page['cursor']}"
+    assert page["cursor"] is None
+    assert shown == [f"{lease:016x}" for lease in leases]
+
+
+async def test_a_page_of_leases_has_no_more_than_were_asked_for(port: Port) -> None:
+    port.service.leases = dict.fromkeys(range(1, 8), 30_000)
+    page = (await http(port, "GET", f"{PATH}?limit=3&cursor=0000000000000002")).json()
+    assert page == {
+        "revision": 1,
+        "more": True,
+        "cursor": "0000000000000005",
+        "leases": [f"{lease:016x}" for lease in (3, 4, 5)],
+    }
+    await http(port, "GET", f"{PATH}?limit=4294967295")
+    assert commands(port) == [ListLeases(2, 3), ListLeases(0, LEASES_PAGE_MAX)]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=4294967296", "cursor=5", "cursor=", "keys=1"]
+)
+async def test_what_is_no_page_of_leases_is_refused(port: Port, query: str) -> None:
+    reply = await http(port, "GET", f"{PATH}?{query}")
+    assert (reply.status, reply.json()["code"]) == (400, "invalid_request")
+    assert not port.service.asked
 
 
 async def test_a_lease_shows_what_is_left_and_its_keys_when_they_are_asked_for(

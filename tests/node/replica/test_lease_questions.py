@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from quorate.node.replica import ForwardRequest
 from quorate.raft import AppendEntries, HeartbeatReply
 from quorate.storage.errors import CorruptionError
 from quorate.wire import (
+    LEASES_LISTED_MAX,
     ErrorCode,
     Grant,
     KeepAlive,
+    Limits,
     ListLeases,
+    TimeToLive,
 )
 
 from .together import TTL_MS, Together, granted
@@ -109,13 +113,30 @@ def test_a_question_ends_at_its_deadline() -> None:
     together.nothing_is_left()
 
 
-def test_an_answer_that_no_frame_holds_is_refused() -> None:
+def test_more_leases_than_can_be_listed_in_one_step_are_listed_in_pages() -> None:
+    """A hundred thousand took as long as ten turns, and nobody had his in between."""
     together = granted()
     leader = together.replicas[together.leader]
     kept = leader.database.lease_table.leases[7]
-    many = dict.fromkeys(range(8, 1_100_000), kept)
+    many = dict.fromkeys(range(8, 7 + LEASES_LISTED_MAX), kept)
     leader.database.lease_table.leases.update(many)
+    assert together.code(together.ask(ListLeases())) is None
+    leader.database.lease_table.leases[1] = kept
     assert together.code(together.ask(ListLeases())) is ErrorCode.REQUEST_TOO_LARGE
+    assert together.code(together.ask(ListLeases(0, 1000))) is None
+
+
+def test_an_answer_that_no_frame_holds_is_refused() -> None:
+    together = granted()
+    for key in (b"b", b"c"):
+        together.put(key * 3000, 7)
+    for replica in together.replicas.values():
+        limits = Limits(
+            value_bytes_max=100, range_bytes_max=100, request_bytes_max=5000
+        )
+        replica.options = msgspec.structs.replace(replica.options, limits=limits)
+    number = together.ask(TimeToLive(7, keys=True))
+    assert together.code(number) is ErrorCode.REQUEST_TOO_LARGE
 
 
 def test_a_question_that_was_on_its_way_elsewhere_is_answered_when_the_node_ends() -> (

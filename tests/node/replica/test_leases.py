@@ -89,6 +89,32 @@ def test_leases_are_listed_by_number() -> None:
     assert decode_lease_list(body).leases == (3, 7, 2**64 - 1)
 
 
+def test_leases_are_listed_page_by_page() -> None:
+    together = granted()
+    numbers = [2, 3, 7, 2**63, 2**64 - 1]
+    for lease in (2**64 - 1, 3, 2**63, 2):
+        together.done(Grant(lease, TTL_MS))
+    for after in (0, 1, 2, 5, 7, 2**63, 2**64 - 1):
+        for limit in (1, 2, 9):
+            number = together.ask(ListLeases(after, limit), together.follower)
+            _, status, body = together.caller.replies[number]
+            assert status == OK
+            expected = [lease for lease in numbers if lease > after][:limit]
+            assert list(decode_lease_list(body).leases) == expected
+
+
+def test_a_page_goes_past_those_that_are_ending() -> None:
+    """Else it would be taken for the last one."""
+    together = granted()
+    together.done(Grant(8, TTL_MS))
+    together.done(Grant(9, TTL_MS))
+    leader = together.replicas[together.leader]
+    known = leader.database.lease_table.leases[7]
+    leader.lease_keeper.leases.ending([(7, known.since)])
+    _, _, body = together.caller.replies[together.ask(ListLeases(0, 1))]
+    assert decode_lease_list(body).leases == (8,)
+
+
 @pytest.mark.parametrize("question", [KeepAlive(8), TimeToLive(8), TimeToLive(8, True)])
 def test_what_is_not_there_is_not_found(question: LeaseCommand) -> None:
     together = granted()
