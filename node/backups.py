@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..storage.errors import CorruptionError
 from ..wire import ErrorCode
-from .api.errors import Problem
+from .api.errors import Problem, problem_of
 from .backup import head_of, pieces_of
 from .inside import Refused, catch_up
 
@@ -31,7 +31,11 @@ class Backups:
         self.busy = 0
 
     async def stream(self, timeout_ms: int) -> AsyncGenerator[bytes]:
-        """The bytes of a backup, `timeout_ms` being for its begin. Raises Problem."""
+        """The bytes of a backup. Raises Problem.
+
+        `timeout_ms` is for the leader to say what was committed; then the disk has
+        FLUSH_TIMEOUT_S.
+        """
         if self.busy >= AT_ONCE_MAX:
             raise Problem(
                 ErrorCode.TOO_BUSY, f"{AT_ONCE_MAX} backups are being taken already"
@@ -50,13 +54,16 @@ class Backups:
         try:
             await catch_up(node, timeout_ms)
         except Refused as refused:
-            raise Problem(ErrorCode.NO_LEADER, refused.reason) from None
+            raise problem_of(refused.error) from None
         database = node.replica.database
         index = database.applied_index
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
                 database.store.freeze()
                 while database.store.applied_index < index:
+                    if database.store.damage is not None:
+                        # It was condemned meanwhile: nothing is flushed any more.
+                        raise database.store.damage
                     await node.loop.turned()
         except TimeoutError:
             raise Problem(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..wire import (
     DEFAULT_LIMITS,
     OK,
+    ErrorReply,
     GetRequest,
     Level,
     RequestKind,
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
 
 class Refused(Exception):
-    """The request was refused, or nobody knows what became of it: `reason`."""
+    """The request was refused, or nobody knows what became of it: `error`, `reason`."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, error: ErrorReply) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.reason = error.message
 
 
 class _Waiter:
@@ -47,7 +49,7 @@ async def ask(node: "Node", kind: RequestKind, body: bytes, timeout_ms: int) -> 
     node.submit(waiter, 0, kind, body, timeout_ms, own=True)
     status, reply = await waiter.answered
     if status != OK:
-        raise Refused(decode_error(reply, DEFAULT_LIMITS).message)
+        raise Refused(decode_error(reply, DEFAULT_LIMITS))
     return reply
 
 
