@@ -28,7 +28,7 @@ from .targets import Target
 BELOW: Final = "/v1/elections/"
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
-# Who observes and is told nothing is told so often that nothing has happened.
+# Who observes and is told nothing is told so often that nothing has changed.
 QUIET_S: Final = 10.0
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
 _TOKEN: Final = frozenset(("token",))
@@ -41,7 +41,9 @@ _encoder = msgspec.json.Encoder()
 def operation(method: str, query: str) -> str:
     """The label of a request, from a fixed table."""
     if method in ("GET", "HEAD"):
-        return "observe" if "watch=1" in query else "leader"
+        # Any of them: a repeated one is refused.
+        watching = b"1" in targets.values(query, "watch")
+        return "observe" if watching else "leader"
     return _LABELS.get(method, "unknown")
 
 
@@ -51,6 +53,12 @@ class _Led(msgspec.Struct):
     revision: int
     leader: ShownRecord | None
     token: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Quiet(msgspec.Struct):
+    """Nothing has changed since the line of this revision."""
+
+    revision: int
 
 
 class _Proclaimed(msgspec.Struct):
@@ -137,7 +145,11 @@ class Elections:
     async def _observe(
         self, request: web.BaseRequest, observation: Observation
     ) -> web.StreamResponse:
-        """Lines of JSON: who leads, then each change."""
+        """Lines of JSON: who leads, then each change.
+
+        What is said may be large, and the next one long in coming: nothing of it is
+        held meanwhile.
+        """
         leading = await observation.next(self._limits.timeout_ms_max / 1000)
         assert leading is not None, "the first is read, not waited for"
         response = web.StreamResponse(
@@ -151,13 +163,16 @@ class Elections:
         )
         name_server(response, self._port)
         await response.prepare(request)
-        line = _line(leading)
+        revision = leading.revision
         try:
             while True:
-                await response.write(line)
+                if leading is None:
+                    await response.write(_encoder.encode(_Quiet(revision)) + b"\n")
+                else:
+                    revision = leading.revision
+                    await response.write(_line(leading))
+                leading = None
                 leading = await observation.next(QUIET_S)
-                # The same again says that nothing has changed.
-                line = line if leading is None else _line(leading)
         except Problem as problem:
             await response.write(b'{"error":' + problem_document(problem) + b"}\n")
         await response.write_eof()

@@ -72,6 +72,8 @@ class Observation:
             if at != self._told:
                 self._told = at
                 return found
+            # It may be large, and the next one long in coming.
+            del found, record
 
     def close(self) -> None:
         stream, self._stream = self._stream, None
@@ -95,6 +97,7 @@ class Observation:
                 self._take(told)
                 if not told.more:
                     return await self._after(told.revision)
+            del told
 
     def _watch(self, revision: int) -> WatchStream:
         stream = WatchStream(self._port)

@@ -10,8 +10,9 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
+from quorate.node.api import http_elections
 
-from .lines import go, stand, waiting
+from .lines import go, say, stand, waiting
 from .support import Port, connect, head, open_port, wait_for
 
 MIB = 1 << 20
@@ -81,6 +82,36 @@ async def test_who_waits_to_lead_holds_no_value(
             raw.send(request)
             await waiting(port)
             # What the service has is not the handler's.
+            service = port.service
+            service.asked.clear()
+            service.past.clear()
+            service.records.clear()
+            assert large() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("GET", "/v1/elections/e?watch=1", b""),
+        ("POST", "/v3/election/observe", json.dumps({"name": NAME}).encode()),
+    ],
+)
+async def test_who_observes_holds_nothing_of_what_was_told(
+    port: Port, monkeypatch: pytest.MonkeyPatch, method: str, target: str, body: bytes
+) -> None:
+    monkeypatch.setattr(http_elections, "QUIET_S", 0.01)
+    stand(port, b"e", 5)
+    async with connect(port) as raw:
+        with counted():
+            raw.send(head(method, target, Content_Length=str(len(body))) + body)
+            await wait_for(lambda: len(port.service.watches) == 1)
+            say(port, b"e/5", bytes(2 * MIB))
+            async with asyncio.timeout(5):
+                read = 0
+                while read < 2 * MIB:
+                    read += len(await raw.reader.read(MIB))
+                # And a quiet line, of the one who gets one.
+                await asyncio.sleep(0.05)
             service = port.service
             service.asked.clear()
             service.past.clear()

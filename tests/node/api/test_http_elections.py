@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from quorate.node.api import http_elections
 from quorate.wire.errors import ErrorCode
 
 from .lines import go, say, stand, waiting
@@ -127,6 +128,51 @@ async def test_who_observes_is_told_of_every_leader(port: Port) -> None:
         go(port, b"e/4")
         assert value(await line(raw)) is None
     await wait_for(lambda: port.service.watches == [])
+
+
+async def test_a_quiet_line_says_no_more_than_that_nothing_has_changed(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Story: it was the leader's whole value again, however large."""
+    monkeypatch.setattr(http_elections, "QUIET_S", 0.01)
+    stand(port, b"e", 5, b"one")
+    async with connect(port) as raw:
+        raw.send(head("GET", f"{PATH}?watch=1"))
+        told = await line(raw)
+        assert value(told) == b"one"
+        for _ in range(2):
+            assert await line(raw) == {"revision": told["revision"]}
+        say(port, b"e/5", b"two")
+        while "leader" not in (told := await line(raw)):
+            pass
+        assert value(told) == b"two"
+
+
+@pytest.mark.parametrize(
+    ("query", "label"),
+    [
+        ("watch=1", "observe"),
+        ("watch=%31", "observe"),
+        ("watch=%30", "leader"),
+        ("watch=0", "leader"),
+        ("watch=10", "leader"),
+        ("unwatch=1", "leader"),
+        ("", "leader"),
+    ],
+)
+def test_what_is_a_stream_is_counted_as_one(query: str, label: str) -> None:
+    assert http_elections.operation("GET", query) == label
+
+
+async def test_an_escaped_watch_is_a_stream_and_counted_as_one(port: Port) -> None:
+    async with connect(port) as raw:
+        raw.send(head("GET", f"{PATH}?watch=%31"))
+        await line(raw)
+        await wait_for(lambda: len(port.service.watches) == 1)
+    await wait_for(lambda: port.service.watches == [])
+    metrics = (await http(port, "GET", "/metrics")).body.decode()
+    assert 'operation="observe"' in metrics
+    assert 'operation="leader"' not in metrics
 
 
 async def test_observing_goes_on_with_who_leads_after_a_compaction(port: Port) -> None:
