@@ -78,7 +78,10 @@ class _AtRevision(Rejected):
 
 
 class PreconditionFailed(_AtRevision):
-    """The key is not at the expected revision but at `revision` (0: absent)."""
+    """The key is not at the expected revision but at `revision` (0: absent).
+
+    Or a change of members or certificates does not fit what is there now.
+    """
 
 
 class Fenced(Rejected):

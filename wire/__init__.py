@@ -126,6 +126,7 @@ from .locks import (
     queue_prefix,
 )
 from .members import (
+    MEMBER_OPS,
     TOKEN_TTL_MS_MAX,
     TOKEN_USES_MAX,
     Admit,
@@ -251,6 +252,7 @@ __all__ = [
     "LEASES_LISTED_MAX",
     "LEASES_PAGE_MAX",
     "MAGIC",
+    "MEMBER_OPS",
     "MET_BYTES_MAX",
     "OK",
     "OPERATIONS_MAX",

@@ -13,6 +13,7 @@ from ...raft import Entry, Raft, Refused
 from ...wire import (
     DEFAULT_LIMITS,
     KEYS_MAX,
+    MEMBER_OPS,
     MET_BYTES_MAX,
     OK,
     READ_BYTES_MAX,
@@ -61,6 +62,8 @@ _REFUSALS: Final = {
         "there is no such token: it is wrong, over, or used up; or there are too many"
     ),
 }
+# Of a change of members, certificates or versions, which no key has a part in.
+_OUT_OF_TURN: Final = "it does not fit what the cluster is now, or is not its turn"
 _TOO_MANY: Final = "too many writes are in flight"
 # Handed to the leader in one turn, and one more.
 _FORWARD_BYTES_MAX: Final = 8 << 20
@@ -218,7 +221,7 @@ class Writes:
                 self._end(request, ErrorCode.NO_LEADER, reason)
             elif result.code:
                 code = ErrorCode(result.code)
-                self._end(request, code, _REFUSALS[code], result.revision)
+                self._end(request, code, _reason(code, request), result.revision)
             else:
                 self.bytes -= len(request.body)
                 body = result.reply or encode_write_reply(result.revision, result.count)
@@ -335,6 +338,13 @@ class Writes:
         self.bytes -= len(request.body)
         self.failed += 1
         self.replies.append(refuse(request, code, message, revision))
+
+
+def _reason(code: ErrorCode, request: Request) -> str:
+    """Why a command that was committed did nothing."""
+    if code is ErrorCode.PRECONDITION_FAILED and request.body[0] in MEMBER_OPS:
+        return _OUT_OF_TURN
+    return _REFUSALS[code]
 
 
 def _asks_elsewhere(body: bytes) -> bool:
