@@ -76,7 +76,9 @@ class Place:
     """One place, which is taken once.
 
     `lease` is the client's own; with 0 one of `ttl_ms` is made, and kept alive until
-    the place is taken. `value` is what whoever leads says; None: it is a lock.
+    the place is taken. `value` is what whoever leads says; None: it is a lock. With
+    `as_etcd` whoever finds that he has the place already puts nothing again: then he
+    may lose it to another request on his lease that gives up at that moment.
     """
 
     def __init__(
@@ -86,11 +88,14 @@ class Place:
         lease: int,
         ttl_ms: int,
         value: bytes | None = None,
+        *,
+        as_etcd: bool = False,
     ) -> None:
         self._port: ClientPort = port
         self._name: bytes = name
         self._value: bytes | None = value
         self._ttl_ms: int = 0 if lease else ttl_ms
+        self._as_etcd: bool = as_etcd
         # What there is to be given up: a lease of ours, or a key on somebody else's,
         # and the revision at which we put it.
         self._granted: bool = False
@@ -168,20 +173,24 @@ class Place:
             found = await self._enter()
             self.entered = self.revision = found.revision
             ahead = found.queue.before(found.fence)
-            left = self._left(end)
-            waits = ahead is None or left is None or left > 0
-            if not self._has_to_join(found, waits) or await self._join(found):
+            if not self._has_to_join(found, ahead, end) or await self._join(found):
                 # What was said may be large, and the wait long.
                 self._value = None
                 return found.fence, ahead
         detail = "others change this place again and again"
         raise self._lost or Problem(ErrorCode.TOO_BUSY, detail)
 
-    def _has_to_join(self, found: Entered, waits: bool) -> bool:
+    def _has_to_join(
+        self, found: Entered, ahead: Entry | None, end: float | None
+    ) -> bool:
         """Is the key another request's, too, or does it say something else?"""
         if self._value is not None and found.value not in (None, self._value):
             return True
-        return waits and self._made is None and not self._granted
+        if self._made is not None or self._granted:
+            return False
+        left = self._left(end)
+        # Who does not wait is told that somebody else holds it, and is gone.
+        return not self._as_etcd if ahead is None else left is None or left > 0
 
     async def _join(self, found: Entered) -> bool:
         """Put what was found again; False: it may not be as it was found."""

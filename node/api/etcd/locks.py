@@ -197,7 +197,8 @@ class Locks:
 
     def _place(self, said: _Wanted, value: bytes | None) -> Place:
         lease = unsigned(int64(said.lease))
-        return Place(self._port, _name(said.name), lease, TTL_S * 1000, value)
+        name, ttl_ms = _name(said.name), TTL_S * 1000
+        return Place(self._port, name, lease, ttl_ms, value, as_etcd=True)
 
     def _shown(self, leading: Leading) -> LeaderReply | None:
         if leading.record is None:

@@ -196,3 +196,23 @@ async def test_a_lock_leaves_what_a_leader_says(port: Port) -> None:
     stand(port, b"job", 0xA7, b"n1")
     assert (await ask(port)).status == 200
     assert port.service.records[KEY].value == b"n1"
+
+
+@pytest.mark.parametrize("path", ["/v3/lock/lock", "/v3/election/campaign"])
+async def test_who_has_a_lock_of_etcd_and_asks_again_puts_nothing(
+    port: Port, path: str
+) -> None:
+    """As in etcd: its revision stays as it is."""
+    for _ in range(2):
+        assert (await ask(port, path=path)).status == 200
+        assert port.service.records[KEY].version == 1
+    assert port.service.revision == 2
+
+
+@pytest.mark.parametrize("path", [LOCK, "/v1/elections/job"])
+async def test_who_has_a_lock_and_asks_again_is_safe_from_who_gives_up(
+    port: Port, path: str
+) -> None:
+    first, second = await ask(port, path=path), await ask(port, path=path)
+    assert first.json() == second.json()
+    assert port.service.records[KEY].version == 2
