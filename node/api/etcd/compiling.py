@@ -24,7 +24,7 @@ from ....wire.transactions import (
 )
 from .bodies import unsigned
 from .documents import DeleteRange, Put, Range
-from .ranges import LIMIT_MAX, reply_of
+from .ranges import LIMIT_MAX, Found, reply_of
 from .replies import (
     DeleteRangeReply,
     Header,
@@ -40,7 +40,7 @@ from .replies import (
 from .txn_documents import CompareTarget, Comparison, Operation, Txn
 
 Known: TypeAlias = dict[bytes, Record | None]
-History: TypeAlias = dict[Range, list[Record]]
+History: TypeAlias = dict[Range, Found]
 
 
 class Compiler:
@@ -214,7 +214,9 @@ class _Renderer:
     def _range(self, wanted: Range, results: Sequence[TxnResult]) -> RangeReply:
         header = at_revision(self._revision)
         if wanted.revision:
-            return reply_of(wanted, self._history[wanted], header)
+            found = self._history[wanted]
+            kvs = key_values(found.shown, wanted.keys_only)
+            return RangeReply(header, kvs, found.more, number(found.count))
         result = results[0]
         if wanted.end is None:
             record = result.record

@@ -32,7 +32,13 @@ from ..errors import Problem
 from ..http_replies import name_server
 from ..http_requests import JSON_HEADERS, ask
 from .documents import Range
-from .errors import RESOURCE_EXHAUSTED, TOO_MANY_KEYS, EtcdProblem
+from .errors import (
+    RESOURCE_EXHAUSTED,
+    TOO_LARGE,
+    TOO_MANY_KEYS,
+    EtcdProblem,
+    invalid_argument,
+)
 from .replies import (
     Header,
     RangeReply,
@@ -111,24 +117,51 @@ async def read_key(port: ClientPort, wanted: Range) -> tuple[int, Record | None]
     return reply.header.revision, reply.record
 
 
-async def collect(
-    port: ClientPort, wanted: Range, bytes_max: int
-) -> tuple[int, list[Record]]:
-    """The store's revision, and all that a range has, held at once."""
+class Found(NamedTuple):
+    """What a range shows, in order, and how much there is."""
+
+    shown: list[Record]
+    more: bool
+    count: int
+
+
+async def collect(port: ClientPort, wanted: Range, bytes_max: int) -> Found:
+    """All that a range shows, held at once.
+
+    Raises Problem when what has to be held is more than `bytes_max`, or when too much
+    has to be counted.
+    """
     if wanted.end is None:
-        revision, record = await read_key(port, wanted)
-        return revision, [] if record is None else [record]
+        _, record = await read_key(port, wanted)
+        found = [] if record is None else [record]
+        return Found(*wanted.select(found), len(found))
     pages = Pages(port, wanted)
-    found: list[Record] = []
-    size = 0
-    while pages.more:
-        page = await pages.next(keys_only=wanted.needs_no_values)
-        for record in page:
-            size += RECORD_HEAD_BYTES + len(record.key) + len(record.value)
+    # What is to be sorted has to be there first.
+    limit = 0 if wanted.sorted else wanted.limit
+    kept: list[Record] = []
+    size = seen = 0
+    more = False
+    while pages.more and not wanted.count_only and not 0 < limit <= len(kept):
+        room = limit - len(kept)
+        asked = 0 if wanted.filtered or not limit else min(room, LIMIT_MAX)
+        page = await pages.next(asked, wanted.needs_no_values)
+        seen += len(page)
+        found = wanted.filter(page)
+        if limit:
+            more = len(found) > room
+            found = found[:room]
+        size += sum(RECORD_HEAD_BYTES + len(r.key) + len(r.value) for r in found)
         if size > bytes_max:
+            raise invalid_argument(TOO_LARGE)
+        kept += found
+        if seen - len(kept) > COUNTED_KEYS_MAX:
             raise too_many_keys()
-        found += page
-    return pages.revision, found
+    rest = await _skip(pages, wanted)
+    count = seen + rest.keys
+    if wanted.count_only:
+        return Found([], False, count)
+    shown, cut = wanted.select(kept)
+    return Found(shown, more or cut or rest.wanted > 0, count)
 
 
 def reply_of(wanted: Range, records: list[Record], header: Header) -> RangeReply:

@@ -44,7 +44,7 @@ from .errors import (
     EtcdProblem,
     invalid_argument,
 )
-from .ranges import collect
+from .ranges import Found, collect
 from .replies import OperationReply, Speaker, TxnReply
 from .txn_documents import Txn, ignoring_puts, old_ranges
 
@@ -156,8 +156,9 @@ class Transactions:
         try:
             async with asyncio.timeout(patience_s):
                 for each in dict.fromkeys(wanted):
-                    history[each] = await self._at_its_revision(each, left)
-                    left -= sum(len(r.key) + len(r.value) for r in history[each])
+                    found = await self._at_its_revision(each, left)
+                    left -= sum(len(r.key) + len(r.value) for r in found.shown)
+                    history[each] = found
                     if left < 0:
                         raise invalid_argument(TOO_LARGE)
         except TimeoutError:
@@ -166,10 +167,9 @@ class Transactions:
             raise late from None
         return history
 
-    async def _at_its_revision(self, wanted: Range, bytes_max: int) -> list[Record]:
+    async def _at_its_revision(self, wanted: Range, bytes_max: int) -> Found:
         fresh = msgspec.structs.replace(wanted, serializable=False)
-        _, records = await collect(self._port, fresh, bytes_max)
-        return records
+        return await collect(self._port, fresh, bytes_max)
 
 
 def measured(native: Transaction) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from quorate.node.api.etcd import transactions, txn_documents
+from quorate.node.api.etcd import ranges, transactions, txn_documents
 from quorate.node.api.etcd.txn_documents import parse_txn
 from quorate.wire.frames import RequestKind
 from quorate.wire.limits import DEFAULT_LIMITS
@@ -149,3 +149,85 @@ async def test_what_is_read_at_old_revisions_has_the_time_of_one_call() -> None:
         assert reply.json()["message"] == "etcdserver: request timed out"
         assert reply.headers["quorate-outcome"] == "not_applied"
         assert len(port.service.asked) == 1
+
+
+SHOWN: list[dict[str, Any]] = [
+    {"limit": 3},
+    {"limit": 30},
+    {"limit": 3, "keys_only": True},
+    {"limit": 3, "count_only": True},
+    {"count_only": True},
+    {"limit": 3, "sort_order": "DESCEND"},
+    {"limit": 3, "sort_target": "MOD", "sort_order": "ASCEND"},
+    {"limit": 3, "min_mod_revision": 5},
+    {"limit": 30, "max_mod_revision": 5},
+    {"limit": 3, "max_mod_revision": 5},
+    {"limit": 4, "max_mod_revision": 5},
+    {"limit": 3, "max_mod_revision": 4, "sort_order": "DESCEND"},
+]
+
+
+@pytest.mark.parametrize("changes", SHOWN)
+async def test_an_old_range_in_a_transaction_is_the_same_as_alone(
+    changes: dict[str, Any],
+) -> None:
+    async with open_port() as port:
+        store(port, 20, 10)
+        port.service.past[21] = dict(port.service.records)
+        wanted = {"key": "AA==", "range_end": "AA==", "revision": 21, **changes}
+        alone = (await post(port, "kv/range", wanted)).json()
+        body = {"success": [{"request_range": wanted}]}
+        responses: Any = (await post(port, "kv/txn", body)).json()["responses"]
+        inside = responses[0]["response_range"]
+    del alone["header"], inside["header"]
+    assert inside == alone
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"limit": 3},
+        {"limit": 3, "min_mod_revision": 1},
+        {"count_only": True},
+        {"max_mod_revision": 3},
+    ],
+)
+async def test_of_an_old_range_only_what_is_shown_has_a_size(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "READ_BYTES_MAX", 4000)
+    async with open_port() as port:
+        store(port, 3000, 1000)
+        port.service.past[2] = dict(port.service.records)
+        wanted = {"key": "AA==", "range_end": "AA==", "revision": 2, **changes}
+        reply = await post(port, "kv/txn", {"success": [{"request_range": wanted}]})
+        assert reply.status == 200
+        found: Any = reply.json()["responses"]
+        assert found[0]["response_range"]["count"] == "3000"
+
+
+@pytest.mark.parametrize("changes", [{}, {"limit": 5}, {"sort_order": "DESCEND"}])
+async def test_an_old_range_that_shows_too_much_is_too_large(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "READ_BYTES_MAX", 4000)
+    async with open_port() as port:
+        store(port, 20, 1000)
+        port.service.past[2] = dict(port.service.records)
+        wanted = {"key": "AA==", "range_end": "AA==", "revision": 2, **changes}
+        reply = await post(port, "kv/txn", {"success": [{"request_range": wanted}]})
+        assert (reply.status, reply.json()["message"]) == (400, TOO_LARGE)
+
+
+async def test_what_is_counted_at_an_old_revision_has_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ranges, "COUNTED_KEYS_MAX", 1000)
+    async with open_port() as port:
+        store(port, 3000)
+        port.service.past[2] = dict(port.service.records)
+        for changes in ({"limit": 3}, {"max_mod_revision": 3}, {"count_only": True}):
+            wanted = {"key": "AA==", "range_end": "AA==", "revision": 2, **changes}
+            body = {"success": [{"request_range": wanted}]}
+            reply = await post(port, "kv/txn", body)
+            assert (reply.status, reply.json()["code"]) == (429, 8)
