@@ -21,9 +21,10 @@ from ..storage.env import Env, RealEnv
 from ..storage.errors import CorruptionError, is_no_space
 from ..wire import ErrorCode, Level, Limits, RequestKind
 from .admission import Admission
+from .api import service
 from .api.listener import Listener, start_listener
 from .api.options import ApiOptions
-from .api.service import DISK_FULL, NO_LEADER, Member, Position, Sink, WatchSink
+from .api.service import Member, Position, Sink, WatchSink
 from .backups import Backups
 from .booting import boot
 from .client_tls import LOOK_S, ClientTlsFiles
@@ -328,17 +329,15 @@ class Node:
     def backup(self, timeout_ms: int) -> AsyncGenerator[bytes]:
         return self.backups.stream(timeout_ms)
 
-    def ready(self) -> str | None:
-        raft = self.replica.raft
-        if self.stopping or self.loop.stopped:
-            return "shutting down"
-        if not raft.leader_id:
-            return NO_LEADER
-        if self.replica.reads.barred:
-            return self.replica.reads.barred
-        if self.replica.no_space:
-            return DISK_FULL
-        return None
+    def troubles(self) -> tuple[str, ...]:
+        replica = self.replica
+        every = {
+            service.SHUTTING_DOWN: self.stopping or self.loop.stopped,
+            service.NO_LEADER: not replica.raft.leader_id,
+            service.DAMAGED: bool(replica.reads.barred),
+            service.DISK_FULL: replica.no_space,
+        }
+        return tuple([trouble for trouble, is_so in every.items() if is_so])
 
     def statistics(self) -> Statistics:
         return gather(self)

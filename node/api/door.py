@@ -144,9 +144,9 @@ class Door:
         """As Service.position."""
         return self._service.position()
 
-    def ready(self) -> str | None:
-        """As Service.ready."""
-        return self._service.ready()
+    def troubles(self) -> tuple[str, ...]:
+        """As Service.troubles."""
+        return self._service.troubles()
 
     def gone(self, sink: WatchSink) -> None:
         """As Service.gone."""

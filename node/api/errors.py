@@ -30,7 +30,6 @@ HTTP_PROBLEMS: Final[dict[str, tuple[int, bool]]] = {
     "unsupported_media_type": (415, False),
     "expectation_failed": (417, False),
     "head_too_large": (431, False),
-    "not_ready": (503, True),
     "held": (409, True),
     "http_version_not_supported": (505, False),
 }

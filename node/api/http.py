@@ -34,6 +34,7 @@ from .door import ASKING, check
 from .errors import WRITES, Problem, invalid
 from .etcd import errors as etcd_errors
 from .etcd import gateway as etcd_gateway
+from .etcd import probes
 from .exposition import CONTENT_TYPE, Exposition
 from .http_body import (
     check_expectation,
@@ -68,8 +69,6 @@ _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
 _OPERATIONS: Final = {
     "/v1/status": "status",
     "/version": "version",
-    "/livez": "livez",
-    "/readyz": "readyz",
     "/metrics": "metrics",
     "/v1/openapi.json": "openapi",
 }
@@ -77,7 +76,8 @@ _OPERATIONS: Final = {
 _ABOUT: Final = frozenset(_OPERATIONS.values())
 # What probes and clients look at before they have a token: the same for everybody.
 OPEN: Final = etcd_gateway.OPEN | {
-    *("/livez", "/readyz", "/health", "/version", "/v1/openapi.json")
+    *probes.PATHS,
+    *("/health", "/version", "/v1/openapi.json"),
 }
 # The description of all of /v1; a file, since it is made for readers.
 OPENAPI: Final = Path(__file__).with_name("openapi.json")
@@ -144,6 +144,9 @@ class HttpApi:
                 "health", etcd_gateway.HEALTH_METHODS, self._etcd.health
             ),
         }
+        answer = probes.Probes(port).answer
+        for path, operation in probes.OPERATIONS.items():
+            self._routes[path] = _Route(operation, probes.METHODS, answer)
         self._locks: http_locks.Locks = http_locks.Locks(port)
         self._elections: http_elections.Elections = http_elections.Elections(port)
         changes = http_members.CHANGE_METHODS
@@ -286,13 +289,6 @@ class HttpApi:
                 return _json(ETCD_VERSION)
             case "openapi":
                 return _json(self._description)
-            case "livez":
-                return _text(b"ok\n", "text/plain; charset=utf-8")
-            case "readyz":
-                reason = self._port.service.ready()
-                if reason is not None:
-                    raise Problem("not_ready", reason)
-                return _text(b"ok\n", "text/plain; charset=utf-8")
             case _:
                 return _text(self._exposition.text(), CONTENT_TYPE)
 

@@ -12,7 +12,9 @@ from ..statistics import Statistics
 from ..timings import NodeTimings
 
 # Why a node is not ready, where somebody wants to tell the reasons apart.
+SHUTTING_DOWN: Final = "shutting down"
 NO_LEADER: Final = "no leader is known"
+DAMAGED: Final = "the data of this node is damaged; it is being replaced"
 DISK_FULL: Final = "the disk is full"
 
 
@@ -113,6 +115,9 @@ class Service(Protocol):
         """
         ...
 
-    def ready(self) -> str | None:
-        """None when this node serves requests, else why it does not."""
+    def troubles(self) -> tuple[str, ...]:
+        """Why this node does not serve requests, what matters most first.
+
+        () when it serves; else of SHUTTING_DOWN, NO_LEADER, DAMAGED, DISK_FULL.
+        """
         ...

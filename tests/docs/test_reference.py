@@ -34,7 +34,7 @@ from quorate.node.api import (
 from quorate.node.api.connections import ClientPort
 from quorate.node.api.door import ASKING
 from quorate.node.api.etcd import errors as etcd_errors
-from quorate.node.api.etcd import gateway, ranges, transactions
+from quorate.node.api.etcd import gateway, probes, ranges, transactions
 from quorate.node.api.exposition import Exposition
 from quorate.node.api.options import ApiOptions
 from quorate.node.api.rights import NODE
@@ -189,6 +189,9 @@ def test_every_route_is_documented_and_exists() -> None:
     for module in (http_txn, http_compaction, http_backup, http_watch):
         expected[module.PATH] = ", ".join(module.METHODS)
     expected[gateway.HEALTH] = ", ".join(gateway.HEALTH_METHODS)
+    for probe in probes.CHECKS:
+        for path in (probe, f"{probe}/{{check}}"):
+            expected[path] = ", ".join(probes.METHODS)
     every = [f"{prefix}…" for prefix in gateway.PREFIXES]
     expected[every[0]] = ", ".join(gateway.METHODS)
     one = f"{http_leases.BELOW}{{id}}"
@@ -393,8 +396,8 @@ class _Idle:
     def endpoints(self) -> tuple[str, ...]:
         return ()
 
-    def ready(self) -> str | None:
-        return None
+    def troubles(self) -> tuple[str, ...]:
+        return ()
 
 
 async def test_every_metric_is_documented_and_exposed() -> None:

@@ -9,6 +9,7 @@ import pytest
 from quorate.cli.init import make_cluster
 from quorate.cli.places import founder
 from quorate.node.address import Address
+from quorate.node.api.service import SHUTTING_DOWN
 from quorate.node.config import NodeConfig, load_config
 from quorate.node.identity import load_identity
 from quorate.node.launcher import free_ports
@@ -82,7 +83,7 @@ async def test_a_start_that_failed_is_in_no_other_ones_way(config: NodeConfig) -
         await fails(Node(config))
     assert not node_threads() - before
     async with Node(config) as node:
-        assert node.ready() != "shutting down"
+        assert SHUTTING_DOWN not in node.troubles()
 
 
 @pytest.mark.parametrize("others", [{}, {7: (1, 1)}])

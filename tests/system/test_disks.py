@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from quorate import AsyncClient
 from quorate.client import NoSpace, QuorateError
+from quorate.node.api.service import DISK_FULL, SHUTTING_DOWN
 from quorate.node.config import load_config
 from quorate.node.launcher import LocalNode, create_cluster
 from quorate.node.node import Node
@@ -36,7 +37,7 @@ async def running(local: LocalNode, faults: Faults) -> AsyncGenerator[Node]:
     """A cluster of one voter in this event loop, once it leads."""
     config = load_config(local.directory / "quorate.toml", {})
     async with Node(config, FailingEnv(faults)) as node:
-        await until(node, lambda: node.ready() is None)
+        await until(node, lambda: not node.troubles())
         yield node
 
 
@@ -68,7 +69,7 @@ async def test_the_first_failed_sync_ends_the_node_and_is_never_retried(
         syncs = node.statistics().journal_syncs
         with pytest.raises(QuorateError):
             await client.put("a", "refused", timeout=0.3)
-        assert node.ready() == "shutting down"
+        assert SHUTTING_DOWN in node.troubles()
         assert node.statistics().journal_syncs == syncs
     fatal = [r.getMessage() for r in caplog.records if r.levelno == logging.CRITICAL]
     assert len(fatal) == 1
@@ -124,7 +125,7 @@ async def test_little_free_space_refuses_writes_but_no_reads(tmp_path: Path) -> 
         assert await client.put("a", "before") == 2
         faults.free_bytes = 1 * MIB
         await until(node, lambda: node.replica.no_space)
-        assert node.ready() == "the disk is full"
+        assert node.troubles() == (DISK_FULL,)
         for _ in range(3):
             with pytest.raises(NoSpace):
                 await client.put("a", "refused")
@@ -132,7 +133,7 @@ async def test_little_free_space_refuses_writes_but_no_reads(tmp_path: Path) -> 
         assert entry is not None
         assert entry.value == b"before"
         faults.free_bytes = None
-        await until(node, lambda: node.ready() is None)
+        await until(node, lambda: not node.troubles())
         assert await client.put("a", "after") == 3
 
 
@@ -162,7 +163,7 @@ async def test_a_journal_that_gets_no_new_segment_waits_for_space_and_goes_on(
         faults.no_new_segments = False
         # What was proposed before is neither lost nor done twice.
         assert await waiting == accepted + 1
-        await until(node, lambda: node.ready() is None)
+        await until(node, lambda: not node.troubles())
         assert await client.put("a", "after") == accepted + 2
 
 

@@ -11,14 +11,12 @@ from zlib import crc32
 import msgspec
 from aiohttp import web
 
-from ....wire.frames import RequestKind
-from ....wire.requests import Level, RangeRequest, encode_range
+from ....wire.requests import Level
 from ..connections import ClientPort
-from ..errors import Problem
-from ..http_requests import ask
 from ..service import DISK_FULL, NO_LEADER
 from .errors import NO_LEADER as NO_LEADER_TEXT
-from .errors import UNIMPLEMENTED, EtcdProblem, translated
+from .errors import UNIMPLEMENTED, EtcdProblem
+from .probes import unreadable
 from .replies import (
     AlarmsReply,
     AlarmStatus,
@@ -32,12 +30,12 @@ from .replies import (
 
 # What clients compare with the versions of etcd that they know.
 SERVER_VERSION: Final = "3.5.21"
-# Who asks for health wants to know soon.
-HEALTH_TIMEOUT_MS: Final = 2000
 
 NO_SPACE_ALARM: Final = "NOSPACE"
 _GET, _ACTIVATE, _DEACTIVATE = "GET", "ACTIVATE", "DEACTIVATE"
 ALARM_ACTIONS: Final = (_GET, _ACTIVATE, _DEACTIVATE)
+# How etcd's health tells of what is wrong; the rest is told as it is.
+_REASONS: Final = {DISK_FULL: f"ALARM {NO_SPACE_ALARM}", NO_LEADER: "RAFT NO LEADER"}
 
 
 class _Health(msgspec.Struct):
@@ -90,14 +88,17 @@ class Cluster:
         self, serializable: bool, excluded: Collection[bytes]
     ) -> web.Response:
         """Can it serve? By this node alone, if that is enough; but for some alarms."""
-        reason = self._port.service.ready() or ""
-        if reason == DISK_FULL:
-            reason = f"ALARM {NO_SPACE_ALARM}"
-            if NO_SPACE_ALARM.encode() in excluded:
-                reason = ""
-        elif reason == NO_LEADER:
-            reason = "" if serializable else "RAFT NO LEADER"
-        reason = reason or await self._unreadable(serializable)
+        level = Level.LOCAL if serializable else Level.LINEARIZABLE
+        troubles = list(self._port.service.troubles())
+        if NO_SPACE_ALARM.encode() in excluded and DISK_FULL in troubles:
+            troubles.remove(DISK_FULL)
+        if serializable and NO_LEADER in troubles:
+            troubles.remove(NO_LEADER)
+        reason = ""
+        if troubles:
+            reason = _REASONS.get(troubles[0], troubles[0])
+        elif said := await unreadable(self._port, level):
+            reason = f"RANGE ERROR:{said}"
         document = _Health("false" if reason else "true", reason)
         return web.Response(
             status=503 if reason else 200,
@@ -108,14 +109,5 @@ class Cluster:
             },
         )
 
-    async def _unreadable(self, serializable: bool) -> str:
-        level = Level.LOCAL if serializable else Level.LINEARIZABLE
-        body = encode_range(RangeRequest(level, 0, 0, b"", b"", 1, True))
-        try:
-            await ask(self._port, RequestKind.RANGE, body, HEALTH_TIMEOUT_MS)
-        except Problem as problem:
-            return f"RANGE ERROR:{translated(problem)[1]}"
-        return ""
-
     def _disk_is_full(self) -> bool:
-        return self._port.service.ready() == DISK_FULL
+        return DISK_FULL in self._port.service.troubles()

@@ -121,7 +121,6 @@ TRANSLATIONS: Final[dict[str, tuple[int, str | None]]] = {
     "unsupported_media_type": (INVALID_ARGUMENT, None),
     "expectation_failed": (INVALID_ARGUMENT, None),
     "head_too_large": (INVALID_ARGUMENT, None),
-    "not_ready": (UNAVAILABLE, None),
     "held": (UNAVAILABLE, None),
     "http_version_not_supported": (UNIMPLEMENTED, None),
 }

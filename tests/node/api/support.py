@@ -122,7 +122,7 @@ class FakeService:
         self.holding = False
         self.held: list[Asked] = []
         self.error: ErrorReply | None = None
-        self.not_ready: str | None = None
+        self.troubled: tuple[str, ...] = ()
         # The pieces of a backup; None: it is refused there.
         self.backups: list[bytes | None] = []
         # What was asked of members and of who leads, in order.
@@ -213,8 +213,8 @@ class FakeService:
             peers=[PeerStatistics(member_id="00000000000000b2", name="n2")],
         )
 
-    def ready(self) -> str | None:
-        return self.not_ready
+    def troubles(self) -> tuple[str, ...]:
+        return self.troubled
 
     async def backup(self, timeout_ms: int) -> AsyncGenerator[bytes]:
         """As much as `backups` says; the rest never comes when it ends with None."""

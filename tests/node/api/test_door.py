@@ -37,7 +37,10 @@ every_route = pytest.mark.parametrize(
 )
 every_etcd_path = pytest.mark.parametrize("path", ETCD)
 # They say the same to everybody, or nothing of what is kept here.
-OPEN = {"/livez", "/readyz", "/version", "/health", "/v1/openapi.json"}
+OPEN = {
+    *("/livez", "/livez/{check}", "/readyz", "/readyz/{check}"),
+    *("/version", "/health", "/v1/openapi.json"),
+}
 ETCD_OPEN = {"auth/authenticate"}
 # These do nothing, or tell what readiness tells everybody.
 HARMLESS = {
@@ -375,7 +378,12 @@ async def test_what_is_malformed_is_no_way_past_the_door(
 
 
 def test_what_is_open_to_everybody_is_no_more_than_this() -> None:
-    assert http.OPEN == OPEN | gateway.OPEN
+    checks = {
+        *("/livez/process", "/readyz/shutdown", "/readyz/data_corruption"),
+        *("/readyz/disk_space", "/readyz/serializable_read"),
+        "/readyz/linearizable_read",
+    }
+    assert {p for p in OPEN if "{" not in p} | checks | gateway.OPEN == http.OPEN
     assert {p + path for p in gateway.PREFIXES for path in ETCD_OPEN} == gateway.OPEN
 
 

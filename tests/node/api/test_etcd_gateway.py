@@ -284,10 +284,10 @@ async def test_health_says_why_not(port: Port) -> None:
         return reply.status, str(reply.json()["reason"])
 
     assert await health() == (200, "")
-    port.service.not_ready = NO_LEADER
+    port.service.troubled = (NO_LEADER,)
     assert await health() == (503, "RAFT NO LEADER")
     assert await health("?serializable=true") == (200, "")
-    port.service.not_ready = DISK_FULL
+    port.service.troubled = (DISK_FULL,)
     assert await health() == (503, "ALARM NOSPACE")
     for query in (
         "exclude=NOSPACE",
@@ -300,7 +300,7 @@ async def test_health_says_why_not(port: Port) -> None:
         assert await health(f"?{query}") == (503, "ALARM NOSPACE"), query
     alarm = await post(port, "maintenance/alarm", {"action": "GET"})
     assert alarm.json()["alarms"] == [{"memberID": "161", "alarm": "NOSPACE"}]
-    port.service.not_ready = None
+    port.service.troubled = ()
     port.service.error = error_reply(ErrorCode.DEADLINE_EXCEEDED, Outcome.NONE, "late")
     assert await health() == (503, "RANGE ERROR:etcdserver: request timed out")
 

@@ -50,18 +50,6 @@ async def test_the_version_is_what_etcd_clients_look_for(port: Port) -> None:
     assert reply.json() == {"etcdserver": "3.5.21", "etcdcluster": "3.5.0"}
 
 
-async def test_readiness_says_why_not(port: Port) -> None:
-    reply = await http(port, "GET", "/readyz")
-    assert (reply.status, reply.body) == (200, b"ok\n")
-    port.service.not_ready = "no leader is known"
-    reply = await http(port, "GET", "/readyz")
-    assert reply.status == 503
-    assert reply.headers["retry-after"] == "1"
-    assert reply.json()["detail"] == "no leader is known"
-    assert reply.json()["code"] == "not_ready"
-    assert (await http(port, "GET", "/livez")).status == 200
-
-
 async def test_metrics_are_prometheus_text(port: Port) -> None:
     await http(port, "PUT", "/v1/kv/a", b"1")
     await http(port, "GET", "/v1/kv/nothing")
@@ -149,7 +137,7 @@ async def test_a_head_of_anything_has_no_body(port: Port, path: str) -> None:
     assert int(reply.headers["content-length"]) > 0
 
 
-@pytest.mark.parametrize("path", ["/v1/status", "/livez", "/metrics", "/version"])
+@pytest.mark.parametrize("path", ["/v1/status", "/metrics", "/version"])
 async def test_parameters_where_there_are_none_are_refused(
     port: Port, path: str
 ) -> None:

@@ -22,6 +22,8 @@ ELSEWHERE = {
     # Of the native protocol alone.
     "session_not_found",
 }
+# There, what is not known means nothing.
+PROBES = ("/health", "/livez", "/livez/{check}", "/readyz", "/readyz/{check}")
 # Headers that mean something only to some; others mean nothing to anybody.
 HEADERS = {"If-Match": '"1"', "If-None-Match": "*"}
 
@@ -122,8 +124,7 @@ async def test_a_query_parameter_is_known_when_it_is_documented_and_not_else(
             sample.body,
         )
         unknown = b"unknown query parameter" in reply.body
-        if sample.route == "/health":
-            # As etcd's: what it does not know means nothing there.
+        if sample.route in PROBES:
             assert not unknown
             continue
         # It is known beside a key in the path, and refused for being there, too.
@@ -222,8 +223,8 @@ def test_every_problem_is_documented_somewhere_and_each_has_its_status() -> None
         own = each.codes - set(DOCUMENT["x-problems"])
         statuses = {str(STATUS[code]) for code in own}
         listed = {s for s in each.responses if s[0] in "45"}
-        # A health that is none has a document of etcd's.
-        listed -= {"503"} if each.path == "/health" else set()
+        # What is not well is told as etcd tells it.
+        listed -= {"503"} if each.path in PROBES else set()
         assert listed == statuses, (each.path, each.method)
         assert "default" in each.responses
 
