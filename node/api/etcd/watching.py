@@ -2,12 +2,13 @@
 
 Law: the messages of the body are taken first, then all their watches are told on one
 stream. A revision is one message, and its header says that revision: whoever goes on
-from behind it misses nothing. A node that loses its leader ends the stream with code
-14, which etcd does not: its clients then ask another one.
+from behind it misses nothing; so does whoever goes on from behind a progress that was
+asked for. A node that loses its leader ends the stream with code 14, which etcd does
+not: its clients then ask another one.
 """
 
 from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 from aiohttp import web
@@ -73,6 +74,8 @@ _NO_PUT, _NO_DELETE = ("NOPUT", 0, "0"), ("NODELETE", 1, "1")
 _EMPTY_RANGE: Final = "mvcc: watcher range is empty"
 _ID_TAKEN: Final = "mvcc: duplicate watch ID provided on the WatchStream"
 _NO_ID: Final = -1
+# Whom a progress is for that was asked for: all watches of the stream.
+_ALL: Final = "-1"
 # What a refused watch asks for: it learns the revision, and is told nothing.
 _NOTHING: Final = WatchRequest(b"\0", b"\0", 0, False, True, True)
 
@@ -103,9 +106,14 @@ class _Cancel(msgspec.Struct):
     watch_id: Number = None
 
 
+class _Progress(msgspec.Struct):
+    pass
+
+
 _watches: Final = Body(_Watch)
 _creates: Final = Body(_Create)
 _cancels: Final = Body(_Cancel)
+_progresses: Final = Body(_Progress)
 _filters: Final = msgspec.json.Decoder(list[int | str])
 
 
@@ -114,15 +122,58 @@ class _Open(msgspec.Struct):
 
     watch_id: int
     refusal: str = ""
+    # From which revision on it wants to be told; 0: the next one.
+    start: int = 0
     events: list[Event] = []
     begun: bool = False
     # Whether it wants to be told that nothing happens, and when it was told something.
     notify: bool = False
     told_at: float = 0.0
+    # Where the store was as it began, and up to where it has been told everything.
+    began_at: int = 0
+    told_to: int = 0
+
+    @property
+    def caught_up(self) -> bool:
+        return self.begun and self.told_to >= self.began_at
 
 
 # How a watch is told, and what is asked for.
 Wanted: TypeAlias = tuple[_Open, WatchRequest]
+
+
+class Wishes(NamedTuple):
+    """What the messages of a body leave: watches, and how often progress is asked."""
+
+    watches: list[Wanted]
+    progresses: int
+
+
+class _Stream:
+    """What is told on one stream, and what is still to be said."""
+
+    def __init__(self, opened: dict[int, _Open], progresses: int) -> None:
+        # By the numbers of their requests.
+        self.opened: dict[int, _Open] = opened
+        # Progress is told when all have caught up.
+        self.progresses: int = progresses
+        self._behind: set[int] = set(opened)
+
+    def look(self, request_id: int) -> None:
+        """A watch was told something."""
+        if self.opened[request_id].caught_up:
+            self._behind.discard(request_id)
+
+    def remove(self, request_id: int) -> _Open:
+        """A watch has ended."""
+        self._behind.discard(request_id)
+        return self.opened.pop(request_id)
+
+    def told_to(self, now: int) -> int | None:
+        """Up to where all of them were told everything; None while one is behind."""
+        if self._behind:
+            return None
+        return min([watch.told_to for watch in self.opened.values()], default=now)
 
 
 class Watching:
@@ -134,7 +185,7 @@ class Watching:
         self._limits: Limits = port.options.limits
 
     async def answer(
-        self, request: web.BaseRequest, wanted: list[Wanted]
+        self, request: web.BaseRequest, wanted: Wishes
     ) -> web.StreamResponse:
         """Tell all watches that are wanted until the reader or the node has gone."""
         stream = WatchStream(self._port)
@@ -142,11 +193,12 @@ class Watching:
         response = web.StreamResponse(headers=JSON_HEADERS)
         name_server(response, self._port)
         try:
-            opened = self._begin(stream, wanted)
+            opened = self._begin(stream, wanted.watches)
+            told = _Stream(opened, wanted.progresses)
             # Keys may be long, and there may be many of them.
             del wanted
             await response.prepare(request)
-            await self._tell(response, stream, opened)
+            await self._tell(response, stream, told)
         finally:
             stream.close()
             service.gone(stream)
@@ -166,17 +218,20 @@ class Watching:
     async def _tell(
         self,
         response: web.StreamResponse,
-        stream: WatchStream,
-        opened: dict[int, _Open],
+        source: WatchStream,
+        stream: _Stream,
     ) -> None:
         while True:
-            said = await stream.next(_FOREVER_S)
+            if stream.progresses:
+                await self._tell_progress(response, stream)
+            said = await source.next(_FOREVER_S)
             if said is None:
                 continue
-            watch = opened[said.request_id]
             if said.status is None:
-                await self._told(response, watch, said)
+                await self._told(response, stream.opened[said.request_id], said)
+                stream.look(said.request_id)
                 continue
+            watch = stream.remove(said.request_id)
             if said.status == OK:
                 continue
             error = decode_error(said.body, self._limits)
@@ -184,6 +239,18 @@ class Watching:
                 await response.write(error_frame(problem_of(error)))
                 return
             await self._cancelled(response, watch, error)
+
+    async def _tell_progress(
+        self, response: web.StreamResponse, stream: _Stream
+    ) -> None:
+        """Answer all who asked, once, when nothing is still to come."""
+        told_to = stream.told_to(self._port.service.position().revision)
+        if told_to is None:
+            return
+        reply = message(WatchReply(self._speaker.header(told_to), _ALL))
+        for _ in range(stream.progresses):
+            await response.write(reply)
+        stream.progresses = 0
 
     async def _told(
         self, response: web.StreamResponse, watch: _Open, said: Said
@@ -193,15 +260,22 @@ class Watching:
         reply = WatchReply(self._speaker.header(told.revision), number(watch.watch_id))
         if isinstance(told, WatchCreated):
             watch.begun = reply.created = True
+            watch.began_at = told.revision
+            if not 0 < watch.start <= told.revision:
+                # It is told of what comes.
+                watch.told_to = told.revision
             reply.canceled = bool(watch.refusal)
             reply.cancel_reason = watch.refusal
         elif isinstance(told, WatchEvents):
             watch.events += map(_event, told.events)
             if told.more:
                 return
+            watch.told_to = told.revision
             reply.events, watch.events = watch.events, []
-        elif not watch.notify or now - watch.told_at < PROGRESS_S:
-            return
+        else:
+            watch.told_to = told.revision
+            if not watch.notify or now - watch.told_at < PROGRESS_S:
+                return
         watch.told_at = now
         await response.write(message(reply))
 
@@ -228,6 +302,7 @@ class _Messages:
         # Of those that are not refused: by id, the number of the message.
         self._numbers: dict[int, int] = {}
         self._next_id: int = 0
+        self.progresses: int = 0
 
     def create(self, message_number: int, create: _Create) -> None:
         """Take a watch; one that can't be is told why."""
@@ -239,6 +314,7 @@ class _Messages:
         else:
             notify = bool(create.progress_notify)
             opened = _Open(watch_id or self._free_id(), notify=notify)
+            opened.start = request.revision
             self._numbers[opened.watch_id] = message_number
         self.watches[message_number] = opened, request
 
@@ -257,8 +333,8 @@ class _Messages:
         return chosen
 
 
-def parse_watches(body: bytes) -> list[Wanted]:
-    """The watches that the messages of a body leave."""
+def parse_watches(body: bytes) -> Wishes:
+    """What the messages of a body leave."""
     wanted = _Messages()
     for message_number, document in enumerate(documents(body)):
         said = _watches.parse_first(document)
@@ -268,9 +344,12 @@ def parse_watches(body: bytes) -> list[Wanted]:
             wanted.create(message_number, _creates.parse(said.create_request))
         elif is_there(said.cancel_request):
             wanted.cancel(int64(_cancels.parse(said.cancel_request).watch_id))
+        elif is_there(said.progress_request):
+            _progresses.parse(said.progress_request)
+            wanted.progresses += 1
         if message_number >= MESSAGES_MAX or len(wanted.watches) > WATCHES_MAX:
             raise EtcdProblem(RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
-    return list(wanted.watches.values())
+    return Wishes(list(wanted.watches.values()), wanted.progresses)
 
 
 def _request(create: _Create) -> WatchRequest:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from quorate.node.api.etcd import watching
+from quorate.wire.errors import ErrorCode
 from quorate.wire.records import Record
 from quorate.wire.watches import encode_event, encode_progress
 
 from ...wire.watch_replies import encode_events
-from .support import Port, Raw, connect, head, open_port, wait_for
+from .support import Port, Raw, connect, head, http, open_port, wait_for
 
 
 @pytest.fixture
@@ -97,3 +98,128 @@ async def test_a_quiet_watch_that_asked_for_it_is_told_how_far_it_is(
         port.service.tell(encode_progress(10), 0)
         happen(port, 11)
         assert await stream.heard() == ("5", "11", 1)
+
+
+# -- progress that is asked for --------------------------------------------------------
+
+PROGRESS: dict[str, Any] = {"progress_request": {}}
+
+
+async def test_progress_is_told_in_the_bytes_of_etcd(port: Port) -> None:
+    body = b'{"create_request":{"key":"YQ=="}}{"progressRequest":{}}'
+    async with connect(port) as raw:
+        raw.send(head("POST", "/v3/watch", Content_Length=str(len(body))) + body)
+        async with asyncio.timeout(5):
+            await raw.reader.readuntil(b"\r\n\r\n")
+            header = (
+                b'{"result":{"header":{"cluster_id":"193","member_id":"161",'
+                b'"revision":"1","raft_term":"3"},'
+            )
+            for told in (b'"created":true}}\n', b'"watch_id":"-1"}}\n'):
+                chunk = b"%x\r\n%b\r\n" % (len(header + told), header + told)
+                assert await raw.reader.readexactly(len(chunk)) == chunk
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        ([PROGRESS], [("-1", False)]),
+        ([create(), PROGRESS, PROGRESS], [("0", True), ("-1", False), ("-1", False)]),
+        # All of the body is taken first.
+        ([PROGRESS, create()], [("0", True), ("-1", False)]),
+        ([create(start_revision=9), PROGRESS], [("0", True), ("-1", False)]),
+        (
+            [create(), {"cancel_request": {"watch_id": 0}}, PROGRESS],
+            [("-1", False)],
+        ),
+        ([create(range_end="QQ=="), PROGRESS], [("-1", True), ("-1", False)]),
+    ],
+)
+async def test_progress_is_told_of_what_is_still_to_come(
+    port: Port, messages: list[dict[str, Any]], told: list[tuple[str, bool]]
+) -> None:
+    async with streaming(port, *messages) as stream:
+        for watch_id, created in told:
+            one = await stream.next()
+            assert one["header"]["revision"] == "1"
+            assert (one.get("watch_id", "0"), "created" in one) == (watch_id, created)
+            assert "canceled" not in one or created
+
+
+async def test_progress_waits_for_all_who_are_behind(port: Port) -> None:
+    port.service.revision = 20
+    behind, quiet = create(start_revision=3), create(watch_id=5, start_revision=20)
+    async with streaming(port, behind, create(watch_id=7), PROGRESS, quiet) as stream:
+        for watch_id in ("0", "7", "5"):
+            assert await stream.heard() == (watch_id, "20", 0)
+        happen(port, 15, 0)
+        assert await stream.heard() == ("0", "15", 1)
+        happen(port, 22, 1)
+        assert await stream.heard() == ("7", "22", 1)
+        # One has caught up by what it was told, the other one is told that it has.
+        happen(port, 21, 0)
+        assert await stream.heard() == ("0", "21", 1)
+        port.service.tell(encode_progress(23), 2)
+        # What all of them were told.
+        assert await stream.heard() == ("-1", "21", 0)
+        happen(port, 24, 0)
+        assert await stream.heard() == ("0", "24", 1)
+
+
+async def test_a_part_of_a_revision_is_no_progress(port: Port) -> None:
+    port.service.revision = 20
+    event = encode_event(True, Record(b"a", bytes(900_000), 20, 20, 1, 0))
+    first, last = encode_events(20, [event, event])
+    async with streaming(port, create(start_revision=3), PROGRESS) as stream:
+        assert await stream.heard() == ("0", "20", 0)
+        port.service.tell(first)
+        port.service.tell(last)
+        assert await stream.heard() == ("0", "20", 2)
+        assert await stream.heard() == ("-1", "20", 0)
+
+
+async def test_progress_does_not_wait_for_whom_compaction_ended(port: Port) -> None:
+    port.service.revision = 20
+    old, other = create(start_revision=3), create(watch_id=5)
+    async with streaming(port, old, other, PROGRESS) as stream:
+        assert await stream.heard() == ("0", "20", 0)
+        assert await stream.heard() == ("5", "20", 0)
+        port.service.end(ErrorCode.COMPACTED, 7)
+        assert (await stream.next())["compact_revision"] == "7"
+        assert await stream.heard() == ("-1", "20", 0)
+
+
+async def test_a_wish_for_progress_that_is_none_is_refused(port: Port) -> None:
+    reply = await http(port, "POST", "/v3/watch", b'{"progress_request": 5}')
+    assert (reply.status, reply.json()["code"]) == (400, 3)
+
+
+# -- WebSocket -------------------------------------------------------------------------
+
+
+async def test_a_websocket_is_refused_at_once(port: Port) -> None:
+    asked = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec_WebSocket_Version": "13",
+        "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    async with connect(port) as raw:
+        raw.send(head("GET", "/v3/watch", **asked))
+        reply = await raw.http_reply()
+        assert (reply.status, reply.headers["allow"]) == (405, "POST")
+        # The connection still speaks HTTP, and frames are none.
+        raw.send(head("GET", "/livez", **asked))
+        assert (await raw.http_reply()).status == 200
+        raw.send(b"\x81\x85abcdefghi")
+        assert (await raw.read_to_end()).startswith(b"HTTP/1.0 400 ")
+    assert port.service.asked == []
+
+
+async def test_a_post_that_asks_for_a_websocket_is_a_post(port: Port) -> None:
+    body = json.dumps(create()).encode()
+    asked = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    async with connect(port) as raw:
+        length = str(len(body))
+        raw.send(head("POST", "/v3/watch", Content_Length=length, **asked) + body)
+        assert await Stream(raw).heard() == ("0", "1", 0)
