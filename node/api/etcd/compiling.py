@@ -216,7 +216,7 @@ class _Renderer:
         if wanted.revision:
             found = self._history[wanted]
             kvs = key_values(found.shown, wanted.keys_only)
-            return RangeReply(header, kvs, found.more, number(found.count))
+            return RangeReply(header, kvs, found.more, number(found.keys))
         result = results[0]
         if wanted.end is None:
             record = result.record

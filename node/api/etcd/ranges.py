@@ -118,11 +118,11 @@ async def read_key(port: ClientPort, wanted: Range) -> tuple[int, Record | None]
 
 
 class Found(NamedTuple):
-    """What a range shows, in order, and how much there is."""
+    """What a range shows, in order, and how many keys it has."""
 
     shown: list[Record]
     more: bool
-    count: int
+    keys: int
 
 
 async def collect(port: ClientPort, wanted: Range, bytes_max: int) -> Found:
