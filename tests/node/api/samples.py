@@ -121,6 +121,9 @@ SAMPLES: tuple[Sample, ...] = (
     *_both("/health", "/health"),
 )
 
+# As etcd's: a parameter that is not known means nothing there, nor one that is twice.
+PROBES = ("/health", "/livez", "/livez/{check}", "/readyz", "/readyz/{check}")
+
 # What is below /v3/, by its path there; a stream is given up once it has begun.
 ETCD: dict[str, bytes] = {
     "kv/range": b'{"key": "YQ=="}',

@@ -9,7 +9,7 @@ from quorate.node.api.http import OPENAPI
 from ...docs.markdown import read
 from ...docs.test_reference import routes_of
 from .openapi import DOCUMENT, OPERATIONS, STATUS, Described, faults, resolved
-from .samples import SAMPLES, Sample, prepare
+from .samples import PROBES, SAMPLES, Sample, prepare
 from .support import Port, Reply, connect, head, http, open_port
 
 every_route = pytest.mark.parametrize(
@@ -22,8 +22,6 @@ ELSEWHERE = {
     # Of the native protocol alone.
     "session_not_found",
 }
-# There, what is not known means nothing.
-PROBES = ("/health", "/livez", "/livez/{check}", "/readyz", "/readyz/{check}")
 # Headers that mean something only to some; others mean nothing to anybody.
 HEADERS = {"If-Match": '"1"', "If-None-Match": "*"}
 
