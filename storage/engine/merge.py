@@ -92,12 +92,15 @@ def _together(parts: list[Chunk]) -> Chunk:
 def without_tombstones(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """For the oldest run of all: below it nothing is left to be hidden."""
     for keys, records in chunks:
-        if TOMBSTONE not in records:
+        deleted = records.count(TOMBSTONE)
+        if deleted == 0:
             yield keys, records
             continue
+        # Where a queue was taken from, nothing else comes for long.
+        if deleted == len(records):
+            continue
         kept = [(k, r) for k, r in zip(keys, records, strict=True) if r != TOMBSTONE]
-        if kept:
-            yield [key for key, _ in kept], [record for _, record in kept]
+        yield [key for key, _ in kept], [record for _, record in kept]
 
 
 def without_droppable(

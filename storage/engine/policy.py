@@ -3,10 +3,17 @@
 Law: tiered. A run's tier is the logarithm of its size; as soon as `ratio` runs are in
 one tier, they and all newer ones become one run. An entry is rewritten once a tier, so
 about log(size / memtable) / log(ratio) times. Runs are only merged with neighbours:
-their order is their age.
+their order is their age. Where tombstones are many, all runs become one: only a merge
+with the oldest run drops them.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+# A scan passes so many in a few milliseconds: for fewer no merge is worth while.
+TOMBSTONES_MIN: Final = 4096
+# Each tombstone pays for so many entries that are rewritten to be rid of it.
+ENTRIES_A_TOMBSTONE: Final = 4
 
 
 def tier_of(size_bytes: int, memtable_bytes: int, ratio: int) -> int:
@@ -27,6 +34,17 @@ def pick(sizes: Sequence[int], memtable_bytes: int, ratio: int) -> range | None:
         if tiers.count(tier) >= ratio:
             return range(len(tiers) - tiers[::-1].index(tier))
     return None
+
+
+def should_drop_tombstones(tombstones: int, entries: int) -> bool:
+    """Should all runs become one, so that scans need not pass their tombstones?
+
+    Both are counts over all runs; tombstones are entries as well. None is left
+    afterwards, whatever the oldest run was, so the next such merge is as many deletions
+    away: a deletion causes `ENTRIES_A_TOMBSTONE` rewrites at most.
+    """
+    many = ENTRIES_A_TOMBSTONE * tombstones >= entries
+    return many and tombstones >= TOMBSTONES_MIN
 
 
 def to_be_moved(

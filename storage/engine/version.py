@@ -25,12 +25,14 @@ _KIND: Final = itemgetter(0)
 class Run:
     """Tables that ascend and do not overlap."""
 
-    __slots__ = ("last_keys", "size_bytes", "tables")
+    __slots__ = ("entries", "last_keys", "size_bytes", "tables", "tombstones")
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self.tables = tuple(tables)
         self.last_keys = [table.meta.last for table in tables]
         self.size_bytes = sum(table.meta.size_bytes for table in tables)
+        self.entries = sum(table.meta.entries for table in tables)
+        self.tombstones = sum(table.meta.tombstones for table in tables)
 
     def metas(self) -> tuple[TableMeta, ...]:
         return tuple(table.meta for table in self.tables)

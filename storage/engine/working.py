@@ -19,7 +19,7 @@ from .manifest import Made, Manifest, TableMeta
 from .memtable import Memtable, forget_first
 from .merge import Droppable
 from .options import EngineOptions
-from .policy import pick, to_be_moved
+from .policy import pick, should_drop_tombstones, to_be_moved
 from .version import Run, Version
 
 
@@ -171,8 +171,15 @@ class Working:
 
     def _pick(self) -> range | None:
         """The runs that should become one."""
-        sizes = [run.size_bytes for run in self._version.runs]
-        return pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
+        runs = self._version.runs
+        sizes = [run.size_bytes for run in runs]
+        picked = pick(sizes, self.options.memtable_bytes, self.options.tier_ratio)
+        # Tiers first: a merge of all that waits for room must not hold up theirs.
+        if picked is None and should_drop_tombstones(
+            sum(run.tombstones for run in runs), sum(run.entries for run in runs)
+        ):
+            return range(len(runs))
+        return picked
 
     def _moved(self, merged: tuple[Run, ...]) -> dict[bytes, int]:
         """What a merge writes anew of files of values, and how much of each."""

@@ -3,10 +3,12 @@
 from itertools import islice
 from random import Random
 
+import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from quorate.storage.engine import View
+from quorate.storage.engine import View, policy
 from quorate.storage.errors import WriteStalled
 
 from .engine_kit import COMPRESSED, SMALL, Twin, same
@@ -127,7 +129,24 @@ class CompressedMachine(EngineMachine):
     options = COMPRESSED
 
 
+class TombstonesMachine(EngineMachine):
+    """The same, and all runs become one as soon as a few entries are tombstones."""
+
+    # With fewer runs of one tier they would have become one before.
+    options = msgspec.structs.replace(SMALL, tier_ratio=4)
+
+    def __init__(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(policy, "TOMBSTONES_MIN", 2)
+        super().__init__()
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+
 EngineMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50)
 TestEngineMachine = EngineMachine.TestCase
 CompressedMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=50)
 TestCompressedMachine = CompressedMachine.TestCase
+TombstonesMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=50)
+TestTombstonesMachine = TombstonesMachine.TestCase
