@@ -41,50 +41,70 @@ def referenced(record: bytes) -> tuple[bytes, int]:
 
 
 class BlobWriter:
-    """Appends values to one file, made when the first one comes."""
+    """Appends values to files, each made when its first one comes.
 
-    def __init__(self, env: Env, work: str, ids: Callable[[], bytes]) -> None:
+    A file ends with the value with which it reaches `file_bytes`. `size_bytes` are
+    those of all files together, `paths` their names, also of one that failed.
+    """
+
+    def __init__(
+        self, env: Env, work: str, ids: Callable[[], bytes], file_bytes: int
+    ) -> None:
         self.size_bytes = 0
+        self.paths: list[str] = []
         self._env = env
         self._work = work
         self._ids = ids
+        self._file_bytes = file_bytes
+        self._done: list[BlobMeta] = []
         self._id = b""
         self._file: File | None = None
-        self._synced = 0
-
-    @property
-    def path(self) -> str:
-        return f"{self._work}/{self._id.hex()}.blob"
+        # Of this file, and how much of it is synced.
+        self._written = self._synced = 0
 
     def put(self, value: bytes) -> bytes:
         """Append a value; the record that refers to it."""
-        if self._file is None:
-            self._id = self._ids()
-            self._file = self._env.open(self.path, create=True, exclusive=True)
-            self._file.write_at(0, _HEAD.pack(_MAGIC, FORMAT, 0, self._id))
-            self.size_bytes, self._synced = _HEAD.size, 0
-        offset, length, crc = self.size_bytes, len(value), crc32(value)
-        self._file.write_at(offset, _ENTRY.pack(length, crc) + value)
-        self.size_bytes += _ENTRY.size + length
-        if self.size_bytes - self._synced >= _SYNC_BYTES:
-            self._sync()
+        file = self._file or self._begin()
+        offset, length, crc = self._written, len(value), crc32(value)
+        file.write_at(offset, _ENTRY.pack(length, crc) + value)
+        self._grow(_ENTRY.size + length)
+        if self._written >= self._file_bytes:
+            self._end(file)
+        elif self._written - self._synced >= _SYNC_BYTES:
+            self._sync(file)
         return _REFERENCE.pack(BLOB_KIND, self._id, offset, length, crc)
 
     def finish(self) -> tuple[BlobMeta, ...]:
         """Sync and close; what was written, if anything was."""
-        if self._file is None:
-            return ()
-        if self._synced < self.size_bytes:
-            self._sync()
-        self._file.close()
-        return (BlobMeta(self._id, self.size_bytes),)
+        if self._file is not None:
+            self._end(self._file)
+        return tuple(self._done)
 
-    def _sync(self) -> None:
+    def _begin(self) -> File:
+        self._id, self._written, self._synced = self._ids(), 0, 0
+        path = f"{self._work}/{self._id.hex()}.blob"
+        self.paths.append(path)
+        self._file = file = self._env.open(path, create=True, exclusive=True)
+        file.write_at(0, _HEAD.pack(_MAGIC, FORMAT, 0, self._id))
+        self._grow(_HEAD.size)
+        return file
+
+    def _grow(self, size: int) -> None:
+        self._written += size
+        self.size_bytes += size
+
+    def _end(self, file: File) -> None:
+        if self._synced < self._written:
+            self._sync(file)
+        file.close()
+        self._file = None
+        self._done.append(BlobMeta(self._id, self._written))
+
+    def _sync(self, file: File) -> None:
         """All of it at once, in the end, would hold up the syncs of others."""
-        assert self._file is not None
         if rules.syncs_table_contents():
-            self._file.sync()
-        self._synced = self.size_bytes
+            file.sync()
+        self._synced = self._written
 
     def abandon(self) -> None:
         """Close the file as it is; whoever made its name removes it."""

@@ -112,7 +112,7 @@ def write_tables(
         return Made(tuple(done), blobs.finish(), work)
     except Exception:
         # A disk that is full would be filled more by each new try.
-        for path in (*paths, blobs.path):
+        for path in (*paths, *blobs.paths):
             with suppress(OSError):
                 env.remove(path)
         raise
@@ -131,8 +131,8 @@ class InlineJobs:
         self._parts = (env, work, ids, options)
 
     def _blobs(self) -> BlobWriter:
-        env, work, ids, _ = self._parts
-        return BlobWriter(env, work, ids)
+        env, work, ids, options = self._parts
+        return BlobWriter(env, work, ids, options.blob_file_bytes)
 
     def flush(self, memtable: Memtable) -> Job:
         return self.write(merge(memtable.sources(None, b"", None, reverse=False)))

@@ -38,7 +38,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
     `memtable_bytes`: a memtable of this size is frozen and flushed.
     `memtables_max`: so many frozen ones, and writes are refused (`WriteStalled`).
     `block_bytes`: what a block of a table aims at, before its checksum.
-    `table_bytes`: what one file of a run aims at.
+    `table_bytes`: what one file of a run aims at. One of values aims at the same, or at
+    a memtable's bytes where these are more.
     `tier_ratio`: so many runs of one tier are merged into one.
     `filter_bits`: of the filter, for each key.
     `blob_bytes`: values of this size and more go into files of values; 16 KiB at most.
@@ -79,6 +80,14 @@ class EngineOptions(msgspec.Struct, frozen=True):
                 yield f"{name} is {value}, and must be {most} at most"
         if not self.compression or not {*self.compression} <= {*get_args(Codec)}:
             yield f"compression is {self.compression}: one of {get_args(Codec)} each"
+
+    @property
+    def blob_file_bytes(self) -> int:
+        """What a file of values aims at, a memtable's bytes at least.
+
+        Of less than half a memtable they would be small ones, which merges write anew.
+        """
+        return max(self.table_bytes, self.memtable_bytes)
 
     def codec(self, size_bytes: int) -> Codec:
         """Of a run that is made of so many bytes."""

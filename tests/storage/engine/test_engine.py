@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from quorate.storage.engine import Engine, EngineOptions
 from quorate.storage.errors import DirectoryLocked, WriteStalled
@@ -265,7 +266,8 @@ def test_a_file_of_values_goes_with_its_last_reference() -> None:
 
 def test_a_file_of_values_that_is_mostly_garbage_is_rewritten() -> None:
     """Else one long-lived value would keep a whole file of dead ones for ever."""
-    twin = Twin()
+    # So that all of them are in one file.
+    twin = Twin(msgspec.structs.replace(SMALL, table_bytes=4_000))
     twin.write({b"k%d" % n: b"%d" % n * 300 for n in range(5)})
     twin.engine.flush()
     (old,) = _blobs(twin)

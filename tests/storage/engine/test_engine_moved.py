@@ -143,7 +143,7 @@ def test_a_file_of_values_is_synced_as_it_grows(
 ) -> None:
     env = MemoryEnv()
     env.make_directory("/work")
-    writer = BlobWriter(env, "/work", Names())
+    writer = BlobWriter(env, "/work", Names(), 64 << 20)
     syncs: list[int] = []
 
     def synced(_: MemoryFile) -> None:

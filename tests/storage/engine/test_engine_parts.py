@@ -134,7 +134,7 @@ def _golden_table() -> tuple[MemoryEnv, TableWriter]:
     writer = TableWriter(env, "/table", bytes(range(16)), options)
     writer.add([b"a", b"b"], [VALUE + b"one", TOMBSTONE])
     writer.add([b"key%d" % n for n in range(6)], [VALUE + b"v" * 20] * 6)
-    values = BlobWriter(env, "", lambda: bytes(range(16, 32)))
+    values = BlobWriter(env, "", lambda: bytes(range(16, 32)), 1 << 20)
     writer.add([b"large1", b"large2"], [values.put(b"w" * 99), values.put(b"x" * 98)])
     (blob,) = values.finish()
     assert blob.size_bytes == len(env.peek("/")[blob.name])
