@@ -28,6 +28,7 @@ from .table_format import (
     Footer,
     Properties,
     Section,
+    blocks_bytes,
     check_block,
     decode_block,
     decode_footer,
@@ -122,6 +123,14 @@ class Table(Stored):
         except msgspec.DecodeError as error:
             reason = f"properties: {error}"
             raise CorruptionError(self.path, section.offset, reason) from None
+
+    def expanded_bytes(self, block_bytes: int) -> int:
+        """About its size if it were written without compression, in such blocks."""
+        if not self.properties.compressed:
+            return self.meta.size_bytes
+        # The index is in both, of which what is here may be the smaller one.
+        beside_blocks = self.meta.size_bytes - self._offsets[-1]
+        return blocks_bytes(self.properties, block_bytes) + beside_blocks
 
     # -- one key -----------------------------------------------------------------------
 

@@ -50,6 +50,10 @@ _CRC: Final = struct.Struct("<I")
 _TWO_PAIRS: Final = struct.Struct("<HHHH")
 # Two offsets; what an entry takes beside its bytes is these and its number.
 ENTRY_BYTES: Final = 4
+_BESIDE_ENTRY: Final = ENTRY_BYTES + 2
+# Its head, the last two offsets, its checksum; in the index length, checksum, and how
+# long the first key is, which follows.
+_BESIDE_BLOCK: Final = BLOCK_HEAD_BYTES + ENTRY_BYTES + CRC_BYTES + 4 + 4 + 2
 # What offsets of 16 bits reach; a block ends with the entry that fills it. Beside the
 # bytes of keys and records it has its head, an entry's six bytes, the last two offsets.
 BLOCK_BYTES_MAX: Final = (
@@ -85,6 +89,16 @@ class Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     last: bytes
     scanned: bytes = b""
     compressed: int = 0
+
+
+def blocks_bytes(properties: Properties, block_bytes: int) -> int:
+    """About what blocks of `block_bytes` and their index take, not compressed."""
+    entries = properties.entries
+    size = properties.key_bytes + properties.record_bytes + entries * _BESIDE_ENTRY
+    key_bytes = properties.key_bytes // max(1, entries)
+    # All but the last one have the bytes that they aim at, or more, and an entry.
+    blocks = min(size // block_bytes + 1, entries)
+    return size + blocks * (_BESIDE_BLOCK + key_bytes)
 
 
 class Section(msgspec.Struct, frozen=True, gc=False):

@@ -37,6 +37,10 @@ class Run:
     def metas(self) -> tuple[TableMeta, ...]:
         return tuple(table.meta for table in self.tables)
 
+    def expanded_bytes(self, block_bytes: int) -> int:
+        """About its size if it were written without compression, in such blocks."""
+        return sum(table.expanded_bytes(block_bytes) for table in self.tables)
+
     def chunks(self, start: bytes, end: bytes | None, reverse: bool) -> Iterator[Chunk]:
         low = bisect_left(self.last_keys, start)
         tables = [

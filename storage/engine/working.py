@@ -50,6 +50,8 @@ class Working:
         # A manifest is on its way to the disk.
         self._editing = False
         self._picked: range | None = None
+        # The next merge waits until so much is free on the disk; 0: none waits.
+        self.awaited_bytes = 0
 
     # -- what is durable ---------------------------------------------------------------
 
@@ -134,6 +136,7 @@ class Working:
                 self._flushing[memtable] = left
             if step:
                 return step
+        self.awaited_bytes = 0
         if self._compacting is None and self._picked is not None:
             picked = self._picked
             merged = self._version.runs[picked.start : picked.stop]
@@ -202,16 +205,25 @@ class Working:
 
         The disk has to have room for what it may write at most, and for flushes
         meanwhile. Else it would fill the disk, fail, and begin anew, again and again.
-        Values stay where they are when there is no room for them: only merges give room
-        back.
+        Values move as far as there is room for them, and none is waited for: only
+        merges give room back.
         """
-        moved = self._moved(merged)
         size = sum(run.size_bytes for run in merged)
+        if self.options.codec(size) == "none":
+            # What is compressed becomes as large as it was.
+            block_bytes = self.options.block_bytes
+            size = sum(run.expanded_bytes(block_bytes) for run in merged)
         size += (self.options.memtables_max + 1) * self.options.memtable_bytes
-        free = self._env.free_bytes(self.directory)
-        if free >= size + sum(moved.values()):
-            return moved
-        return () if free >= size else None
+        room = self._env.free_bytes(self.directory) - size
+        if room < 0:
+            self.awaited_bytes = size
+            return None
+        moved: list[bytes] = []
+        for file_id, value_bytes in self._moved(merged).items():
+            if value_bytes <= room:
+                moved.append(file_id)
+                room -= value_bytes
+        return moved
 
     def _merge(self, merged: tuple[Run, ...], moved: Collection[bytes]) -> Steps:
         """Make one run of neighbours; what they refer to in `moved` is written anew."""
