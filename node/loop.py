@@ -80,6 +80,7 @@ class ReplicaLoop:
         # The engine's own lack of space, and when it tries again after a failure.
         self.work_full = False
         self.work_at_s = 0.0
+        self.merge_waits = False
         self.damage: CorruptionError | None = None
         self.preparing = False
         self.ticked_s = 0.0
@@ -298,7 +299,21 @@ class ReplicaLoop:
             self.work_at_s = self.loop.time() + NO_SPACE_RETRY_S
         else:
             self.work_full = False
+        self._log_room(store.awaited_bytes)
         self.plan_turn()
+
+    def _log_room(self, awaited_bytes: int) -> None:
+        """Once each time: reads become slower, and nothing else says why."""
+        waits = awaited_bytes > 0
+        if waits == self.merge_waits:
+            return
+        self.merge_waits = waits
+        if waits:
+            mebibytes = -(-awaited_bytes // (1 << 20))
+            place = self.stable.data_dir
+            logger.info("a merge waits until %d MiB are free at %s", mebibytes, place)
+        else:
+            logger.info("no merge waits for room on the disk any more")
 
     def rotten(self, damage: CorruptionError) -> None:
         """Nobody has asked for it: a node alone serves what is left, as it is."""
