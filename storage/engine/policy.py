@@ -12,8 +12,10 @@ from typing import Final
 
 # A scan passes so many in a few milliseconds: for fewer no merge is worth while.
 TOMBSTONES_MIN: Final = 4096
-# Each tombstone pays for so many entries that are rewritten to be rid of it.
-ENTRIES_A_TOMBSTONE: Final = 4
+# Each tombstone pays for so many entries that are rewritten to be rid of it. With four
+# it would never come to that where an owner keeps old versions and changes as well: of
+# the four entries that a key leaves which was put and deleted, one is a tombstone.
+ENTRIES_A_TOMBSTONE: Final = 8
 
 
 def tier_of(size_bytes: int, memtable_bytes: int, ratio: int) -> int:

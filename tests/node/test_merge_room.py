@@ -22,9 +22,11 @@ def _engine(env: MemoryEnv) -> Engine:
 
 
 def _loop(env: MemoryEnv, store: Engine) -> ReplicaLoop:
-    replica = SimpleNamespace(
-        database=SimpleNamespace(store=store), has_work=lambda _: False
-    )
+    def has_work(can_persist: bool) -> bool:
+        del can_persist
+        return False
+
+    replica = SimpleNamespace(database=SimpleNamespace(store=store), has_work=has_work)
     stable = SimpleNamespace(env=env, data_dir="/engine")
 
     def fail(error: BaseException) -> None:
