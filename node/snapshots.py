@@ -37,6 +37,9 @@ WINDOW_BYTES: Final = 2 << 20
 TRANSFER_TIMEOUT_S: Final = 60.0
 SNAPSHOT_BYTES_MAX: Final = 1 << 40
 RETRY_S: Final = 0.5
+# Of the log's room, while the state goes. The receiver then reads all of it once more,
+# which takes no longer than to send and to write it as fast as that goes.
+SENDING_SHARE: Final = 0.5
 _HEAD = struct.Struct("<IB")
 _SIZE = struct.Struct("<Q")
 
@@ -245,7 +248,7 @@ class Snapshots:
         node.loop.plan_turn()
 
     def _in_time(self) -> Callable[[float], bool]:
-        """Has the log room for all that comes until the whole state has gone?
+        """Has the log room for all that comes until the whole state is in its place?
 
         It is kept for the receiver meanwhile, and bounded. Once it has been let go the
         state that was sent leads nowhere, and another one has to be.
@@ -253,7 +256,7 @@ class Snapshots:
         replica = self.node.replica
         log = replica.raft.log
         before = log.size_bytes
-        room = replica.options.log_bytes_max - before
+        room = SENDING_SHARE * (replica.options.log_bytes_max - before)
         return lambda share: log.size_bytes - before <= share * room
 
     def take(self, member: int, session: Session) -> None:
