@@ -5,7 +5,7 @@ the transfer are real.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,8 +15,8 @@ import pytest
 from quorate.node.node import Node
 from quorate.node.peer_session import Session
 from quorate.node.replica import PeerMessage, Replica
-from quorate.node.snapshots import Snapshots
-from quorate.raft import InstallSnapshot
+from quorate.node.snapshots import Snapshots, send_snapshot
+from quorate.raft import Configuration, InstallSnapshot
 from quorate.storage.engine import Incoming
 from quorate.wire import encode_put
 
@@ -113,6 +113,13 @@ class End:
             self.closed.set_result(None)
 
 
+def connected(loop: JumpingLoop, to: int, sender: int) -> tuple[End, End]:
+    """Both ends: the sender's, the receiver's."""
+    near, far = End(loop, to), End(loop, sender)
+    near.other, far.other = far, near
+    return near, far
+
+
 class Shell:
     """What a transfer needs of the node around a replica."""
 
@@ -140,8 +147,7 @@ class Shell:
         self.tasks.append(asyncio.ensure_future(work))
 
     async def dial(self, member: int) -> Session:
-        near, far = End(self.clock, member), End(self.clock, self.replica.raft.id)
-        near.other, far.other = far, near
+        near, far = connected(self.clock, member, self.replica.raft.id)
         self.receiver.snapshots.take(far.member, cast(Session, far))
         return cast(Session, near)
 
@@ -193,5 +199,60 @@ def test_a_state_arrives_and_is_checked_while_the_log_still_leads_on_from_it(
         assert not together.needed, "another one has to be sent"
         applied = {r.raft.log.applied_index for r in together.replicas.values()}
         assert len(applied) == 1
+
+    run(monkeypatch, main)
+
+
+class Large:
+    """Of ten gigabytes, of which a few have to go."""
+
+    size_bytes = 10 << 30
+
+    def pieces(self) -> Iterator[bytes]:
+        yield b"piece"
+
+
+async def _sent(loop: JumpingLoop, after_s: float, answer: bytes) -> tuple[bool, float]:
+    """Is a state said to have arrived whose receiver does so then? How long it took."""
+    near, far = connected(loop, 2, 1)
+    far.on_data = len
+    if answer:
+        loop.call_later(after_s, far.write, answer)
+    else:
+        loop.call_later(after_s, near.close)
+    message = InstallSnapshot(1, 2, 1, 5, 1, Configuration((1, 2)))
+    began_s = loop.time()
+    large, session = cast(Any, Large()), cast(Session, near)
+    disk = Disk(loop)
+    sent = await send_snapshot(large, session, message, disk, PACE, lambda _: True)
+    return sent, loop.time() - began_s
+
+
+@pytest.mark.parametrize(
+    ("answer", "after_s", "sent", "took_s"),
+    [
+        (b"\1", 3_600, True, 3_600),
+        (b"\0", 3_600, False, 3_600),
+        # The connection ends.
+        (b"", 100, False, 100),
+        # It would answer tomorrow: a mebibyte a second, and a minute.
+        (b"\1", 86_400, False, 10_300),
+    ],
+)
+def test_who_checks_a_large_state_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+    answer: bytes,
+    after_s: float,
+    sent: bool,
+    took_s: float,
+) -> None:
+    """Story: the answer was waited for a minute, however large the state. A check that
+    took longer was given up, and all was sent again, for ever.
+    """
+
+    async def main(loop: JumpingLoop) -> None:
+        arrived, found_s = await _sent(loop, after_s, answer)
+        assert arrived is sent
+        assert found_s == pytest.approx(took_s, abs=1)
 
     run(monkeypatch, main)
