@@ -5,7 +5,6 @@ certificate and, after that, its hello.
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable
 from typing import Final, Protocol, cast
@@ -30,11 +29,18 @@ from .peer_hello import (
 )
 from .peer_wire import FrameParser, Goodbye, PeerProtocolError, SentAway
 from .replica import PeerMessage
+from .sockets import give_up_after, probe
 from .tls import Kind, PeerCertificate, StrangerError, peer_certificate
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 # Of a member who joins: reads, writes, and perhaps somebody else who signs.
 JOIN_TIMEOUT_S: Final = 30.0
+# A machine that is silent for so long is gone. Where there is nothing to send, which it
+# would have to acknowledge, it is probed.
+SILENCE_S: Final = 5.0
+PROBE_IDLE_S: Final = 2
+PROBE_INTERVAL_S: Final = 1
+PROBES: Final = 3
 # Who was turned away may take so long to end the connection.
 PARTING_S: Final = 1.0
 NOBODY: Final = 0
@@ -128,7 +134,8 @@ class Session(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)
         self.transport = transport
         transport.set_write_buffer_limits(high=BUFFER_BYTES_MAX // 4)
-        _tune(transport)
+        give_up_after(transport, SILENCE_S)
+        probe(transport, PROBE_IDLE_S, PROBE_INTERVAL_S, PROBES)
         reason = ""
         try:
             self.certified = self._certified(transport)
@@ -380,10 +387,3 @@ class Session(asyncio.Protocol):
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
-
-
-def _tune(transport: asyncio.Transport) -> None:
-    """A peer whose machine vanished is noticed in seconds, not in hours."""
-    sock: socket.socket | None = transport.get_extra_info("socket")
-    if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000)

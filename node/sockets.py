@@ -1,10 +1,14 @@
-"""Where peers are waited for and dialled: what can't be had there is an OSError."""
+"""What is asked of sockets: where peers are waited for and dialled, who is still there.
+
+What can't be had at an address is an OSError. On a connection the kernel finds out that
+the other end is gone; its transport is then told that the connection is lost.
+"""
 
 import asyncio
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, cast
 
 from .address import Address
 
@@ -42,3 +46,39 @@ async def listening(address: Address) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def probe(
+    transport: asyncio.Transport, idle_s: int, interval_s: int, probes: int
+) -> None:
+    """Ask the other end whether it is there once nothing has come for `idle_s`.
+
+    Then every `interval_s`; without an answer to `probes` of them it is gone.
+    """
+    sock = _socket_of(transport)
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", idle_s),
+        ("TCP_KEEPINTVL", interval_s),
+        ("TCP_KEEPCNT", probes),
+    ):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def give_up_after(transport: asyncio.Transport, seconds: float) -> None:
+    """So long may what was sent go unacknowledged, or the other end take nothing.
+
+    On Linux it is also the bound of what `probe` does, instead of its count.
+    """
+    sock = _socket_of(transport)
+    if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        most_ms = round(seconds * 1000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, most_ms)
+
+
+def _socket_of(transport: asyncio.Transport) -> socket.socket | None:
+    """None: it is none of a network's, or closed."""
+    return cast("socket.socket | None", transport.get_extra_info("socket"))

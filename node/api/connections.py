@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 from ...wire.hello import ClientHello, ServerHello, choose_version
 from ..client_tls import ClientTls
+from ..sockets import probe
 from ..timings import Timings
 from . import rights
 from .budget import SharedBudget
@@ -26,12 +27,6 @@ from .service import Service
 
 # Less than this in a whole period is no progress, so that one byte a second is none.
 PROGRESS_BYTES: Final = 65536
-
-_KEEPALIVE: Final = (
-    ("TCP_KEEPIDLE", 60),
-    ("TCP_KEEPINTVL", 10),
-    ("TCP_KEEPCNT", 6),
-)
 
 
 class Connection(Protocol):
@@ -224,13 +219,7 @@ class StallTimer:
 
 def keep_alive(transport: asyncio.Transport) -> None:
     """Let the kernel find out, in about two minutes, that the other end is gone."""
-    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
-    if sock is None:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    probe(transport, 60, 10, 6)
 
 
 def hung_up(transport: asyncio.BaseTransport) -> bool:
