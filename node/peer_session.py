@@ -41,6 +41,8 @@ SILENCE_S: Final = 5.0
 PROBE_IDLE_S: Final = 2
 PROBE_INTERVAL_S: Final = 1
 PROBES: Final = 3
+# In a transfer each end waits so long for the other one's disk.
+TRANSFER_TIMEOUT_S: Final = 60.0
 # Who was turned away may take so long to end the connection.
 PARTING_S: Final = 1.0
 NOBODY: Final = 0
@@ -298,6 +300,8 @@ class Session(asyncio.Protocol):
         if self.met is not None:
             self.met(self)
         if self.stream is Stream.SNAPSHOT:
+            # Who waits for its disk takes nothing meanwhile, and is not gone.
+            give_up_after(self.transport, TRANSFER_TIMEOUT_S)
             if not self.dialled:
                 self.host.snapshot_stream(self.member, self)
         elif self.stream is Stream.GOSSIP:

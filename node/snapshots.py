@@ -23,6 +23,7 @@ from ..raft import InstallSnapshot
 from ..storage.engine import Incoming, Pinned
 from ..storage.errors import CorruptionError, is_no_space
 from .database import Database
+from .peer_session import TRANSFER_TIMEOUT_S
 from .peer_wire import Encoder, PeerProtocolError, decode_message
 from .stable import announced, check_snapshot
 from .transport import Session
@@ -34,7 +35,6 @@ PIECE_BYTES: Final = 256 << 10
 # Who shares the disk waits as long as a sync takes.
 SYNC_EVERY_BYTES: Final = 256 << 10
 WINDOW_BYTES: Final = 2 << 20
-TRANSFER_TIMEOUT_S: Final = 60.0
 # So fast any disk reads what was received. Who gives up sooner gains nothing: while a
 # receiver checks it takes no other state, and when it ends so does the connection.
 CHECKED_BYTES_PER_S: Final = 1 << 20

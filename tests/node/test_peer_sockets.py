@@ -13,10 +13,11 @@ from typing import Any, cast
 
 import pytest
 import uvloop
+from quorate.node import peer_session
 from quorate.node.address import Address
 from quorate.node.certificates import create_authority, issue_member
 from quorate.node.peer_hello import Introduction, Stream
-from quorate.node.peer_session import Session
+from quorate.node.peer_session import BUFFER_BYTES_MAX, TRANSFER_TIMEOUT_S, Session
 from quorate.node.tls import PeerCertificate, client_context, server_context
 from quorate.node.transport import LINKED, Transport
 
@@ -56,7 +57,7 @@ class Member:
     def snapshot_stream(self, member: int, session: Session) -> None: ...
 
     def stranger(self, where: str, reason: str) -> None:
-        raise AssertionError(f"{where}: {reason}")
+        """A dial that the end of a test has cut off."""
 
     def accepted(self, stream: Stream) -> Session | None:
         """What was dialled here for it."""
@@ -128,5 +129,43 @@ def test_a_peer_that_vanished_is_noticed_where_nothing_is_said(
                     interval_s = sock.getsockopt(tcp, socket.TCP_KEEPINTVL)
                     probes = sock.getsockopt(tcp, socket.TCP_KEEPCNT)
                     assert idle_s + probes * interval_s == 5
+
+    run(loop, main)
+
+
+async def _ends_while_nobody_reads(
+    near: Session, far: Session, within_s: float
+) -> bool:
+    """More comes than all buffers take, and the other end's process takes nothing."""
+    assert far.transport is not None
+    far.transport.pause_reading()
+    assert near.write(bytes(BUFFER_BYTES_MAX))
+    await asyncio.wait((near.closed,), timeout=within_s)
+    return near.closed.done()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_who_takes_a_state_may_stop_for_as_long_as_its_disk_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    """Story: a receiver waits for its disk, and takes nothing meanwhile. A sync of five
+    seconds, and the kernel ended the transfer, which had to begin anew; a minute was
+    meant.
+    """
+    monkeypatch.setattr(peer_session, "SILENCE_S", 0.5)
+
+    async def main() -> None:
+        async with two_members(tmp_path) as (one, two):
+            transfer = await one.dial(Stream.SNAPSHOT, two)
+            for end in transfer:
+                most_ms = _socket_of(end).getsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+                )
+                assert most_ms == 1000 * TRANSFER_TIMEOUT_S
+            assert not await _ends_while_nobody_reads(*transfer, 4)
+            # A member that does not take what it is told is gone.
+            linked = await one.dial(Stream.RAFT, two)
+            assert await _ends_while_nobody_reads(*linked, SOME_S)
+            transfer[0].abort()
 
     run(loop, main)
