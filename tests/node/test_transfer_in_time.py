@@ -171,8 +171,8 @@ def _one_that_is_behind() -> tuple[Leading, int]:
 def test_a_state_arrives_and_is_checked_while_the_log_still_leads_on_from_it(
     monkeypatch: pytest.MonkeyPatch, seconds_a_write: float
 ) -> None:
-    """Story: a state was paced so that the log was full when its last byte went out.
-    The receiver checked it, the log went on growing, was let go, and the state led
+    """I-53. Story: a state was paced so that the log was full when its last byte went
+    out. The receiver checked it, the log went on growing, was let go, and the state led
     nowhere: another one was sent, for ever.
     """
     together, member = _one_that_is_behind()
