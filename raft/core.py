@@ -273,11 +273,7 @@ class Raft:
         """The shell's transfer to `member` ended."""
         progress = self.progress.get(member)
         if progress is not None and progress.state == SNAPSHOT:
-            if not ok:
-                progress.snapshot_index = 0
-            progress.become_probe()
-            # After a failure the next heartbeat that is answered starts another one.
-            progress.paused = not ok
+            progress.transferred(ok, self.log.last_index)
 
     def transfer_leadership(self, member: int) -> Refused | None:
         """Hand leadership to `member`, a voter (3.10); given up after a timeout."""

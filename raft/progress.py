@@ -20,11 +20,13 @@ class Progress:
     __slots__ = (
         "acked_round",
         "active",
+        "goal",
         "heard",
         "inflight",
         "match_index",
         "next_index",
         "paused",
+        "received_index",
         "sent_commit",
         "snapshot_index",
         "state",
@@ -43,6 +45,8 @@ class Progress:
         # What it has acknowledged may be out of date: one append finds out.
         self.unsure = False
         self.snapshot_index = 0
+        # Of the last snapshot, and where the log ended when it had been sent.
+        self.received_index = self.goal = 0
         self.inflight: deque[int] = deque()
 
     def become_probe(self) -> None:
@@ -63,6 +67,7 @@ class Progress:
     def lost(self) -> None:
         """The link broke: no more optimism. One probe goes out, not one each turn."""
         self.heard = False
+        self.goal = 0
         if self.state == REPLICATE:
             self.become_probe()
 
@@ -77,6 +82,28 @@ class Progress:
         self.state = SNAPSHOT
         self.inflight.clear()
         self.snapshot_index = index
+
+    def transferred(self, ok: bool, last_index: int) -> None:
+        """The snapshot has got there, or has not; the log ends at `last_index` now."""
+        if ok:
+            self.received_index, self.goal = self.snapshot_index, last_index
+        else:
+            self.snapshot_index = 0
+        self.become_probe()
+        # After a failure the next heartbeat that is answered starts another one.
+        self.paused = not ok
+
+    def keeps_from(self) -> int | None:
+        """Behind which index the log is to be kept for this peer; None: it need not be.
+
+        While a snapshot is on its way, and then until the peer has what was written
+        meanwhile: else it would need another one, and one more after that.
+        """
+        if self.state == SNAPSHOT:
+            return self.snapshot_index
+        if self.match_index < self.goal:
+            return max(self.match_index, self.received_index)
+        return None
 
     def can_send(self, inflight_max: int) -> bool:
         if self.state == PROBE:

@@ -15,7 +15,6 @@ from ...raft import (
     Ready,
     acknowledge,
 )
-from ...raft.progress import SNAPSHOT
 from ...storage.engine import Incoming
 from ...storage.errors import CorruptionError
 from ...wire import (
@@ -305,9 +304,8 @@ class Replica:
         if self.raft.log.size_bytes > self.options.log_bytes_max:
             keep = 0
         else:
-            for progress in self.raft.progress.values():
-                if progress.state == SNAPSHOT:
-                    keep = max(keep, index - progress.snapshot_index)
+            needed = [each.keeps_from() for each in self.raft.progress.values()]
+            keep = max([keep, *[index - n for n in needed if n is not None]])
         self.checkpoints += 1
         self.checkpoint_index = index
         self.raft.checkpointed(self.raft.mark(index), keep)

@@ -9,6 +9,7 @@ from quorate.raft import (
     Refused,
     SnapshotMark,
 )
+from quorate.raft.progress import Progress
 
 from .alone import (
     THREE,
@@ -285,6 +286,36 @@ def test_a_finished_transfer_continues_right_after_the_snapshot() -> None:
     )
     network.write(1, b"c")
     assert [(m.previous_index, len(m.entries)) for m in sent if m.entries] == [(3, 1)]
+
+
+def test_the_log_is_kept_for_who_has_got_a_snapshot_until_it_has_the_rest() -> None:
+    """Story: the next checkpoint took what was written meanwhile: another one went."""
+    progress = Progress(1)
+    assert progress.keeps_from() is None
+    progress.become_snapshot(10)
+    assert progress.keeps_from() == 10
+    progress.transferred(True, 50)
+    assert progress.keeps_from() == 10
+    progress.accepted(10)
+    progress.become_replicate()
+    progress.accepted(30)
+    assert progress.keeps_from() == 30
+    progress.accepted(50)
+    assert progress.keeps_from() is None
+
+
+def test_the_log_is_not_kept_for_who_got_no_snapshot_or_has_gone() -> None:
+    """It may never come back, and the log has a bound."""
+    failed, gone = Progress(1), Progress(1)
+    for progress in (failed, gone):
+        progress.become_snapshot(10)
+        progress.transferred(progress is gone, 50)
+    assert failed.keeps_from() is None
+    assert gone.keeps_from() == 10
+    gone.lost()
+    assert gone.keeps_from() is None
+    gone.become_snapshot(40)
+    assert gone.keeps_from() == 40
 
 
 def test_a_leader_that_has_compacted_while_joint_sends_both_majorities() -> None:
