@@ -187,20 +187,20 @@ def decode(rooms: Rooms) -> Burst:
 
 
 def apply(rooms: Rooms, base: Path) -> Burst:
-    wire, core = rooms.wire, rooms.room("node.database.core")
-    entry = rooms.room("raft").Entry
+    wire, room = rooms.wire, rooms.room("node.database")
+    entry, command = rooms.room("raft").Entry, rooms.room("raft").COMMAND
     folder = tempfile.mkdtemp(prefix="pieces-", dir=base)
     env = rooms.room("storage.env").RealEnv()
     ids = iter(number.to_bytes(16, "big") for number in range(1, 1 << 20))
     engine = rooms.room("storage.engine").Engine(env, folder, lambda: next(ids))
-    database = core.begin(engine, 1, 1, 1, b"")
+    database = room.begin(engine, 1, 1, 1, b"")
     head = wire.encode_envelope_head(int(wire.EnvelopeKind.CLIENT_COMMAND), 1, 1)
     payloads = [head + wire.encode_put(key, VALUE) for key in KEYS]
 
     async def burst() -> float:
         first = database.applied_index + 1
         entries = [
-            entry(first + number, 1, core.KIND_COMMAND, payload)
+            entry(first + number, 1, command, payload)
             for number, payload in enumerate(payloads)
         ]
         begin_ns = time.thread_time_ns()

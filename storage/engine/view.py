@@ -62,6 +62,9 @@ class View:
         self, start: bytes, end: bytes | None, reverse: bool
     ) -> Iterator[Chunk]:
         """Keys and records, many at a time, in the order that is asked for."""
+        if end is not None and start >= end:
+            # No block is read to find that out.
+            return
         sources: list[Iterator[Chunk]] = []
         for memtable, epoch in self._parts:
             sources += memtable.sources(epoch, start, end, reverse)

@@ -16,7 +16,7 @@ from pathlib import Path
 from quorate.node import process
 from quorate.node.config import CONFIG_FILE, load_config
 from quorate.node.database import Applied
-from quorate.node.database.core import LogEntry
+from quorate.node.database.applied import LogEntry
 from quorate.node.node import Node
 from quorate.raft import COMMAND, Entry
 from quorate.wire import EnvelopeKind, decode_envelope
@@ -42,13 +42,14 @@ def flip_next(node: Node) -> None:
     database = node.replica.database
     apply = database.apply
 
-    def flipped(entries: Sequence[LogEntry]) -> list[Applied]:
+    def flipped(entries: Sequence[LogEntry], most: int) -> list[Applied]:
         for place, entry in enumerate(entries):
             if entry.kind == COMMAND and _of_client(entry):
                 database.apply = apply  # type: ignore[method-assign]
                 logging.getLogger("flipping").warning(FLIPPED)
-                return apply([*entries[:place], _wrong(entry), *entries[place + 1 :]])
-        return apply(entries)
+                wrong = [*entries[:place], _wrong(entry), *entries[place + 1 :]]
+                return apply(wrong, most)
+        return apply(entries, most)
 
     database.apply = flipped  # type: ignore[method-assign]
 

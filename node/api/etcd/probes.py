@@ -88,8 +88,12 @@ class Probes:
 
 
 async def unreadable(port: ClientPort, level: Level) -> str:
-    """Why nothing can be read at this level, in etcd's words; "" when it can."""
-    body = encode_range(RangeRequest(level, 0, 0, b"", b"", 1, True))
+    """Why nothing can be read at this level, in etcd's words; "" when it can.
+
+    A range without keys is asked for: who looks every second reads no block of the
+    disk, and a node that has nothing but what is left of its data ends at none.
+    """
+    body = encode_range(RangeRequest(level, 0, 0, b"\0", b"\0", 1, True))
     try:
         await ask(port, RequestKind.RANGE, body, HEALTH_TIMEOUT_MS)
     except Problem as problem:

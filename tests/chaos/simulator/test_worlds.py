@@ -72,4 +72,4 @@ def test_a_state_that_comes_to_a_slow_disk_waits_for_its_entries() -> None:
 @pytest.mark.slow
 def test_a_state_that_is_ahead_of_its_journal_is_noticed() -> None:
     with planted("state-before-its-entries"), pytest.raises(Violation, match="I-7"):
-        slow_and_damaged(1)
+        slow_and_damaged(6)

@@ -6,7 +6,7 @@ Law: as in `together`; a snapshot arrives whole and at once, or not at all.
 from collections.abc import Sequence
 
 from quorate.node.database import Applied
-from quorate.node.database.core import LogEntry
+from quorate.node.database.applied import LogEntry
 from quorate.node.replica import PeerMessage, Replica, Request
 from quorate.raft import Entry, InstallSnapshot
 from quorate.wire import (

@@ -212,6 +212,20 @@ def test_a_store_that_cannot_be_read_opens_for_whoever_can_replace_it(
         assert engine.damage.path == f"{DIRECTORY}/{name}"
 
 
+def test_a_range_without_keys_reads_nothing() -> None:
+    """Whoever asks whether a node serves asks for one: no damage is met by that."""
+    twin = _store()
+    for name in _files(twin.env):
+        if name.endswith(".sst"):
+            twin.env.flip_bit(f"{DIRECTORY}/{name}", 0, 0)
+    engine = _open(twin.env)
+    for start, end in ((b"", b""), (b"key005", b"key005"), (b"key009", b"key001")):
+        assert not list(engine.scan(start, end))
+        assert not list(engine.scan(start, end, reverse=True))
+    with pytest.raises(CorruptionError):
+        list(engine.scan(b"key005", b"key009"))
+
+
 def test_other_errors_of_reads_stay_what_they_are() -> None:
     twin = _store()
     engine = _open(twin.env)
