@@ -16,7 +16,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from .address import Address
@@ -37,7 +37,7 @@ UNKNOWN_MAX: Final = 32
 ACCEPT_RETRY_S: Final = 0.1
 # Of a connection whose place another one has taken: what is under way on it arrives.
 GRACE_S: Final = 5.0
-# Of a member that was told that it was removed, to get answers and to end.
+# Of whoever is at the other end, to get answers and to end: also who was removed.
 PARTING_S: Final = 1.0
 LINKED: Final = (Stream.RAFT, Stream.FORWARD, Stream.GOSSIP)
 
@@ -189,9 +189,22 @@ class Link:
                 task.cancel()
                 # What it may have died of was told then, and ends nobody else.
                 await asyncio.wait((task,))
-        for session in [*self.former, *filter(None, [self.session])]:
-            session.close()
-            await session.closed
+        await part([*self.former, *filter(None, [self.session])])
+
+
+async def part(sessions: Iterable[Session]) -> None:
+    """End all of them at once, politely as far as the other sides take part.
+
+    The end of a TLS connection waits for the other side, whose process may stand still.
+    """
+    ends = {session.closed: session for session in sessions}
+    for session in ends.values():
+        session.close()
+    if ends:
+        _, late = await asyncio.wait(ends, timeout=PARTING_S)
+        for end in late:
+            ends[end].abort()
+        await asyncio.gather(*late)
 
 
 async def _dial(
@@ -361,14 +374,13 @@ class Transport:
 
     async def disconnect(self, member: int) -> None:
         """`member` has left: no link, and no connection of its own, stays."""
-        for stream in LINKED:
-            link = self.links.pop((member, stream), None)
-            if link is not None:
-                await link.close()
+        links = [self.links.pop((member, stream), None) for stream in LINKED]
         # Also what has not said hello yet, or carries a snapshot.
-        for session in [*self.accepted, *self.passing]:
-            if session.certified == member:
-                session.close()
+        others = [*self.accepted, *self.passing]
+        await asyncio.gather(
+            *(link.close() for link in links if link is not None),
+            part(session for session in others if session.certified == member),
+        )
 
     def reached(self) -> list[int]:
         """The members that are connected now."""
@@ -478,8 +490,8 @@ class Transport:
         await asyncio.gather(*waiting, return_exceptions=True)
         if self.listener is not None:
             self.listener.close()
-        await asyncio.gather(*(link.close() for link in self.links.values()))
-        for session in list(self.accepted):
-            session.close()
-        for session in list(self.accepted):
-            await session.closed
+        # Together: each alone may wait as long as it is let.
+        await asyncio.gather(
+            *(link.close() for link in self.links.values()),
+            part([*self.accepted, *self.passing]),
+        )

@@ -25,7 +25,10 @@ class Ended:
 
     def __init__(self) -> None:
         self.member = 2
+        self.certified = 2
         self.polite = False
+        # Whoever is at the other end stands still, and takes part in no end.
+        self.paused = False
         self.sent_bytes = 0
         self.told: list[Frame] = []
         self.closed = asyncio.get_running_loop().create_future()
@@ -35,10 +38,11 @@ class Ended:
         return True
 
     def abort(self) -> None:
+        self.paused = False
         self.close()
 
     def close(self) -> None:
-        if not self.closed.done():
+        if not self.paused and not self.closed.done():
             self.closed.set_result(None)
 
 
@@ -326,3 +330,27 @@ async def test_who_was_removed_and_is_not_there_is_not_waited_for(
         await net.until_dialled(1)
         await asyncio.wait_for(made.send_away(2), 30)
         assert not made.known()
+
+
+@pytest.mark.parametrize("ending", ["the node", "its links"])
+async def test_who_stands_still_is_waited_for_once_and_not_for_long(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Story: two times 30 s, the bound of TLS, while systemd waits 30 s for all."""
+    net = Net()
+    net.listening = {LOG: None}
+    async with transported(net, monkeypatch) as made:
+        await net.until_up(3)
+        accepted = [Ended() for _ in range(3)]
+        made.accepted.update(cast(list[Session], accepted[:2]))
+        made.passing.add(cast(Session, accepted[2]))
+        for each in [*net.sessions, *accepted]:
+            each.paused = True
+        monkeypatch.setattr(transport, "PARTING_S", 0.4)
+        try:
+            async with asyncio.timeout(0.8):
+                await (made.close() if ending == "the node" else made.disconnect(2))
+            assert all(each.closed.done() for each in [*net.sessions, *accepted])
+        finally:
+            for each in [*net.sessions, *accepted]:
+                each.abort()

@@ -12,7 +12,15 @@ import pytest
 from quorate import AsyncClient
 from quorate.client import QuorateError
 
-from .harness import DEADLINE_S, QUORATE, Cluster, Running, surely, wait_for
+from .harness import (
+    DEADLINE_S,
+    QUORATE,
+    Cluster,
+    Running,
+    running_cluster,
+    surely,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -202,3 +210,15 @@ async def test_a_follower_that_missed_more_than_the_log_keeps_comes_by_snapshot(
 async def surely_put(client: AsyncClient, number: int) -> None:
     key, value = f"key-{number % 5_000}", str(number)
     await surely(lambda: client.put(key, value))
+
+
+def test_a_node_ends_in_time_while_another_one_stands_still(tmp_path: Path) -> None:
+    """Story: a minute, since TLS waits for the other side's part in the end."""
+    with running_cluster(tmp_path / "c") as cluster:
+        still, ends = cluster.followers()
+        still.process.pause()
+        try:
+            # By then a launcher, or systemd, kills it.
+            assert ends.process.stop(15.0) == 0
+        finally:
+            still.process.resume()
