@@ -1,7 +1,7 @@
 """The node's log: one line an event, as text or JSON, written by a thread of its own.
 
 Law: the loop never waits for whoever reads the log (I-75): records go through a bounded
-queue, and what does not fit is counted and said later.
+queue, and what does not fit is counted and said later. Nor does the end of the process.
 """
 
 import json
@@ -9,9 +9,12 @@ import logging
 import logging.handlers
 import queue
 import sys
+import threading
 import time
 
 _QUEUE_MAX = 10_000
+# At the end, for a reader to take what it has not read yet.
+_STOP_S = 2.0
 
 
 class Sparing:
@@ -75,14 +78,33 @@ class _Bounded(logging.handlers.QueueHandler):
             logging.getLogger("quorate").warning("%d log lines were dropped", count)
 
 
-def start_logging(form: str, level: str) -> logging.handlers.QueueListener:
-    """Send the log to standard error; call `.stop()` at the end."""
+class LogWriter(logging.handlers.QueueListener):
+    """The thread that writes what is queued."""
+
+    def enqueue_sentinel(self) -> None:
+        # Behind all lines: where they are too many, they are waited for as well.
+        self.queue.put(self._sentinel)
+
+    def stop_in_time(self) -> bool:
+        """Write what waits, and end; False when the reader stands still.
+
+        Then the thread is in a write that may never return, and holds the locks of
+        standard error: an end of the interpreter in good order would wait for them.
+        """
+        stopping = threading.Thread(target=self.stop, daemon=True)
+        stopping.start()
+        stopping.join(_STOP_S)
+        return not stopping.is_alive()
+
+
+def start_logging(form: str, level: str) -> LogWriter:
+    """Send the log to standard error; call `.stop_in_time()` at the end."""
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(_Json() if form == "json" else _Text())
     lines: queue.Queue[logging.LogRecord] = queue.Queue(_QUEUE_MAX)
     root = logging.getLogger()
     root.handlers = [_Bounded(lines)]
     root.setLevel(level.upper())
-    listener = logging.handlers.QueueListener(lines, stream)
-    listener.start()
-    return listener
+    writer = LogWriter(lines, stream)
+    writer.start()
+    return writer

@@ -38,14 +38,19 @@ logger = logging.getLogger("quorate.process")
 
 def run_node(config: NodeConfig) -> int:
     """Run one node until it is told to stop; the process's exit code."""
-    listener = start_logging(config.log.format, config.log.level)
+    log = start_logging(config.log.format, config.log.level)
+    code = 1
     try:
         raise_limit()
         door = _door()
         env = _env(config)
-        return _run(config, env if door is None else door.env(env), door)
+        code = _run(config, env if door is None else door.env(env), door)
     finally:
-        listener.stop()
+        if not log.stop_in_time():
+            # The node has ended: whoever does not read its log must not keep the
+            # process, which a supervisor would take for one that runs.
+            os._exit(code)
+    return code
 
 
 def _env(config: NodeConfig) -> Env:
