@@ -280,7 +280,11 @@ class ReplicaLoop:
     def _work(self) -> None:
         """A slice of what the engine owes: flushes and compactions."""
         store = self.replica.database.store
-        if self.stopped or not store.owed or self.loop.time() < self.work_at_s:
+        if not store.owed:
+            # What had no room is owed no more: a state has come in its place, or will.
+            self.work_full = False
+            return
+        if self.stopped or self.loop.time() < self.work_at_s:
             return
         try:
             store.work(WORK_BYTES)

@@ -136,6 +136,29 @@ async def test_an_error_that_nobody_expected_ends_the_node(
             assert await node.failed is error
 
 
+async def test_what_had_no_room_and_is_owed_no_more_refuses_no_writes(
+    config: NodeConfig,
+) -> None:
+    """Story: a flush had no room, and then a state came in the place of what was to be
+    flushed. The node said for ever that its disk was full: what would have shown that
+    it is not was the next flush, and there were no writes that could make one.
+    """
+    async with Node(config) as node:
+        await said(node, MakeToken(9, b"d" * 32, 60_000, 1, MemberRole.REPLICA))
+        store = node.replica.database.store
+
+        def work(budget_bytes: int = 0) -> bool:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        store.work = work
+        store.freeze()
+        await until(lambda: node.replica.no_space)
+        # As each state does that takes the place of one.
+        store._forget()
+        await until(lambda: not node.replica.no_space)
+        assert node.ready() is None
+
+
 async def test_files_of_another_member_are_not_taken(
     config: NodeConfig, tmp_path: Path
 ) -> None:
