@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from ..wire import (
     CertificatesStatus,
@@ -62,6 +62,8 @@ _RETRY_MAX_S: Final = 3600.0
 _RETRY_SHARE: Final = 0.05
 
 T = TypeVar("T")
+# For the side that listens, and the side that dials.
+Contexts: TypeAlias = tuple[ssl.SSLContext, ssl.SSLContext]
 
 PHASES: Final[tuple[Phase, ...]] = ("settled", "trusting", "issuing")
 
@@ -94,7 +96,7 @@ class Credentials:
         self.waits_for = ""
         self.renewals = 0
         self.warned_s = 0.0
-        self._take(self.files.load())
+        self._take(self.files.load(), self._contexts())
 
     def _load(self) -> None:
         """What is there by now; files of another member are not taken (TlsError)."""
@@ -102,13 +104,15 @@ class Credentials:
         found, ours = held.certificate.identity, self.shown.identity
         if found != ours:
             raise TlsError(f"{self.files.cert}: is for {found.uri}, not {ours.uri}")
-        self._take(held)
+        self._take(held, self._contexts())
 
-    def _take(self, held: Held) -> None:
+    def _take(self, held: Held, contexts: Contexts) -> None:
+        """All of it, or, with a TlsError, nothing."""
+        trusted, roots_end_s = names_of(held.roots), end_of(held.roots)
+        self.contexts = contexts
         self.shown = held.certificate
         self.roots = held.roots
-        self.trusted = names_of(held.roots)
-        self.roots_end_s = end_of(held.roots)
+        self.trusted, self.roots_end_s = trusted, roots_end_s
         # Of somebody else's CA it may be one that is in no file of ours.
         signed = [r for r in held.roots if self.shown.issuer in names_of((r,))]
         self.issuing_root = [*signed, held.roots[0]][0]
@@ -118,10 +122,9 @@ class Credentials:
         share = _RENEW_AT - _RENEW_SPREAD * self.node.random.random()
         self.renew_at_s = begins_s + share * (ends_s - begins_s)
 
-    def contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-        """For the side that listens, and the side that dials."""
-        peer = self.node.config.peer
-        files = (peer.cert, peer.key, peer.ca)
+    def _contexts(self) -> Contexts:
+        """Of the files, which somebody may be copying. Raises TlsError."""
+        files = (self.files.cert, self.files.key, self.files.ca)
         return server_context(*files), client_context(*files)
 
     # -- what others are told ------------------------------------------------------
@@ -306,7 +309,7 @@ class Credentials:
 
     def _changed(self) -> None:
         transport = self.node.transport
-        vetting.use(transport, *self.contexts())
+        vetting.use(transport, *self.contexts)
         vetting.review(transport, self.objection, self.revokes)
         self.waits_for = ""
 
@@ -362,6 +365,8 @@ class Credentials:
 
     def _keep(self, certificate: bytes, key: bytes) -> None:
         self.files.keep_pair(certificate, key, self.shown)
+        # Should it not be read now, it is next time, and no other one made.
+        self.asked = True
         self._load()
 
     async def _signed(self, request: bytes) -> bytes:

@@ -191,7 +191,7 @@ class Node:
             logger.warning("the journal's last batch is in doubt: %s", opened.doubt)
         self.credentials.start()
         self.transport = Transport(
-            self, *self.credentials.contexts(), self.random.random
+            self, *self.credentials.contexts, self.random.random
         )
         self.roster = Roster(self)
         self.gossiping = Gossiping(self)

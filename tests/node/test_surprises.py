@@ -3,12 +3,14 @@
 import asyncio
 import errno
 import shutil
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from quorate.cli.init import make_cluster
 from quorate.cli.places import founder
+from quorate.node import credentials
 from quorate.node.address import Address
 from quorate.node.certificates import issue_member, load_authority
 from quorate.node.config import NodeConfig, load_config
@@ -18,6 +20,7 @@ from quorate.node.logs import Sparing
 from quorate.node.node import Node
 from quorate.node.peer_hello import Stream
 from quorate.node.replica import Effects
+from quorate.node.tls import TlsError, own_certificate
 from quorate.raft import Heartbeat, InstallSnapshot
 from quorate.storage.engine import Incoming
 from quorate.wire import (
@@ -173,6 +176,52 @@ async def test_files_of_another_member_are_not_taken(
         await until(lambda: bool(node.credentials.waits_for))
         assert config.peer.cert in node.credentials.waits_for
         assert node.credentials.shown == before
+
+
+async def test_files_that_cannot_be_read_again_are_taken_later(
+    config: NodeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Story: they were read once more for the connections, and when somebody copied
+    files just then, or there was no descriptor, that ended the node.
+    """
+    async with Node(config) as node:
+        await until(lambda: node.replica.raft.is_leader)
+        ours, using = node.credentials, node.transport.client_context
+        before = ours.shown
+
+        def unreadable(cert: str, key: str, ca: str) -> ssl.SSLContext:
+            if own_certificate(cert, key, ca) != before:
+                raise TlsError(f"{ca}: too many open files")
+            return using
+
+        with monkeypatch.context() as patched:
+            patched.setattr(credentials, "client_context", unreadable)
+            ours.renew()
+            await until(lambda: "too many open files" in ours.waits_for)
+            assert ours.shown == before
+            assert node.transport.client_context is using
+        # What was made then is taken, and no other one made.
+        made = own_certificate(config.peer.cert, config.peer.key, config.peer.ca)
+        assert made != before
+        ours.retry_at_s = 0.0
+        await until(lambda: ours.shown == made)
+        assert node.transport.client_context is not using
+        await ticks_go_on(node)
+
+
+async def test_roots_of_which_one_is_none_are_not_taken_by_half(
+    config: NodeConfig,
+) -> None:
+    """Story: the certificate beside them counted, and was told to the others."""
+    async with Node(config) as node:
+        await until(lambda: node.replica.raft.is_leader)
+        ours = node.credentials
+        before = ours.shown, ours.roots, ours.trusted
+        with Path(config.peer.ca).open("a") as file:
+            file.write(Path(config.peer.cert).read_text())
+        ours.renew()
+        await until(lambda: bool(ours.waits_for))
+        assert (ours.shown, ours.roots, ours.trusted) == before
 
 
 def test_lines_that_strangers_make_are_few() -> None:
