@@ -15,6 +15,7 @@ import time
 _QUEUE_MAX = 10_000
 # At the end, for a reader to take what it has not read yet.
 _STOP_S = 2.0
+_FULL_S = 0.05
 
 
 class Sparing:
@@ -81,20 +82,26 @@ class _Bounded(logging.handlers.QueueHandler):
 class LogWriter(logging.handlers.QueueListener):
     """The thread that writes what is queued."""
 
-    def enqueue_sentinel(self) -> None:
-        # Behind all lines: where they are too many, they are waited for as well.
-        self.queue.put(self._sentinel)
-
     def stop_in_time(self) -> bool:
         """Write what waits, and end; False when the reader stands still.
 
         Then the thread is in a write that may never return, and holds the locks of
         standard error: an end of the interpreter in good order would wait for them.
         """
-        stopping = threading.Thread(target=self.stop, daemon=True)
+        stopping = threading.Thread(target=self._stop, daemon=True)
         stopping.start()
         stopping.join(_STOP_S)
         return not stopping.is_alive()
+
+    def _stop(self) -> None:
+        while True:
+            try:
+                self.stop()
+            except queue.Full:
+                # That it shall stop is said behind all lines.
+                time.sleep(_FULL_S)
+            else:
+                return
 
 
 def start_logging(form: str, level: str) -> LogWriter:

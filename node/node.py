@@ -190,9 +190,7 @@ class Node:
         if opened.doubt is not None:
             logger.warning("the journal's last batch is in doubt: %s", opened.doubt)
         self.credentials.start()
-        self.transport = Transport(
-            self, *self.credentials.contexts, self.random.random
-        )
+        self.transport = Transport(self, *self.credentials.contexts, self.random.random)
         self.roster = Roster(self)
         self.gossiping = Gossiping(self)
         self.admission = Admission(self)

@@ -209,6 +209,11 @@ async def test_files_that_cannot_be_read_again_are_taken_later(
         await ticks_go_on(node)
 
 
+def trust_what_is_no_ca(config: NodeConfig) -> None:
+    with Path(config.peer.ca).open("a") as file:
+        file.write(Path(config.peer.cert).read_text())
+
+
 async def test_roots_of_which_one_is_none_are_not_taken_by_half(
     config: NodeConfig,
 ) -> None:
@@ -217,8 +222,7 @@ async def test_roots_of_which_one_is_none_are_not_taken_by_half(
         await until(lambda: node.replica.raft.is_leader)
         ours = node.credentials
         before = ours.shown, ours.roots, ours.trusted
-        with Path(config.peer.ca).open("a") as file:
-            file.write(Path(config.peer.cert).read_text())
+        trust_what_is_no_ca(config)
         ours.renew()
         await until(lambda: bool(ours.waits_for))
         assert (ours.shown, ours.roots, ours.trusted) == before
