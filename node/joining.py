@@ -40,7 +40,7 @@ from .peer_hello import (
     encode_join,
     parse_join_answer,
 )
-from .sockets import resolving
+from .sockets import open_socket
 from .tls import (
     Kind,
     PeerCertificate,
@@ -70,11 +70,12 @@ async def exchange(
     Nothing is told to whom there is an `objection`. Raises HelloError, OSError,
     TimeoutError.
     """
-    with resolving(address):
-        async with asyncio.timeout(DIAL_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(
-                address.host, address.port, ssl=context, server_hostname=""
-            )
+    async with asyncio.timeout(DIAL_TIMEOUT_S):
+        reader, writer = await asyncio.open_connection(
+            sock=await open_socket(address, DIAL_TIMEOUT_S),
+            ssl=context,
+            server_hostname="",
+        )
     try:
         who = None
         if context.verify_mode is ssl.CERT_REQUIRED:

@@ -1,18 +1,32 @@
 """What is asked of sockets: where peers are waited for and dialled, who is still there.
 
-What can't be had at an address is an OSError. On a connection the kernel finds out that
-the other end is gone; its transport is then told that the connection is lost.
+Law: what can't be had at an address is an OSError. Who waits for a name, or for an
+address that says nothing, holds up nobody else: each name is looked up by a thread of
+its own, and of several addresses each has a share of the time. (An event loop's own
+threads for names are few: two for uvloop, which also waits for them when it ends.) On a
+connection the kernel finds out that the other end is gone; its transport is then told
+that the connection is lost.
 """
 
 import asyncio
+import errno
 import socket
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from .address import Address
 
 BACKLOG: Final = 128
+LOOKUPS_MAX: Final = 64
+
+# What getaddrinfo finds: family, type, protocol, canonical name, address.
+_Found: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
+
+# Of the process, as its threads are: one for each name, whoever waits for it.
+_lookups: dict[Address, Future[Sequence[_Found]]] = {}
 
 
 @contextmanager
@@ -28,14 +42,97 @@ def resolving(address: Address) -> Generator[None]:
         raise socket.gaierror(socket.EAI_NONAME, reason) from error
 
 
+async def addresses_of(address: Address) -> Sequence[_Found]:
+    """What its host's name leads to. Raises OSError; waits as long as the resolver."""
+    with resolving(address):
+        try:
+            return _look_up(address, socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            # A name: it is asked for elsewhere.
+            pass
+    lookup = _lookups.get(address)
+    if lookup is None:
+        if len(_lookups) >= LOOKUPS_MAX:
+            raise OSError(errno.EAGAIN, "too many names are being looked up")
+        lookup = _lookups[address] = Future()
+        # Who gives up ends its own waiting alone.
+        lookup.set_running_or_notify_cancel()
+        # A resolver that does not answer keeps no process from its end.
+        thread = threading.Thread(
+            target=_answer,
+            args=(address, lookup),
+            name="quorate-names",
+            daemon=True,
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            del _lookups[address]
+            raise OSError(errno.EAGAIN, str(error)) from error
+    return await asyncio.wrap_future(lookup)
+
+
+def _answer(address: Address, lookup: "Future[Sequence[_Found]]") -> None:
+    try:
+        with resolving(address):
+            found = _look_up(address)
+    except OSError as error:
+        lookup.set_exception(error)
+    else:
+        lookup.set_result(found)
+    finally:
+        del _lookups[address]
+
+
+def _look_up(address: Address, flags: int = 0) -> Sequence[_Found]:
+    return socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=flags
+    )
+
+
+async def open_socket(address: Address, seconds: float) -> socket.socket:
+    """A socket that is connected there; whoever asks gives up after `seconds`.
+
+    The first of the host's addresses at which somebody answers; the last one has all
+    the time that is left. Raises OSError, ConnectionRefusedError only when nobody
+    listens at any.
+    """
+    loop = asyncio.get_running_loop()
+    ends_s = loop.time() + seconds
+    found = await addresses_of(address)
+    errors: list[OSError] = []
+    for number, each in enumerate(found, 1):
+        after = len(found) - number
+        # One share is for what comes when it is connected.
+        share_s = (ends_s - loop.time()) / (after + 2) if after else None
+        try:
+            async with asyncio.timeout(share_s):
+                return await _connect(each)
+        except OSError as error:
+            silent = TimeoutError(f"no answer at {each[4][0]}")
+            errors.append(error if str(error) else silent)
+    refused = all(isinstance(error, ConnectionRefusedError) for error in errors)
+    if refused or len(errors) == 1:
+        raise errors[0]
+    raise OSError("; ".join(map(str, errors)))
+
+
+async def _connect(found: _Found) -> socket.socket:
+    family, kind, protocol, _, place = found
+    connecting = socket.socket(family, kind, protocol)
+    try:
+        connecting.setblocking(False)
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(connecting, place)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
 async def listening(address: Address) -> socket.socket:
     """A socket that takes connections there. Raises OSError when it can't be had."""
-    loop = asyncio.get_running_loop()
-    with resolving(address):
-        found = await loop.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM
-        )
-    family, kind, protocol, _, place = found[0]
+    family, kind, protocol, _, place = (await addresses_of(address))[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -25,7 +25,7 @@ from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, NOBODY, Host, Session
 from .peer_wire import Encoder, Goodbye, SentAway
 from .replica import ForwardReply, ForwardRequest, PeerMessage
-from .sockets import listening, resolving
+from .sockets import listening, open_socket
 
 RETRY_MIN_S: Final = 0.02
 RETRY_MAX_S: Final = 0.5
@@ -204,7 +204,8 @@ async def part(sessions: Iterable[Session]) -> None:
         _, late = await asyncio.wait(ends, timeout=PARTING_S)
         for end in late:
             ends[end].abort()
-        await asyncio.gather(*late)
+        if late:
+            await asyncio.wait(late, timeout=PARTING_S)
 
 
 async def _dial(
@@ -215,14 +216,12 @@ async def _dial(
     session: Session | None = None
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-            with resolving(address):
-                _, session = await loop.create_connection(
-                    lambda: Session(host, member, stream),
-                    address.host,
-                    address.port,
-                    ssl=context,
-                    server_hostname="",
-                )
+            _, session = await loop.create_connection(
+                lambda: Session(host, member, stream),
+                sock=await open_socket(address, HANDSHAKE_TIMEOUT_S),
+                ssl=context,
+                server_hostname="",
+            )
             await session.ready
     except BaseException:
         if session is not None:

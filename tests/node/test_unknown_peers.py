@@ -1,6 +1,8 @@
 """Those at the peer port who are nobody yet, or nobody any more."""
 
+import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -21,7 +23,8 @@ MEMBER = 2
 class Wire:
     """A connection below TLS; what was written, and whether it has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost: Callable[[None], None]) -> None:
+        self.lost = lost
         self.written = b""
         self.waiting = 0
         self.ended = False
@@ -40,6 +43,7 @@ class Wire:
 
     def close(self) -> None:
         self.ended = True
+        asyncio.get_running_loop().call_soon(self.lost, None)
 
     abort = close
 
@@ -72,7 +76,8 @@ class Node:
 
 def session(node: Node, certified: int) -> Session:
     made = Session(cast(Any, node))
-    made.transport, made.certified = cast(Any, Wire()), certified
+    made.transport = cast(Any, Wire(made.connection_lost))
+    made.certified = certified
     if certified != NOBODY:
         made.shown = certificate(GOOD, certified)
     return made
