@@ -203,10 +203,7 @@ class BootPairs(msgspec.Struct):
         if known == pair:
             return False
         if known is not None and not _remembers(who, known):
-            raise HelloError(
-                f"boot {who.boot_count} of member {who.member_id:016x} is an old copy:"
-                f" it does not remember boot {known[0]}, which has been met"
-            )
+            raise HelloError(_suspicion(who, known[0]))
         return True
 
     def record(self, who: Introduction) -> None:
@@ -226,6 +223,22 @@ def _remembers(who: Introduction, known: tuple[int, int]) -> bool:
     if who.boot_count <= count or start < 0:
         return False
     return history[start : start + HISTORY_NONCE_BYTES] == short_nonce(nonce)
+
+
+def _suspicion(who: Introduction, count: int) -> str:
+    """Why it may not speak to whom has met its boot `count`, and what helps then."""
+    boot = f"boot {who.boot_count} of member {who.member_id:016x}"
+    history = len(who.boot_history) // HISTORY_NONCE_BYTES
+    if who.boot_count - count < history or who.boot_count <= count:
+        return (
+            f"{boot} is an old copy: it does not remember boot {count}, which has been"
+            " met"
+        )
+    return (
+        f"{boot} may be an old copy: boot {count}, the last one that was met, is older"
+        f" than the {history} that it remembers; nothing but a new member in the place"
+        " of one of the two helps"
+    )
 
 
 def check_introduction(

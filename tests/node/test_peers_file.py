@@ -80,8 +80,13 @@ def test_an_emptied_directory_is_turned_away_however_often_it_boots(boots: int) 
 def test_a_history_that_does_not_reach_back_far_enough_proves_nothing() -> None:
     who = _boot(*range(1, 10))
     cut = msgspec.structs.replace(who, boot_history=who.boot_history[-8:])
-    with pytest.raises(HelloError, match="old copy"):
+    # Nobody can tell it from an old copy, and whoever reads this has to act.
+    with pytest.raises(HelloError, match=r"may be an old copy: boot 3, .* new member"):
         BootPairs({7: (3, 3)}).check(cut)
+    # The oldest one that it remembers is enough, and says which one it is.
+    assert BootPairs({7: (8, 8)}).check(cut)
+    with pytest.raises(HelloError, match="is an old copy: it does not remember boot 8"):
+        BootPairs({7: (8, 99)}).check(cut)
     assert BootPairs({7: (3, 3)}).check(who)
 
 
