@@ -159,7 +159,7 @@ async def test_what_had_no_room_and_is_owed_no_more_refuses_no_writes(
         # As each state does that takes the place of one.
         store._forget()
         await until(lambda: not node.replica.no_space)
-        assert node.ready() is None
+        assert not node.troubles()
 
 
 async def test_files_of_another_member_are_not_taken(
