@@ -40,7 +40,7 @@ from .peer_hello import (
     encode_join,
     parse_join_answer,
 )
-from .sockets import open_socket
+from .sockets import at_each
 from .tls import (
     Kind,
     PeerCertificate,
@@ -71,10 +71,12 @@ async def exchange(
     TimeoutError.
     """
     async with asyncio.timeout(DIAL_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(
-            sock=await open_socket(address, DIAL_TIMEOUT_S),
-            ssl=context,
-            server_hostname="",
+        reader, writer = await at_each(
+            address,
+            DIAL_TIMEOUT_S,
+            lambda place, port: asyncio.open_connection(
+                place, port, ssl=context, server_hostname=""
+            ),
         )
     try:
         who = None

@@ -12,16 +12,17 @@ import asyncio
 import errno
 import socket
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from .address import Address
 
 BACKLOG: Final = 128
 LOOKUPS_MAX: Final = 64
 
+T = TypeVar("T")
 # What getaddrinfo finds: family, type, protocol, canonical name, address.
 _Found: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
@@ -90,44 +91,36 @@ def _look_up(address: Address, flags: int = 0) -> Sequence[_Found]:
     )
 
 
-async def open_socket(address: Address, seconds: float) -> socket.socket:
-    """A socket that is connected there; whoever asks gives up after `seconds`.
+async def at_each(
+    address: Address, seconds: float, connect: Callable[[str, int], Awaitable[T]]
+) -> T:
+    """What `connect` has at the host's first address at which somebody answers.
 
-    The first of the host's addresses at which somebody answers; the last one has all
-    the time that is left. Raises OSError, ConnectionRefusedError only when nobody
-    listens at any.
+    It is called with a number's text and the port; whoever asks gives up after
+    `seconds`, and the last address has all the time that is left. Raises OSError,
+    ConnectionRefusedError only when nobody listens at any.
+
+    The loop makes the socket: uvloop aborts the process, now and then, when one that it
+    has connected by `sock_connect` becomes a connection.
     """
     loop = asyncio.get_running_loop()
     ends_s = loop.time() + seconds
     found = await addresses_of(address)
     errors: list[OSError] = []
-    for number, each in enumerate(found, 1):
+    for number, (*_, place) in enumerate(found, 1):
         after = len(found) - number
         # One share is for what comes when it is connected.
         share_s = (ends_s - loop.time()) / (after + 2) if after else None
         try:
             async with asyncio.timeout(share_s):
-                return await _connect(each)
+                return await connect(place[0], address.port)
         except OSError as error:
-            silent = TimeoutError(f"no answer at {each[4][0]}")
+            silent = TimeoutError(f"no answer at {place[0]}")
             errors.append(error if str(error) else silent)
     refused = all(isinstance(error, ConnectionRefusedError) for error in errors)
     if refused or len(errors) == 1:
         raise errors[0]
     raise OSError("; ".join(map(str, errors)))
-
-
-async def _connect(found: _Found) -> socket.socket:
-    family, kind, protocol, _, place = found
-    connecting = socket.socket(family, kind, protocol)
-    try:
-        connecting.setblocking(False)
-        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(connecting, place)
-    except BaseException:
-        connecting.close()
-        raise
-    return connecting
 
 
 async def listening(address: Address) -> socket.socket:

@@ -17,6 +17,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from .address import Address
@@ -25,7 +26,7 @@ from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, NOBODY, Host, Session
 from .peer_wire import Encoder, Goodbye, SentAway
 from .replica import ForwardReply, ForwardRequest, PeerMessage
-from .sockets import listening, open_socket
+from .sockets import at_each, listening
 
 RETRY_MIN_S: Final = 0.02
 RETRY_MAX_S: Final = 0.5
@@ -216,11 +217,12 @@ async def _dial(
     session: Session | None = None
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-            _, session = await loop.create_connection(
-                lambda: Session(host, member, stream),
-                sock=await open_socket(address, HANDSHAKE_TIMEOUT_S),
-                ssl=context,
-                server_hostname="",
+            made = partial(Session, host, member, stream)
+            connect = partial(loop.create_connection, made, ssl=context)
+            _, session = await at_each(
+                address,
+                HANDSHAKE_TIMEOUT_S,
+                lambda place, port: connect(place, port, server_hostname=""),
             )
             await session.ready
     except BaseException:

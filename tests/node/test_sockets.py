@@ -14,7 +14,7 @@ import uvloop
 from quorate.node import sockets
 from quorate.node.address import Address
 from quorate.node.peer_session import Host
-from quorate.node.sockets import addresses_of, open_socket
+from quorate.node.sockets import addresses_of, at_each
 from quorate.node.transport import Transport
 
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
@@ -81,6 +81,16 @@ def black_hole() -> Iterator[int]:
     finally:
         for each in held:
             each.close()
+
+
+async def dial(host: str, port: int, seconds: float) -> asyncio.BaseTransport:
+    loop = asyncio.get_running_loop()
+    transport, _ = await at_each(
+        Address(host, port),
+        seconds,
+        lambda place, port: loop.create_connection(asyncio.Protocol, place, port),
+    )
+    return transport
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -161,7 +171,7 @@ def test_the_end_of_a_loop_waits_for_no_resolver(
     async def main() -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(0.05):
-                await open_socket(Address(HANGS, 1), 0.05)
+                await dial(HANGS, 1, 0.05)
 
     begun = time.monotonic()
     with asyncio.Runner(loop_factory=kind) as runner:
@@ -182,9 +192,9 @@ def test_the_next_address_is_tried_when_the_first_one_says_nothing(
     async def main() -> None:
         with socket.create_server((HERE, black_hole)):
             async with asyncio.timeout(3.0):
-                connected = await open_socket(Address(SEVERAL, black_hole), 3.0)
-            with connected:
-                assert connected.getpeername() == (HERE, black_hole)
+                connected = await dial(SEVERAL, black_hole, 3.0)
+            assert connected.get_extra_info("peername") == (HERE, black_hole)
+            connected.close()
 
     with asyncio.Runner(loop_factory=kind) as runner:
         runner.run(main())
@@ -199,15 +209,15 @@ def test_why_there_is_no_connection(
     async def main() -> None:
         # Nobody at any address: that its process is gone, and nothing else, says so.
         with pytest.raises(ConnectionRefusedError):
-            await open_socket(Address("none.example", black_hole), 1.0)
+            await dial("none.example", black_hole, 1.0)
         with pytest.raises(OSError, match=f"no answer at {ELSEWHERE}; ") as caught:
             async with asyncio.timeout(1.0):
-                await open_socket(Address(SEVERAL, black_hole), 1.0)
+                await dial(SEVERAL, black_hole, 1.0)
         assert not isinstance(caught.value, ConnectionRefusedError)
         with pytest.raises(socket.gaierror, match="unknown"):
-            await open_socket(Address("unknown.example", black_hole), 1.0)
+            await dial("unknown.example", black_hole, 1.0)
         with pytest.raises(socket.gaierror, match="is no host"):
-            await open_socket(Address("n2..lan", black_hole), 1.0)
+            await dial("n2..lan", black_hole, 1.0)
 
     with asyncio.Runner(loop_factory=kind) as runner:
         runner.run(main())
