@@ -100,8 +100,8 @@ async def at_each(
     `seconds`, and the last address has all the time that is left. Raises OSError,
     ConnectionRefusedError only when nobody listens at any.
 
-    The loop makes the socket: uvloop aborts the process, now and then, when one that it
-    has connected by `sock_connect` becomes a connection.
+    Let the loop make the socket: when one that is given to uvloop fails in its TLS
+    handshake, its descriptor is closed under the transport, and libuv may abort.
     """
     loop = asyncio.get_running_loop()
     ends_s = loop.time() + seconds

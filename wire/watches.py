@@ -7,7 +7,7 @@ in requests.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -133,17 +133,21 @@ def encode_progress(revision: int) -> bytes:
     return _REPLY.pack(_PROGRESS, 0, 0, 0, revision)
 
 
-def parts_of(events: Sequence[bytes]) -> list[list[bytes]]:
-    """The events of one revision by reply; they are `encode_event`'s."""
-    parts: list[list[bytes]] = []
-    size = PART_BYTES
+def parts_of(events: Iterable[bytes]) -> Iterator[tuple[list[bytes], bool]]:
+    """The events of one revision by reply, and whether more follow.
+
+    They are `encode_event`'s; no more of them are taken than one behind a reply's.
+    """
+    part: list[bytes] = []
+    size = 0
     for event in events:
-        if size + len(event) > PART_BYTES:
-            parts.append([])
-            size = 0
-        parts[-1].append(event)
+        if part and size + len(event) > PART_BYTES:
+            yield part, True
+            part, size = [], 0
+        part.append(event)
         size += len(event)
-    return parts
+    if part:
+        yield part, False
 
 
 def encode_part(revision: int, events: Sequence[bytes], *, more: bool) -> bytes:

@@ -156,9 +156,9 @@ class Database(Reading):
         """Apply entries in order; one result each. They enter the store as one step.
 
         There may be fewer results than entries: after `read_bytes_max` of the state
-        were read, of which what is replaced is kept until the end, the others have to
-        wait for the next step. After NotUnderstood nothing of the step is durable, and
-        this is of no use.
+        were read, of which what is replaced is kept until the end, or as much work was
+        done (`Before.spent`), the others have to wait for the next step. After
+        NotUnderstood nothing of the step is durable, and this is of no use.
         """
         effects: Effects = {}
         before = Before(self.store, self.lease_table, effects)

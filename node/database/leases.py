@@ -33,6 +33,11 @@ class Lease(msgspec.Struct):
     keys: int
     since: int
 
+    @property
+    def ends_in_parts(self) -> bool:
+        """Is it over, and only some of its keys that are left to go?"""
+        return not self.ttl_ms
+
 
 class LeaseTable:
     """All leases of one database, in memory, beside what its store has of them."""
@@ -87,7 +92,7 @@ class LeaseTable:
     def refusal(self, number: int, had: int, gained: int = 0) -> ErrorCode | None:
         """Why no key that hung on `had` can hang on `number`, which `gained` others."""
         lease = self.leases.get(number)
-        if lease is None or not lease.ttl_ms:
+        if lease is None or lease.ends_in_parts:
             return ErrorCode.LEASE_NOT_FOUND
         full = had != number and lease.keys + gained >= KEYS_MAX
         return ErrorCode.TOO_MANY_KEYS if full else None

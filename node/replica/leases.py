@@ -67,14 +67,10 @@ class Leases:
         """What was granted, and what there is to be learnt of after an election."""
         granted = self.database.lease_table.granted
         for lease in granted:
-            since = self._ending.pop(lease, None)
-            if since is not None and self._is_there(lease, since):
-                # Not all of its keys have gone.
-                self.again([(lease, since)])
-                continue
             known = self.database.lease_table.leases.get(lease)
-            if known is not None and not known.ttl_ms:
-                # The same, of an end that another leader has written.
+            if known is not None and known.ends_in_parts:
+                # Its end goes on at once, whoever has written the first part.
+                self._ending.pop(lease, None)
                 self._deadlines.pop(lease, None)
             self._begin(lease, self.now_ms)
         granted.clear()
@@ -161,7 +157,7 @@ class Leases:
     def alive(self, lease: int) -> bool:
         """Is there such a lease, whose end is not decided?"""
         known = self.database.lease_table.leases.get(lease)
-        if known is None or not known.ttl_ms:
+        if known is None or known.ends_in_parts:
             return False
         return self._ending.get(lease) != known.since
 

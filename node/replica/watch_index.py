@@ -54,8 +54,11 @@ class Group:
     def has(self, key: bytes) -> bool:
         return self.start <= key and (not self.end or key < self.end)
 
+    def takes(self, put: bool) -> bool:
+        return self.puts if put else self.deletes
+
     def wants(self, key: bytes, put: bool) -> bool:
-        return (self.puts if put else self.deletes) and self.has(key)
+        return self.takes(put) and self.has(key)
 
 
 class WatchIndex:
@@ -100,15 +103,15 @@ class WatchIndex:
         """The groups that want this change, and have live members."""
         groups = self._keys.get(key)
         if groups is not None:
-            yield from [g for g in groups if (g.puts if put else g.deletes)]
+            yield from [group for group in groups if group.takes(put)]
         for length in self._lengths:
             if length > len(key):
                 break
             groups = self._prefixes.get(key[:length])
             if groups is not None:
-                yield from [g for g in groups if (g.puts if put else g.deletes)]
+                yield from [group for group in groups if group.takes(put)]
         if self._others:
-            yield from [g for g in self._others if g.wants(key, put)]
+            yield from [group for group in self._others if group.wants(key, put)]
 
     def _place(self, group: Group) -> None:
         start, end = group.start, group.end

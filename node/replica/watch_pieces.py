@@ -7,7 +7,7 @@ of it follows. A piece is the same for all watches that ask for the same and are
 same place: it is read and encoded once, as long as there is room to keep it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -17,7 +17,6 @@ import msgspec
 from ...storage.engine import View
 from ...storage.errors import CorruptionError
 from ...wire import Record, encode_event, encode_part, parts_of
-from ...wire.watches import PART_BYTES
 from ..database.feed import Change, Slice, changes
 from ..database.records import as_record
 from . import rules
@@ -54,16 +53,12 @@ class Piece(msgspec.Struct, frozen=True):
         return sum([len(step.body) for step in self.steps])
 
 
-def steps_of(revision: int, events: Sequence[bytes], told: int = 0) -> list[Step]:
-    """All that is left of a revision when so many events of it were told."""
-    parts = parts_of(events)
-    steps: list[Step] = []
-    for number, part in enumerate(parts, start=1):
+def steps_of(revision: int, events: Iterable[bytes], told: int = 0) -> Iterator[Step]:
+    """What is left of a revision when so many events of it were told: `events`."""
+    for part, more in parts_of(events):
         told += len(part)
-        more = number < len(parts)
         then = (revision, told) if more else (revision + 1, 0)
-        steps.append(Step(encode_part(revision, part, more=more), then))
-    return steps
+        yield Step(encode_part(revision, part, more=more), then)
 
 
 def piece_of(
@@ -90,35 +85,24 @@ def piece_of(
         # A large one begins a piece, which so is the same wherever they come from.
         if size >= bytes_max or (read and len(changed) >= _LARGE_CHANGES):
             return Piece(steps, (revision, 0), read)
-        already = told if revision == first else 0
+        read += len(changed)
+        here = (revision, told if revision == first else 0)
+        wanted = [each for each in changed if group.wants(each[2], bool(each[1]))]
         previous = group.previous and rules.tells_before(revision, kept)
-        events: list[bytes] = []
-        number = part_bytes = 0
-        for _, put, key in changed:
-            read += 1
-            if not group.wants(key, bool(put)):
-                continue
-            number += 1
-            if number <= already:
-                continue
-            try:
-                event = event_of(lookup.change(revision, put, key), previous=previous)
-            except CorruptionError as damage:
-                return Piece(steps, (revision, already), read, damage)
-            if events and part_bytes + len(event) > PART_BYTES:
-                already = number - 1
-                body = encode_part(revision, events, more=True)
-                steps.append(Step(body, (revision, already)))
-                size += len(body)
-                if size >= bytes_max:
-                    return Piece(steps, (revision, already), read)
-                events, part_bytes = [], 0
-            events.append(event)
-            part_bytes += len(event)
-        if events:
-            body = encode_part(revision, events, more=False)
-            steps.append(Step(body, (revision + 1, 0)))
-            size += len(body)
+        # One by one: each is looked up on the tree.
+        events = (
+            event_of(lookup.change(*each), previous=previous)
+            for each in wanted[here[1] :]
+        )
+        try:
+            for step in steps_of(revision, events, here[1]):
+                steps.append(step)
+                size += len(step.body)
+                here = step.then
+                if here[0] == revision and size >= bytes_max:
+                    return Piece(steps, here, read)
+        except CorruptionError as damage:
+            return Piece(steps, here, read, damage)
     return Piece(steps, (last + 1, 0), read)
 
 

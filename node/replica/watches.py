@@ -201,7 +201,7 @@ class Watches:
                     plain = plain or event_of(change, previous=False)
                     told.setdefault(group, []).append(plain)
         for group, events in told.items():
-            steps = steps_of(revision, events)
+            steps = list(steps_of(revision, events))
             for name, watch in list(group.live.items()):
                 if not rules.has_begun(revision, watch.next):
                     continue

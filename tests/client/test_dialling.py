@@ -3,16 +3,15 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 import uvloop
 from quorate.client import Unavailable, dialling
 
+from ..addresses import ELSEWHERE, HERE, silent_port
 from .fake_node import FakeNode, plain, running
 
 NAME = "several.example"
-HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 
 
 def found(*hosts: str, port: int) -> list[object]:
@@ -33,22 +32,8 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
 
 @pytest.fixture
 def black_hole() -> Iterator[int]:
-    """A port ELSEWHERE at which nobody answers: what would has no room for more."""
-    held: list[socket.socket] = []
-    try:
-        listener = socket.socket()
-        held.append(listener)
-        listener.bind((ELSEWHERE, 0))
-        listener.listen(0)
-        for _ in range(4):
-            held.append(filler := socket.socket())
-            filler.setblocking(False)
-            with suppress(BlockingIOError):
-                filler.connect(listener.getsockname())
-        yield listener.getsockname()[1]
-    finally:
-        for each in held:
-            each.close()
+    with silent_port() as port:
+        yield port
 
 
 @pytest.mark.parametrize("kind", [asyncio.SelectorEventLoop, uvloop.Loop])

@@ -17,7 +17,8 @@ from quorate.node.peer_session import Host
 from quorate.node.sockets import addresses_of, at_each
 from quorate.node.transport import Transport
 
-HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
+from ..addresses import ELSEWHERE, HERE, silent_port
+
 HANGS, SEVERAL = "hangs.example", "several.example"
 DEADLINE_S = 30.0
 LOOPS = pytest.mark.parametrize("kind", [asyncio.SelectorEventLoop, uvloop.Loop])
@@ -65,22 +66,8 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
 
 @pytest.fixture
 def black_hole() -> Iterator[int]:
-    """A port ELSEWHERE at which nobody answers: what would has no room for more."""
-    held: list[socket.socket] = []
-    try:
-        listener = socket.socket()
-        held.append(listener)
-        listener.bind((ELSEWHERE, 0))
-        listener.listen(0)
-        for _ in range(4):
-            held.append(filler := socket.socket())
-            filler.setblocking(False)
-            with suppress(BlockingIOError):
-                filler.connect(listener.getsockname())
-        yield listener.getsockname()[1]
-    finally:
-        for each in held:
-            each.close()
+    with silent_port() as port:
+        yield port
 
 
 async def dial(host: str, port: int, seconds: float) -> asyncio.BaseTransport:

@@ -252,7 +252,7 @@ def test_garbage_is_refused_and_nothing_else_is_raised(body: bytes) -> None:
 
 
 def test_nothing_to_tell_is_no_reply() -> None:
-    assert parts_of([]) == []
+    assert list(parts_of([])) == []
 
 
 def test_a_large_revision_comes_in_parts_of_which_the_last_says_so() -> None:

@@ -16,7 +16,7 @@ from ..connections import ClientPort
 from ..service import DISK_FULL, NO_LEADER
 from .errors import NO_LEADER as NO_LEADER_TEXT
 from .errors import UNIMPLEMENTED, EtcdProblem
-from .probes import unreadable
+from .probes import TEXT_HEADERS, unreadable
 from .replies import (
     AlarmsReply,
     AlarmStatus,
@@ -103,10 +103,7 @@ class Cluster:
         return web.Response(
             status=503 if reason else 200,
             body=encode(document),
-            headers={
-                "Content-Type": "text/plain; charset=utf-8",
-                "X-Content-Type-Options": "nosniff",
-            },
+            headers=TEXT_HEADERS,
         )
 
     def _disk_is_full(self) -> bool:

@@ -26,6 +26,10 @@ from .errors import translated
 METHODS: Final = ("GET", "HEAD")
 # Who asks for health wants to know soon.
 HEALTH_TIMEOUT_MS: Final = 2000
+TEXT_HEADERS: Final = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+}
 
 _SERIALIZABLE: Final = "serializable_read"
 _LINEARIZABLE: Final = "linearizable_read"
@@ -64,15 +68,11 @@ class Probes:
             names = [name for name in names if name.encode() not in excluded]
         reasons = await asyncio.gather(*map(self._reason, names))
         lines = "".join(map(_line, names, reasons))
-        headers = {
-            "Content-Type": "text/plain; charset=utf-8",
-            "X-Content-Type-Options": "nosniff",
-        }
         if any(reasons):
-            headers["Retry-After"] = str(RETRY_AFTER_S)
-            return web.Response(status=503, text=f"{lines}\n", headers=headers)
+            later = TEXT_HEADERS | {"Retry-After": str(RETRY_AFTER_S)}
+            return web.Response(status=503, text=f"{lines}\n", headers=later)
         shown = lines if targets.values(target.query, "verbose") else ""
-        return web.Response(text=f"{shown}ok\n", headers=headers)
+        return web.Response(text=f"{shown}ok\n", headers=TEXT_HEADERS)
 
     async def _reason(self, name: str) -> str:
         """Why a check fails; "" when it does not."""

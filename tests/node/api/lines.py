@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import pytest
+from quorate.node.api import places
 from quorate.wire.errors import ErrorCode, Outcome
 from quorate.wire.fences import Fence
 from quorate.wire.frames import RequestKind
@@ -23,6 +25,12 @@ class Stood(NamedTuple):
     key: bytes
     token: str
     lease: str
+
+
+def leave_impatiently(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves a place, and can't, tries again soon."""
+    monkeypatch.setattr(places, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(places, "_PAUSE_S_MAX", 0.002)
 
 
 def stand(port: Port, name: bytes, lease: int, value: bytes = b"") -> Stood:

@@ -22,6 +22,7 @@ from .lines import (
     UNKNOWN,
     Stood,
     hold_writes,
+    leave_impatiently,
     lose,
     release_writes,
     stand,
@@ -52,9 +53,7 @@ BOTH = pytest.mark.parametrize("wanted", [ON_ITS_OWN_LEASE, ON_A_LEASE_OF_OURS])
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asked again is asked again soon."""
-    monkeypatch.setattr(places, "_PAUSE_S", 0.001)
-    monkeypatch.setattr(places, "_PAUSE_S_MAX", 0.002)
+    leave_impatiently(monkeypatch)
 
 
 @pytest.fixture

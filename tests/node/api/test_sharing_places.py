@@ -9,7 +9,15 @@ from quorate.node.api import places
 from quorate.wire.errors import ErrorCode, Outcome
 from quorate.wire.requests import error_reply
 
-from .lines import go, hold_writes, lose, release_writes, stand, waiting
+from .lines import (
+    go,
+    hold_writes,
+    leave_impatiently,
+    lose,
+    release_writes,
+    stand,
+    waiting,
+)
 from .support import (
     FakeService,
     Port,
@@ -28,9 +36,7 @@ NO_LEADER = error_reply(ErrorCode.NO_LEADER, Outcome.NOT_APPLIED, "none")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever leaves and can't tries again soon."""
-    monkeypatch.setattr(places, "_PAUSE_S", 0.001)
-    monkeypatch.setattr(places, "_PAUSE_S_MAX", 0.002)
+    leave_impatiently(monkeypatch)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from quorate.node.replica import watch_pieces, watches
+from quorate.node.replica import watches
 from quorate.node.replica.effects import Push
 from quorate.raft import Entry
 from quorate.wire import (
@@ -394,8 +394,7 @@ class WatchesMachine(RuleBasedStateMachine):
 def _small_parts() -> Iterator[None]:
     """So that a revision often comes in several, and a turn often ends before all."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (wire_watches, watch_pieces):
-            patch.setattr(module, "PART_BYTES", 2500)
+        patch.setattr(wire_watches, "PART_BYTES", 2500)
         patch.setattr(watches, "_TURN_BYTES", 20_000)
         patch.setattr(watches, "_TURN_LOOKS", 5)
         yield

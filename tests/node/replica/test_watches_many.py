@@ -8,7 +8,6 @@ its first byte.
 
 import pytest
 from quorate.node.database import feed
-from quorate.node.replica import watch_pieces
 from quorate.node.replica import watches as watches_module
 from quorate.wire import (
     ErrorCode,
@@ -33,8 +32,7 @@ PART = 10_000
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (wire_watches, watch_pieces):
-        monkeypatch.setattr(module, "PART_BYTES", PART)
+    monkeypatch.setattr(wire_watches, "PART_BYTES", PART)
 
 
 def test_what_many_watch_is_encoded_once() -> None:
