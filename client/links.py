@@ -19,6 +19,8 @@ from .tls_errors import Disagreement, disagreement
 CONNECT_SECONDS_MAX: Final = 10.0
 # How long a peer may take to answer our goodbye.
 TLS_SHUTDOWN_SECONDS_MAX: Final = 1.0
+# What a loop has of a connection that came to nothing is gone long before.
+_HELD_SECONDS: Final = 60.0
 
 
 class ConnectFailed(Exception):
@@ -147,7 +149,8 @@ class Link:
         connected = await open_socket(host, port)
         if self._tls is None:
             await loop.create_connection(lambda: connection, sock=connected)
-        else:
+            return
+        try:
             await loop.create_connection(
                 lambda: connection,
                 sock=connected,
@@ -155,6 +158,12 @@ class Link:
                 server_hostname=host,
                 ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS_MAX,
             )
+        except BaseException:
+            # After a handshake that failed uvloop's transport is there for a moment
+            # more, and does not hold its socket: collected, that would close the
+            # descriptor under it, which somebody else has then, and libuv aborts.
+            loop.call_later(_HELD_SECONDS, connected.close)
+            raise
 
 
 def _explained(error: OSError) -> ConnectFailed:

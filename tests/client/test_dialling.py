@@ -2,7 +2,10 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -130,3 +133,14 @@ def test_a_small_request_does_not_wait_for_the_one_before(
 
     with asyncio.Runner(loop_factory=kind) as runner:
         runner.run(main())
+
+
+def test_a_handshake_that_is_cut_off_ends_no_program() -> None:
+    """Story: under uvloop the socket was closed under the connection that had failed,
+    its number was the next one's, and libuv aborted the process.
+    """
+    program = (sys.executable, "-P", str(Path(__file__).with_name("resetting.py")))
+    run = subprocess.run(
+        program, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, "960\n"), run.stderr[-2000:]
