@@ -97,7 +97,7 @@ def client(rooms: Rooms, what: str) -> Burst:
     client = rooms.room("client")
     kv = client.AsyncClient("127.0.0.1:1", learn=False, sessions=False)
     # As if it had been dialled.
-    kv._calls._links[0]._connection = connection
+    kv._calls._routes.in_use._connection = connection
 
     async def task(key: bytes) -> None:
         for _ in range(EACH):

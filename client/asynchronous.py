@@ -11,13 +11,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Self, SupportsIndex, Unpack
 
-import msgspec
-
 from ..wire import (
     CommandRefused,
     Delete,
     ErrorReply,
     GetRequest,
+    Level,
     ProtocolError,
     Put,
     RangeRequest,
@@ -74,7 +73,6 @@ from .values import (
 from .watching import Watch
 
 IN_FLIGHT_MAX_DEFAULT = 65_536
-_status_decoder = msgspec.json.Decoder(dict[str, object])
 
 
 class AsyncClient(Membership, Leasing):
@@ -88,7 +86,9 @@ class AsyncClient(Membership, Leasing):
 
     Calls go to the endpoint that worked last, at first to the one given first, or to
     one at random with `balance`. With `learn`, the addresses that nodes tell of each
-    other are tried after the ones given; without, none of them is dialled. At most
+    other are tried after the ones given, writes and linearizable reads go to the node
+    that leads, as soon as a connection to it is open, and with `balance` all reads are
+    spread over the nodes; without, nothing is dialled that was not given. At most
     `in_flight_max` calls may be waiting, besides those that keep or revoke leases. With
     `sessions`, a write whose answer was lost is asked again until its deadline, and
     happens once all the same; the first write opens a session, `close` ends it.
@@ -246,7 +246,11 @@ class AsyncClient(Membership, Leasing):
             return KeyValue.of(record)
 
         return await self._calls.call(
-            RequestKind.GET, encode_get(request), self._patience(timeout), decode
+            RequestKind.GET,
+            encode_get(request),
+            self._patience(timeout),
+            decode,
+            near=number is not Level.LINEARIZABLE,
         )
 
     async def compact(self, revision: int, *, timeout: float | None = None) -> None:
@@ -417,23 +421,6 @@ class AsyncClient(Membership, Leasing):
             self._watches,
         )
 
-    async def status(
-        self, endpoint: str | None = None, *, timeout: float | None = None
-    ) -> dict[str, object]:
-        """What the node at `endpoint`, or some node, tells about itself."""
-        patience = self._patience(timeout)
-        if endpoint is None:
-            return await self._calls.call(
-                RequestKind.STATUS, b"", patience, _decode_status
-            )
-        return await self._calls.call_at(
-            self._calls.endpoint(endpoint),
-            RequestKind.STATUS,
-            b"",
-            patience,
-            _decode_status,
-        )
-
     async def close(self) -> None:
         """End all calls, watches and connections; writes in flight end as Unknown.
 
@@ -488,10 +475,3 @@ class AsyncClient(Membership, Leasing):
 
     def _patience(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else to_timeout(timeout)
-
-
-def _decode_status(body: bytes) -> dict[str, object]:
-    try:
-        return _status_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"a malformed status: {error}") from None

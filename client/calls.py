@@ -10,15 +10,7 @@ often it comes (client/sessions). From then on only the log's own answer settles
 
 import asyncio
 import ssl
-from collections.abc import (
-    Callable,
-    Container,
-    Coroutine,
-    Generator,
-    Iterable,
-    Sequence,
-)
-from contextlib import suppress
+from collections.abc import Callable, Container, Coroutine, Sequence
 from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
@@ -37,8 +29,9 @@ from ..wire import (
     decode_error,
     decode_members,
 )
+from .budget import RetryBudget
 from .connection import Connection, Expired, NotSent, RequestFailed
-from .endpoints import ENDPOINTS_MAX, Endpoint, parse_endpoint, speaks_tls
+from .endpoints import Endpoint, parse_endpoint, speaks_tls
 from .errors import (
     Closed,
     DeadlineExceeded,
@@ -54,6 +47,7 @@ from .errors import (
 from .in_flight import InFlight
 from .links import ConnectFailed, Link
 from .refusals import AT_REVISION, FINAL, LOGGED, reason_of
+from .routes import Routes
 from .siblings import REFRESH_SECONDS, Siblings
 
 T = TypeVar("T")
@@ -69,6 +63,8 @@ MARGIN_SECONDS_MAX: Final = 0.2
 
 # What is not cured within a deadline, though later it may be: better told at once.
 _TOLD_AT_ONCE: Final = (ErrorCode.NO_SPACE, ErrorCode.QUORUM_AT_RISK)
+# Whoever says so does not lead, or not for long.
+_NOT_LEADING: Final = (ErrorCode.NO_LEADER, ErrorCode.STOPPING)
 # The leadership, moved twice, is somewhere else again.
 _WRITES: Final = (RequestKind.WRITE, RequestKind.MOVE_LEADER)
 
@@ -101,7 +97,8 @@ class _Call(msgspec.Struct, Generic[T]):
     """What is asked, until when on the loop's clock, and of whom, if not of anybody.
 
     `write`: it may have been done when there was no answer; `once`: it may be sent
-    again all the same. `maybe`: a try of it may have been carried out.
+    again all the same. `near`: any node may answer it from what it has. `maybe`: a try
+    of it may have been carried out.
     """
 
     kind: RequestKind
@@ -111,6 +108,7 @@ class _Call(msgspec.Struct, Generic[T]):
     write: bool
     only: Link | None = None
     once: bool = False
+    near: bool = False
     maybe: bool = False
 
 
@@ -132,15 +130,22 @@ class Calls:
         self._tls: ssl.SSLContext | None = tls
         self._learn: bool = learn
         self._jitter: Callable[[], float] = jitter
-        # Those that were given, which are kept, then those that were learnt.
-        self._links: list[Link] = [self._link(endpoint) for endpoint in endpoints]
-        self._given: int = len(self._links)
         # Each of one call alone, which is asked of one node.
         self._private: set[Link] = set()
-        self._at: int = int(jitter() * len(endpoints)) % len(endpoints) * balance
         self._cluster_id: int | None = None
         self._in_flight: InFlight = InFlight(in_flight_max)
-        self._siblings: Siblings = Siblings(self._members, self._learn_from)
+        self._budget: RetryBudget = RetryBudget()
+        self._routes: Routes = Routes(
+            endpoints,
+            self._link,
+            self.endpoint,
+            self._seek,
+            balance=balance,
+            jitter=jitter,
+        )
+        self._siblings: Siblings = Siblings(
+            self._members, self._routes.learn, self._routes.told
+        )
         self._ending: bool = False
         self._closed: bool = False
         self._closing: asyncio.Event = asyncio.Event()
@@ -148,7 +153,7 @@ class Calls:
     @property
     def endpoints(self) -> list[Endpoint]:
         """The endpoints in use: those given first, then those learnt from nodes."""
-        return [link.endpoint for link in self._links]
+        return self._routes.endpoints
 
     def endpoint(self, text: str) -> Endpoint:
         """One more endpoint, which TLS is spoken to, or not, as to all others."""
@@ -164,7 +169,7 @@ class Calls:
     @property
     def connected(self) -> bool:
         """Is there a connection to any node?"""
-        return any(link.connection is not None for link in self._links)
+        return any(link.connection is not None for link in self._routes.links)
 
     def call(
         self,
@@ -175,15 +180,17 @@ class Calls:
         *,
         reads: bool = False,
         once: bool = False,
+        near: bool = False,
     ) -> Coroutine[object, object, T]:
         """The decoded reply of some node, before `timeout` seconds have passed.
 
         `reads`: it changes nothing, whatever its kind is. `once`: the cluster carries
-        it out once, however often it comes.
+        it out once, however often it comes. `near`: any node may answer it from what
+        it has, so it begins at the endpoint in use, whoever leads.
         """
         # Not a coroutine itself: every frame between caller and reply costs each call.
         write = kind in _WRITES and not reads
-        call = _Call(kind, body, _now() + timeout, decode, write, None, once)
+        call = _Call(kind, body, _now() + timeout, decode, write, None, once, near)
         return self._counted(call, timeout)
 
     async def call_at(
@@ -197,7 +204,7 @@ class Calls:
         """The decoded reply of the node at `endpoint`, which is asked once."""
         deadline = _now() + timeout
         write = kind in _WRITES
-        for link in self._links:
+        for link in self._routes.links:
             if link.endpoint == endpoint:
                 call = _Call(kind, body, deadline, decode, write, link)
                 return await self._counted(call, timeout)
@@ -212,11 +219,9 @@ class Calls:
             self._private.discard(link)
 
     def next_link(self, tried: Container[Endpoint]) -> Link:
-        """A way of one's own to the endpoint in use, or the next that was not tried."""
+        """A way of one's own, for a watch, to a node that was not tried yet."""
         self.check_open()
-        endpoints = [link.endpoint for link in self._links]
-        turned = endpoints[self._at :] + endpoints[: self._at]
-        return self._link(next((at for at in turned if at not in tried), turned[0]))
+        return self._link(self._routes.for_watch(tried).endpoint)
 
     def check_open(self) -> None:
         """Nothing that outlives a call begins once the client is being closed."""
@@ -232,7 +237,9 @@ class Calls:
         self._ending = self._closed = True
         self._closing.set()
         self._siblings.stop()
-        links = (*self._links, *self._private)
+        self._budget.close()
+        await self._routes.close()
+        links = (*self._routes.links, *self._private)
         # A call whose caller gives it up meanwhile must not end this with it.
         await asyncio.gather(
             *[link.close("the client was closed") for link in links],
@@ -241,6 +248,12 @@ class Calls:
         await self._in_flight.ended()
         await self._siblings.ended()
 
+    def drop(self) -> None:
+        """Break all connections at once: nobody waits for anything, or for this."""
+        self._ending = self._closed = True
+        for link in (*self._routes.links, *self._private):
+            link.drop()
+
     async def _counted(self, call: _Call[T], patience: float) -> T:
         """`patience` is what is left until the call's deadline now."""
         size = len(call.body)
@@ -248,7 +261,7 @@ class Calls:
         try:
             if self._closed:
                 raise Closed("the client is closed")
-            link = call.only or self._links[self._at]
+            link = call.only or self._routes.first(call.write, call.near)
             try:
                 connection = link.connection
                 if connection is None:
@@ -273,22 +286,24 @@ class Calls:
                 reasons[at] = failed.reason
             if not failed.vague:
                 last = failed
-            self._move_on(link)
+            self._routes.move_on(link)
             tries += 1
             if failed.hopeless:
                 hopeless.add(link)
             delay = self._delay(tries, failed)
             if (
                 call.only is not None
-                or hopeless.issuperset(self._links)
+                or hopeless.issuperset(self._routes.links)
                 or _now() + delay >= call.deadline
+                or (delay and not await self._budget.take(call.deadline - _now()))
             ):
+                self._check(call)
                 told = "; ".join(f"{at}: {why}" for at, why in reasons.items())
                 raise (Unknown if call.maybe else last.verdict)(told)
             if delay:
                 await self._pause(delay)
             self._check(call)
-            link = self._links[self._at]
+            link = self._routes.in_use
             try:
                 return await self._attempt(link, call)
             except _TryNext as again:
@@ -318,7 +333,7 @@ class Calls:
             raise _TryNext(Unavailable, "no time was left to ask", vague=True)
         deadline = call.deadline
         again = call.once or not write
-        if again and call.only is None and len(self._links) > 1:
+        if again and call.only is None and len(self._routes.links) > 1:
             # It leaves time for another node, should this one be mute.
             left = max(patience / 2, patience - TRY_SECONDS_MAX)
             patience -= left
@@ -334,6 +349,9 @@ class Calls:
             raise
         try:
             if frame.status == OK:
+                link.failures = 0
+                if self._budget.waiters:
+                    self._budget.give()
                 return call.decode(frame.body)
             refused = decode_error(frame.body, DEFAULT_LIMITS)
         except ProtocolError as error:
@@ -343,15 +361,18 @@ class Calls:
             raise _TryNext(Unavailable, error.reason) from error
         if refused.code == ErrorCode.STOPPING:
             link.retire()
+        if refused.code in _NOT_LEADING:
+            self._siblings.soon()
         raise _refusal(link, refused, call)
 
     async def _connect(self, link: Link, call: _Call[T]) -> Connection:
         """The link's connection; other endpoints are left their share of the time."""
         patience = max(call.deadline - _now(), 0.0)
-        shares = 1 if call.only is not None else len(self._links)
+        shares = 1 if call.only is not None else len(self._routes.links)
         try:
             return await link.connect(patience / shares)
         except ConnectFailed as failed:
+            self._routes.failed(link)
             unavailable = TlsFailed if failed.tls else Unavailable
             raise _TryNext(
                 Unauthenticated if failed.refused else unavailable,
@@ -365,8 +386,9 @@ class Calls:
     ) -> Exception:
         if isinstance(failed, NotSent):
             return _TryNext(Unavailable, failed.reason)
+        self._routes.failed(link)
         if call.write:
-            self._move_on(link)
+            self._routes.move_on(link)
             return _perhaps(link, failed.reason, call)
         verdict = DeadlineExceeded if isinstance(failed, Expired) else Unavailable
         return _TryNext(verdict, failed.reason)
@@ -376,7 +398,7 @@ class Calls:
 
         A busy cluster is given a pause at once: its nodes share the same leader.
         """
-        rounds, rest = divmod(tries, len(self._links))
+        rounds, rest = divmod(tries, len(self._routes.links))
         if rest and not failed.busy:
             return 0.0
         longest = min(BACKOFF_SECONDS_MIN * 2.0 ** min(rounds, 10), BACKOFF_SECONDS_MAX)
@@ -389,11 +411,6 @@ class Calls:
                 await self._closing.wait()
         except TimeoutError:
             return
-
-    def _move_on(self, link: Link) -> None:
-        """Prefer the next endpoint, unless another call has moved on already."""
-        if self._links[self._at] is link:
-            self._at = (self._at + 1) % len(self._links)
 
     def _link(self, endpoint: Endpoint) -> Link:
         return Link(endpoint, self._tls, self._accept, self._token)
@@ -416,42 +433,10 @@ class Calls:
 
     async def _members(self) -> Members:
         kind = RequestKind.MEMBERS
-        found = await self.call(kind, b"", REFRESH_SECONDS, decode_members)
-        self._forget_but(each.client for each in found.members)
-        return found
+        return await self.call(kind, b"", REFRESH_SECONDS, decode_members, near=True)
 
-    def _forget_but(self, endpoints: Iterable[str]) -> None:
-        """Let go of what was learnt, is told of no more, and is not in use.
-
-        Nodes move: what nobody answers at would take its share of the time of every
-        call that looks for one, and in the end the room of those that came later.
-        """
-        told = set(self._understood(endpoints))
-        at = self._links[self._at]
-        self._links = [
-            link
-            for number, link in enumerate(self._links)
-            if number < self._given or link.endpoint in told or _used(link)
-        ]
-        self._at = self._links.index(at) if at in self._links else 0
-
-    def _learn_from(self, endpoints: Iterable[str]) -> None:
-        known = set(self.endpoints)
-        for endpoint in self._understood(endpoints):
-            if endpoint not in known and len(self._links) < ENDPOINTS_MAX:
-                known.add(endpoint)
-                self._links.append(self._link(endpoint))
-
-    def _understood(self, endpoints: Iterable[str]) -> Generator[Endpoint]:
-        for text in endpoints:
-            # A hint that makes no sense to us is no reason to leave a node.
-            with suppress(InvalidRequest):
-                yield self.endpoint(text)
-
-
-def _used(link: Link) -> bool:
-    """Is it being connected, or has a connection that is not closed yet?"""
-    return link._connecting is not None or bool(link._unclosed)
+    def _seek(self) -> None:
+        self._siblings.soon()
 
 
 def _now() -> float:

@@ -159,6 +159,11 @@ class Connection(asyncio.Protocol):
         self._plan_flush()
         return request_id
 
+    @property
+    def waiting(self) -> int:
+        """How many requests have not been answered."""
+        return len(self._pending)
+
     def given_up(self) -> None:
         """Let go, soon, of what was cancelled before it was sent."""
         if self._unsent:
@@ -286,7 +291,8 @@ class Connection(asyncio.Protocol):
         if not self.usable and self.hello.done() and not self._pending:
             self.close(self._reason)
 
-    def _abort(self, reason: str) -> None:
+    def abort(self, reason: str) -> None:
+        """End now, in the middle of whatever was being sent."""
         self.usable = False
         self._reason = reason
         if self._transport is not None:
@@ -351,7 +357,7 @@ class Connection(asyncio.Protocol):
             frames = self._parser.feed(data)
         except ProtocolError as error:
             self._deliver(self._parser.complete)
-            self._abort(f"a malformed reply: {error.reason}")
+            self.abort(f"a malformed reply: {error.reason}")
             return
         self._deliver(frames)
 
@@ -360,14 +366,14 @@ class Connection(asyncio.Protocol):
         self._greeting += data
         if is_alert(self._greeting):
             self._tls = Disagreement(SPEAKS_TLS)
-            self._abort(SPEAKS_TLS)
+            self.abort(SPEAKS_TLS)
             return b""
         try:
             parsed = parse_server_hello(self._greeting)
         except ProtocolError as error:
             self.hello.set_exception(HelloFailed(_why(error), hopeless=True))
             self.hello.exception()
-            self._abort(_why(error))
+            self.abort(_why(error))
             return b""
         if parsed is None:
             return b""
@@ -396,7 +402,7 @@ class Connection(asyncio.Protocol):
             kind, _, _, future = waiting
             if kind != frame.kind or frame.request_id in self._unsent:
                 pending[frame.request_id] = waiting
-                self._abort("a malformed reply: not to what was asked")
+                self.abort("a malformed reply: not to what was asked")
                 return
             if not future.done():
                 future.set_result(frame)
@@ -411,7 +417,7 @@ class Connection(asyncio.Protocol):
             message = decode_error(frame.body, DEFAULT_LIMITS).message
         except ProtocolError as error:
             message = error.reason
-        self._abort(f"the node ended the connection: {message}")
+        self.abort(f"the node ended the connection: {message}")
 
 
 def _reply_limits(hello: ServerHello) -> Limits:

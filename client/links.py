@@ -65,6 +65,11 @@ class Link:
         self._tls: ssl.SSLContext | None = tls
         self._accept: Callable[[ServerHello], str | None] = accept
         self._token: bytes = token
+        # Who answered here last.
+        self.member_id: int | None = None
+        # How often it has failed in a row, and until when no route leads here.
+        self.failures: int = 0
+        self.rests_until: float = 0.0
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
         self._unclosed: set[Connection] = set()
@@ -74,6 +79,16 @@ class Link:
         """The open connection, if there is one that takes requests."""
         connection = self._connection
         return connection if connection is not None and connection.usable else None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests on its connection have not been answered."""
+        return 0 if self._connection is None else self._connection.waiting
+
+    @property
+    def used(self) -> bool:
+        """Is it being connected, or has a connection that is not closed yet?"""
+        return self._connecting is not None or bool(self._unclosed)
 
     async def connect(self, patience: float) -> Connection:
         """A usable connection within `patience` seconds, or ConnectFailed."""
@@ -106,6 +121,13 @@ class Link:
         for connection in unclosed:
             await connection.closed
 
+    def drop(self) -> None:
+        """End everything, and wait for nothing."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        for connection in list(self._unclosed):
+            connection.abort("the client was dropped")
+
     def _opened(self, task: asyncio.Task[Connection]) -> None:
         self._connecting = None
         # Looked at, because everybody who waited for it may have given up.
@@ -128,6 +150,7 @@ class Link:
             refusal = self._accept(hello)
             if refusal is not None:
                 raise ConnectFailed(refusal, hopeless=True)
+            self.member_id = hello.member_id
         except BaseException as error:
             connection.close("not connected")
             if isinstance(error, HelloFailed):

@@ -14,11 +14,13 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from .errors import Closed, InvalidRequest, Unknown
 
 T = TypeVar("T")
+# In so many turns of the loop a transport that was aborted is closed, also under TLS.
+_TURNS: Final = 4
 # What takes a result back that nobody has been given.
 Undo: TypeAlias = Callable[[T], Coroutine[object, object, object]]
 
@@ -170,10 +172,15 @@ class LoopThread:
             raise
         self._thread.join()
 
-    def abandon(self) -> None:
-        """End the thread without waiting for anything."""
+    def abandon(self, drop: Callable[[], object] | None = None) -> None:
+        """End the thread without waiting for anything; `drop` is called in it before.
+
+        What that begins to close is closed.
+        """
         if not self.foreign:
             self._stopped = True
+            if drop is not None:
+                self._wake(drop)
             self._wake(self._halt.set)
 
     def _hand_over(self, job: _Job[T]) -> None:
@@ -245,3 +252,5 @@ class LoopThread:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Members and tokens: who belongs to the cluster, who may join, who leads.
+"""Members and tokens: who belongs to the cluster, who may join, who leads; a status.
 
 Law: changing members is a wish that is written to the log, and done when a call returns
 is the writing: the leader goes there step by step, and `members` shows how far it is. A
@@ -12,6 +12,8 @@ import secrets
 from hashlib import sha256
 from operator import index
 from typing import Final
+
+import msgspec
 
 from ..wire import (
     SECRET_BYTES,
@@ -27,6 +29,7 @@ from ..wire import (
     MemberCommand,
     MemberRole,
     Members,
+    ProtocolError,
     Reassign,
     RequestKind,
     RevokeCertificate,
@@ -48,6 +51,7 @@ from .sessions import Writes
 from .values import to_timeout
 
 _SECONDS_MAX: Final = 1e9
+_status_decoder: Final = msgspec.json.Decoder(dict[str, object])
 ROLES: Final = {
     "voter": MemberRole.VOTER,
     "replica": MemberRole.REPLICA,
@@ -85,6 +89,18 @@ class MemberCalls:
         except QuorateError:
             # What another node sees is better than nothing.
             return found
+
+    async def status(
+        self, endpoint: str | None, timeout: float | None
+    ) -> dict[str, object]:
+        patience = _left(self.until(timeout))
+        if endpoint is None:
+            kind = RequestKind.STATUS
+            return await self._calls.call(kind, b"", patience, _decode_status)
+        at = self._calls.endpoint(endpoint)
+        return await self._calls.call_at(
+            at, RequestKind.STATUS, b"", patience, _decode_status
+        )
 
     async def create_token(self, role: str, ttl: float, uses: int, until: float) -> str:
         if role not in ROLES:
@@ -167,6 +183,12 @@ class Membership:
     """What AsyncClient has of it."""
 
     _member_calls: MemberCalls
+
+    async def status(
+        self, endpoint: str | None = None, *, timeout: float | None = None
+    ) -> dict[str, object]:
+        """What the node at `endpoint`, or some node, tells about itself."""
+        return await self._member_calls.status(endpoint, timeout)
 
     async def members(self, *, timeout: float | None = None) -> Members:
         """Members and tokens, as the leader sees them, or else as some node does."""
@@ -289,6 +311,13 @@ def named_member(known: Members, name: str) -> Member:
         if name and each.name == name:
             return each
     raise MemberNotFound(f"there is no member {name!r}")
+
+
+def _decode_status(body: bytes) -> dict[str, object]:
+    try:
+        return _status_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"a malformed status: {error}") from None
 
 
 def _left(until: float) -> float:

@@ -72,6 +72,7 @@ class Pager(AsyncIterator[KeyValue]):
             encode_range(request),
             self._timeout,
             lambda body: _checked_page(body, request),
+            near=asked.level is not Level.LINEARIZABLE,
         )
         self.revision = self.revision or reply.header.revision
         self._go_on(reply)

@@ -383,4 +383,4 @@ class Client:
             return
         reason = "a Client was not closed"
         warnings.warn(reason, ResourceWarning, stacklevel=1, source=self)
-        self._thread.abandon()
+        self._thread.abandon(self._client._calls.drop)

@@ -65,12 +65,13 @@ def hello_bytes(
     request_bytes_max: int = DEFAULT_LIMITS.request_bytes_max,
     endpoints: tuple[str, ...] = (),
     refused: str = "",
+    member_id: int = 7,
 ) -> bytes:
     return encode_server_hello(
         ServerHello(
             version=1,
             cluster_id=cluster_id,
-            member_id=7,
+            member_id=member_id,
             name="fake",
             server="fake",
             request_bytes_max=request_bytes_max,
@@ -117,6 +118,10 @@ class Session(asyncio.Protocol):
         if not data:
             return
         for frame in self.parser.feed(data):
+            if frame.kind == RequestKind.MEMBERS and not self.node.knows_members():
+                # A client asks for them by itself. This node is too old to know any.
+                self.refuse(frame, ErrorCode.UNSUPPORTED, Outcome.NONE)
+                continue
             self.node.requests.append(frame)
             self.node.answer(self, frame)
         self.node.changed()
@@ -184,6 +189,8 @@ class FakeNode:
         self.asked: list[LeaseCommand] = []
         # What is told about members, and what was asked of them, in order.
         self.members: Members | None = None
+        # Are requests for members to be answered, though `members` is not set?
+        self.tells_members = False
         self.wished: list[MemberCommand | int] = []
         # Sessions that are open, and what each of their commands was told.
         self.opened: dict[bytes, int] = {}
@@ -219,6 +226,9 @@ class FakeNode:
                 self._condition.clear()
                 await self._condition.wait()
 
+    def knows_members(self) -> bool:
+        return self.tells_members or self.members is not None
+
     def serve(self, session: Session, frame: RequestFrame) -> None:
         match frame.kind:
             case RequestKind.WRITE:
@@ -235,7 +245,7 @@ class FakeNode:
             case RequestKind.STATUS:
                 session.reply(frame, json.dumps({"name": "fake"}).encode())
             case RequestKind.MEMBERS:
-                assert self.members is not None
+                assert self.members is not None, "who knows members tells them"
                 session.reply(frame, encode_members(self.members))
             case RequestKind.MOVE_LEADER:
                 self.wished.append(decode_move_leader(frame.body))

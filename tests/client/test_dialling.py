@@ -125,7 +125,7 @@ def test_a_small_request_does_not_wait_for_the_one_before(
     async def main() -> None:
         async with running(node) as endpoints, plain(endpoints) as kv:
             await kv.put("k", "v")
-            connection = kv._calls._links[0].connection
+            connection = kv._calls._routes.in_use.connection
             assert connection is not None
             assert connection._transport is not None
             own = connection._transport.get_extra_info("socket")

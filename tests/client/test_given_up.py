@@ -25,7 +25,7 @@ async def test_a_cancelled_call_leaves_nothing_at_a_node_that_does_not_read() ->
     node = FakeNode()
     async with running(node) as endpoints, plain(endpoints) as kv:
         await kv.put("k", "1")
-        connection = kv._calls._links[0].connection
+        connection = kv._calls._routes.in_use.connection
         assert connection is not None
         connection.pause_writing()
         call = asyncio.create_task(kv.put("k", b"x" * 1000))

@@ -81,11 +81,14 @@ def test_a_watch_whose_client_nobody_else_has_is_told_what_changes(
     assert event.kv is not None
     assert event.kv.text == "v"
     watch.close()
+    # Its way for calls is open, too: by that it has asked who leads.
+    thread.wait_for(lambda: sum(one.open for one in thread.node.sessions) == 1)
     with pytest.warns(ResourceWarning, match="not closed"):
         del watch
     for one in client_threads():
         one.join(10)
     assert client_threads() == []
+    thread.wait_for(lambda: not any(one.open for one in thread.node.sessions))
 
 
 # -- they end with it ------------------------------------------------------------------

@@ -240,6 +240,7 @@ async def test_a_client_that_stays_connected_hears_of_nodes_that_came_later(
                 node.serve(session, frame)
 
         node.answer = answer
+        node.tells_members = True
         async with plain(first) as kv:
             await kv.put("k", "v")
             asked = len(node.requests)
@@ -261,6 +262,7 @@ class Telling(FakeNode):
         super().__init__()
         self.places = places
         self.answer = self.tell
+        self.tells_members = True
 
     def tell(self, session: Session, frame: RequestFrame) -> None:
         if frame.kind == RequestKind.MEMBERS:
