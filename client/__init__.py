@@ -49,11 +49,12 @@ from .errors import (
 )
 from .leases import Lease, LeaseInfo
 from .locks import Lock
+from .near_cache import NearCache
 from .options import ClientOptions
 from .paging import Pager
 from .pipelines import Pipeline
 from .synchronous import Client
-from .synchronous_handles import SyncLease, SyncPager, SyncWatch
+from .synchronous_handles import SyncLease, SyncNearCache, SyncPager, SyncWatch
 from .synchronous_locks import SyncElection, SyncLock, SyncObservation
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel, prefix_end
@@ -88,6 +89,7 @@ __all__ = [
     "MemberExists",
     "MemberNotFound",
     "Members",
+    "NearCache",
     "NoSpace",
     "Observation",
     "Overloaded",
@@ -103,6 +105,7 @@ __all__ = [
     "SyncElection",
     "SyncLease",
     "SyncLock",
+    "SyncNearCache",
     "SyncObservation",
     "SyncPager",
     "SyncWatch",

@@ -43,6 +43,7 @@ from .errors import InvalidRequest, QuorateError, TooLarge
 from .leases import Lease, LeaseCalls, Leasing
 from .locks import Lock
 from .membership import MemberCalls, Membership
+from .near_cache import NearCaching
 from .options import (
     ClientOptions,
     default_endpoints,
@@ -75,7 +76,7 @@ from .watching import Watch
 IN_FLIGHT_MAX_DEFAULT = 65_536
 
 
-class AsyncClient(Membership, Leasing):
+class AsyncClient(Membership, Leasing, NearCaching):
     """A quorate cluster, reached through any of its nodes.
 
     `endpoints` is a list or a comma-separated string of `host:port`; by default

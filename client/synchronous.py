@@ -15,9 +15,10 @@ from .asynchronous import IN_FLIGHT_MAX_DEFAULT, AsyncClient
 from .errors import QuorateError
 from .leases import LeaseInfo
 from .loop_thread import LoopThread
+from .near_cache import BYTES_MAX_DEFAULT
 from .options import ClientOptions, options_from_env, options_from_url
 from .pipelines import Pipeline, Result
-from .synchronous_handles import SyncLease, SyncPager, SyncWatch
+from .synchronous_handles import SyncLease, SyncNearCache, SyncPager, SyncWatch
 from .synchronous_locks import SyncElection, SyncLock
 from .transactions import Committed, Txn
 from .values import KeyValue, ReadLevel
@@ -184,6 +185,20 @@ class Client:
             timeout=timeout,
         )
         return SyncPager(self, self._thread, pager)
+
+    def near_cache(
+        self,
+        prefix: str | bytes,
+        *,
+        bytes_max: int = BYTES_MAX_DEFAULT,
+        timeout: float | None = None,
+        patience: float = 5.0,
+    ) -> SyncNearCache:
+        """As AsyncClient.near_cache; what is in it is read without the other thread."""
+        cache = self._client.near_cache(
+            prefix, bytes_max=bytes_max, timeout=timeout, patience=patience
+        )
+        return SyncNearCache(self, self._thread, cache)
 
     def lease(
         self, ttl: float, *, lease: int = 0, timeout: float | None = None

@@ -13,6 +13,7 @@ from typing import Protocol, Self, TypeVar
 from .errors import Closed, QuorateError
 from .leases import Lease, LeaseInfo
 from .loop_thread import LoopThread
+from .near_cache import NearCache
 from .paging import Pager
 from .values import KeyValue
 from .watching import Event, Watch
@@ -129,6 +130,60 @@ class SyncWatch(Stream[Event]):
         return self
 
 
+class SyncNearCache(Handle):
+    """A copy of some keys, which a watch on the client's own thread keeps right."""
+
+    def __init__(self, client: object, thread: LoopThread, cache: NearCache) -> None:
+        super().__init__(client, thread)
+        self._cache: NearCache = cache
+
+    @property
+    def revision(self) -> int:
+        """As NearCache.revision."""
+        return self._cache.revision
+
+    def __len__(self) -> int:
+        """As for NearCache."""
+        return len(self._cache)
+
+    def get(
+        self,
+        key: str | bytes,
+        *,
+        min_revision: int = 0,
+        timeout: float | None = None,
+    ) -> KeyValue | None:
+        """As NearCache.get. Of what is in the copy any thread is told at once."""
+        # In a forked child nothing keeps it right; there `run` says so.
+        if not self._thread.foreign:
+            found = self._cache.known(key, min_revision)
+            if found is not None:
+                return found[0]
+        return self._thread.run(
+            self._cache.get(key, min_revision=min_revision, timeout=timeout)
+        )
+
+    def entries(self) -> list[KeyValue]:
+        """As NearCache.entries."""
+        return self._thread.run(_entries(self._cache))
+
+    def close(self) -> None:
+        """As NearCache.close."""
+        self._hang_up(self._cache.close())
+
+    def __enter__(self) -> Self:
+        self._thread.run(self._cache.__aenter__(), lambda _: self._cache.close())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
 class SyncLease(Handle):
     """A lease, kept alive on the client's own thread while its context is open."""
 
@@ -216,6 +271,11 @@ class SyncPager(Handle, Iterator[KeyValue]):
 
     async def _put_back(self, page: list[KeyValue]) -> None:
         self._page = page
+
+
+async def _entries(cache: NearCache) -> list[KeyValue]:
+    """On its own thread: elsewhere it would change meanwhile."""
+    return cache.entries()
 
 
 async def _next_page(pager: Pager) -> list[KeyValue]:

@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import pytest
-from quorate.client import AsyncClient, Forbidden
+from quorate.client import AsyncClient
 from quorate.docs.examples import (
     live_config,
-    near_cache,
     service_discovery,
     work_queue,
 )
@@ -21,9 +20,8 @@ from .test_synchronous import NodeThread
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    for example in (live_config, near_cache, service_discovery):
+    for example in (live_config, service_discovery):
         monkeypatch.setattr(example, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(near_cache, "PATIENCE_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -52,81 +50,6 @@ async def break_watch(node: LockingNode, how: str) -> None:
         node.refusal = ErrorCode.NO_LEADER
         watching.cut()
         await node.watch(count)
-
-
-# -- the cache -------------------------------------------------------------------------
-
-
-async def test_a_cache_answers_for_a_revision_that_changed_something_else(
-    kv: AsyncClient,
-) -> None:
-    """It waited for ever for its watch to be told of it."""
-    await kv.put("cached/a", "1")
-    async with near_cache.NearCache(kv, "cached/") as cache, asyncio.timeout(10):
-        revision = await kv.put("elsewhere", "2")
-        assert await cache.get("cached/a", min_revision=revision) == b"1"
-        assert await cache.get("cached/b", min_revision=revision) is None
-
-
-@pytest.mark.parametrize("how", ["compacted", "no node"])
-async def test_a_cache_whose_watch_has_ended_is_right_again(
-    node: LockingNode, kv: AsyncClient, how: str
-) -> None:
-    """It told the old values for ever."""
-    await kv.put("cached/a", "1")
-    async with near_cache.NearCache(kv, "cached/") as cache:
-        await break_watch(node, how)
-        watches = len(node.watches)
-        await until(kv, lambda: not cache.revision or len(node.watches) > watches)
-        await kv.put("cached/a", "2")
-        node.refusal = None
-        await until(kv, lambda: cache.entries == {b"cached/a": b"2"})
-        assert await cache.get("cached/a") == b"2"
-
-
-async def test_a_cache_that_is_not_kept_right_asks_the_cluster(
-    node: LockingNode, kv: AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(near_cache, "PAUSE_SECONDS", 60.0)
-    await kv.put("cached/a", "1")
-    async with near_cache.NearCache(kv, "cached/") as cache:
-        await break_watch(node, "compacted")
-        await until(kv, lambda: not cache.revision)
-        await kv.put("cached/a", "2")
-        assert await cache.get("cached/a") == b"2"
-
-
-async def test_a_cache_tells_of_no_keys_but_its_own(kv: AsyncClient) -> None:
-    """What was elsewhere was told as absent."""
-    await kv.put("elsewhere", "1")
-    async with near_cache.NearCache(kv, "cached/") as cache:
-        with pytest.raises(ValueError, match="'cached/'"):
-            await cache.get("elsewhere")
-
-
-async def test_a_cache_that_no_node_tells_anything_is_soon_not_asked(
-    node: LockingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It told what it had for a minute."""
-    monkeypatch.setattr(near_cache, "PAUSE_SECONDS", 60.0)
-    async with plain(node.endpoint, learn=False) as kv:
-        await kv.put("cached/a", "1")
-        async with near_cache.NearCache(kv, "cached/") as cache:
-            await until(kv, lambda: any(watch._taken for watch in kv._watches))
-            node.refusal = ErrorCode.NO_LEADER
-            node.watches[-1].cut()
-            await until(kv, lambda: not cache.revision)
-
-
-async def test_a_cache_that_can_not_go_on_says_why(
-    node: LockingNode, kv: AsyncClient
-) -> None:
-    async with near_cache.NearCache(kv, "cached/") as cache:
-        (await node.watch()).end(ErrorCode.FORBIDDEN)
-        await until(kv, lambda: cache.following.done())
-        for _ in range(2):
-            with pytest.raises(Forbidden):
-                await cache.get("cached/a")
 
 
 # -- what follows a watch --------------------------------------------------------------

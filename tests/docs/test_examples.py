@@ -14,7 +14,7 @@ PRINTS = {
     "work_queue": "WASH DRY FOLD IRON\n",
     "distributed_lock": "first: True\nsecond: False\nthe old token is refused\n",
     "live_config": "{'color': 'green'}\n{'color': 'blue', 'size': '12'}\n",
-    "near_cache": "b'1'\nb'2'\nNone\n",
+    "near_cache": "1\n2\nnot there\n",
 }
 
 
