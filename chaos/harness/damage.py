@@ -26,13 +26,20 @@ class Flip(msgspec.Struct, frozen=True):
     offset: int
     bit: int
 
-    def apply(self) -> None:
-        """Flip it; twice is as before. FileNotFoundError when it has gone."""
-        with self.path.open("r+b") as file:
+    def apply(self) -> bool:
+        """Flip it; twice is as before. False when it is not there any more."""
+        try:
+            file = self.path.open("r+b")
+        except FileNotFoundError:
+            return False
+        with file:
             file.seek(self.offset)
-            byte = file.read(1)[0]
+            found = file.read(1)
+            if not found:
+                return False
             file.seek(self.offset)
-            file.write(bytes([byte ^ (1 << self.bit)]))
+            file.write(bytes([found[0] ^ (1 << self.bit)]))
+        return True
 
 
 def flip_one(directory: Path, dice: Random, *, tables: bool) -> Flip | None:
@@ -41,8 +48,7 @@ def flip_one(directory: Path, dice: Random, *, tables: bool) -> Flip | None:
     Of a running node a file may go between the look and the flip: then another one.
     """
     while (flip := draw_flip(directory, dice, tables=tables)) is not None:
-        with suppress(FileNotFoundError):
-            flip.apply()
+        if flip.apply():
             return flip
     return None
 

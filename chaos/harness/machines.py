@@ -15,10 +15,12 @@ from typing import Final, TypeVar
 import msgspec
 
 from .cluster import STOP_SECONDS_MAX, Cluster, Node
-from .damage import flip_one
+from .damage import Flip, flip_one
 from .door import Rules
+from .errors import Violated
 from .faults import DAMAGE_KINDS, DRIFT_MAX, Fault
 from .history import History, Kill, Start
+from .verdict import Violation
 from .workload import Clock
 
 T = TypeVar("T")
@@ -206,13 +208,30 @@ class Machines:
         flip = flip_one(node.local.directory, dice, tables=False)
         started_s = self.clock.now()
         if not await self.cluster.start_unless_refused(node):
-            # It does not serve from a disk that it can't trust. Nothing was deleted:
-            # with the bit as it was it is whole again.
-            assert flip is not None, node.process.last_words()
-            flip.apply()
+            # It does not serve from a disk that it can't trust.
+            await self.cluster.bury(node, FAILED)
+            _flip_back(node, flip)
             await self.cluster.start(node)
         self.history.record(Start(started_s, node.name, self.clock.now()))
         return Strike(at_s, int(flip is not None), gone_s)
+
+
+def _flip_back(node: Node, flip: Flip | None) -> None:
+    """With the bit as it was a disk is whole again. Raises Violated when it can't be.
+
+    A node refuses for damage alone, and whoever refuses for it deletes nothing (I-24).
+    """
+    if flip is None:
+        expected = "a node that serves from a disk that nobody has damaged"
+        raise Violated(
+            Violation(
+                "refused to start", node.name, expected, node.process.last_words()
+            )
+        )
+    if not flip.apply():
+        expected = f"{flip.path} with all its bytes, as it is why the node refuses"
+        found = "it is gone, or cut off before the bit that was flipped"
+        raise Violated(Violation("damage deleted", node.name, expected, found))
 
 
 def rules_of(fault: Fault) -> Rules:
