@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from ...client import KeyValue, QuorateError
 from ..histories import check_linearizable, check_replay
 from .errors import Violated
@@ -71,21 +73,36 @@ async def read_all(
     return count
 
 
-def compared_all(cluster: Front, count: int, compared: int) -> str:
-    """What is said of so many keys, and hashes at so many indexes."""
+class Compared(msgspec.Struct, frozen=True):
+    """At how many indexes nodes had one hash, and whose was beside no other's."""
+
+    indexes: int
+    alone: Sequence[str]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why nothing is shown by it; empty when each node was compared."""
+        return [
+            f"{name} was seen at no index with another node: its hash was not compared"
+            for name in self.alone
+        ]
+
+
+def compared_all(cluster: Front, count: int, compared: Compared) -> str:
+    """What is said of so many keys, and of hashes."""
     return (
         f"{count} keys read through each of {len(cluster.nodes)} nodes; state hashes"
-        f" were the same at {compared} indexes that nodes shared"
+        f" were the same at {compared.indexes} indexes that nodes shared"
     )
 
 
-async def compare_hashes(cluster: Front) -> int:
-    """That no two nodes differ, where others may be writing; at how many indexes.
+async def compare_hashes(cluster: Front) -> Compared:
+    """That no two nodes differ, where others may be writing.
 
     Looks for HASHES_SECONDS_MAX at most, or until all nodes are at rest at one index.
     Raises Violated.
     """
-    found: dict[int, list[NodeStatus]] = {}
+    found: dict[int, dict[str, NodeStatus]] = {}
     deadline = time.monotonic() + HASHES_SECONDS_MAX
     at_rest = False
     while not at_rest and time.monotonic() < deadline:
@@ -93,13 +110,17 @@ async def compare_hashes(cluster: Front) -> int:
         at_rest = settled(told)
         for status in told:
             if status is not None:
-                those = found.setdefault(status.applied_index, [])
-                those += [status] if status.name not in {s.name for s in those} else []
-                problem = hashes_differ(those)
+                those = found.setdefault(status.applied_index, {})
+                # Also beside what the same node has told of the same index.
+                problem = hashes_differ([*those.values(), status])
                 if problem is not None:
                     raise Violated(problem)
+                those[status.name] = status
         await asyncio.sleep(_POLL_SECONDS)
-    return sum(len(those) > 1 for those in found.values())
+    shared = [those for those in found.values() if len(those) > 1]
+    names = [node.name for node in cluster.nodes] if len(cluster.nodes) > 1 else []
+    alone = [name for name in names if not any(name in those for those in shared)]
+    return Compared(len(shared), alone)
 
 
 async def wait_for_agreement(cluster: Front) -> list[NodeStatus]:

@@ -95,6 +95,7 @@ class Session:
         self.ledger = Ledger(VALUE_BYTES)
         self.recording = Recording(OPERATIONS_MAX)
         self.checks: list[str] = []
+        self.reasons: list[str] = []
         self.workloads: dict[str, WorkloadCount] = {}
         self.started = False
         self._per_second = 0.0
@@ -266,6 +267,7 @@ class Session:
 
     async def _compare(self, cluster: Cluster, history: History) -> str:
         compared = await compare_hashes(cluster)
+        self.reasons += compared.reasons
         count = await read_all(
             *(cluster, self.ledger, self.recording, history, self.clock),
             f"{self.prefix}{REGISTERS}",
@@ -282,7 +284,8 @@ class Session:
         self, violations: Sequence[Violation], reasons: Sequence[str]
     ) -> Outcome:
         """What is said of it in the end."""
-        reasons = [*reasons] or ([] if violations else self._void_reasons())
+        if not violations and not reasons:
+            reasons = [*self.reasons, *self._void_reasons()]
         verdict = judge(violations, reasons)
         load = load_text(self._load_view())
         return Outcome(verdict, violations, reasons, self.checks, load)

@@ -92,7 +92,19 @@ async def test_where_no_hashes_could_be_compared_the_run_is_void(
     run = run_in(tmp_path)
     apart = Attached([Told("n1", 100, 1), Told("n2", 9000, 1)], 1)
     await run._ask_all(apart, history)
-    assert run.reasons == ["no two nodes were seen at one index: no hash compared"]
+    assert run.reasons == [
+        f"{name} was seen at no index with another node: its hash was not compared"
+        for name in ("n1", "n2")
+    ]
+
+
+async def test_where_the_hash_of_one_node_was_not_compared_the_run_is_void(
+    tmp_path: Path, history: History
+) -> None:
+    run = run_in(tmp_path)
+    nodes = [Told("n1", 100, 0), Told("n2", 100, 0), Told("n3", 9000, 1)]
+    await run._ask_all(Attached([*nodes], 1), history)
+    assert [reason.split()[0] for reason in run.reasons] == ["n3"]
 
 
 async def test_a_load_that_waits_for_nodes_that_have_all_gone_ends(
