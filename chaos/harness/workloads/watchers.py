@@ -18,6 +18,7 @@ from ...histories import (
     Before,
     Change,
     Created,
+    Ended,
     Event,
     Events,
     Facts,
@@ -29,6 +30,7 @@ from ..errors import Violated
 from ..history import Input, Output
 from ..served import Endpoint
 from ..verdict import Violation
+from ..workload import wrong_refusal
 from .shared import LAST_SECONDS_MAX, SECONDS_MAX, Shared, must, object_to
 
 NAME: Final = "watches"
@@ -58,6 +60,8 @@ class Watcher:
         self.revisions: list[int] = []
         # Told of no more: of enough, or its node has left for good.
         self.over = False
+        # The revision that was compacted to, where that was why it ended.
+        self.compacted = 0
         self._closed = False
         self._watch: ClientWatch | None = None
 
@@ -87,8 +91,17 @@ class Watcher:
             )
             try:
                 await watch.begin()
-            except QuorateError:
+            except QuorateError as error:
                 await watch.close()
+                if behind and self._is_lost(error, first):
+                    return None
+                # The next revision may be an old one by now.
+                expected = () if behind else (Compacted,)
+                refused = wrong_refusal(
+                    *(shared.prefix, self.who, error, shared.now(), expected)
+                )
+                if refused is not None and self._is_there(shared):
+                    raise Violated(refused) from error
                 await shared.rest(0.1)
                 continue
             if self._closed:
@@ -126,15 +139,12 @@ class Watcher:
                     break
         except QuorateError as error:
             needed = watch.revision + 1
-            lost = isinstance(error, Compacted) and error.revision > needed
-            away = isinstance(error, Unavailable) and (
-                shared.stopping or not self._answers(shared)
-            )
-            if away and self._is_there(shared):
+            # A fault may last as long as a client waits, and be over by now: whether it
+            # is told everything shows in the end.
+            if isinstance(error, Unavailable) and self._is_there(shared):
                 await watch.close()
                 return needed
-            # What was compacted while its node was away is told to nobody any more.
-            if not lost and self._is_there(shared):
+            if not self._is_lost(error, needed) and self._is_there(shared):
                 found = f"{type(error).__name__}: {error.reason}"
                 raise Violated(
                     Violation("wrong watch", self.who, "a watch that goes on", found)
@@ -147,10 +157,12 @@ class Watcher:
         """Whether its node is a member; one that roams finds another one."""
         return self.node is None or self.node in shared.cluster.nodes
 
-    def _answers(self, shared: Shared) -> bool:
-        """Whether there is anybody now who could take it."""
-        nodes = shared.cluster.nodes if self.node is None else [self.node]
-        return any(node.up.is_set() for node in nodes)
+    def _is_lost(self, error: QuorateError, needed: int) -> bool:
+        """Whether it is said that what it needs next was compacted meanwhile."""
+        if not isinstance(error, Compacted) or error.revision <= needed:
+            return False
+        self.compacted = error.revision
+        return True
 
     def _drop_last(self) -> None:
         last = self.revisions[-1]
@@ -219,11 +231,16 @@ class Watchers:
             await watcher.close()
 
     @property
+    def _staying(self) -> list[Watcher]:
+        """Those whose node is still a member."""
+        nodes = (None, *self.shared.cluster.nodes)
+        return [watcher for watcher in self.all if watcher.node in nodes]
+
+    @property
     def _lasting(self) -> list[Watcher]:
         """Those that are told everything: who watches at a node that was removed,
         or has been told enough, is not."""
-        nodes = (None, *self.shared.cluster.nodes)
-        return [w for w in self._begun if not w.over and w.node in nodes]
+        return [w for w in self._staying if w.created and not w.over]
 
     @property
     def _begun(self) -> list[Watcher]:
@@ -315,9 +332,16 @@ class Watchers:
             if those != changes:
                 raise Violated(_differ(self.prefix, first, changes, other, those))
         self._check_acknowledged(changes)
-        facts = Facts(changes, newest=self.last)
+        never = [watcher.who for watcher in self._staying if not watcher.created]
+        if never:
+            who = ", ".join(never)
+            self.shared.tally(NAME).unjudged = f"no watch ever began at {who}"
+        facts = Facts(changes, self.shared.first_revision, self.last)
         for watcher in self._begun:
             watch = watcher.told(self.last, self.shared.prefix)
+            if watcher.compacted and watcher in self._staying and not self.compacted:
+                # All nodes tell everything now: then it was there before, too.
+                watch.told.append(Ended("compacted", watcher.compacted))
             wanted = f"all changes of {self.prefix}, each once, in order"
             object_to(check_watch(watch, facts), watcher.who, wanted)
             if watcher in self._lasting:

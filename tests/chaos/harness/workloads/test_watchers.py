@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from quorate.chaos.harness.cluster import Cluster, Node
+from quorate.chaos.harness.cluster import Cluster
 from quorate.chaos.harness.errors import Violated
 from quorate.chaos.harness.history import History
 from quorate.chaos.harness.served import Endpoint
@@ -21,6 +21,7 @@ from quorate.chaos.histories import Change, Event
 from quorate.client import (
     AsyncClient,
     Compacted,
+    InvalidRequest,
     QuorateError,
     TooBusy,
     Unavailable,
@@ -178,11 +179,67 @@ async def test_a_watch_at_a_node_that_was_removed_ends_with_it(
     await node.close()
     watchers.all.append(watcher)
     watchers.check()
-    node.up.set()
-    cast("Cluster", watchers.shared.cluster).nodes.append(cast("Node", node))
-    roaming = Watcher("any node", client, None, previous=False)
-    with pytest.raises(Violated, match="no node takes the watch"):
-        await roaming.run(watchers.shared)
+
+
+async def test_a_watch_that_nobody_took_for_long_is_judged_by_what_it_was_told(
+    one: One, shared: Shared
+) -> None:
+    """A fault may be over just when the watch's patience is: the node is up again."""
+    away = Away()
+    one.node.up.set()
+    watcher = Watcher("n1", cast("AsyncClient", away), one.node, previous=False)
+    with pytest.raises(Violated, match="TooBusy"):
+        await watcher.run(shared)
+    assert away.asked == [2, 5]
+
+
+class Closing:
+    """A client whose watches do not begin; the load ends after a few tries."""
+
+    def __init__(self, shared: Shared, error: QuorateError) -> None:
+        self._shared, self._error = shared, error
+        self.tries = 0
+
+    async def status(self, *, timeout: float) -> dict[str, object]:
+        del timeout
+        return {"revision": 1}
+
+    def watch(self, prefix: str, **options: object) -> "Closing":
+        del prefix, options
+        return self
+
+    async def begin(self) -> None:
+        self.tries += 1
+        if self.tries == 3:
+            cast("Idle", self._shared.busy).stopping.set()
+        raise self._error
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_watch_that_is_refused_is_a_violation(one: One, shared: Shared) -> None:
+    client = Closing(shared, InvalidRequest("no watches here"))
+    watcher = Watcher("n1", cast("AsyncClient", client), one.node, previous=False)
+    with pytest.raises(Violated, match="no watches here") as caught:
+        await watcher.run(shared)
+    assert caught.value.violation.kind == "wrong refusal"
+
+
+@pytest.mark.parametrize("error", [Unavailable("nobody"), Compacted("compacted", 9)])
+async def test_a_watch_that_never_began_leaves_a_run_void(
+    watchers: Watchers, error: QuorateError
+) -> None:
+    client = Closing(watchers.shared, error)
+    watcher = Watcher("n4", cast("AsyncClient", client), None, previous=False)
+    await watcher.run(watchers.shared)
+    assert client.tries == 3
+    watchers.check()
+    assert watchers.shared.tally("watches").unjudged == ""
+    watchers.all.append(watcher)
+    watchers.check()
+    unjudged = watchers.shared.tally("watches").unjudged
+    assert unjudged == "no watch ever began at n4"
 
 
 async def test_a_watch_whose_next_revisions_were_compacted_ends(
@@ -192,6 +249,13 @@ async def test_a_watch_whose_next_revisions_were_compacted_ends(
     watcher = Watcher("any node", client, None, previous=False)
     await watcher.run(watchers.shared)
     assert watcher.over
+    # Where some node can't tell all revisions any more, it was so.
+    watchers.all = [watcher]
+    watchers.compacted = True
+    watchers.check()
+    watchers.compacted = False
+    with pytest.raises(Violated, match="6 was never compacted to"):
+        watchers.check()
 
 
 async def test_a_watch_whose_next_revisions_are_kept_goes_on(
