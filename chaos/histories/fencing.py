@@ -2,7 +2,9 @@
 
 Law: tokens are numbers that grow from holder to holder. What they promise is about the
 writes that carry them, not about clocks: two clients may believe at once that they hold
-a lock, and the older one's writes are refused all the same.
+a lock, and the older one's writes are refused all the same. But a lock is not lost
+while its lease is promised, and was not given up: until then nobody behind it gets it,
+and its holder's writes are not refused for it.
 """
 
 from collections.abc import Sequence
@@ -15,22 +17,29 @@ from .operations import Objection, Outcome
 
 _REVISION: Final = attrgetter("revision")
 _GRANTED: Final = attrgetter("granted")
+_TOKEN: Final = attrgetter("token")
 
 
-class Holding(msgspec.Struct, frozen=True):
-    """A client was told that it has the lock, and with what token."""
+class Holding(msgspec.Struct, eq=False):
+    """A client was told that it has the lock, and with what token.
+
+    Until `until` its lease is promised, and it was not yet to be given up; 0: nobody
+    knows of any promise.
+    """
 
     client: int
     token: int
     asked: int
     granted: int
+    until: int = 0
 
 
 class FencedWrite(msgspec.Struct, eq=False):
     """A write that carried a token.
 
     Made when it begins, and then of unknown outcome. `revision` is its own once that is
-    known, by its reply or because somebody read what it wrote (0 before).
+    known, by its reply or because somebody read what it wrote (0 before). `fenced` says
+    that it was refused for its token, and not because nobody could do it.
     """
 
     client: int
@@ -39,18 +48,24 @@ class FencedWrite(msgspec.Struct, eq=False):
     end: int | None = None
     outcome: Outcome = "unknown"
     revision: int = 0
+    fenced: bool = False
 
 
 def check_fencing(
-    holdings: Sequence[Holding], writes: Sequence[FencedWrite]
+    holdings: Sequence[Holding], writes: Sequence[FencedWrite], tolerance: int = 0
 ) -> Objection | None:
-    """The first objection to what holders of one lock did."""
+    """The first objection to what holders of one lock did.
+
+    By `tolerance` a lease may be over sooner than promised: so much is forgiven clocks.
+    """
     return (
         _tokens_grow(holdings)
         or _refused_stay_away(writes)
         or _by_who_was_granted(holdings, writes)
         or _in_the_order_of_tokens(writes)
         or _none_after_another_holds(holdings, writes)
+        or _nobody_else_while_promised(holdings, tolerance)
+        or _none_refused_while_promised(holdings, writes, tolerance)
     )
 
 
@@ -94,6 +109,8 @@ def _by_who_was_granted(
     for one in writes:
         if one.revision and (one.client, one.token) not in given:
             return _objection(f"nobody gave it this token\n  {describe_fenced(one)}")
+        if 0 < one.revision <= one.token:
+            return _objection(f"older than its token\n  {describe_fenced(one)}")
     return None
 
 
@@ -120,6 +137,32 @@ def _none_after_another_holds(
             if other.token > one.token and other.granted < one.start:
                 detail = f"done although {other} had the lock"
                 return _objection(f"{detail}\n  {describe_fenced(one)}")
+    return None
+
+
+def _nobody_else_while_promised(
+    holdings: Sequence[Holding], tolerance: int
+) -> Objection | None:
+    """Whoever stands behind it gets the lock when it is given up or over."""
+    longest: Holding | None = None
+    for one in sorted(holdings, key=_TOKEN):
+        if longest is not None and one.granted < longest.until - tolerance:
+            return _objection(f"{one} got it while it was promised to {longest}")
+        if longest is None or one.until > longest.until:
+            longest = one
+    return None
+
+
+def _none_refused_while_promised(
+    holdings: Sequence[Holding], writes: Sequence[FencedWrite], tolerance: int
+) -> Objection | None:
+    """No write is refused for a token whose lock is still held."""
+    until = {(one.client, one.token): one.until for one in holdings}
+    for one in writes:
+        promised = until.get((one.client, one.token), 0) - tolerance
+        if one.fenced and one.end is not None and one.end < promised:
+            detail = f"refused although it had the lock until {promised}"
+            return _objection(f"{detail}\n  {describe_fenced(one)}")
     return None
 
 

@@ -15,11 +15,12 @@ from ....client import KeyValue, LeaseInfo, LeaseNotFound
 from ...histories import Question, Tenancy, check_tenancy
 from ...histories.tenancies import Answer, What
 from ..errors import Violated
-from ..history import MICROSECONDS, Input, Output
+from ..history import Input, Output
 from ..served import Endpoint
 from ..verdict import Violation
 from .shared import (
     SECONDS_MAX,
+    TOLERANCE,
     Beat,
     Ended,
     Shared,
@@ -37,8 +38,6 @@ QUESTIONS_MAX: Final = 6
 REVOKED_SHARE: Final = 0.25
 LOOK_SECONDS: Final = 0.2
 ENDED_SECONDS_MAX: Final = 60.0
-# The leader counts milliseconds; the machine has one monotonic clock.
-TOLERANCE: Final = MICROSECONDS // 50
 FIRST_CLIENT: Final = 7000
 
 

@@ -27,6 +27,9 @@ SECONDS_MAX: Final = 5.0
 # The last questions come when nothing is hurt any more; a slow machine is no fault.
 LAST_SECONDS_MAX: Final = 30.0
 REFUSED_SECONDS: Final = 0.05
+# By so many microseconds a lease may be over too soon: the leader counts milliseconds,
+# and the machine has one monotonic clock.
+TOLERANCE: Final = MICROSECONDS // 50
 # What an invariant that does not hold is called.
 KINDS: Final = {
     "I-16": "lost write",
@@ -41,7 +44,7 @@ KINDS: Final = {
     "I-61": "wrong watch",
     "I-63": "lease over early",
     "I-64": "lease neither over nor there",
-    "I-65": "a write by a lock that was lost",
+    "I-65": "a lock that does not hold",
     "staleness": "bounded read without its bound",
     "linearizability": "not linearizable",
 }
