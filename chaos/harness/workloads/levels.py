@@ -160,10 +160,11 @@ class Levels:
             wanted = "nothing that is older than what was asked for"
             object_to(check_levels(versions, self.reads[key]), key, wanted)
         reads = [read for those in self.reads.values() for read in those]
-        told = ", ".join(
-            f"{sum(read.level == level for read in reads)} {level}"
-            for level in dict.fromkeys(LEVELS)
-        )
+        counts = {level: sum(read.level == level for read in reads) for level in LEVELS}
+        never = ", ".join(level for level, count in counts.items() if not count)
+        if never:
+            self.shared.tally(NAME).unjudged = f"no read was answered: {never}"
+        told = ", ".join(f"{count} {level}" for level, count in counts.items())
         return f"{NAME}: {told} reads, none older than it may be"
 
 
