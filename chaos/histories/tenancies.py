@@ -58,7 +58,7 @@ def _never_early(one: Tenancy, tolerance: int) -> Objection | None:
     """I-63, I-64: it is there as long as it was promised."""
     until = 0
     for question in one.questions:
-        lease = question.what == "keep-alive"
+        lease = question.what in ("keep-alive", "revoke")
         known = lease or (one.hung is not None and question.start >= one.hung)
         if question.answer == "gone" and known and question.end < until - tolerance:
             detail = f"it was gone at {question.end}, promised until {until}"
@@ -78,7 +78,8 @@ def _over_for_good(one: Tenancy) -> Objection | None:
     """
     gone: Question | None = None
     for question in one.questions:
-        if question.answer == "kept" and gone is not None and gone.end < question.start:
+        there = question.answer in ("kept", "done")
+        if there and gone is not None and gone.end < question.start:
             how = "revoked" if gone.answer == "done" else "gone"
             detail = f"it was {how} at {gone.end}, and there at {question.start}"
             return _objection("I-64", detail, one)

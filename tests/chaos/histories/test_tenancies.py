@@ -57,6 +57,18 @@ BROKEN = {
         "I-63",
         tenancy(GRANT, Question("keep-alive", 50, 51, "gone")),
     ),
+    "called gone when it is revoked while it is promised": (
+        "I-63",
+        tenancy(GRANT, Question("revoke", 50, 51, "gone"), hung=None),
+    ),
+    "revoked after its end": (
+        "I-64",
+        tenancy(
+            GRANT,
+            Question("read", 110, 111, "gone"),
+            Question("revoke", 120, 121, "done"),
+        ),
+    ),
     "kept alive after its end": (
         "I-64",
         tenancy(
