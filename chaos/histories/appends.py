@@ -75,6 +75,8 @@ class _Check:
                 self.writers[pair] = place
                 self.elements.setdefault(pair[0], []).append(pair[1])
         self.longest: dict[bytes, List] = {}
+        # Whose elements are in some list.
+        self.seen: set[int] = set()
         self.graph: _Graph = {}
 
     def run(self) -> Objection | None:
@@ -128,8 +130,12 @@ class _Check:
 
     def _draw_lists(self) -> None:
         """Appends in the order of the list, and readers in between."""
-        for key, elements in self.longest.items():
-            chain = [self.writers[key, element] for element in elements]
+        chains = {
+            key: [self.writers[key, element] for element in elements]
+            for key, elements in self.longest.items()
+        }
+        self.seen.update(place for chain in chains.values() for place in chain)
+        for chain in chains.values():
             for first, second in pairwise(chain):
                 self._before(first, second)
         for place, one in enumerate(self.all):
@@ -142,7 +148,10 @@ class _Check:
                     self._before(place, following)
 
     def _next(self, key: bytes, length: int) -> Iterator[int]:
-        """Who appended behind so many elements: the next one, or all not seen yet."""
+        """Who appended behind so many elements: the next one, or all not seen yet.
+
+        One of unknown outcome is among them if it is seen in another list.
+        """
         longest = self.longest.get(key, ())
         if length < len(longest):
             yield self.writers[key, longest[length]]
@@ -150,7 +159,8 @@ class _Check:
         seen = set(longest)
         for element in self.elements.get(key, []):
             place = self.writers[key, element]
-            if element not in seen and self.all[place].outcome == "ok":
+            happened = self.all[place].outcome == "ok" or place in self.seen
+            if element not in seen and happened:
                 yield place
 
     def _draw_moments(self) -> None:

@@ -6,7 +6,7 @@ Law: shares nothing with what it judges, and is too slow for more than a few ope
 from collections.abc import Iterable, Sequence
 from itertools import combinations, permutations
 
-from quorate.chaos.histories import UNSEEN, Change, Operation
+from quorate.chaos.histories import UNSEEN, Append, Change, Operation
 
 Values = dict[bytes, bytes | None]
 
@@ -27,7 +27,30 @@ def explainable(operations: Sequence[Operation]) -> bool:
     )
 
 
-def _is_before(one: Operation, other: Operation) -> bool:
+def appends_explainable(appends: Sequence[Append]) -> bool:
+    """The same of lists that elements are appended to, one or several at once."""
+    required = [one for one in appends if one.outcome == "ok"]
+    optional = [one for one in appends if one.outcome == "unknown"]
+    return any(
+        not any(_is_before(later, one) for one, later in combinations(order, 2))
+        and _agrees_with_lists(order)
+        for count in range(len(optional) + 1)
+        for chosen in combinations(optional, count)
+        for order in permutations([*required, *chosen])
+    )
+
+
+def _agrees_with_lists(order: Sequence[Append]) -> bool:
+    lists: dict[bytes, tuple[bytes, ...]] = {}
+    for one in order:
+        if any(lists.get(key, ()) != found for key, found in one.read.items()):
+            return False
+        for key, element in one.appended.items():
+            lists[key] = (*lists.get(key, ()), element)
+    return True
+
+
+def _is_before(one: Operation | Append, other: Operation | Append) -> bool:
     return one.outcome != "unknown" and one.end is not None and one.end < other.start
 
 

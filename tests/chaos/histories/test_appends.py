@@ -7,6 +7,8 @@ from quorate.chaos.histories import Append, check_appends
 from quorate.chaos.histories.appends import List, find_circle
 from quorate.chaos.histories.operations import Outcome
 
+from .brute import appends_explainable
+
 
 def append(
     start: int,
@@ -105,6 +107,13 @@ BROKEN = {
             seen(1, 2, x="1", y=""),
         ],
     ),
+    "half of a transaction that nobody was told of is seen": (
+        "linearizability",
+        [
+            append(0, None, {"x": "1", "y": "2"}, "unknown"),
+            seen(1, 2, x="1", y=""),
+        ],
+    ),
     "a lost update": (
         "linearizability",
         [
@@ -156,6 +165,48 @@ def test_a_long_history_of_a_right_store_is_not_objected_to() -> None:
     late.start += 10_000
     late.end = (late.end or 0) + 10_000
     assert check_appends(history) is not None
+
+
+def drawn(dice: Random) -> list[Append]:
+    """A few transactions, and what may or may not have been read."""
+    history: list[Append] = []
+    made: dict[bytes, list[bytes]] = {b"x": [], b"y": []}
+    for client in range(dice.randint(2, 5)):
+        added: dict[bytes, bytes] = {}
+        for key, elements in made.items():
+            if dice.random() < 0.45:
+                added[key] = b"%d%s" % (client, key)
+                elements.append(added[key])
+        start = dice.randrange(12)
+        one = Append(client, start, added, start + dice.randrange(8), "ok")
+        one.outcome = dice.choices(["ok", "unknown", "refused"], [75, 17, 8])[0]
+        if one.outcome == "unknown":
+            one.end = None
+        history.append(one)
+    for one in history:
+        if one.outcome == "ok":
+            read: dict[bytes, List] = {}
+            for key, elements in made.items():
+                if dice.random() < 0.7:
+                    found = [e for e in elements if e != one.appended.get(key)]
+                    if dice.random() < 0.3:
+                        dice.shuffle(found)
+                    read[key] = tuple(found[: dice.randint(0, len(found))])
+            one.read = read
+    return history
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_it_objects_if_and_only_if_no_order_explains_the_lists(seed: int) -> None:
+    dice = Random(seed)
+    right = 0
+    for _ in range(1000):
+        history = drawn(dice)
+        explained = appends_explainable(history)
+        right += explained
+        assert (check_appends(history) is None) == explained, history
+    assert 200 < right < 800
 
 
 def test_the_shortest_circle_is_found_and_where_there_is_none_none() -> None:
