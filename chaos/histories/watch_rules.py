@@ -217,23 +217,20 @@ def _reliable(watch: Watch, facts: Facts) -> str | None:
     if begins is None:
         return None
     up_to = watch.reached()
+    found = [(revision, event.key, event.value) for revision, event in _events(watch)]
+    # Of a revision of which more was to come there is a part.
+    last = max(up_to, found[-1][0]) if found else up_to
     wanted = [
         (fact.revision, fact.event.key, fact.event.value)
-        for fact in facts.wanted(watch, begins, up_to)
+        for fact in facts.wanted(watch, begins, last)
     ]
-    found = [
-        (revision, event.key, event.value)
-        for revision, event in _events(watch)
-        if revision <= up_to
-    ]
-    if wanted == found:
-        return None
     for want, got in zip(wanted, found, strict=False):
         if want != got:
             return f"it was told of {_shown(*got)} where the log has {_shown(*want)}"
-    if len(wanted) > len(found):
-        return f"{_shown(*wanted[len(found)])} is missing, it was told up to {up_to}"
-    return f"{_shown(*found[len(wanted)])} is in no log"
+    missing, extra = wanted[len(found) :], found[len(wanted) :]
+    if missing and missing[0][0] <= up_to:
+        return f"{_shown(*missing[0])} is missing, it was told up to {up_to}"
+    return f"{_shown(*extra[0])} is in no log" if extra else None
 
 
 def _is_create(watch: Watch, facts: Facts) -> str | None:

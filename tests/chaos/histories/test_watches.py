@@ -10,10 +10,13 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 from quorate.chaos.histories import (
+    Before,
     Change,
     Created,
     Ended,
+    Event,
     Events,
     Facts,
     Progress,
@@ -165,3 +168,43 @@ def test_two_replies_that_change_places_are_noticed(seed: int) -> None:
             continue
         watch.told = [*told[:spot], other, one, *told[spot + 2 :]]
         assert check_watch(watch, facts) is not None
+
+
+def spoiled(event: Event, *, previous: bool) -> list[Event]:
+    """The same with one field that is not right."""
+    changed: list[dict[str, object]] = [
+        {"key": b"bb"},
+        {"value": b"other"},
+        {"value": None if event.value is not None else b"1"},
+        {"create_revision": event.create_revision + 1},
+        {"version": event.version + 1},
+        {"previous": Before(b"other", 2, 2, 1)},
+    ]
+    if previous and event.previous is not None:
+        before = event.previous
+        changed.append({"previous": None})
+        changed += [
+            {"previous": replace(before, **{name: getattr(before, name) + 1})}
+            for name in ("create_revision", "mod_revision", "version")
+        ]
+    return [replace(event, **fields) for fields in changed]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_field_of_an_event_is_noticed_also_in_the_last_part_of_a_revision(
+    seed: int,
+) -> None:
+    dice = Random(seed)
+    watch, facts = told_right(dice, drawn_log(dice))
+    told = list(watch.told)
+    for spot, reply in enumerate(told):
+        if not isinstance(reply, Events):
+            continue
+        for place, event in enumerate(reply.events):
+            for other in spoiled(event, previous=watch.previous):
+                events = (*reply.events[:place], other, *reply.events[place + 1 :])
+                wrong = replace(reply, events=events)
+                watch.told = [*told[:spot], wrong]
+                assert check_watch(watch, facts) is not None, other
+                watch.told += told[spot + 1 :]
+                assert check_watch(watch, facts) is not None, other
