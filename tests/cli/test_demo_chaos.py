@@ -158,6 +158,35 @@ def test_a_node_that_somebody_kills_by_hand_is_told_and_is_no_violation(
     assert demo.process.wait(SECONDS_MAX) == 0
 
 
+def test_a_demo_that_runs_in_the_folder_is_left_alone(
+    start: Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / "d"
+    plain = subprocess.Popen(
+        [*COMMAND, "demo", "--nodes", "1", "--port", "0", "--dir", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert plain.stdout is not None
+        while "ready" not in plain.stdout.readline():
+            assert plain.poll() is None
+        (node,) = load_cluster(folder).nodes
+        pid = node.running_pid()
+        demo = start("--dir", str(folder))
+        out, errors = demo.process.communicate("kill 1\n", SECONDS_MAX)
+        assert demo.process.returncode == 1
+        assert "n1 was started, and is still held, by another process" in errors
+        assert "ready" not in out
+        assert node.running_pid() == pid
+        with Client(str(node.client)) as client:
+            client.put("mine", b"hello")
+    finally:
+        plain.terminate()
+        plain.communicate(timeout=SECONDS_MAX)
+    assert processes_below(tmp_path) == []
+
+
 def test_a_killed_demo_leaves_no_node_not_even_a_paused_one(
     start: Start, tmp_path: Path
 ) -> None:
