@@ -41,6 +41,8 @@ class Network:
         self._tables: dict[object, Mapping[Way, Rule]] = {}
         self._away: set[str] = set()
         self._busy = asyncio.Lock()
+        # Answers that are still to come, also to whoever was cancelled meanwhile.
+        self._owed = 0
 
     async def start(self) -> None:
         """Start the child; from now on there is a port for each way."""
@@ -120,12 +122,16 @@ class Network:
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
+        line = b""
         async with self._busy:
             try:
                 process.stdin.write(_encoder.encode(command) + b"\n")
+                self._owed += 1
                 async with asyncio.timeout(ANSWER_SECONDS_MAX):
                     await process.stdin.drain()
-                    line = await process.stdout.readline()
+                    while self._owed:
+                        line = await process.stdout.readline()
+                        self._owed -= 1
             except (OSError, TimeoutError) as error:
                 raise NetworkFailed(f"the relays do not answer: {error!r}") from error
         if not line.endswith(b"\n"):

@@ -4,9 +4,13 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import pytest
 from quorate.chaos.harness.network import CLIENTS, Network, Rule, Way, touched
+from quorate.chaos.harness.network.worker import Told
 
 pytestmark = pytest.mark.slow
 
@@ -237,3 +241,29 @@ async def test_a_dead_child_is_an_error_and_no_endless_wait() -> None:
         await process.wait()
         with pytest.raises(NetworkFailed):
             await one.network.told()
+
+
+async def test_whoever_is_cancelled_leaves_no_answer_to_the_next() -> None:
+    """`demo --chaos` ends a command that is under way, and heals: that was over when
+    the command's own rules had been put."""
+    network = Network(["n1", "n2"], 1)
+    stdout = asyncio.StreamReader()
+    written: list[bytes] = []
+
+    async def drain() -> None:
+        pass
+
+    stdin: Any = SimpleNamespace(write=written.append, drain=drain)
+    process: Any = SimpleNamespace(stdin=stdin, stdout=stdout)
+    network._process = process
+    putting = asyncio.create_task(network.put("partition", {THERE: Rule("hold")}))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert written
+    putting.cancel()
+    await asyncio.wait({putting})
+    answers = (Told([], 1, 0), Told([], 2, 0))
+    stdout.feed_data(b"".join(msgspec.json.encode(told) + b"\n" for told in answers))
+    assert (await network.heal("partition")).flipped == 2
+    stdout.feed_data(msgspec.json.encode(Told([], 3, 0)) + b"\n")
+    assert (await network.told()).flipped == 3
