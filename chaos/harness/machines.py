@@ -150,17 +150,18 @@ class Machines:
         struck.set_result(at_s)
         if fault.kind == "stall":
             stall_s = _between(STALL_SECONDS, fault.strength)
-            await _say(node, Rules(), stall_s=stall_s)
+            done = await _say(node, Rules(), stall_s=stall_s)
             await asyncio.sleep(stall_s)
         elif fault.kind == "drift":
-            await _say(node, Rules(), drift=_one_of(DRIFTS, fault.strength))
+            done = await _say(node, Rules(), drift=_one_of(DRIFTS, fault.strength))
             await asyncio.sleep(fault.hold_s)
         else:
             offset_s = _one_of(JUMPS_SECONDS, fault.strength)
-            await _say(node, Rules(), wall_offset_s=offset_s)
+            done = await _say(node, Rules(), wall_offset_s=offset_s)
             await asyncio.sleep(fault.hold_s)
         await _say(node, Rules())
-        return Strike(at_s, 1)
+        # One that had ended was not confused.
+        return Strike(at_s, int(done is not None))
 
     async def _die_in_flush(
         self, fault: Fault, node: Node, number: int, struck: "asyncio.Future[float]"

@@ -1,4 +1,4 @@
-"""What a node may do whose disk was damaged while it was down."""
+"""What a node may do whose disk was damaged, and when its clock was wrong at all."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from quorate.chaos.harness.errors import Violated
-from quorate.chaos.harness.faults import draw_rounds
+from quorate.chaos.harness.faults import Kind, draw_rounds
 from quorate.chaos.harness.history import History
 from quorate.chaos.harness.machines import Machines, Strike
 from quorate.chaos.harness.workload import Clock
@@ -56,8 +57,9 @@ def history(tmp_path: Path) -> Iterator[History]:
         yield history
 
 
-async def strike(cluster: Any, history: History) -> Strike:
-    (fault,) = next(draw_rounds(Random(1), ["flip-stopped"], 3)).faults
+async def strike(cluster: Any, history: History, kind: Kind = "flip-stopped") -> Strike:
+    (fault,) = next(draw_rounds(Random(1), [kind], 3)).faults
+    fault = replace(fault, hold_s=0.0, strength=0.0)
     struck: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     machines = Machines(cluster, history, Clock())
     return await machines.strike(fault, cluster.node, 1, struck)
@@ -104,3 +106,17 @@ async def test_a_node_that_dies_of_its_damage_has_not_refused(
     cluster = Refusing(tmp_path, lambda _: None, -11)
     with pytest.raises(AssertionError, match="exit code -11"):
         await strike(cluster, history)
+
+
+@pytest.mark.parametrize("kind", ["stall", "drift", "wall-jump"])
+@pytest.mark.parametrize("answer", [0, None])
+async def test_a_clock_or_loop_is_wrong_only_where_the_node_says_so(
+    tmp_path: Path, history: History, kind: Kind, answer: int | None
+) -> None:
+    async def say(*_: object, **__: object) -> int | None:
+        return answer
+
+    cluster = Refusing(tmp_path, lambda _: None, 1)
+    cluster.node.door = SimpleNamespace(say=say)
+    told = await strike(cluster, history, kind)
+    assert told.touched == (answer is not None)
