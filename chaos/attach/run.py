@@ -346,8 +346,9 @@ async def run_attached(
     stop: asyncio.Event,
 ) -> Summary:
     """Do a run and judge it; `stop` ends it early, which leaves it void."""
-    # Nodes have no folder here; that of the report is as in other runs.
-    folders = Folders(report, report)
+    # Nodes have no folder here: the janitor must find none where the report is either.
+    nobody = None if report is None else report / COMMANDS_FOLDER
+    folders = Folders(nobody, report)
     keep = False
     try:
         run = AttachedRun(options, client, folders.report, tell)

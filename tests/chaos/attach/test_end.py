@@ -8,14 +8,17 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from quorate.chaos.attach import AttachOptions
+from quorate.chaos.attach import AttachOptions, run_attached
+from quorate.chaos.attach import run as running
 from quorate.chaos.attach.cluster import Attached
 from quorate.chaos.attach.run import AttachedRun
 from quorate.chaos.harness import DEFAULT_MIX, finale
 from quorate.chaos.harness.history import History
+from quorate.chaos.harness.janitor import Janitor
 from quorate.chaos.harness.served import Endpoint, NodeStatus
 from quorate.chaos.harness.workloads import Mix
 from quorate.client import AsyncClient, KeyValue
+from quorate.node.launcher import NodeProcess, create_cluster
 
 
 class Nothing:
@@ -153,3 +156,34 @@ async def test_one_node_or_nodes_at_one_index_are_enough(
     told = await run._ask_all(Attached([Told(n, 100, 0) for n in names], 1), history)
     assert run.reasons == []
     assert told.startswith(f"0 keys read through each of {len(names)} nodes; ")
+
+
+@pytest.mark.slow
+async def test_whoever_is_killed_leaves_the_nodes_alone_whose_folder_has_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its janitor ended all nodes below that folder, which are somebody else's."""
+    cluster = create_cluster(tmp_path / "c", ["n1"], client_port=0, peer_port=0)
+    process = NodeProcess(cluster.nodes[0])
+    killed: list[Janitor] = []
+
+    class Killed(Janitor):
+        def dismiss(self) -> None:
+            child, self._process = self._process, None
+            if child is not None:
+                # As when nobody is there to say that all is clean.
+                child.communicate()
+                killed.append(self)
+
+    monkeypatch.setattr(running, "Janitor", Killed)
+    try:
+        process.start()
+        process.wait_ready(60.0)
+        options = AttachOptions(seed=1, endpoints=("127.0.0.1:1",), patience_s=0.1)
+        report = tmp_path / "c"
+        told = await run_attached(options, {}, report, lambda _: None, asyncio.Event())
+        assert told.verdict == "void"
+        assert killed
+        assert process.alive
+    finally:
+        process.kill()
