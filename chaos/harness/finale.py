@@ -245,7 +245,10 @@ def check_recording(recording: Recording) -> str:
 
 def _sample(recording: Recording) -> str:
     one_in = recording.one_in
-    return f", all but those of one key in {one_in}" if one_in > 1 else ""
+    if one_in == 1:
+        return ""
+    workloads = " and of workloads" if recording.spares else ""
+    return f", all but those of one key in {one_in}{workloads}"
 
 
 def _check(

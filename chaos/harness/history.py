@@ -207,7 +207,8 @@ class Recording:
     In the place of a value stands what names it, `key:counter`: the ledger has compared
     the bytes. When there are more than `operations_max`, half of the keys are given up,
     by their hash, with all their operations: what is left is one key in `one_in`, from
-    the beginning of the run to its end.
+    the beginning of the run to its end. Keys of workloads are few, and stay as long as
+    no more than half of the room is theirs.
     """
 
     def __init__(self, operations_max: int = OPERATIONS_MAX) -> None:
@@ -215,11 +216,25 @@ class Recording:
         self.operations_max = operations_max
         self.one_in = 1
         self.left_out = 0
+        self._spared: set[bytes] = set()
+        self._sparing = True
 
     def begin(self, operation: Operation, now_s: float) -> Operation:
-        """One that is no attempt of the ledger's is about to be sent."""
+        """One of a workload, and so no attempt of the ledger's, is about to be sent."""
         operation.start = _microseconds(now_s)
+        if self._sparing:
+            self._spared.add(operation.key)
         return self._keep(operation)
+
+    @property
+    def spares(self) -> bool:
+        """Whether keys of workloads stay, whatever is given up."""
+        return bool(self._spared)
+
+    def judged(self, prefix: str) -> int:
+        """How many operations of keys that begin with this have been kept."""
+        before = prefix.encode()
+        return sum(one.key.startswith(before) for one in self.operations)
 
     def write_begins(
         self, attempt: Attempt, expected: int | None, client: int
@@ -277,11 +292,16 @@ class Recording:
     def _halve(self) -> None:
         before = len(self.operations)
         self.one_in *= 2
+        spared = sum(one.key in self._spared for one in self.operations)
+        if spared > self.operations_max // 2:
+            self._sparing = False
+            self._spared.clear()
         self.operations = list(filter(self._kept, self.operations))
         self.left_out += before - len(self.operations)
 
     def _kept(self, operation: Operation) -> bool:
-        return crc32(operation.key) % self.one_in == 0
+        key = operation.key
+        return crc32(key) % self.one_in == 0 or key in self._spared
 
 
 def value_name(key: str, counter: int) -> str:

@@ -13,7 +13,15 @@ from ....client import KeyValue, PreconditionFailed
 from ...histories import Operation
 from ..history import Input, Output, Recording
 from ..served import Endpoint
-from .shared import LAST_SECONDS_MAX, SECONDS_MAX, Beat, Shared, must, text_of
+from .shared import (
+    LAST_SECONDS_MAX,
+    SECONDS_MAX,
+    Beat,
+    Shared,
+    judged_with_the_others,
+    must,
+    text_of,
+)
 
 NAME: Final = "hot-key"
 PREFIX: Final = "load/hot/"
@@ -119,7 +127,8 @@ class HotKey:
 
     def check(self) -> str:
         """The run's recording is judged as a whole."""
-        return f"{NAME}: {self._made} writes of {len(self.keys)} keys, with the others"
+        judged = judged_with_the_others(self.shared, NAME, self.recording, self.prefix)
+        return f"{NAME}: {self._made} writes of {len(self.keys)} keys, {judged}"
 
 
 async def _found(getting: Coroutine[Any, Any, KeyValue | None]) -> Found:

@@ -17,6 +17,7 @@ from .shared import (
     SECONDS_MAX,
     Beat,
     Shared,
+    judged_with_the_others,
     must,
     never_written,
 )
@@ -108,9 +109,9 @@ class LargeValues:
 
     def check(self) -> str:
         """The run's recording is judged as a whole."""
-        return (
-            f"{NAME}: {self._made} values of up to {SIZES[-1]} bytes, with the others"
-        )
+        prefix = f"{self.shared.prefix}{PREFIX}"
+        judged = judged_with_the_others(self.shared, NAME, self.recording, prefix)
+        return f"{NAME}: {self._made} values of up to {SIZES[-1]} bytes, {judged}"
 
 
 def large_value(name: str, size: int) -> bytes:

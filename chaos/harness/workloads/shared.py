@@ -16,7 +16,7 @@ import msgspec
 from ....client import AsyncClient, QuorateError, Unknown
 from ...histories import Objection, Outcome
 from ..errors import Violated
-from ..history import MICROSECONDS, Done, History, Input, Output
+from ..history import MICROSECONDS, Done, History, Input, Output, Recording
 from ..served import Endpoint, Front
 from ..verdict import Counts, Violation, WorkloadCount
 from ..workload import wrong_refusal
@@ -250,6 +250,19 @@ def object_to(objection: Objection | None, key: str, expected: str) -> None:
     if objection is not None:
         kind = KINDS[objection.invariant]
         raise Violated(Violation(kind, key, expected, str(objection)))
+
+
+def judged_with_the_others(
+    shared: Shared, name: str, recording: Recording, prefix: str
+) -> str:
+    """How many operations of a workload were among those that were judged together.
+
+    Where there are none nobody has judged it.
+    """
+    count = recording.judged(prefix)
+    if not count:
+        shared.tally(name).unjudged = "its keys are none of those that were kept"
+    return f"{count} operations judged with the others"
 
 
 def must(ended: Ended[T], what: str, node: str) -> Ended[T]:

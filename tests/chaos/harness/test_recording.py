@@ -98,6 +98,33 @@ def test_of_more_operations_than_may_be_kept_those_of_some_keys_are_all_there() 
     )
 
 
+@pytest.mark.parametrize("prefix", ["large/", "load/hot/", "load/guarded"])
+def test_the_keys_of_workloads_stay_when_many_others_are_given_up(prefix: str) -> None:
+    """Those of large values are all of one half: in no long run were they judged."""
+    run = Run(operations_max=60)
+    for number in range(200):
+        key = f"{prefix}{number % 3}".encode()
+        run.begin(f"{KEY}/{number}")
+        if number % 10 == 0:
+            run.recording.begin(Operation(1, "get", key, 0), run.tick())
+        assert len(run.recording.operations) <= 60
+    assert run.recording.one_in > 1
+    assert run.recording.judged(prefix) == 20
+    assert "and of workloads" in check_recording(run.recording)
+
+
+def test_the_keys_of_workloads_go_with_the_others_where_they_are_most() -> None:
+    run = Run(operations_max=60)
+    for number in range(500):
+        key = f"large/{number % 40}".encode()
+        run.recording.begin(Operation(1, "get", key, 0), run.tick())
+        assert len(run.recording.operations) <= 60
+    assert not run.recording.spares
+    kept = Counter(one.key for one in run.recording.operations)
+    assert kept
+    assert set(kept.values()) <= {12, 13}
+
+
 def test_an_operation_whose_key_is_given_up_meanwhile_may_end() -> None:
     run = Run(operations_max=4)
     slow = run.recording.read_begins(KEY, 2, run.tick())

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
 from quorate.chaos.harness.history import Input, Output, Recording
 from quorate.chaos.harness.workloads import Loads, Shared, leases, levels
+from quorate.chaos.harness.workloads.mix import WORKLOADS
+from quorate.chaos.histories import Operation
 
 from .conftest import One
 
@@ -32,3 +35,19 @@ async def test_what_was_read_is_no_change(one: One, shared: Shared) -> None:
         lambda revision: Output(revision=revision),
     )
     assert (tally.ok, tally.changes) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["hot-key", "large-values"])
+def test_a_workload_of_which_no_operation_was_kept_is_not_judged(
+    shared: Shared, name: str
+) -> None:
+    recording = Recording()
+    load = WORKLOADS[name].make(shared, recording, 1.0)
+    assert load.check().endswith(", 0 operations judged with the others")
+    unjudged = "its keys are none of those that were kept"
+    assert shared.tally(name).unjudged == unjudged
+    shared.tally(name).unjudged = ""
+    for key in ("load/hot/0", "large/0"):
+        recording.begin(Operation(1, "get", key.encode(), 0), 0.0)
+    assert load.check().endswith(", 1 operations judged with the others")
+    assert not shared.tally(name).unjudged
