@@ -84,6 +84,7 @@ def _strike(result: "FaultResult") -> str:
     leader = " (leader)" if result.leader_hit and len(result.targets) == 1 else ""
     slow = result.dying_ms > DYING_MS_TOLD
     note = f" (dead only after {result.dying_ms:.0f} ms)" if slow else ""
+    note += "" if result.touched else " (it met nothing)"
     over_ms = (result.until_s - result.at_s) * 1000
     return (
         f"round {result.number:3}  {result.kind:<14}  {who + leader:<14}"

@@ -78,8 +78,10 @@ def timeline(
 
 def _tell(strike: FaultResult) -> str:
     leader = " (the leader)" if strike.leader_hit and len(strike.targets) == 1 else ""
+    met = "" if strike.touched else ", which met nothing"
+    who = ", ".join(strike.targets)
     return (
-        f"round {strike.number}: {strike.kind} at {', '.join(strike.targets)}{leader}\n"
+        f"round {strike.number}: {strike.kind} at {who}{leader}{met}\n"
         f"from {strike.at_s:.2f} to {strike.until_s:.2f} s,"
         f" {strike.overlapped} operations during it\n"
         f"longest time without an acknowledged write: {strike.longest_gap_ms:.0f} ms"

@@ -19,8 +19,8 @@ from .style import SCRIPT, STYLE
 
 REPORT_FILE: Final = "index.html"
 _MEANS: Final = {
-    "valid": "Nothing was found that a correct store could not have done, and every"
-    " planned fault struck while clients were at work.",
+    "valid": "Nothing was found that a correct store could not have done, and each kind"
+    " of fault that was planned struck at least once while clients were at work.",
     "violated": "A promise of the store was broken. The smallest example follows.",
     "void": "Nothing was found, but too little was tried for that to mean anything.",
 }

@@ -25,7 +25,7 @@ from quorate.chaos.harness import (
 from quorate.chaos.harness.suites import Suite
 from quorate.chaos.harness.verdict import Counts
 from quorate.cli import group
-from quorate.cli.chaos_output import stop_by_signal
+from quorate.cli.chaos_output import stop_by_signal, teller
 
 Event = Started | Moment | FaultResult
 VIOLATION = Violation("lost write", "chaos/w001/0000", "counter 2", "nothing via n3")
@@ -193,6 +193,14 @@ def test_each_round_and_the_summary_are_printed_without_a_live_line(
     assert "agreed: 3 nodes at index 130" in result.output
     assert "\r" not in result.output
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("touched", [0, 1])
+def test_a_fault_that_met_nothing_is_told_as_such(
+    capsys: pytest.CaptureFixture[str], touched: int
+) -> None:
+    teller()(msgspec.structs.replace(STRIKE, touched=touched))
+    assert ("(it met nothing)" in capsys.readouterr().out) == (not touched)
 
 
 def test_a_violation_is_told_with_the_command_that_shows_it_again(

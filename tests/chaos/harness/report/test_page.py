@@ -128,7 +128,10 @@ def test_a_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("verdict", "words"),
-    [("valid", "Nothing was found that"), ("void", "too little was tried")],
+    [
+        ("valid", "each kind of fault that was planned struck at least once"),
+        ("void", "too little was tried"),
+    ],
 )
 def test_the_verdict_is_the_first_thing_and_says_why(
     tmp_path: Path, verdict: Verdict, words: str
@@ -146,6 +149,15 @@ def test_a_kind_that_never_struck_is_pointed_out(tmp_path: Path) -> None:
     reader = page(tmp_path, summary(), [done(1)])
     place = reader.texts.index("flip")
     assert reader.texts[place + 1 : place + 3] == ["never", "never"]
+
+
+@pytest.mark.parametrize("touched", [0, 7])
+def test_a_fault_that_met_nothing_is_told_as_such(tmp_path: Path, touched: int) -> None:
+    told = summary()
+    told.strikes = [msgspec.structs.replace(STRIKE, touched=touched)]
+    texts = "\n".join(page(tmp_path, told, [done(1)]).texts)
+    assert "round 1: isolate-leader at n2" in texts
+    assert ("which met nothing" in texts) == (not touched)
 
 
 def test_the_counter_example_is_told_and_drawn_and_escaped(tmp_path: Path) -> None:
