@@ -167,6 +167,9 @@ def test_a_long_history_of_a_right_store_is_not_objected_to() -> None:
     assert check_appends(history) is not None
 
 
+OUTCOMES: tuple[Outcome, ...] = ("ok", "unknown", "refused")
+
+
 def drawn(dice: Random) -> list[Append]:
     """A few transactions, and what may or may not have been read."""
     history: list[Append] = []
@@ -179,7 +182,7 @@ def drawn(dice: Random) -> list[Append]:
                 elements.append(added[key])
         start = dice.randrange(12)
         one = Append(client, start, added, start + dice.randrange(8), "ok")
-        one.outcome = dice.choices(["ok", "unknown", "refused"], [75, 17, 8])[0]
+        one.outcome = dice.choices(OUTCOMES, [75, 17, 8])[0]
         if one.outcome == "unknown":
             one.end = None
         history.append(one)

@@ -183,10 +183,9 @@ def spoiled(event: Event, *, previous: bool) -> list[Event]:
     if previous and event.previous is not None:
         before = event.previous
         changed.append({"previous": None})
-        changed += [
-            {"previous": replace(before, **{name: getattr(before, name) + 1})}
-            for name in ("create_revision", "mod_revision", "version")
-        ]
+        for name in ("create_revision", "mod_revision", "version"):
+            other = replace(before, **{name: getattr(before, name) + 1})
+            changed.append({"previous": other})
     return [replace(event, **fields) for fields in changed]
 
 

@@ -25,7 +25,8 @@ async def test_where_no_hashes_were_compared_a_session_is_void(
 
     monkeypatch.setattr(sessions, "compare_hashes", compared)
     monkeypatch.setattr(sessions, "read_all", read)
-    session = Session(*[anything] * 3, asyncio.Event(), lambda: None)
+    nothing = (anything, anything, anything)
+    session = Session(*nothing, asyncio.Event(), lambda: None)
     session.counts.acknowledged = 1000
     session.clock = Clock()
     cluster: Any = SimpleNamespace(nodes=[1, 2])
