@@ -76,6 +76,8 @@ class Transfers:
             absent = dict.fromkeys(self.keys, 0)
             found = await self._write(node, FIRST_CLIENT, absent, amounts, {})
             if found is not None and all(value for value, _ in found.values()):
+                # Nothing was moved by it.
+                self.shared.tally(NAME).changes = 0
                 return
             await self.shared.rest(REFUSED_SECONDS)
 
