@@ -160,6 +160,24 @@ class Admission:
         digest = token_digest(request.secret)
         if token is None or not hmac.compare_digest(token.digest, digest):
             raise HelloError("there is no such token: it is wrong, over, or used up")
+        names = {number: each.name for number, each in node.identity.voters.items()}
+        there = table.everybody(node.replica.raft.configuration)
+        if is_first_voters_name(request.name, request.member_id, names, there):
+            raise HelloError(f"the name {request.name} is a first voter's")
+
+
+def is_first_voters_name(
+    name: str, member: int, voters: Mapping[int, str], there: Container[int]
+) -> bool:
+    """Is it that of another of the `voters` who is still `there`?
+
+    One who has yet to say where it is has no record in the log, where names are
+    compared, and could never say it once its name were taken.
+    """
+    return any(
+        name == known and number != member and number in there
+        for number, known in voters.items()
+    )
 
 
 def objection_to_renewal(trust: TrustRecord, shown: PeerCertificate) -> str | None:
