@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from ..wire import (
     CertificatesStatus,
     Present,
-    RequestKind,
     Revoked,
     Root,
     Shown,
-    encode_member_command,
     id_name,
     serial_name,
 )
@@ -29,7 +27,7 @@ from ..wire.certificates import Phase
 from . import vetting
 from .database import trust
 from .identity import IdentityError
-from .inside import Refused, ask
+from .inside import Refused, Sayings
 from .key_files import Held, KeyFiles
 from .peer_hello import HelloError
 from .signing import NO_KEY
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
 
 _LOOK_TICKS: Final = 50
 _ENDED_TICKS: Final = 500
-_TIMEOUT_MS: Final = 5000
 # Certificates of ours begin so long before they are made (node/certificates).
 _BACKDATED_S: Final = 3600.0
 # A new certificate is asked for when so much of the old one's time is over; nodes that
@@ -87,6 +84,7 @@ class Credentials:
         self.followed: tuple[object, int] = (None, -1)
         self.ticks = 0
         self.working = False
+        self.sayings = Sayings(node)
         # By the clock that nobody sets.
         self.retry_at_s = 0.0
         # What is shown could not be written down just now.
@@ -400,12 +398,12 @@ class Credentials:
         said = self._trust
         if said.phase == trust.SETTLED or not self.node.replica.raft.leader_id:
             return False
-        return trust.presented(said, self._said()) != said
+        ours = self._said()
+        return trust.presented(said, ours) != said and self.sayings.due(ours)
 
     async def _present(self) -> None:
-        body = encode_member_command(self._said())
         try:
-            await ask(self.node, RequestKind.WRITE, body, _TIMEOUT_MS)
+            await self.sayings.say(self._said())
         except Refused as refused:
             self.retry_at_s = time.monotonic() + _RETRY_MIN_S
             # A certificate may be due meanwhile.

@@ -8,27 +8,19 @@ its certificate. A member that has left may not speak, and learns that it has le
 import logging
 from typing import TYPE_CHECKING, Final
 
-from ..wire import (
-    Announce,
-    MemberCommand,
-    MemberRole,
-    RequestKind,
-    Understand,
-    encode_member_command,
-)
+from ..wire import Announce, MemberCommand, MemberRole, Understand
 from .address import parse_address
 from .api.service import Member
 from .database.caretaking import Decision
 from .database.member_records import MemberRecord
 from .identity import RemovedMember
-from .inside import Refused, ask
+from .inside import Refused, Sayings
 from .replica.acquaintance import objection
 
 if TYPE_CHECKING:
     from .node import Node
 
 _ANNOUNCE_TICKS: Final = 50
-_TIMEOUT_MS: Final = 5000
 
 logger = logging.getLogger("quorate.node")
 
@@ -40,6 +32,7 @@ class Roster:
         self.node = node
         self.ticks = 0
         self.announcing = False
+        self.sayings = Sayings(node)
         self.followed = (None, -1)
         # Members that have left, and were told so where they could be.
         self.parted: set[int] = set()
@@ -132,7 +125,7 @@ class Roster:
     def _announce(self) -> None:
         node = self.node
         raft, said = node.replica.raft, self._news()
-        if said is None:
+        if said is None or not self.sayings.due(said):
             return
         known = node.replica.database.member_table.members
         belongs = {*known, *raft.configuration.members()}
@@ -155,9 +148,8 @@ class Roster:
         return None
 
     async def _say(self, said: MemberCommand) -> None:
-        body = encode_member_command(said)
         try:
-            await ask(self.node, RequestKind.WRITE, body, _TIMEOUT_MS)
+            await self.sayings.say(said)
         except Refused as refused:
             logger.debug("what we said was not written down: %s", refused.reason)
         finally:
