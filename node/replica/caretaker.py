@@ -218,10 +218,8 @@ class Caretaker:
         self._proposed = 0
         self._proposed_at = 0
         # Is it to hand over, as everybody knows? Has it tried that, and leads still?
-        # Whom has it asked?
         self._moving = False
         self._tried = False
-        self._asked: list[int] = []
 
     def late(self, late_ms: int) -> None:
         """The shell's loop was late by so much in this turn."""
@@ -249,7 +247,6 @@ class Caretaker:
 
     def _moves_no_more(self) -> None:
         self._moving = self._tried = False
-        self._asked.clear()
 
     def _listen(self) -> None:
         replica = self.replica
@@ -280,13 +277,14 @@ class Caretaker:
         """May this learner, which has caught up, not yet take the place that it shall?
 
         Who decided may have led before: only a leader that has not heard the old voter
-        for all of the time itself lets it go.
+        for all of the time itself lets it go. One that votes no more gives none up.
         """
         table = self.replica.database.member_table
-        told = table.caretaker
+        told, current = table.caretaker, self.replica.raft.configuration
         return any(
             record.successor == heir
             and database_rules.is_a_spare(record.role)
+            and current.is_voter(member)
             and not (
                 database_rules.caretaker_may_act(told.paused)
                 and rules.silent_too_long(self.silent_ms(member), told.silence_ms)
@@ -387,19 +385,15 @@ class Caretaker:
         self._moving, self._tried = False, True
         self.lateness.forget()
         heir = self._heir()
-        if heir in self._asked:
-            self._asked.clear()
         if heir:
-            self._asked.append(heir)
-            self.replica.raft.transfer_leadership(heir)
+            self.replica.steward.offers.make(heir)
 
     def _heir(self) -> int:
-        """Somebody else than those that were asked and did not take over, if it can."""
+        """Somebody else than those that were asked lately, if there is one."""
         steward = self.replica.steward
         voters = self.replica.raft.configuration.voters
         able = [member for member in voters if steward.caught_up(member)]
-        fresh = [member for member in able if member not in self._asked]
-        return steward.heir(fresh) or steward.heir(able)
+        return steward.heir(steward.offers.longest_ago(able))
 
     def _moved_ms(self) -> int | None:
         """How long ago, in cluster time, the leadership fled; None: it did not."""

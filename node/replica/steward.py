@@ -28,13 +28,12 @@ from ..database.member_records import MemberRecord
 from . import rules
 from .caretaker import Caretaker
 from .committed import Committed
+from .offers import Offers
 from .upgrades import Upgrades
 
 if TYPE_CHECKING:
     from .core import Replica
 
-# Election timeouts until somebody who did not take the leadership is offered it again.
-ASK_AGAIN_TIMEOUTS: Final = 10
 AT_RISK: Final = "the voters that are left would have no majority that is heard"
 STILL_COUNTS: Final = (
     "it counts as a voter until it is removed, and the others that are heard are no"
@@ -118,8 +117,7 @@ class Steward:
         self._heard: dict[int, int] = {}
         # Whose revocation was let into the log, and at which tick.
         self._revoking: dict[int, int] = {}
-        # Whom the leadership was offered, and at which tick.
-        self._asked: dict[int, int] = {}
+        self.offers = Offers(replica)
 
     def tick(self) -> None:
         """Of a leader, now and then."""
@@ -286,24 +284,12 @@ class Steward:
         return max(heard, default=(0, 0))[1]
 
     def _hand_over(self, voters: tuple[int, ...]) -> None:
-        """To one after the other.
-
-        Who was asked and did not take over is left alone for a while: its state may be
-        damaged, and nothing is proposed while an answer is waited for.
-        """
-        replica, raft = self.replica, self.replica.raft
-        if raft.transferee:
+        """To one after the other."""
+        if self.replica.raft.transferee:
             return
-        rest = ASK_AGAIN_TIMEOUTS * raft.options.election_timeout_ticks
-        fresh = [
-            voter
-            for voter in voters
-            if replica.ticks - self._asked.get(voter, -rest) >= rest
-        ]
-        heir = self.heir(fresh)
+        heir = self.heir(self.offers.rested(voters))
         if heir:
-            self._asked[heir] = replica.ticks
-            raft.transfer_leadership(heir)
+            self.offers.make(heir)
 
     def _reason(self, current: Configuration, ready: Collection[int]) -> str:
         members = self.replica.database.member_table.members

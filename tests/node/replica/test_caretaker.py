@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -283,6 +284,31 @@ def test_an_heir_that_is_lost_as_well_is_replaced_by_another_one() -> None:
     assert role(together, 4) == (SPARE, 0)
 
 
+def test_an_heir_of_the_caretaker_takes_the_place_that_people_give_it() -> None:
+    """It was held back for one that is heard; who says that this one goes needs no
+    silence.
+    """
+    together = tended()
+    well = together.follower
+    decided(together, Decide(Action.REPLACE, well, 4, "not heard there"))
+    assert configuration(together).voters == (1, 2, 3)
+    done(together, Reassign(well, LEAVING, 4))
+    goes_to(together, rest(together, well, 4))
+    assert well in led(together).database.member_table.gone
+
+
+def test_nobody_waits_for_the_vote_of_one_that_has_none() -> None:
+    """It was waited for its silence: it had a vote to lose no more, and was heard."""
+    together = tended(spares=(4, 5))
+    leader = led(together)
+    members = leader.database.member_table.members
+    members[5] = msgspec.structs.replace(members[5], successor=4)
+    assert not leader.steward.caretaker.holds(4)
+    well = together.follower
+    members[well] = msgspec.structs.replace(members[well], role=SPARE, successor=4)
+    assert leader.steward.caretaker.holds(4)
+
+
 def test_a_wish_of_somebody_else_comes_first() -> None:
     together = tended(spares=(4, 5))
     lost = together.follower
@@ -471,6 +497,30 @@ def test_after_one_that_does_not_take_over_another_is_asked() -> None:
     together.run(30)
     assert len(asked) == 2
     assert together.leader == asked[1] != was
+
+
+def test_whom_the_caretaker_asked_in_vain_the_steward_does_not_ask_again() -> None:
+    """Each of the two kept its own list, and began with the one that is furthest."""
+    together = tended(spares=())
+    was = together.leader
+    asked: list[int] = []
+
+    def loses(message: PeerMessage) -> bool:
+        if isinstance(message, TimeoutNow):
+            asked.append(message.to)
+        return isinstance(message, TimeoutNow) and message.to == asked[0]
+
+    together.loses = loses
+    while not asked:
+        runs_late(together, 400, 10)
+    together.run_ms(300)
+    assert together.leader == was
+    assert set(asked) == {asked[0]}
+    del asked[1:]
+    done(together, Reassign(was, LEAVING, 0))
+    together.other_leader(was)
+    assert asked[0] not in asked[1:]
+    assert together.leader == asked[1]
 
 
 def test_a_pause_ends_what_was_begun_of_a_hand_over() -> None:
