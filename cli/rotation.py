@@ -66,6 +66,10 @@ _CANCELLED_LATE = (
     " signs already; see `quorate certs status`"
 )
 _REVOKED_ENOUGH = "no more members and certificates can be revoked: they are too many"
+_ANOTHER = (
+    "another rotation, to a CA that is not here, is on its way: go on where it was"
+    " begun, or cancel it there"
+)
 _RESTORE = (
     "while both CAs are trusted, each node's peer.ca holds it as its last certificate;"
     " restore it, or, if no rotation to it has begun, move the folder away"
@@ -99,7 +103,7 @@ class Rotation:
                 return
             self.step(Step.TRUST)
         elif [root.sha256 for root in known.certificates.roots] != ours:
-            raise Failure("another rotation, to a CA that is not here, is on its way")
+            raise Failure(_ANOTHER)
         if known.certificates.phase != "issuing":
             self._wait("trusting", "everybody trusts both CAs", patience_s)
             self.step(Step.ISSUE)
@@ -167,7 +171,7 @@ def rotate_command(
     if not ours and not _came_here_before(known, following):
         raise Failure(f"{directory}: not the CA of this cluster")
     try:
-        new = _new_root(directory, known, passphrase_file)
+        new = _new_root(directory, known, passphrase_file, cancel=cancel)
         rotation = Rotation(settings, old or new, new)
         if cancel:
             rotation.step(Step.CANCEL)
@@ -194,11 +198,13 @@ def _came_here_before(known: "Members", following: Path) -> bool:
     return new is not None and digest_of_root(new).hex() == known.authority
 
 
-def _new_root(directory: Path, known: "Members", passphrase_file: Path | None) -> bytes:
+def _new_root(
+    directory: Path, known: "Members", passphrase_file: Path | None, *, cancel: bool
+) -> bytes:
     """The CA that is to come: the one that was made before, or a new one.
 
     Nothing is taken away: a key alone may be the one that the cluster signs with.
-    Raises Failure, OSError.
+    Raises Failure, NotAsExpected, OSError.
     """
     following = directory / NEXT_FOLDER
     passphrase = read_passphrase(passphrase_file)
@@ -213,6 +219,11 @@ def _new_root(directory: Path, known: "Members", passphrase_file: Path | None) -
             raise Failure(f"{following / 'ca.crt'} is damaged: {_RESTORE}")
         if (following / "ca.key").exists():
             raise Failure(f"{following / 'ca.key'} is there without ca.crt: {_RESTORE}")
+        # Nothing is made that nobody would be asked to trust.
+        if known.certificates.phase != "settled":
+            raise Failure(_ANOTHER)
+        if cancel:
+            raise NotAsExpected(_CANCELLED_LATE)
         if (directory / "ca.key").exists():
             # As the old key is encrypted, or not, so is the new one.
             load_authority(directory, passphrase=passphrase)

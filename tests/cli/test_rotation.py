@@ -194,9 +194,23 @@ def test_another_clusters_ca_and_another_rotation_are_refused(
     other = run("certs", "rotate", str(tmp_path / "other"))
     assert "not the CA of this cluster" in other.stderr
     rotating.cluster.known = told("trusting", (rotating.old, b"elsewhere"))
-    elsewhere = run("certs", "rotate", str(tmp_path / "ca"))
-    assert "is not here" in elsewhere.stderr
+    for more in ((), ("--cancel",)):
+        elsewhere = run("certs", "rotate", str(tmp_path / "ca"), *more)
+        assert elsewhere.exit_code == 1
+        assert "is not here" in elsewhere.stderr
+        # It made one more CA first, which the next rotation from here would take.
+        assert not (tmp_path / "ca" / NEXT_FOLDER).exists()
     assert rotating.steps() == []
+
+
+def test_what_was_not_begun_is_not_cancelled_and_makes_no_ca(
+    run: Run, rotating: Rotating, tmp_path: Path
+) -> None:
+    done = run("certs", "rotate", str(tmp_path / "ca"), "--cancel")
+    assert done.exit_code == 4
+    assert "there is nothing to cancel" in done.stderr
+    assert rotating.steps() == []
+    assert not (tmp_path / "ca" / NEXT_FOLDER).exists()
 
 
 KEYS_ONLY = "precondition_failed: the key is not at the expected revision"
