@@ -20,6 +20,7 @@ from ..wire import (
     serial_name,
     token_digest,
 )
+from . import vetting
 from .database.member_records import MemberRecord
 from .database.trust import ISSUING, TrustRecord
 from .inside import Refused, ask, catch_up
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 AT_ONCE_MAX: Final = 8
 TIMEOUT_MS: Final = 10_000
+NOT_SPOKEN_BY: Final = "the member does not speak to this one by this certificate now"
 CHANGING: Final = "the cluster changes its CA, and this member has yet to; try again"
 
 logger = logging.getLogger("quorate.node")
@@ -84,6 +86,8 @@ class Admission:
         node, member = self.node, shown.identity.member_id
         if not await node.signer.ready():
             raise HelloError(NO_KEY)
+        if not vetting.speaks_by(node.transport, shown):
+            raise HelloError(NOT_SPOKEN_BY)
         # What was revoked or removed while this node was behind gets nothing new.
         await catch_up(node, TIMEOUT_MS)
         reason = node.objection(shown) or objection_to_renewal(

@@ -25,6 +25,7 @@ from ..wire import (
 )
 from ..wire.certificates import Phase
 from . import vetting
+from .admission import NOT_SPOKEN_BY
 from .database import trust
 from .identity import IdentityError
 from .inside import Refused, Sayings
@@ -377,6 +378,10 @@ class Credentials:
             try:
                 return await node.transport.ask_to_renew(member, request)
             except (HelloError, OSError, TimeoutError) as error:
+                if str(error) == NOT_SPOKEN_BY:
+                    # A link that is older than what is shown now: the next try is by
+                    # another one.
+                    vetting.renew(node.transport)
                 if str(error) != NO_KEY:
                     reason = str(error) or "no answer in time"
         raise HelloError(reason)

@@ -60,6 +60,19 @@ def review(transport: Transport, objection: Objection, revokes: Revokes) -> None
                 loop.call_later(REDIAL_S, session.abort)
 
 
+def speaks_by(transport: Transport, shown: PeerCertificate) -> bool:
+    """Has the member of this certificate dialled this node with it, and is here now?
+
+    Its hello has proved then that it has the member's data, as who has stolen the
+    certificate alone can't.
+    """
+    member = shown.identity.member_id
+    return any(
+        each.member == member and each.shown == shown and not each.closed.done()
+        for each in transport.accepted
+    )
+
+
 def shown(transport: Transport) -> dict[int, PeerCertificate]:
     """What those show that are connected now."""
     return {

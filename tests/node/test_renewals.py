@@ -5,8 +5,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from quorate.node import admission
-from quorate.node.admission import AT_ONCE_MAX, Admission, objection_to_renewal
+from quorate.node import admission, vetting
+from quorate.node.admission import (
+    AT_ONCE_MAX,
+    NOT_SPOKEN_BY,
+    Admission,
+    objection_to_renewal,
+)
 from quorate.node.credentials import Credentials
 from quorate.node.database.trust import (
     ISSUING,
@@ -24,6 +29,13 @@ from .test_vetting import GOOD, STOLEN, certificate
 SHOWN = Presented(2, GOOD, b"i" * 32, (b"o" * 32, b"n" * 32))
 
 
+class FakeSession:
+    def __init__(self, shown: PeerCertificate, member: int) -> None:
+        self.shown, self.member = shown, member
+        self.is_closed = False
+        self.closed = SimpleNamespace(done=lambda: self.is_closed)
+
+
 class Node:
     """Has the key; what was revoked it learns when it catches up."""
 
@@ -35,6 +47,14 @@ class Node:
         self.has_key = True
         self.behind, self.revoked = True, revoked
         self.signed: list[bytes] = []
+        self.transport = SimpleNamespace(accepted=[])
+        self.speaks_by(certificate(GOOD))
+
+    def speaks_by(self, shown: PeerCertificate, hello: bool = True) -> "FakeSession":
+        """Somebody dials with it."""
+        session = FakeSession(shown, shown.identity.member_id if hello else 0)
+        self.transport.accepted.append(session)
+        return session
 
     def place_of(self, member: int) -> tuple[str, str, str]:
         return "n2", "", ""
@@ -74,6 +94,7 @@ async def test_what_was_revoked_is_not_renewed_by_a_signer_that_is_behind() -> N
     made the thief a certificate that nobody knew of.
     """
     node = Node(TrustRecord(), revoked=STOLEN)
+    node.speaks_by(certificate(STOLEN))
     with pytest.raises(HelloError, match="revoked"):
         await admitting(node).renew(certificate(STOLEN), b"r")
     assert node.signed == []
@@ -84,6 +105,8 @@ async def test_the_old_ca_makes_no_certificates_of_the_new_one() -> None:
     made a certificate in a member's name, and got one of the new root for it.
     """
     node = Node(TrustRecord(ISSUING, (b"old", b"new"), (SHOWN,)))
+    node.speaks_by(certificate(STOLEN))
+    node.speaks_by(certificate(GOOD, member=3))
     with pytest.raises(HelloError, match="has said"):
         await admitting(node).renew(certificate(STOLEN), b"r")
     with pytest.raises(HelloError, match="has said"):
@@ -91,6 +114,43 @@ async def test_the_old_ca_makes_no_certificates_of_the_new_one() -> None:
     assert node.signed == []
     await admitting(node).renew(certificate(GOOD), b"r")
     assert node.signed == [b"r"]
+
+
+async def test_a_certificate_is_renewed_while_its_member_speaks_by_it() -> None:
+    """Story: who had stolen a certificate had it renewed, and that one again, for ever;
+    also when the member itself had shown another one for years.
+    """
+    node = Node(TrustRecord())
+    with pytest.raises(HelloError, match="does not speak"):
+        await admitting(node).renew(certificate(STOLEN), b"r")
+    # Who has not said hello yet has proved nothing but that he has the key.
+    node.speaks_by(certificate(STOLEN), hello=False)
+    with pytest.raises(HelloError, match="does not speak"):
+        await admitting(node).renew(certificate(STOLEN), b"r")
+    node.speaks_by(certificate(STOLEN)).is_closed = True
+    with pytest.raises(HelloError, match="does not speak"):
+        await admitting(node).renew(certificate(STOLEN), b"r")
+    assert node.signed == []
+
+
+async def test_a_member_that_speaks_by_an_older_certificate_dials_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A link stays when it can't be renewed; by that one no certificate is renewed."""
+    renewed: list[object] = []
+    monkeypatch.setattr(vetting, "renew", renewed.append)
+
+    async def asked(member: int, request: bytes) -> bytes:
+        raise HelloError(NOT_SPOKEN_BY if member == 3 else NO_KEY)
+
+    ours = Credentials.__new__(Credentials)
+    node = Node(TrustRecord())
+    node.has_key = False
+    node.transport = SimpleNamespace(reached=lambda: [1, 3], ask_to_renew=asked)
+    ours.node = cast(Any, node)
+    with pytest.raises(HelloError, match="does not speak"):
+        await ours._signed(b"r")
+    assert renewed == [node.transport]
 
 
 @pytest.mark.parametrize("phase", [SETTLED, TRUSTING])
