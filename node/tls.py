@@ -155,10 +155,10 @@ def peer_certificate(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> PeerCertifica
 
 
 def uris_of(certificate: Certificate) -> list[str]:
-    """The URIs among a certificate's names."""
+    """The URIs among a certificate's names, of which others may be of any form."""
     shown = certificate.get("subjectAltName", ())
-    names = msgspec.convert(shown, tuple[tuple[str, str], ...])
-    return [value for kind, value in names if kind == "URI"]
+    names = msgspec.convert(shown, tuple[tuple[str, object], ...])
+    return [str(value) for kind, value in names if kind == "URI"]
 
 
 def _serial(digits: str) -> bytes:

@@ -1,7 +1,7 @@
 """The peer port's handshakes, between two buffers in memory."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
+from quorate.node.certificate_parts import common_name
 from quorate.node.certificates import (
     Authority,
     create_authority,
@@ -212,6 +213,7 @@ def handmade(
     directory: Path,
     *,
     uris: list[str] | None = None,
+    others: Sequence[x509.GeneralName] = (),
     usage: list[x509.ObjectIdentifier] | None = None,
 ) -> Files:
     """A member's files; the certificate, by our CA, has other URIs or usages."""
@@ -232,7 +234,7 @@ def handmade(
             if not uris:
                 continue
             value = x509.SubjectAlternativeName(
-                [x509.UniformResourceIdentifier(uri) for uri in uris]
+                [*map(x509.UniformResourceIdentifier, uris), *others]
             )
         if isinstance(value, x509.ExtendedKeyUsage) and usage is not None:
             value = x509.ExtendedKeyUsage(usage)
@@ -272,6 +274,21 @@ def test_foreign_uris_beside_ours_are_left_alone(
     authority: Authority, ours: Files, tmp_path: Path
 ) -> None:
     odd = handmade(authority, tmp_path / "odd", uris=["https://example.org/", MEMBER])
+    near, _ = shake(server_context(*ours), client_context(*odd))
+    assert peer_uri(near) == PeerIdentity(CLUSTER, Kind.MEMBER, member_id=5)
+
+
+def test_names_of_other_forms_beside_our_uri_are_left_alone(
+    authority: Authority, ours: Files, tmp_path: Path
+) -> None:
+    """A directory's name is no text to Python: who had one was met by a traceback, at
+    the client port as well.
+    """
+    others = [
+        x509.DirectoryName(common_name("ops")),
+        x509.RFC822Name("a@b.org"),
+    ]
+    odd = handmade(authority, tmp_path / "odd", uris=[MEMBER], others=others)
     near, _ = shake(server_context(*ours), client_context(*odd))
     assert peer_uri(near) == PeerIdentity(CLUSTER, Kind.MEMBER, member_id=5)
 
