@@ -42,6 +42,10 @@ STILL_COUNTS: Final = (
 VOTES_ALREADY: Final = (
     "who shall take the place votes already: demote or remove the other one"
 )
+GIVES_NO_PLACE: Final = (
+    "a voter has no successor, and of a spare the caretaker alone names one: let the"
+    " member leave, or be a replica"
+)
 NOT_ASKED: Final = "the caretaker decides by itself; tell it what is wanted"
 NOT_SAID_BY_CLIENTS: Final = "members say this, each of itself; no client does"
 _SAID_BY_MEMBERS: Final = (Admit, Announce, Present, Understand)
@@ -233,6 +237,9 @@ class Steward:
         successor who votes already would be one vote less.
         """
         heir, members = command.successor, self.replica.database.member_table.members
+        if heir and command.role not in (MemberRole.LEAVING, MemberRole.REPLICA):
+            # As the caretaker's own wish it would be undone, or wait for a silence.
+            return ErrorCode.INVALID_REQUEST, GIVES_NO_PLACE
         votes = heir and self.replica.raft.configuration.is_voter(heir)
         record = members.get(command.member)
         # The same wish again is still the same wish; what is right of one that has come

@@ -222,6 +222,21 @@ def test_who_votes_already_takes_nobodys_place() -> None:
     assert told == (ErrorCode.QUORUM_AT_RISK, AT_RISK)
 
 
+def test_nobody_but_the_caretaker_names_the_successor_of_a_spare() -> None:
+    """Story: by the native protocol anybody could. It looked like the caretaker's wish,
+    which took it back from a voter that was heard; paused, it kept the heir from a vote
+    for ever.
+    """
+    together = cluster()
+    joined(together, 4, SPARE)
+    well = together.follower
+    for role in (SPARE, VOTER):
+        refused = asks(together, Reassign(well, role, 4))
+        assert together.code(refused) == ErrorCode.INVALID_REQUEST
+    done(together, Reassign(well, REPLICA, 4))
+    goes_to(together, tuple(sorted({1, 2, 3, 4} - {well})), (well,))
+
+
 def test_under_load_a_learner_votes_that_lacks_nothing_older_than_a_moment() -> None:
     """It had to be within 64 entries of what is committed, and never was."""
     together = cluster()
