@@ -111,12 +111,22 @@ def _ago(milliseconds: int) -> str:
     return f"{seconds}s"
 
 
+def exactly(known: "Members", text: str) -> str | None:
+    """The id of the member with this whole id, or else of the one with this name.
+
+    Somebody may be called as another's id: as in the client, what is an id means that.
+    """
+    if any(text == each.id for each in known.members):
+        return text
+    # A name may be unknown, and is empty then.
+    return next((each.id for each in known.members if text and text == each.name), None)
+
+
 def find(known: "Members", text: str) -> str:
     """The id of the member that `text` names. Raises NotThere, UsageError."""
-    for each in known.members:
-        # A name may be unknown, and is empty then.
-        if text and text in (each.name, each.id):
-            return each.id
+    found = exactly(known, text)
+    if found is not None:
+        return found
     found = [each.id for each in known.members if each.id.startswith(text.lower())]
     if len(found) > 1:
         raise click.UsageError(f"{text!r} may be {' or '.join(found)}")

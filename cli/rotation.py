@@ -36,6 +36,7 @@ from ..node.tls import (
 )
 from ..wire import Step, parse_serial, serial_name
 from .lease import time_to_live
+from .members import exactly
 from .output import print_json, print_table
 from .passphrase import passphrase_option, read_passphrase
 from .settings import (
@@ -262,10 +263,10 @@ def revoke_command(what: str, by_serial: bool) -> None:
 
     async def revoke(client: "AsyncClient") -> dict[str, str]:
         known = await client.members()
-        found = [m.id for m in known.members if what in (m.name, m.id) and what]
-        if found and not by_serial:
-            await client.revoke_certificate(member=found[0])
-            return {"member": found[0]}
+        found = None if by_serial else exactly(known, what)
+        if found is not None:
+            await client.revoke_certificate(member=found)
+            return {"member": found}
         serial = parse_serial(what)
         if serial is None:
             raise NotThere(f"{what!r} is no member, and no serial number")

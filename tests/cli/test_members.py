@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from click.testing import Result
 from quorate.client import (
@@ -209,3 +210,20 @@ def test_the_leadership_goes_to_a_member_or_to_whoever_is_furthest(
     assert told == "the leadership goes to the voter that is furthest\n"
     assert members.calls[-1] == ("move_leader", None)
     assert json.loads(run("move-leader", "-o", "json").output) == {"to": None}
+
+
+@pytest.mark.parametrize(
+    "words", [("member", "remove"), ("certs", "revoke"), ("member", "demote")]
+)
+def test_what_is_somebodys_id_is_nobody_elses_name(
+    run: Run, members: FakeClient, words: tuple[str, ...]
+) -> None:
+    """Who had joined by the name of another's id was removed, or revoked, for ever."""
+    shown = known()
+    namesake = msgspec.structs.replace(shown.members[0], name=A2)
+    everybody = (namesake, *shown.members[1:])
+    members.known = msgspec.structs.replace(shown, members=everybody)
+    assert A2 in run(*words, A2).stdout
+    _, said = members.calls[-1]
+    assert A2 in str(said)
+    assert A1 not in str(said)
