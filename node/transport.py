@@ -22,6 +22,7 @@ from typing import Final
 
 from .address import Address
 from .joining import exchange
+from .peer_handshakes import Handshakes
 from .peer_hello import HelloError, Stream
 from .peer_session import HANDSHAKE_TIMEOUT_S, NOBODY, Host, Session
 from .peer_wire import Encoder, Goodbye, SentAway
@@ -30,9 +31,6 @@ from .sockets import at_each, listening
 
 RETRY_MIN_S: Final = 0.02
 RETRY_MAX_S: Final = 0.5
-HANDSHAKES_MAX: Final = 64
-# From one address: who begins them and says no more leaves some to the others.
-HANDSHAKES_OF_ONE_MAX: Final = 48
 # Of those who have shown no certificate that is good: newcomers, and strangers.
 UNKNOWN_MAX: Final = 32
 ACCEPT_RETRY_S: Final = 0.1
@@ -56,8 +54,10 @@ class Link:
         stream: Stream,
         context: ssl.SSLContext,
         jitter: Callable[[], float],
+        reached: Callable[[Session], None] = lambda session: None,
     ) -> None:
         self.host = host
+        self.reached = reached
         self.member = member
         self.address = address
         # Dialled first: it led there the last time, or should.
@@ -169,7 +169,9 @@ class Link:
 
     async def _dial(self, place: Address) -> Session | None:
         try:
-            return await _dial(self.host, self.member, place, self.stream, self.context)
+            whom = (self.host, self.member, place, self.stream, self.context)
+            self.reached(session := await _dial(*whom))
+            return session
         except ConnectionRefusedError:
             self.failures += 1
             # Nobody at a place that gossip names says nothing about the member.
@@ -255,7 +257,7 @@ class Transport:
         self.encoder = Encoder()
         self.listener: socket.socket | None = None
         self.accepting: asyncio.Future[None] | None = None
-        self.handshakes: dict[asyncio.Future[None], str] = {}  # with whom
+        self.handshakes = Handshakes()
 
     async def listen(self, address: Address) -> None:
         """Accept peers at `address`. Raises OSError when it can't be had."""
@@ -277,15 +279,13 @@ class Transport:
                 logger.error("can't accept a peer: %s", error)
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
-            same = sum(host == peer[0] for host in self.handshakes.values())
-            if len(self.handshakes) >= HANDSHAKES_MAX or same >= HANDSHAKES_OF_ONE_MAX:
+            if not self.handshakes.has_room(peer[0]):
                 sock.close()
                 continue
             task = asyncio.ensure_future(
                 self._shake_hands(sock, f"{peer[0]}:{peer[1]}")
             )
-            self.handshakes[task] = peer[0]
-            task.add_done_callback(self.handshakes.pop)
+            self.handshakes.begin(task, peer[0])
 
     async def _shake_hands(self, sock: socket.socket, where: str) -> None:
         """TLS, as the first thing a stranger fails at; nothing else is looked at."""
@@ -316,6 +316,7 @@ class Transport:
 
     def _met(self, session: Session) -> None:
         """By the newest connection a member's forwarded requests are answered."""
+        self.handshakes.met(session)
         if session.stream is Stream.FORWARD:
             self.answers[session.member] = session
 
@@ -345,7 +346,8 @@ class Transport:
             link = self.links.get((member, stream))
             if link is None:
                 self.links[member, stream] = Link(
-                    self.host, member, address, stream, self.client_context, self.jitter
+                    *(self.host, member, address, stream, self.client_context),
+                    *(self.jitter, self.handshakes.met),
                 )
             elif link.address != address:
                 link.move(address)
@@ -483,7 +485,7 @@ class Transport:
 
     async def close(self) -> None:
         """End all connections; nothing is left when it returns."""
-        waiting = [*self.handshakes]
+        waiting = [*self.handshakes.open]
         if self.accepting is not None:
             waiting.append(self.accepting)
         for task in waiting:

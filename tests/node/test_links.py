@@ -30,6 +30,7 @@ class Ended:
         # Whoever is at the other end stands still, and takes part in no end.
         self.paused = False
         self.sent_bytes = 0
+        self.transport = None
         self.told: list[Frame] = []
         self.closed = asyncio.get_running_loop().create_future()
 
@@ -354,3 +355,16 @@ async def test_who_stands_still_is_waited_for_once_and_not_for_long(
         finally:
             for each in [*net.sessions, *accepted]:
                 each.abort()
+
+
+async def test_where_a_member_was_reached_or_has_come_from_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    net.listening = {LOG: None}
+    met: list[object] = []
+    async with linked(net, monkeypatch) as link:
+        link.reached = met.append
+        await net.until_up(1)
+        await asyncio.sleep(0)
+        assert met == [link.session]

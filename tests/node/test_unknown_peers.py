@@ -139,6 +139,16 @@ async def test_strangers_hold_a_few_connections_and_members_theirs(
     assert not has_ended(last)
 
 
+async def test_where_a_member_has_come_from_is_remembered_when_it_has_gone() -> None:
+    all_of_it, member = listening(Node()), session(Node(), MEMBER)
+    member.member, member.stream = MEMBER, Stream.GOSSIP
+    all_of_it._opened(member)
+    assert not all_of_it.handshakes.hosts
+    all_of_it._met(member)
+    member.connection_lost(None)
+    assert list(all_of_it.handshakes.hosts) == ["10.0.0.1"]
+
+
 async def test_no_goodbye_is_said_where_there_was_no_room_for_an_answer() -> None:
     """Story: it was dropped, and a goodbye followed that there was room for. Who had
     handed the write on took it for one that was not done, and handed it on once more.
