@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def begin(raft: "Raft") -> None:
     """Start in a term in which nobody has counted this node for anything."""
-    raft.term += 1
+    raft.term = rules.doubt_begins_in(raft.term)
     raft.vote = 0
     raft.hard_dirty = True
     raft.doubt_floor = raft.term
@@ -106,7 +106,7 @@ def on_request_entries(raft: "Raft", message: RequestEntries) -> None:
 def on_entries_reply(raft: "Raft", message: EntriesReply) -> None:
     if raft.doubt != (message.last_term, message.last_index):
         return
-    if message.state == HELD or message.term >= raft.doubt_floor:
+    if message.state == HELD or rules.answer_stays_true(message.term, raft.doubt_floor):
         raft.doubt_answers[message.sender] = message.state
     if message.state == HELD and message.entries:
         _take(raft, message)

@@ -73,7 +73,7 @@ def may_be_durable(
     """
     return any(
         _may_have_a_majority(voters, unheard, doubted)
-        for voters in _groups(configuration)
+        for voters in rules.may_have_decided(_groups(configuration))
     )
 
 
@@ -83,4 +83,4 @@ def _may_have_a_majority(
     silent = sum(voter in unheard for voter in voters)
     doubting = sum(voter in doubted for voter in voters)
     faults = len(voters) - majority(len(voters))
-    return silent + min(doubting, faults) >= majority(len(voters))
+    return silent + rules.durable_among(doubting, faults) >= majority(len(voters))

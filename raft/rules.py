@@ -161,6 +161,28 @@ def may_be_counted_absent(own_members: int, asker_s_members: int) -> bool:
     return own_members == asker_s_members
 
 
+def doubt_begins_in(term: int) -> int:
+    """I-23: in a term in which no leader has counted the damaged copy."""
+    return term + 1
+
+
+def answer_stays_true(term: int, floor: int) -> bool:
+    """I-23: who is below the floor may yet be given the entry by an older leader."""
+    return term >= floor
+
+
+def durable_among(doubting: int, faults: int) -> int:
+    """I-23: of copies in doubt as many were durable as damage may hit at most."""
+    return min(doubting, faults)
+
+
+def may_have_decided(
+    groups: tuple[tuple[int, ...], ...],
+) -> tuple[tuple[int, ...], ...]:
+    """I-23: each set of voters by itself; what is damaged may have left the old one."""
+    return groups
+
+
 def may_be_overwritten(conflict: int, matched: int) -> bool:
     """I-23: a peer's answer takes nothing away that a leader may have counted."""
     return conflict > matched

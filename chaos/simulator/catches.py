@@ -88,6 +88,17 @@ CATCHES: Final[dict[str, int]] = {
     "live-member-moved-by-hearsay": 1,
     "the-dead-are-never-asked": 1,
     "news-told-for-ever": 1,
+    "compacted-is-answered": 3,
+    "compaction-goes-back": 1,
+    # In the worlds that tell their stories.
+    "strangers-counted-absent": 1,
+    "joint-doubt-counted-as-one": 1,
+    "joint-doubt-asks-new-alone": 1,
+    "joint-doubt-asks-old-alone": 1,
+    "damaged-is-never-durable": 1,
+    "old-leader-counts-doubter": 1,
+    "absent-for-the-moment": 1,
+    "late-answer-overwrites": 1,
     # With `--members`: tried first in worlds whose operators do what it takes.
     "change-before-own-commit": 1,
     "change-while-another-is-pending": 1,

@@ -13,9 +13,11 @@ from ...node.database import rules as database_rules
 from ...node.replica import rules as replica_rules
 from ...raft import rules as raft_rules
 from ...storage import rules as storage_rules
+from .doubt_mutants import DOUBT_MUTANTS
 from .gossip import GOSSIP_MUTANTS
 from .member_mutants import MEMBER_MUTANTS
 from .mutant import Mutant, always, never
+from .read_mutants import READ_MUTANTS
 from .run import RunOptions, run_seed
 from .session_mutants import SESSION_MUTANTS
 from .state_worlds import no_disk_reads, slow_and_damaged
@@ -268,13 +270,6 @@ MUTANTS = {
             "I-23: leads from a hole",
         ),
         Mutant(
-            "read-before-apply",
-            replica_rules,
-            "serves_read",
-            always,
-            "I-40: a read does not wait for its index",
-        ),
-        Mutant(
             "state-before-its-entries",
             replica_rules,
             "leads_to",
@@ -417,45 +412,19 @@ MUTANTS = {
             "I-56: a write of unknown fate is sent a second time",
         ),
         Mutant(
-            "every-node-answers-alone",
-            replica_rules,
-            "answers_alone",
-            always,
-            "I-41: followers answer linearizable reads by themselves",
-        ),
-        Mutant(
-            "bounded-read-unbounded",
-            replica_rules,
-            "fresh_enough",
-            always,
-            "a bounded read is as old as it likes",
-        ),
-        Mutant(
-            "least-revision-ignored",
-            replica_rules,
-            "far_enough",
-            always,
-            "I-43: a reader is shown less than it has seen",
-        ),
-        Mutant(
-            "healed-state-read-early",
-            replica_rules,
-            "caught_up",
-            always,
-            "I-43: a state that was replaced is read while it is older than before",
-        ),
-        Mutant(
             "cluster-time-by-the-wall",
             replica_rules,
             "cluster_time_ms",
             _by_the_wall,
             "leases would end when somebody sets a clock",
         ),
+        *READ_MUTANTS,
         *WATCH_MUTANTS,
         *LEASE_MUTANTS,
         *SESSION_MUTANTS,
         *MEMBER_MUTANTS,
         *GOSSIP_MUTANTS,
+        *DOUBT_MUTANTS,
     )
 }
 

@@ -6,14 +6,12 @@ leaves.
 """
 
 from collections.abc import Callable
-from random import Random
 from typing import Final
 
-from ...storage.journal_format import HEAD_BYTES, decode_head
 from .calm_worlds import calm_clusters
-from .faults.disk import batches_of, segments_of
+from .doubt_worlds import DOUBT_WORLDS
+from .faults.disk import damage_batch, entries_at, segments_of
 from .gossip import GOSSIP_WORLDS
-from .node import Node
 from .recovery import Recovery
 from .run import Cluster
 from .state_worlds import STATE_WORLDS
@@ -30,7 +28,7 @@ def one_good_copy(seed: int) -> str:
     good = cluster.world.random.choice(recovery.voters)
     for node in recovery.voters:
         if node is not good:
-            _damage(node, -1, cluster.world.random)
+            damage_batch(node, -1, cluster.world.random)
     for node in cluster.nodes:
         node.start()
     doubting = [n.name for n in recovery.voters if n.up and n.raft.doubt is not None]
@@ -50,7 +48,7 @@ def no_good_copy(seed: int) -> str:
     cluster, recovery = _quiet_cluster(seed)
     world = cluster.world
     for node in recovery.voters:
-        _damage(node, -2, world.random)
+        damage_batch(node, -2, world.random)
     before = [segments_of(node) for node in recovery.voters]
     for node in cluster.nodes:
         node.start()
@@ -66,6 +64,7 @@ def no_good_copy(seed: int) -> str:
 WORLDS: Final[dict[str, Callable[[int], str]]] = {
     "one-good-copy": one_good_copy,
     "no-good-copy": no_good_copy,
+    **DOUBT_WORLDS,
     **STATE_WORLDS,
     **GOSSIP_WORLDS,
 }
@@ -90,27 +89,7 @@ def _quiet_cluster(seed: int) -> tuple[Cluster, Recovery]:
         )
         for node in cluster.nodes:
             node.stop("kill")
-        found = all(_entries_at(n, -1) and _entries_at(n, -2) for n in recovery.voters)
+        found = all(entries_at(n, -1) and entries_at(n, -2) for n in recovery.voters)
         if needed and found:
             return cluster, recovery
     raise Violation("world", 0, f"no seed from {seed} on is large enough")
-
-
-def _entries_at(node: Node, position: int) -> int:
-    """How many bytes of entries a batch has, counted from the end; 0: no such batch."""
-    segments = segments_of(node)
-    batches = batches_of(segments)
-    if len(batches) < 3:
-        return 0
-    path, start, _ = batches[position]
-    found = decode_head(segments[path], start)
-    return 0 if found is None else found[0].body_length
-
-
-def _damage(node: Node, position: int, dice: Random) -> None:
-    """Flip one bit in the entries of a batch, counted from the end."""
-    path, start, _ = batches_of(segments_of(node))[position]
-    at = start + HEAD_BYTES + dice.randrange(_entries_at(node, position))
-    node.damaged = True
-    node.env.flip_bit(path, at, dice.randrange(8))
-    node.world.trace(node.name, "bit flip", f"{path} at {at}")

@@ -11,6 +11,7 @@ from random import Random
 from ....raft import EntriesReply
 from ....storage.journal_format import (
     BLOCK_BYTES,
+    HEAD_BYTES,
     decode_head,
     extent,
     segment_sequence,
@@ -65,6 +66,26 @@ def batches_of(segments: dict[str, bytes]) -> list[tuple[str, int, int]]:
             if found is not None and found[0].segment == sequence:
                 batches.append((path, start, start + extent(found[0].body_length)))
     return batches
+
+
+def entries_at(node: Node, position: int) -> int:
+    """How many bytes of entries a batch has, counted from the end; 0: no such batch."""
+    segments = segments_of(node)
+    batches = batches_of(segments)
+    if len(batches) < 3:
+        return 0
+    path, start, _ = batches[position]
+    found = decode_head(segments[path], start)
+    return 0 if found is None else found[0].body_length
+
+
+def damage_batch(node: Node, position: int, dice: Random) -> None:
+    """Flip one bit in the entries of a batch, counted from the end."""
+    path, start, _ = batches_of(segments_of(node))[position]
+    at = start + HEAD_BYTES + dice.randrange(entries_at(node, position))
+    node.damaged = True
+    node.env.flip_bit(path, at, dice.randrange(8))
+    node.world.trace(node.name, "bit flip", f"{path} at {at}")
 
 
 def _may_wound(ground: Ground, node: Node, path: str, at: int) -> bool:

@@ -3,7 +3,10 @@
 import random
 
 import pytest
-from quorate.chaos.simulator.mutants import planted
+from quorate.chaos.simulator.catches import CATCHES
+from quorate.chaos.simulator.doubt_mutants import DOUBT_MUTANTS
+from quorate.chaos.simulator.doubt_worlds import DOUBT_WORLDS
+from quorate.chaos.simulator.mutants import hunt, planted
 from quorate.chaos.simulator.state_worlds import no_disk_reads, slow_and_damaged
 from quorate.chaos.simulator.world import Violation
 from quorate.chaos.simulator.worlds import no_good_copy, one_good_copy
@@ -73,3 +76,21 @@ def test_a_state_that_comes_to_a_slow_disk_waits_for_its_entries() -> None:
 def test_a_state_that_is_ahead_of_its_journal_is_noticed() -> None:
     with planted("state-before-its-entries"), pytest.raises(Violation, match="I-7"):
         slow_and_damaged(6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DOUBT_WORLDS)
+def test_what_is_in_doubt_is_neither_lost_nor_brought_back(name: str) -> None:
+    seed = random.SystemRandom().randrange(1, 1 << 20)
+    print(f"quorate simulate --world {name} --seeds {seed}")
+    assert DOUBT_WORLDS[name](seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [mutant.name for mutant in DOUBT_MUTANTS])
+def test_a_broken_rule_about_doubt_is_noticed_by_its_story(name: str) -> None:
+    seed = CATCHES[name]
+    catch = hunt(name, range(seed, seed + 1))
+    assert catch is not None
+    # It was told to its end, and not given up on the way.
+    assert "comes to it" not in catch.what
