@@ -22,8 +22,8 @@ _FRESH: Final = "1..100"
 # Written down, so that --help need not load the simulator.
 _WORLDS: Final = (
     *("one-good-copy", "no-good-copy"),
-    *("changed-voters", "counted-before", "joint-voters", "left-voters"),
-    *("late-answer", "undone-change"),
+    *("changed-voters", "counted-before", "damaged-vote", "joint-voters"),
+    *("left-voters", "late-answer", "undone-change"),
     *("no-disk-reads", "slow-and-damaged"),
     *("gossip-pauses", "gossip-deaths"),
     *("gossip-partitions", "gossip-moved", "gossip-lies"),

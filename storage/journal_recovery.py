@@ -227,7 +227,7 @@ class _Reader:
         state.commit_index = max(state.commit_index, head.commit_index)
         state.base_index, state.base_term = head.base_index, head.base_term
         state.next_batch = head.batch + 1
-        doubt = (head.doubt_term, head.doubt_index)
+        doubt = rules.carries_doubt_on((head.doubt_term, head.doubt_index))
         state.doubt = doubt if doubt != (0, 0) else None
 
     def _look_behind(self, path: str, data: bytes, offset: int, segment: int) -> int:
@@ -363,7 +363,8 @@ class _Reader:
         for known in self.identities:
             # Its hard state may have been acted upon: taking it is always safe.
             assert known.term >= state.term
-            state.term, state.vote = known.term, known.vote
+            if rules.counts_what_it_carried():
+                state.term, state.vote = known.term, known.vote
             self._take_base(known)
             for doubt in _doubts_of(known):
                 if doubt > self._last() and (

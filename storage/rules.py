@@ -35,6 +35,16 @@ def identity_means_doubt(identified: bool) -> bool:
     return identified
 
 
+def counts_what_it_carried() -> bool:
+    """I-27: the term and the vote of a damaged batch may have been acted upon."""
+    return True
+
+
+def carries_doubt_on(doubt: tuple[int, int]) -> tuple[int, int]:
+    """I-23: what was in doubt before a crash still is; (0, 0) is nothing."""
+    return doubt
+
+
 def may_reclaim(segment_last_index: int, durable_base_index: int) -> bool:
     """I-30: a segment goes only when the durable log starts behind it."""
     return segment_last_index <= durable_base_index

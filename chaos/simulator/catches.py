@@ -99,6 +99,8 @@ CATCHES: Final[dict[str, int]] = {
     "old-leader-counts-doubter": 1,
     "absent-for-the-moment": 1,
     "late-answer-overwrites": 1,
+    "damaged-vote-forgotten": 1,
+    "doubt-ends-with-its-boot": 1,
     # With `--members`: tried first in worlds whose operators do what it takes.
     "change-before-own-commit": 1,
     "change-while-another-is-pending": 1,

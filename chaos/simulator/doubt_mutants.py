@@ -8,15 +8,17 @@ from collections.abc import Callable
 from typing import Final
 
 from ...raft import rules
+from ...storage import rules as storage_rules
 from .doubt_worlds import (
     changed_voters,
     counted_before,
+    damaged_vote,
     joint_voters,
     late_answer,
     left_voters,
     undone_change,
 )
-from .mutant import Mutant, always
+from .mutant import Mutant, always, never
 
 Groups = tuple[tuple[int, ...], ...]
 
@@ -52,7 +54,28 @@ def _mutant(
     return Mutant(name, rules, predicate, replacement, breaks, world=world)
 
 
+def _no_doubt(doubt: tuple[int, int]) -> tuple[int, int]:
+    del doubt
+    return 0, 0
+
+
 DOUBT_MUTANTS: Final = (
+    Mutant(
+        "damaged-vote-forgotten",
+        storage_rules,
+        "counts_what_it_carried",
+        never,
+        "I-27: a voter whose last batch is damaged has not voted",
+        world=damaged_vote,
+    ),
+    Mutant(
+        "doubt-ends-with-its-boot",
+        storage_rules,
+        "carries_doubt_on",
+        _no_doubt,
+        "I-23: the next boot has forgotten what was in doubt",
+        world=joint_voters,
+    ),
     _mutant(
         "strangers-counted-absent",
         "may_be_counted_absent",

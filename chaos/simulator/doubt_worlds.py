@@ -11,6 +11,7 @@ from typing import Final
 
 from ...raft import EntriesReply, Refused, RequestPreVote, RequestVote
 from ...wire import MemberRole
+from .faults.disk import lose_head
 from .faults.process import hold_down
 from .node import Node
 from .scene import Missed, Pair, Scene, tell_story
@@ -170,6 +171,36 @@ def _counted_before(scene: Scene) -> str:
     return _stays_in_doubt(scene, doubter, doubt, leader, third)
 
 
+def damaged_vote(seed: int) -> str:
+    """The damaged batch is a vote, and there is another candidate in that term.
+
+    Says what happened; raises Violation.
+    """
+    return tell_story(seed, _damaged_vote, 3, 0, _WHOLE, members=False)
+
+
+def _damaged_vote(scene: Scene) -> str:
+    first = scene.leader
+    hold_down([first], "kill")
+    rest = scene.others(first)
+    term = max(node.raft.term for node in rest)
+    scene.wait(lambda: any(node.raft.is_leader for node in rest))
+    second = next(node for node in rest if node.raft.is_leader)
+    voter = next(node for node in rest if node is not second)
+    scene.need(voter.raft.term > term and not voter.persisting, "it is too late")
+    given = (voter.raft.term, voter.raft.vote)
+    scene.need(given[1] == second.member, "it did not vote")
+    hold_down([second, voter], "kill")
+    lose_head(voter)
+    for node in (voter, first):
+        node.wanted = True
+        node.start()
+    scene.need(voter.raft.doubt is None, "there was an entry in that batch")
+    scene.pass_timeouts(_PATIENCE)
+    scene.end()
+    return f"{voter.name} remembers its vote for {second.name} in term {given[0]}"
+
+
 def late_answer(seed: int) -> str:
     """An old copy of what is in doubt comes when a leader has given other entries.
 
@@ -225,6 +256,7 @@ def _late_answer(scene: Scene) -> str:
 DOUBT_WORLDS: Final[dict[str, Callable[[int], str]]] = {
     "changed-voters": changed_voters,
     "counted-before": counted_before,
+    "damaged-vote": damaged_vote,
     "joint-voters": joint_voters,
     "left-voters": left_voters,
     "late-answer": late_answer,
@@ -292,6 +324,10 @@ def _stays_in_doubt(
     """All who are there talk to each other, and nobody of them has it."""
     scene.tell_all()
     scene.network.heal()
+    scene.pass_timeouts(2)
+    # It has written in its new term by now, and the doubt with it.
+    doubter.stop("kill")
+    doubter.start()
     scene.pass_timeouts(_PATIENCE)
     if doubter.raft.doubt != doubt:
         scene.world.fail("I-23", f"{doubter.name} has given up its doubt about {doubt}")

@@ -88,6 +88,14 @@ def damage_batch(node: Node, position: int, dice: Random) -> None:
     node.world.trace(node.name, "bit flip", f"{path} at {at}")
 
 
+def lose_head(node: Node) -> None:
+    """The first sector of the last batch reads back as zeros; its foot is whole."""
+    path, start, _ = batches_of(segments_of(node))[-1]
+    node.damaged = True
+    node.env.zero_range(path, start, SECTOR_BYTES)
+    node.world.trace(node.name, "lost sector", f"{path} at {start}")
+
+
 def _may_wound(ground: Ground, node: Node, path: str, at: int) -> bool:
     """Each batch is damaged once at most: one of its ends still says who it is."""
     for member, wounded, start, end in ground.wounds:
