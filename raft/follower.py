@@ -97,7 +97,8 @@ def on_append_entries(raft: "Raft", message: AppendEntries) -> None:
             previous_term=message.entries[known - 1].term,
             entries=message.entries[known:],
         )
-    if log.term(message.previous_index) != message.previous_term:
+    own_term = log.term(message.previous_index)
+    if not rules.continues(own_term, message.previous_term):
         hint_index, hint_term = log.last_possible_match(
             message.previous_index, message.previous_term
         )

@@ -82,6 +82,11 @@ def applies_up_to(commit_index: int, stable_index: int) -> int:
     return min(commit_index, stable_index)
 
 
+def continues(own_term: int | None, previous_term: int) -> bool:
+    """I-6: entries are taken only behind the very entry that they were sent behind."""
+    return own_term == previous_term
+
+
 def truncates_at(conflict_index: int | None, previous_index: int) -> int | None:
     """I-7: drop entries only from a real conflict on, never for a stale append."""
     del previous_index

@@ -39,6 +39,7 @@ CATCHES: Final[dict[str, int]] = {
     "vote-not-persisted": 1,
     "learner-counted": 1,
     "learner-campaigns": 3,
+    "append-behind-another-entry": 7,
     "heartbeat-commits-unmatched": 5,
     "quorum-unchecked": 5,
     "leader-not-stuck-to": 13,

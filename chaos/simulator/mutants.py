@@ -71,6 +71,11 @@ def _learners_too(
     return voters + learners
 
 
+def _known(own_term: int | None, previous_term: int) -> bool:
+    del previous_term
+    return own_term is not None
+
+
 def _commit_unmatched(commit_index: int, match_index: int) -> int:
     del match_index
     return commit_index
@@ -326,6 +331,13 @@ MUTANTS = {
             "may_campaign",
             _learner_campaigns,
             "I-47: a learner asks for votes",
+        ),
+        Mutant(
+            "append-behind-another-entry",
+            raft_rules,
+            "continues",
+            _known,
+            "I-6: entries are taken behind an entry of another term",
         ),
         Mutant(
             "heartbeat-commits-unmatched",
