@@ -12,14 +12,15 @@ An id may be given again: it is the index of its grant that tells one lease from
 """
 
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heappop, heappush, heapreplace
 from typing import Final
 
 from ..database import Database
 from . import rules
 
-# New leaders learn of so many leases in one tick.
-_LEARNT: Final = 2000
+# So many leases are looked at in one tick: a new leader learns of so many, of so many
+# it is seen that their time has begun anew or that they are gone.
+_A_TICK: Final = 2000
 # So many may be on their way to their end, and so many keys with those of one entry: an
 # end costs every replica about as much as a write for the lease and each key, and a
 # hundred thousand at once must leave time for heartbeats.
@@ -41,6 +42,8 @@ class Leases:
         self._deadlines: dict[int, tuple[int, int]] = {}
         # (deadline, lease, since); a lease that was kept alive has an old one in here.
         self._queue: list[tuple[int, int, int]] = []
+        # What was in there when too many were gone, on its way back without them.
+        self._untidy: list[tuple[int, int, int]] = []
         # Those whose end is in the log and not applied yet: since when they were.
         self._ending: dict[int, int] = {}
         self._to_learn: Iterator[int] = iter(())
@@ -57,7 +60,8 @@ class Leases:
         self._to_learn = iter(list(self.database.lease_table.leases))
 
     def resign(self) -> None:
-        self._deadlines, self._queue, self._ending = {}, [], {}
+        self._deadlines, self._ending = {}, {}
+        self._queue, self._untidy = [], []
         self._to_learn = iter(())
 
     def tick(self) -> None:
@@ -74,9 +78,8 @@ class Leases:
                 self._deadlines.pop(lease, None)
             self._begin(lease, self.now_ms)
         granted.clear()
-        if len(self._queue) > 2 * len(self.database.lease_table.leases) + _GONE_MAX:
-            self._tidy()
-        for _, lease in zip(range(_LEARNT), self._to_learn, strict=False):
+        self._tidy()
+        for _, lease in zip(range(_A_TICK), self._to_learn, strict=False):
             if lease not in self._deadlines:
                 self._begin(lease, rules.inherited_from_ms(self.now_ms))
 
@@ -94,14 +97,24 @@ class Leases:
         self._deadlines[lease] = (known.since, deadline)
 
     def _tidy(self) -> None:
-        """Without those that were revoked, whose time would be over in days perhaps."""
-        self._queue = [each for each in self._queue if self._is_there(*each[1:])]
-        heapify(self._queue)
-        self._deadlines = {
-            lease: (since, deadline)
-            for lease, (since, deadline) in self._deadlines.items()
-            if self._is_there(lease, since)
-        }
+        """Forget those that were revoked, whose time would be over in days perhaps.
+
+        By and by: a hundred thousand at once hold the loop for half a second. A heap
+        without its last ones is a heap, so both stay good to look for ends in.
+        """
+        queue, untidy = self._queue, self._untidy
+        if not untidy:
+            there = len(self.database.lease_table.leases)
+            if len(queue) <= 2 * there + _GONE_MAX:
+                return
+            queue, untidy = self._queue, self._untidy = untidy, queue
+        for _ in range(min(_A_TICK, len(untidy))):
+            each = untidy.pop()
+            _, lease, since = each
+            if self._is_there(lease, since):
+                heappush(queue, each)
+            else:
+                self._drop(lease, since)
 
     def _is_there(self, lease: int, since: int) -> bool:
         known = self.database.lease_table.leases.get(lease)
@@ -111,10 +124,14 @@ class Leases:
         """Leases whose time is over, to be written to the log now."""
         self._forget()
         ended: list[tuple[int, int]] = []
-        queue, keys = self._queue, 0
-        room = _ENDING - len(self._ending)
-        while queue and len(ended) < room and rules.is_over(queue[0][0], self.now_ms):
-            _, lease, since = queue[0]
+        keys, room = 0, _ENDING - len(self._ending)
+        for _ in range(_A_TICK):
+            queue = self._next_queue()
+            if len(ended) >= room or not queue:
+                break
+            before, lease, since = queue[0]
+            if not rules.is_over(before, self.now_ms):
+                break
             known = self.database.lease_table.leases.get(lease)
             if known is None or known.since != since:
                 heappop(queue)
@@ -130,6 +147,13 @@ class Leases:
             heappop(queue)
             ended.append((lease, since))
         return ended
+
+    def _next_queue(self) -> list[tuple[int, int, int]]:
+        """The one whose first one is due first, if there is any."""
+        queue, untidy = self._queue, self._untidy
+        if untidy and not (queue and queue[0] < untidy[0]):
+            return untidy
+        return queue
 
     def ending(self, leases: list[tuple[int, int]]) -> None:
         """Their end is in the log."""

@@ -345,3 +345,72 @@ def test_a_new_leader_learns_of_many_leases_little_by_little() -> None:
     assert leases.due() == []
     leases.ticks += 1
     assert len(leases.due()) == 100
+
+
+def test_what_is_gone_is_forgotten_little_by_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Story: a hundred thousand revoked leases were gone through in one tick, which
+    took half a second. Those among them that live end in time.
+    """
+    monkeypatch.setattr(leases, "_A_TICK", 10)
+    monkeypatch.setattr(leases, "_GONE_MAX", 10)
+    together = granted()
+    for lease in range(100, 160):
+        together.done(Grant(lease, 1000 * TTL_MS))
+    together.done(Grant(8, 2 * TTL_MS))
+    together.run(10)
+    leader = together.replicas[together.leader]
+    kept, table = leader.lease_keeper.leases, leader.database.lease_table
+    for lease in range(100, 160):
+        del table.leases[lease]
+    before = len(kept._deadlines)
+    for _ in range(7):
+        kept.learn()
+        assert before - 10 <= len(kept._deadlines)
+        before = len(kept._deadlines)
+    assert sorted(kept._deadlines) == [7, 8]
+    assert not kept._untidy
+    kept.ticks += 2 * TTL_MS // TICK_MS
+    assert [lease for lease, _ in kept.due()] == [7, 8]
+
+
+def test_a_lease_ends_in_time_while_what_is_gone_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leases, "_A_TICK", 1)
+    monkeypatch.setattr(leases, "_GONE_MAX", 10)
+    together = granted()
+    for lease in range(100, 130):
+        together.done(Grant(lease, 1000 * TTL_MS))
+    together.run(10)
+    leader = together.replicas[together.leader]
+    kept, table = leader.lease_keeper.leases, leader.database.lease_table
+    for lease in range(100, 130):
+        del table.leases[lease]
+    kept.learn()
+    assert len(kept._untidy) == 30
+    kept.ticks += TTL_MS // TICK_MS
+    assert [lease for lease, _ in kept.due()] == [7]
+
+
+def test_what_was_kept_alive_is_looked_at_little_by_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Very many that were granted, and then kept alive, at one time."""
+    monkeypatch.setattr(leases, "_A_TICK", 10)
+    together = Together()
+    for lease in range(1, 26):
+        together.done(Grant(lease, TTL_MS))
+    together.run(10)
+    kept = together.replicas[together.leader].lease_keeper.leases
+    kept.ticks += TTL_MS // TICK_MS // 2
+    for lease in range(2, 26):
+        kept.keep(lease, kept.now_ms)
+    until = kept.now_ms + TTL_MS
+    kept.ticks += TTL_MS // TICK_MS // 2 + 1
+    ended: list[int] = []
+    for renewed in (9, 19, 24):
+        ended += [lease for lease, _ in kept.due()]
+        assert [deadline for deadline, _, _ in kept._queue].count(until) == renewed
+    assert ended == [1]
