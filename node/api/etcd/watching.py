@@ -1,10 +1,11 @@
 """`/v3/watch`: etcd's stream of events, one message a chunk.
 
 Law: the messages of the body are taken first, then all their watches are told on one
-stream. A revision is one message, and its header says that revision: whoever goes on
-from behind it misses nothing; so does whoever goes on from behind a progress that was
-asked for. A node that loses its leader ends the stream with code 14, which etcd does
-not: its clients then ask another one.
+stream; one that they take back is told that it began and that it is over. A revision is
+one message, and its header says that revision: whoever goes on from behind it misses
+nothing; so does whoever goes on from behind a progress that was asked for. A node that
+loses its leader ends the stream with code 14, which etcd does not: its clients then ask
+another one.
 """
 
 from enum import IntEnum
@@ -76,7 +77,7 @@ _ID_TAKEN: Final = "mvcc: duplicate watch ID provided on the WatchStream"
 _NO_ID: Final = -1
 # Whom a progress is for that was asked for: all watches of the stream.
 _ALL: Final = "-1"
-# What a refused watch asks for: it learns the revision, and is told nothing.
+# What a watch that is over asks for: it learns the revision, and is told nothing.
 _NOTHING: Final = WatchRequest(b"\0", b"\0", 0, False, True, True)
 
 
@@ -122,6 +123,8 @@ class _Open(msgspec.Struct):
 
     watch_id: int
     refusal: str = ""
+    # A later message of the same body takes it back.
+    taken_back: bool = False
     # From which revision on it wants to be told; 0: the next one.
     start: int = 0
     events: list[Event] = []
@@ -132,6 +135,11 @@ class _Open(msgspec.Struct):
     # Where the store was as it began, and up to where it has been told everything.
     began_at: int = 0
     told_to: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Is it told of nothing, but that it is over?"""
+        return self.taken_back or bool(self.refusal)
 
     @property
     def caught_up(self) -> bool:
@@ -173,7 +181,8 @@ class _Stream:
         """Up to where all of them were told everything; None while one is behind."""
         if self._behind:
             return None
-        return min([watch.told_to for watch in self.opened.values()], default=now)
+        watches = self.opened.values()
+        return min([each.told_to for each in watches if not each.is_over], default=now)
 
 
 class Watching:
@@ -278,6 +287,9 @@ class Watching:
                 return
         watch.told_at = now
         await response.write(message(reply))
+        if reply.created and watch.taken_back:
+            end = WatchReply(reply.header, reply.watch_id, canceled=True)
+            await response.write(message(end))
 
     async def _cancelled(
         self, response: web.StreamResponse, watch: _Open, error: ErrorReply
@@ -303,6 +315,11 @@ class _Messages:
         self._numbers: dict[int, int] = {}
         self._next_id: int = 0
         self.progresses: int = 0
+        self._taken_back: int = 0
+
+    @property
+    def too_many(self) -> bool:
+        return len(self.watches) - self._taken_back > WATCHES_MAX
 
     def create(self, message_number: int, create: _Create) -> None:
         """Take a watch; one that can't be is told why."""
@@ -322,7 +339,10 @@ class _Messages:
         """Take a watch back; its id is free again, for whoever names it."""
         message_number = self._numbers.pop(watch_id, None)
         if message_number is not None:
-            del self.watches[message_number]
+            opened, _ = self.watches[message_number]
+            opened.taken_back, opened.start = True, 0
+            self.watches[message_number] = opened, _NOTHING
+            self._taken_back += 1
 
     def _free_id(self) -> int:
         # As in etcd, none is chosen twice.
@@ -347,7 +367,7 @@ def parse_watches(body: bytes) -> Wishes:
         elif is_there(said.progress_request):
             _progresses.parse(said.progress_request)
             wanted.progresses += 1
-        if message_number >= MESSAGES_MAX or len(wanted.watches) > WATCHES_MAX:
+        if message_number >= MESSAGES_MAX or wanted.too_many:
             raise EtcdProblem(RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
     return Wishes(list(wanted.watches.values()), wanted.progresses)
 

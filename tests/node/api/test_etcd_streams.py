@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from quorate.node.api.etcd import gateway, watching
 from quorate.node.api.etcd.bodies import Body, documents
 from quorate.wire.errors import ErrorCode
+from quorate.wire.limits import DEFAULT_LIMITS
+from quorate.wire.watches import decode_watch
 
 from .support import Port, connect, head, open_port, wait_for
 from .test_etcd_gateway import Chunked, post, stream
@@ -108,20 +110,45 @@ async def test_the_messages_of_a_watch_are_counted_while_they_are_read(
 async def test_an_id_is_free_again_when_its_watch_was_taken_back() -> None:
     async with open_port() as port:
         messages = [create(5), create(5), cancel(5), create(5), create(5)]
-        told = await watched(port, messages, 3)
+        told = await watched(port, messages, 4)
     assert [(each.get("watch_id"), each.get("canceled")) for each in told] == [
+        ("5", None),
+        ("5", True),
         ("-1", True),
         ("5", None),
         ("-1", True),
     ]
 
 
+async def test_a_watch_that_was_taken_back_is_told_that_it_is_over() -> None:
+    """As etcd 3.5 does. It said nothing, and its client waited for it for ever."""
+    async with open_port() as port:
+        old = CREATE % ', "start_revision": 1'
+        told = await watched(port, [old, cancel(0), cancel(0), cancel(7)], 1)
+        asked = decode_watch(port.service.asked[0].body, DEFAULT_LIMITS)
+    for each in told:
+        del each["header"]
+    assert told == [{"created": True}, {"canceled": True}]
+    # It is told of nothing, also not of what was before it began.
+    assert (asked.start, asked.end, asked.revision) == (b"\0", b"\0", 0)
+
+
+async def test_watches_that_were_taken_back_are_not_counted() -> None:
+    async with open_port() as port:
+        messages = [create(1), cancel(1), *[create()] * watching.WATCHES_MAX]
+        told = await watched(port, messages, watching.WATCHES_MAX + 1)
+        assert len(told) == watching.WATCHES_MAX + 2
+        reply = await post(port, "watch", "".join([*messages, create()]).encode())
+        assert reply.json()["message"] == TOO_MANY
+
+
 async def test_an_id_that_the_node_chooses_was_never_chosen_before() -> None:
     async with open_port() as port:
         # As in etcd: 0 is left out, as is what somebody has named.
         messages = [create(), cancel(0), create(2), create(), create(), cancel(9)]
-        told = await watched(port, messages, 3)
-    assert [each.get("watch_id") for each in told] == ["2", "1", "3"]
+        told = await watched(port, messages, 4)
+    ids = [each.get("watch_id", "0") for each in told]
+    assert ids == ["0", "0", "2", "1", "3"]
 
 
 async def test_many_filters_are_refused_before_they_take_memory() -> None:
