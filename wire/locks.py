@@ -198,10 +198,10 @@ def join(entry: Entry, lease: int, value: bytes) -> Transaction:
     return Transaction((_unchanged(entry.key, entry.mod_revision),), then, ())
 
 
-def leave_alone(key: bytes, mod_revision: int) -> Transaction:
+def leave_alone(made: Fence) -> Transaction:
     """Give up a place that nobody has joined; else tell what is there."""
-    compares = (_unchanged(key, mod_revision),)
-    return Transaction(compares, (TxnDelete(key),), (TxnGet(key),))
+    compares = (_unchanged(made.key, made.revision),)
+    return Transaction(compares, (TxnDelete(made.key),), (TxnGet(made.key),))
 
 
 def _unchanged(key: bytes, mod_revision: int) -> Compare:

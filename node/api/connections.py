@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final, Protocol, cast
 
+from ...wire.fences import Fence
 from ...wire.hello import ClientHello, ServerHello, choose_version
 from ..client_tls import ClientTls
 from ..sockets import probe
@@ -27,6 +28,8 @@ from .service import Service
 
 # Less than this in a whole period is no progress, so that one byte a second is none.
 PROGRESS_BYTES: Final = 65536
+# So many places that were taken are remembered.
+_TAKEN_MAX: Final = 1000
 
 
 class Connection(Protocol):
@@ -86,6 +89,8 @@ class ClientPort:
         self.refused: int = 0
         # Requests that want a lock, or to lead.
         self.waiting: int = 0
+        # Places that were taken here lately, by their keys: since which revision.
+        self._taken: dict[bytes, int] = {}
         self.handshakes: Handshakes = Handshakes(loop)
         self.secured: set[Secured] = set()
         self._connections: set[Connection] = set()
@@ -113,6 +118,17 @@ class ClientPort:
     def number(self) -> int:
         """Another one for each caller, to tell watchers apart."""
         return next(self._numbers)
+
+    def note_taken(self, fence: Fence) -> None:
+        """Whoever made that key was told that he has what it stands for."""
+        self._taken.pop(fence.key, None)
+        self._taken[fence.key] = fence.revision
+        if len(self._taken) > _TAKEN_MAX:
+            del self._taken[next(iter(self._taken))]
+
+    def was_taken(self, fence: Fence) -> bool:
+        """Is that known? False: not here, or it was forgotten."""
+        return self._taken.get(fence.key) == fence.revision
 
     @property
     def has_room(self) -> bool:

@@ -6,8 +6,8 @@ request that ends without the place leaves no key behind, whether its wait was o
 node lost its leader, or the client has gone; and no lease that was made for it. What
 can't be given up now is given up later; until then nobody is told that it has not
 happened. Requests on one lease share one place: whoever finds the key puts it again,
-and whoever made it gives it up only if nobody has. So nobody loses what he holds to
-another request that ends.
+and whoever made it gives it up only if nobody has. Who can't know whether he made it
+leaves it to its lease. So nobody loses what he holds to another request that ends.
 """
 
 import asyncio
@@ -30,7 +30,6 @@ from ...wire.locks import (
     Queue,
     enter,
     entered,
-    holder_key,
     join,
     leave_alone,
     queue_end,
@@ -77,8 +76,8 @@ class Place:
 
     `lease` is the client's own; with 0 one of `ttl_ms` is made, and kept alive until
     the place is taken. `value` is what whoever leads says; None: it is a lock. With
-    `as_etcd` whoever finds that he has the place already puts nothing again: then he
-    may lose it to another request on his lease that gives up at that moment.
+    `as_etcd` whoever finds that he has the place already puts nothing again, when it
+    is known that nobody gives it up.
     """
 
     def __init__(
@@ -96,17 +95,13 @@ class Place:
         self._value: bytes | None = value
         self._ttl_ms: int = 0 if lease else ttl_ms
         self._as_etcd: bool = as_etcd
-        # What there is to be given up: a lease of ours, or a key on somebody else's,
-        # and the revision at which we put it.
+        # What there is to be given up: a lease of ours, or a key on somebody else's.
         self._granted: bool = False
         self._made: Fence | None = None
-        self._made_at: int = 0
-        # We wait at a key that somebody else has made, and that stays.
+        # We wait at a key that somebody else has made, or may have, and that stays.
         self._joined: bool = False
         # Whether we have joined is not known.
         self._lost: Problem | None = None
-        # Since when a key of ours stood on the client's lease before we came; 0: none.
-        self._stood: int = 0
         self._keeper: asyncio.TimerHandle | None = None
         self.lease: int = lease or new_lease()
         # The store's revision when we came, and when we had the place.
@@ -121,7 +116,10 @@ class Place:
             raise Problem(ErrorCode.TOO_BUSY, detail)
         port.waiting += 1
         try:
-            return await self._take(wait_s)
+            fence = await self._take(wait_s)
+            if self._made is not None:
+                port.note_taken(fence)
+            return fence
         except Problem as problem:
             if (not await self._leave() and self.entered) or self._lost is not None:
                 # It still stands in line, and holds what is wanted when it is its turn.
@@ -137,8 +135,6 @@ class Place:
         end = None if wait_s is None else self._port.loop.time() + wait_s
         if self._ttl_ms:
             await self._grant()
-        else:
-            self._stood = await self._look()
         fence, ahead = await self._stand(end)
         if ahead is None:
             return fence
@@ -188,9 +184,21 @@ class Place:
             return True
         if self._made is not None or self._granted:
             return False
+        if ahead is None:
+            return not self._as_etcd or self._may_go(found)
         left = self._left(end)
         # Who does not wait is told that somebody else holds it, and is gone.
-        return not self._as_etcd if ahead is None else left is None or left > 0
+        return left is None or left > 0
+
+    def _may_go(self, found: Entered) -> bool:
+        """Whoever made the key gives it up as long as nobody has put it again.
+
+        But not once he has been told that he has it, which this node may know.
+        """
+        entry = found.queue.find(found.fence)
+        assert entry is not None, "it is in the line that was read with it"
+        alone = entry.mod_revision == entry.create_revision
+        return alone and not self._port.was_taken(found.fence)
 
     async def _join(self, found: Entered) -> bool:
         """Put what was found again; False: it may not be as it was found."""
@@ -205,30 +213,10 @@ class Place:
                 raise
             self._lost = problem
             return False
-        if reply.succeeded:
-            if self._made is None:
-                self._joined = True
-            else:
-                self._made_at = reply.revision
+        self._joined = self._joined or reply.succeeded
         return reply.succeeded
 
     # -- in line -----------------------------------------------------------------------
-
-    async def _look(self) -> int:
-        """Since when that lease stands in line; 0: it does not.
-
-        What is found behind a try whose fate was lost may have been there before it.
-        """
-        key = holder_key(self._name, self.lease)
-        level = Level.LINEARIZABLE
-        asked = RangeRequest(level, 0, 0, key, key + b"\0", 1, keys_only=True)
-        try:
-            body = await ask(self._port, RequestKind.RANGE, encode_range(asked), 0)
-        except Problem as problem:
-            problem.outcome = "not_applied"
-            raise
-        records = decode_range_reply(body).records
-        return records[0].create_revision if records else 0
 
     async def _enter(self) -> Entered:
         """Stand in line. If nobody waits for the answer any more, leave behind it."""
@@ -252,9 +240,11 @@ class Place:
                     _leave_open(problem)
                 raise
             found = entered(self._name, self.lease, reply)
-            # What stood there before is held by somebody, and not ours to take back.
-            if found.made or (tries > 1 and found.fence.revision != self._stood):
-                self._made, self._made_at = found.fence, found.fence.revision
+            if found.made:
+                self._made = found.fence
+            elif tries > 1:
+                # By a try whose fate was lost, or by another request, who may have it.
+                self._joined = True
             return found
         raise AssertionError("the last try has returned or raised")
 
@@ -326,7 +316,7 @@ class Place:
         elif self._made is not None:
             # How long its owner keeps the lease alive is not known here; that it has
             # ended is told, as the key is gone then.
-            leaving = leave_alone(self._made.key, self._made_at)
+            leaving = leave_alone(self._made)
             data, lasts_s = encode_transaction(leaving), math.inf
         else:
             nothing: asyncio.Future[bool] = self._port.loop.create_future()

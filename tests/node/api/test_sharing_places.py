@@ -1,11 +1,12 @@
 """Several requests on one lease share a place: nobody loses it to the others."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 
 import pytest
-from quorate.node.api import places
+from quorate.node.api import connections, places
 from quorate.wire.errors import ErrorCode, Outcome
 from quorate.wire.requests import error_reply
 
@@ -209,10 +210,63 @@ async def test_who_has_a_lock_of_etcd_and_asks_again_puts_nothing(
     port: Port, path: str
 ) -> None:
     """As in etcd: its revision stays as it is."""
-    for _ in range(2):
+    for _ in range(3):
         assert (await ask(port, path=path)).status == 200
         assert port.service.records[KEY].version == 1
     assert port.service.revision == 2
+
+
+@pytest.mark.parametrize("path", ["/v3/lock/lock", "/v3/election/campaign"])
+async def test_who_has_a_lock_of_etcd_that_another_may_give_up_puts_it_once(
+    port: Port, path: str
+) -> None:
+    """Story: a request at a node without a leader could not leave, the next one had the
+    lock elsewhere, and lost it when the first one could.
+    """
+    stand(port, b"job", 0xA7)
+    for _ in range(3):
+        assert (await ask(port, path=path)).status == 200
+        assert port.service.records[KEY].version == 2
+
+
+async def test_who_has_a_lock_of_etcd_does_not_lose_it_to_who_leaves_late(
+    port: Port,
+) -> None:
+    holder = stand(port, b"job", 5)
+    first = ask(port, path="/v3/lock/lock")
+    await waiting(port)
+    port.service.error = NO_LEADER
+    port.service.end(ErrorCode.NO_LEADER)
+    assert (await first).status == 503
+    held = hold_writes(port)
+    port.service.error = None
+    await wait_for(lambda: bool(held))
+    late = held.pop()
+    go(port, holder.key)
+    second = ask(port, path="/v3/lock/lock")
+    for _ in ("to enter", "to join"):
+        await wait_for(lambda: bool(held))
+        FakeService.answer(port.service, held.pop())
+    assert (await second).status == 200
+    held.append(late)
+    release_writes(port, held)
+    await settled()
+    assert set(port.service.records) == {KEY}
+
+
+async def test_few_places_that_were_taken_are_remembered(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_TAKEN_MAX", 2)
+    for name in ("am9i", "YQ==", "Yg=="):
+        body = json.dumps({"name": name, "lease": 0xA7}).encode()
+        assert (await http(port, "POST", "/v3/lock/lock", body)).status == 200
+    for key, version in ((b"b/a7", 1), (b"job/a7", 2)):
+        body = json.dumps(
+            {"name": base64.b64encode(key[:-3]).decode(), "lease": 0xA7}
+        ).encode()
+        assert (await http(port, "POST", "/v3/lock/lock", body)).status == 200
+        assert port.service.records[key].version == version
 
 
 @pytest.mark.parametrize("path", [LOCK, "/v1/elections/job"])
