@@ -24,6 +24,7 @@ from ..storage.errors import (
 from ..storage.journal import Batch
 from ..wire import OK
 from .database import NotUnderstood
+from .disk_room import DiskRoom
 from .journal_writer import JournalWriter
 from .replica import Effects, PeerMessage, Replica
 from .stable import Stable
@@ -77,6 +78,7 @@ class ReplicaLoop:
         self.persisting = False
         self.stopped = False
         self.full = False
+        self.room = DiskRoom()
         # The engine's own lack of space, and when it tries again after a failure.
         self.work_full = False
         self.work_at_s = 0.0
@@ -183,6 +185,7 @@ class ReplicaLoop:
             self.fail(error)
             return
         full = self.full or self.work_full
+        self.replica.spent = full or self.free_bytes < self.reserve_bytes // 2
         self._set_no_space(full or self.free_bytes < self.reserve_bytes)
         journal = self.stable.journal
         if journal is None or self.preparing or not journal.wants_spare():
@@ -199,7 +202,12 @@ class ReplicaLoop:
         if not done.cancelled() and (error := done.exception()) is not None:
             self.fail(error)
 
+    def _failed_for_space(self) -> None:
+        self.replica.spent = True
+        self._set_no_space(True)
+
     def _set_no_space(self, full: bool) -> None:
+        full = self.room.look(full, self.loop.time())
         if full != self.replica.no_space:
             if full:
                 logger.error(
@@ -299,7 +307,7 @@ class ReplicaLoop:
                 self.fail(error)
                 return
             self.work_full = True
-            self._set_no_space(True)
+            self._failed_for_space()
             self.work_at_s = self.loop.time() + NO_SPACE_RETRY_S
         else:
             self.work_full = False
@@ -370,7 +378,7 @@ class ReplicaLoop:
         if isinstance(error, NoSpace):
             # Nothing was written: the same batch is tried until there is room.
             self.full = True
-            self._set_no_space(True)
+            self._failed_for_space()
             self.loop.call_later(NO_SPACE_RETRY_S, self._retry, batch, effects)
             return
         if error is not None:

@@ -303,8 +303,9 @@ class Node:
         replica = self.replica
         assert replica is not None
         self._advance()
-        endless = self.env.capacity_bytes is None
-        replica.no_space = not endless and self.env.free_bytes("/") < RESERVE_BYTES
+        endless, kept = self.env.capacity_bytes is None, RESERVE_BYTES
+        free = kept if endless else self.env.free_bytes("/")
+        replica.no_space, replica.spent = free < kept, free < kept // 2
         replica.tick()
         self.work.tick()
         self._turn_if_any()

@@ -35,6 +35,7 @@ from . import rules
 from .comparing import Comparing
 from .effects import Effects, Reply, batch_of
 from .forwarder import Forwarder
+from .full_disk import needs_room
 from .healing import Healing
 from .hints import Hints
 from .lease_keeper import LeaseKeeper
@@ -85,6 +86,7 @@ class Replica:
         self.wall_ms = 0
         self.ticks = 0
         self.no_space = False
+        self.spent = False  # with no room for what gives something up, either
         self.stopping = False
         self.leading = False
         self.leader_since_ms = 0
@@ -226,7 +228,7 @@ class Replica:
             self._refuse(request, ErrorCode.UNSUPPORTED, reason)
         elif no := self.steward.refusal(command, own=request.own):
             self._refuse(request, *no)
-        elif self.no_space and request.question is None:
+        elif self.no_space and needs_room(command, request, self.spent):
             self._refuse(request, ErrorCode.NO_SPACE, "the disk is full")
         elif self.stopping and not self.raft.is_leader:
             self._refuse(request, ErrorCode.STOPPING, "this node is shutting down")

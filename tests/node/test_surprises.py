@@ -162,6 +162,31 @@ async def test_what_had_no_room_and_is_owed_no_more_refuses_no_writes(
         assert not node.troubles()
 
 
+async def test_a_flush_that_finds_no_room_again_and_again_is_told_once(
+    config: NodeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Story: while it was tried there seemed to be space, and both were logged, and
+    writes taken in between, twice a second.
+    """
+    async with Node(config) as node:
+        await said(node, MakeToken(9, b"d" * 32, 60_000, 1, MemberRole.REPLICA))
+        store, tries = node.replica.database.store, [0]
+
+        def work(budget_bytes: int = 0) -> bool:
+            tries[0] += 1
+            if tries[0] % 40 == 1:
+                raise OSError(errno.ENOSPC, "no space left on device")
+            return True
+
+        store.work = work
+        store.freeze()
+        await until(lambda: tries[0] > 300)
+        assert node.replica.no_space
+        del store.work
+    told = [r.getMessage() for r in caplog.records if "full" in r.getMessage()]
+    assert len(told) == 1
+
+
 async def test_files_of_another_member_are_not_taken(
     config: NodeConfig, tmp_path: Path
 ) -> None:

@@ -132,9 +132,15 @@ async def test_little_free_space_refuses_writes_but_no_reads(tmp_path: Path) -> 
         entry = await client.get("a")
         assert entry is not None
         assert entry.value == b"before"
+        # The other half of what is kept is for what gives something up.
+        faults.free_bytes = 40 * MIB
+        await until(node, lambda: not node.replica.spent)
+        with pytest.raises(NoSpace):
+            await client.put("a", "refused")
+        assert await client.delete("a")
         faults.free_bytes = None
         await until(node, lambda: not node.troubles())
-        assert await client.put("a", "after") == 3
+        assert await client.put("a", "after") == 4
 
 
 async def test_a_journal_that_gets_no_new_segment_waits_for_space_and_goes_on(
