@@ -47,6 +47,7 @@ GIVES_NO_PLACE: Final = (
     " member leave, or be a replica"
 )
 NOT_ASKED: Final = "the caretaker decides by itself; tell it what is wanted"
+NOT_RAISED_BY_CLIENTS: Final = "the leader raises the cluster's version by itself"
 NOT_SAID_BY_CLIENTS: Final = "members say this, each of itself; no client does"
 _SAID_BY_MEMBERS: Final = (Admit, Announce, Present, Understand)
 # What is refused, if at all, before it is in any log.
@@ -216,8 +217,10 @@ class Steward:
         """Why it is not taken from a client, or from a member (`own`)."""
         if not isinstance(command, REFUSED):
             return None
-        if isinstance(command, Decide | Raise):
+        if isinstance(command, Decide):
             return ErrorCode.INVALID_REQUEST, NOT_ASKED
+        if isinstance(command, Raise):
+            return ErrorCode.INVALID_REQUEST, NOT_RAISED_BY_CLIENTS
         if isinstance(command, _SAID_BY_MEMBERS):
             return None if own else (ErrorCode.INVALID_REQUEST, NOT_SAID_BY_CLIENTS)
         if isinstance(command, Reassign):

@@ -4,11 +4,13 @@ import pytest
 from quorate.node.database import NotUnderstood, Understood, versions
 from quorate.raft import Configuration
 from quorate.wire import (
+    DEFAULT_LIMITS,
     Compact,
     ErrorCode,
     Raise,
     SetCaretaker,
     Understand,
+    decode_error,
     encode_compact,
     encode_put,
 )
@@ -111,7 +113,11 @@ def test_nobody_else_asks_for_a_version() -> None:
     for member in together.replicas:
         done(together, Understand(member, 1, 1))
     refused = asks(together, Raise(2))
-    assert together.code(refused) == ErrorCode.INVALID_REQUEST
+    _, _, body = together.caller.replies[refused]
+    error = decode_error(body, DEFAULT_LIMITS)
+    assert error.code is ErrorCode.INVALID_REQUEST
+    # It was told that the caretaker decides by itself.
+    assert "version" in error.message
 
 
 def test_who_went_back_without_saying_so_stops_when_the_version_comes() -> None:
