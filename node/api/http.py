@@ -72,6 +72,8 @@ _OPERATIONS: Final = {
     "/metrics": "metrics",
     "/v1/openapi.json": "openapi",
 }
+# Probes and scrapers add parameters of their own, which mean nothing here.
+_LENIENT: Final = frozenset(("version", "metrics"))
 # How a node is, and why, is told whatever else it can't tell any more.
 _ABOUT: Final = frozenset(_OPERATIONS.values())
 # What probes and clients look at before they have a token: the same for everybody.
@@ -244,7 +246,8 @@ class HttpApi:
             raise Problem("not_found", "there is nothing at this path")
         call.operation = operation
         _check_method(request, _SAFE)
-        targets.parse_query(target.query, _NO_PARAMETERS)
+        if operation not in _LENIENT:
+            targets.parse_query(target.query, _NO_PARAMETERS)
         if target.path == "/version":
             await overlook_body(request, self._port)
         else:

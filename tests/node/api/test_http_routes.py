@@ -137,11 +137,22 @@ async def test_a_head_of_anything_has_no_body(port: Port, path: str) -> None:
     assert int(reply.headers["content-length"]) > 0
 
 
-@pytest.mark.parametrize("path", ["/v1/status", "/metrics", "/version"])
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/openapi.json"])
 async def test_parameters_where_there_are_none_are_refused(
     port: Port, path: str
 ) -> None:
     assert (await http(port, "GET", path + "?pretty=1")).status == 400
+
+
+@pytest.mark.parametrize("target", ["/metrics?name[]=up&name[]=b", "/version?_=17"])
+async def test_what_scrapers_and_probes_add_means_nothing(
+    port: Port, target: str
+) -> None:
+    """As in etcd. Story: a scraper that asks for some names got none."""
+    reply = await http(port, "GET", target)
+    assert reply.status == 200
+    if "version" in target:
+        assert reply.body == (await http(port, "GET", "/version")).body
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
