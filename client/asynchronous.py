@@ -268,7 +268,8 @@ class AsyncClient(Membership, Leasing, NearCaching):
 
         Conditions that do not hold are no error: `succeeded` tells. A fence that does
         not hold is one: Fenced. Raises TooLarge, and nothing was done, when its gets
-        return more than 4 MiB; Unknown, when it was asked again and only then told so.
+        return keys and values of more than 4 MiB; Unknown, when it was asked again and
+        only then told so.
         """
         transaction, fences = txn.transaction(), txn.fences()
         try:

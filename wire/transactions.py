@@ -23,7 +23,8 @@ OPERATIONS_MAX: Final = 128
 PARTS_MAX: Final = 1024
 # A transaction in a transaction in ...
 DEPTH_MAX: Final = 4
-# What all reads of a transaction may return; else nothing of it is done.
+# What all reads of a transaction may return, keys and values, so that its reply is no
+# larger than a frame; else nothing of it is done.
 READ_BYTES_MAX: Final = 4 << 20
 # Keys that its ranges may meet; else nothing of it is done.
 KEYS_MAX: Final = 10_000

@@ -131,7 +131,7 @@ class Changes:
                 record = self._get(key)
                 if record is None:
                     return TxnResult(False)
-                self._count_bytes(len(record) - HEAD_BYTES)
+                self._count_bytes(len(key) + len(record) - HEAD_BYTES)
                 return TxnResult(True, as_record(key, record))
             case TxnGetRange():
                 return self._get_range(operation)

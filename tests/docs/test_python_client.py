@@ -179,7 +179,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         "value": f"{limits.value_bytes_max >> 20} MiB",
         "request": f"{limits.request_bytes_max >> 20} MiB",
         "conditions of a transaction, and operations on each side": str(OPERATIONS_MAX),
-        "values that a transaction's gets return": f"{READ_BYTES_MAX >> 20} MiB",
+        "keys and values that a transaction's gets return": (
+            f"{READ_BYTES_MAX >> 20} MiB"
+        ),
         "what a transaction compares, replaces and deletes": (
             f"{MET_BYTES_MAX >> 20} MiB"
         ),

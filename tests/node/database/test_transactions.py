@@ -10,6 +10,7 @@ from quorate.node.database import Applied, Database
 from quorate.node.database.before import Before
 from quorate.node.database.transactions import Changes, choose, joined
 from quorate.wire import (
+    DEFAULT_LIMITS,
     KEYS_MAX,
     READ_BYTES_MAX,
     Compare,
@@ -27,6 +28,8 @@ from quorate.wire import (
     TxnResult,
     decode_txn_reply,
 )
+from quorate.wire.records import RECORD_HEAD_BYTES
+from quorate.wire.transactions import PARTS_MAX
 
 from ...wire.branches import transactions
 from ...wire.transaction_model import Model, ModelRefused
@@ -101,7 +104,7 @@ def test_what_writes_nothing_has_no_revision() -> None:
 def test_one_that_reads_too_much_does_nothing_at_all() -> None:
     """Decided in apply, so that all replicas decide alike."""
     database = new_database()
-    half = b"x" * (READ_BYTES_MAX // 2)
+    half = b"x" * (READ_BYTES_MAX // 2 - 1)
     database.apply([put(1, b"a", half), put(2, b"b", half + b"x")])
     before = database.digest_sum, database.keys
     reads = (TxnPut(b"new", b"1"), TxnGet(b"a"), TxnGet(b"b"))
@@ -111,6 +114,26 @@ def test_one_that_reads_too_much_does_nothing_at_all() -> None:
     assert database.get(b"new") is None
     reads = (TxnGet(b"a"), TxnGet(b"a"))
     assert len(do(database, 4, Transaction((), reads, ())).results) == 2
+
+
+def test_no_reply_is_larger_than_a_frame() -> None:
+    """Story: a thousand gets of long keys had one, which ended the connection of a
+    client whose writes were done.
+    """
+    database = new_database()
+    keys = [b"%04d" % n + b"k" * 4092 for n in range(1000)]
+    apply_all(database, [put(n + 1, key, b"v" * 3000) for n, key in enumerate(keys)])
+    index = database.applied_index
+    inside = [
+        Transaction((), tuple(map(TxnGet, keys[n : n + 125])), ())
+        for n in range(0, 1000, 125)
+    ]
+    branch = (TxnPut(b"new", b"1"), *inside)
+    (result,) = database.apply([transact(index, Transaction((), branch, ()))])
+    assert result.code == ErrorCode.REQUEST_TOO_LARGE
+    assert database.get(b"new") is None
+    beside = (PARTS_MAX + KEYS_MAX) * (RECORD_HEAD_BYTES + 16)
+    assert READ_BYTES_MAX + beside < DEFAULT_LIMITS.request_bytes_max
 
 
 def test_an_entry_that_is_applied_again_changes_nothing() -> None:
