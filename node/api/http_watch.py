@@ -106,7 +106,13 @@ class Watching:
         if said is None:
             return None
         if said.status is None:
-            return decode_watch_reply(said.body)
+            reply = decode_watch_reply(said.body)
+            if isinstance(reply, WatchEvents):
+                if reply.more:
+                    stream.gather(said)
+                else:
+                    stream.gathered(said.request_id)
+            return reply
         if said.status == OK:
             raise Problem(ErrorCode.STOPPING, "the watch was ended")
         raise problem_of(decode_error(said.body, self._limits))

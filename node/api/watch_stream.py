@@ -1,7 +1,8 @@
 """The sink of an HTTP request's watches: what comes is kept until it is written.
 
 Law: it takes no more than one buffer holds; who does not read is told nothing more
-until he does. What ends a watch comes in its place behind what was told before.
+until he does. What ends a watch comes in its place behind what was told before. Parts
+of a revision that are gathered until it is whole count among what is unsent.
 """
 
 import asyncio
@@ -10,7 +11,9 @@ from typing import Final
 
 import msgspec
 
+from ...wire.errors import ErrorCode
 from .connections import ClientPort
+from .errors import Problem
 
 _BUFFER_BYTES: Final = 1 << 20
 
@@ -28,6 +31,9 @@ class WatchStream:
 
     def __init__(self, port: ClientPort) -> None:
         self.number: int = port.number()
+        self._port: ClientPort = port
+        # The bytes of parts that are gathered, by the numbers of their requests.
+        self._gathered: dict[int, int] = {}
         self._said: deque[Said] = deque()
         self._bytes: int = 0
         self._woken: asyncio.Event = asyncio.Event()
@@ -62,7 +68,22 @@ class WatchStream:
         self._bytes -= len(said.body)
         return said
 
+    def gather(self, part: Said) -> None:
+        """One part of a revision is kept until the others have come; raises Problem."""
+        count = len(part.body)
+        if not self._port.unsent.reserve(count):
+            detail = "too much that was said here waits to be read"
+            raise Problem(ErrorCode.TOO_BUSY, detail)
+        before = self._gathered.get(part.request_id, 0)
+        self._gathered[part.request_id] = before + count
+
+    def gathered(self, request_id: int) -> None:
+        """The revision is whole, and goes, or its watch does."""
+        self._port.unsent.release(self._gathered.pop(request_id, 0))
+
     def close(self) -> None:
         """Nobody reads it any more."""
         self._closed = True
         self._said.clear()
+        for request_id in list(self._gathered):
+            self.gathered(request_id)

@@ -27,7 +27,7 @@ from ....wire.watches import (
     encode_watch,
 )
 from ..connections import ClientPort
-from ..errors import problem_of
+from ..errors import Problem, problem_of
 from ..http_replies import name_server
 from ..http_requests import JSON_HEADERS
 from ..watch_stream import Said, WatchStream
@@ -237,10 +237,16 @@ class Watching:
             if said is None:
                 continue
             if said.status is None:
-                await self._told(response, stream.opened[said.request_id], said)
+                try:
+                    opened = stream.opened[said.request_id]
+                    await self._told(response, source, opened, said)
+                except Problem as problem:
+                    await response.write(error_frame(problem))
+                    return
                 stream.look(said.request_id)
                 continue
             watch = stream.remove(said.request_id)
+            source.gathered(said.request_id)
             if said.status == OK:
                 continue
             error = decode_error(said.body, self._limits)
@@ -262,7 +268,11 @@ class Watching:
         stream.progresses = 0
 
     async def _told(
-        self, response: web.StreamResponse, watch: _Open, said: Said
+        self,
+        response: web.StreamResponse,
+        source: WatchStream,
+        watch: _Open,
+        said: Said,
     ) -> None:
         """One thing that a watch was told."""
         told, now = decode_watch_reply(said.body), self._port.loop.time()
@@ -278,7 +288,9 @@ class Watching:
         elif isinstance(told, WatchEvents):
             watch.events += map(_event, told.events)
             if told.more:
+                source.gather(said)
                 return
+            source.gathered(said.request_id)
             watch.told_to = told.revision
             reply.events, watch.events = watch.events, []
         else:

@@ -10,7 +10,7 @@ import pytest
 from quorate.node.api.etcd import watching
 from quorate.wire.errors import ErrorCode
 from quorate.wire.records import Record
-from quorate.wire.watches import encode_event, encode_progress
+from quorate.wire.watches import encode_event, encode_part, encode_progress
 
 from ...wire.watch_replies import encode_events
 from .support import Port, Raw, connect, head, http, open_port, wait_for
@@ -32,11 +32,14 @@ class Stream:
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
 
-    async def next(self) -> dict[str, Any]:
+    async def line(self) -> bytes:
         async with asyncio.timeout(5):
             while not (line := await self._raw.reader.readline()).startswith(b"{"):
                 assert line, "the stream has ended"
-        told: dict[str, Any] = json.loads(line)["result"]
+        return line
+
+    async def next(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(await self.line())["result"]
         return told
 
     async def heard(self) -> tuple[str, str, int]:
@@ -223,3 +226,29 @@ async def test_a_post_that_asks_for_a_websocket_is_a_post(port: Port) -> None:
         length = str(len(body))
         raw.send(head("POST", "/v3/watch", Content_Length=length, **asked) + body)
         assert await Stream(raw).heard() == ("0", "1", 0)
+
+
+async def test_parts_that_are_gathered_count_among_what_is_unsent() -> None:
+    old = Record(b"a", bytes(60_000), 2, 2, 1, 0)
+
+    def part(revision: int, *, more: bool) -> bytes:
+        event = encode_event(False, Record(b"a", b"", 0, revision, 0, 0), old)
+        return encode_part(revision, [event], more=more)
+
+    async with open_port(unsent_bytes_max=150_000) as port:
+        unsent = port.listener._port.unsent
+        async with streaming(port, create(prev_kv=True), create()) as stream:
+            for watch_id in ("0", "1"):
+                assert await stream.heard() == (watch_id, "1", 0)
+            for watch in (0, 1):
+                port.service.tell(part(5, more=True), watch)
+                await wait_for(lambda n=watch: unsent.held_bytes > (1 + n) * 60_000)
+            port.service.tell(part(5, more=False), 0)
+            assert await stream.heard() == ("0", "5", 2)
+            await wait_for(lambda: 60_000 < unsent.held_bytes < 70_000)
+            port.service.tell(part(6, more=True), 0)
+            await wait_for(lambda: unsent.held_bytes > 120_000)
+            port.service.tell(part(6, more=True), 0)
+            error = json.loads(await stream.line())["error"]
+            assert error["message"] == "etcdserver: too many requests"
+        await wait_for(lambda: unsent.held_bytes == 0)

@@ -394,3 +394,40 @@ async def test_a_poll_that_ends_in_the_middle_of_a_revision_has_nothing_of_it(
         port.service.tell(encode_part(3, [put(3, b"a")], more=True))
         document: dict[str, Any] = (await raw.http_reply()).json()
         assert document == {"revision": 2, "events": []}
+
+
+@pytest.mark.parametrize("target", ["/v1/watch?previous=1", "/v1/watch?wait=5s"])
+async def test_parts_that_are_gathered_count_among_what_is_unsent(target: str) -> None:
+    """Story: each who watched with what was before held a whole deletion of 128 MiB."""
+    async with open_port(unsent_bytes_max=150_000) as port:
+        unsent = port.listener._port.unsent
+        async with connect(port) as raw:
+            raw.send(head("GET", target))
+            await asked(port)
+            event = deleted(5, before=bytes(60_000))
+            for parts in (1, 2):
+                port.service.tell(encode_part(5, [event], more=True))
+                await wait_for(lambda n=parts: unsent.held_bytes > n * 60_000)
+            port.service.tell(encode_part(5, [event], more=True))
+            rest = await raw.read_to_end() if "wait" not in target else b""
+            if "wait" in target:
+                assert (await raw.http_reply()).json()["code"] == "too_busy"
+            else:
+                assert b'"code":"too_busy"' in rest
+        await wait_for(lambda: unsent.held_bytes == 0)
+
+
+async def test_what_was_gathered_is_counted_no_more_once_it_is_whole() -> None:
+    async with open_port(unsent_bytes_max=150_000) as port:
+        unsent = port.listener._port.unsent
+        async with connect(port) as raw:
+            raw.send(head("GET", "/v1/watch"))
+            await stream_head(raw)
+            await line(raw)
+            for revision in (5, 6, 7):
+                event = deleted(revision, before=bytes(60_000))
+                port.service.tell(encode_part(revision, [event], more=True))
+                await wait_for(lambda: unsent.held_bytes > 60_000)
+                port.service.tell(encode_part(revision, [event], more=False))
+                assert len((await line(raw))["events"]) == 2
+                await wait_for(lambda: unsent.held_bytes == 0)
