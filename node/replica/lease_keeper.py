@@ -103,6 +103,17 @@ class LeaseKeeper:
             return refuse(request, ErrorCode.REQUEST_TOO_LARGE, reason)
         return answer(request, body)
 
+    def items(self, question: LeaseQuestion) -> int:
+        """How many leases and keys are looked at for an answer."""
+        leases = self.replica.database.lease_table.leases
+        match question:
+            case ListLeases(_, limit):
+                return limit or min(len(leases), LEASES_LISTED_MAX)
+            case TimeToLive(lease, True) if lease in leases:
+                return 1 + leases[lease].keys
+            case _:
+                return 1
+
     def _lists_too_many(self, question: LeaseQuestion) -> bool:
         """Would the answer keep all others waiting?"""
         if not isinstance(question, ListLeases) or question.limit:

@@ -39,8 +39,10 @@ from .requests import Request, answer, refuse
 
 _ROUNDS_MAX = 2
 _STALENESS_MAX_MS = 0xFFFFFFFF
-# Once the replies of a turn have so many bytes, the rest is for the next one.
+# Once the replies of a turn have so many bytes, the rest is for the next one. A record
+# or key has at least so many, however short it is: it takes time, too.
 _TURN_BYTES: Final = 16 << 20
+ITEM_BYTES: Final = 512
 # For each read: to look a member up in its class takes several times as long.
 _LINEARIZABLE = Level.LINEARIZABLE
 _BOUNDED = Level.BOUNDED
@@ -306,6 +308,8 @@ class Reads:
         if reply is None:
             self.elsewhere.append(request)
         else:
+            items = self.keeper.items(wanted.question)
+            self._made_bytes += max(len(reply.body), items * ITEM_BYTES)
             self.replies.append(reply)
 
     def _unreadable(self, read: Read, code: ErrorCode) -> Reply:
@@ -331,6 +335,11 @@ class Reads:
             keys_only=wanted.keys_only,
             revision=wanted.revision,
         )
+        if wanted.keys_only:
+            # Values were read, perhaps so many bytes of them.
+            self._made_bytes += limits.range_bytes_max
+        else:
+            self._made_bytes += len(records) * ITEM_BYTES
         return encode_range_reply(header, records, more)
 
     # -- deadlines ---------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from quorate.node.replica import ForwardRequest
+from quorate.node.replica import Effects, ForwardRequest, reads
 from quorate.raft import AppendEntries, HeartbeatReply
 from quorate.storage.errors import CorruptionError
 from quorate.wire import (
@@ -12,6 +12,7 @@ from quorate.wire import (
     ErrorCode,
     Grant,
     KeepAlive,
+    LeaseCommand,
     Limits,
     ListLeases,
     TimeToLive,
@@ -168,3 +169,32 @@ def test_an_installed_state_that_cannot_be_read_is_damage_again() -> None:
     assert replica.healing.damage is not None
     assert replica.raft.barred
     assert replica.reads.barred
+
+
+@pytest.mark.parametrize("question", [TimeToLive(7, keys=True), ListLeases(0, 1000)])
+def test_so_many_questions_are_answered_in_one_turn(
+    question: LeaseCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Story: a thousand questions for the ten thousand keys of a lease, in one round,
+    held the leader for forty seconds.
+    """
+    together = granted()
+    for number in range(39):
+        together.put(b"%d" % number, 7)
+    leader = together.replicas[together.leader]
+    monkeypatch.setattr(reads, "_TURN_BYTES", 40 * reads.ITEM_BYTES)
+    made: list[int] = []
+    turn = leader.turn
+
+    def counted(can_persist: bool) -> Effects:
+        effects = turn(can_persist)
+        made.append(len(effects.replies))
+        return effects
+
+    monkeypatch.setattr(leader, "turn", counted)
+    together.loses = lambda message: isinstance(message, HeartbeatReply)
+    numbers = [together.ask(question) for _ in range(6)]
+    together.heal()
+    together.wait_for(lambda: all(map(together.answered, numbers)))
+    assert max(made) == 1
+    together.nothing_is_left()

@@ -154,6 +154,33 @@ def test_replies_are_made_a_turns_worth_at_a_time(
     together.nothing_is_left()
 
 
+@pytest.mark.parametrize("keys_only", [False, True])
+def test_short_records_cost_a_turn_as_long_ones_do(
+    keys_only: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Story: three hundred pages of a thousand short records each were made in a turn,
+    and of pages without values any number, though the values are read.
+    """
+    readers = Readers()
+    together = readers.together
+    page = RangeRequest(LINEARIZABLE, 0, 0, b"a", b"b", 0, keys_only)
+    monkeypatch.setattr(reads, "_TURN_BYTES", reads.ITEM_BYTES)
+    made: list[int] = []
+    carry_out = together.carry_out
+
+    def counted(replica: Replica, effects: Effects) -> None:
+        made.append(len(effects.replies))
+        carry_out(replica, effects)
+
+    monkeypatch.setattr(together, "carry_out", counted)
+    first = readers.read_together(together.leader, [page] * 5)
+    together.run(1)
+    assert max(made) == 1
+    for number in range(first, first + 5):
+        assert together.code(number) is None
+    together.nothing_is_left()
+
+
 def _everything(level: Level) -> RangeRequest:
     return RangeRequest(level, 0, 0, b"", b"")
 
