@@ -26,6 +26,7 @@ from ...wire import (
     encode_envelope_head,
     encode_write_reply,
 )
+from ...wire.sessions import IN_SESSION, IN_SESSION_HEAD_BYTES
 from ..database import Applied
 from ..database.members import MEMBERS_MAX
 from . import rules
@@ -342,7 +343,9 @@ class Writes:
 
 def _reason(code: ErrorCode, request: Request) -> str:
     """Why a command that was committed did nothing."""
-    if code is ErrorCode.PRECONDITION_FAILED and request.body[0] in MEMBER_OPS:
+    body = request.body
+    op = body[IN_SESSION_HEAD_BYTES] if body[0] == IN_SESSION else body[0]
+    if code is ErrorCode.PRECONDITION_FAILED and op in MEMBER_OPS:
         return _OUT_OF_TURN
     return _REFUSALS[code]
 

@@ -3,10 +3,15 @@
 from quorate.wire import (
     DEFAULT_LIMITS,
     ErrorCode,
+    OpenSession,
     Outcome,
+    Place,
     Step,
     decode_error,
+    decode_session_opened,
+    encode_in_session,
     encode_put,
+    encode_session_command,
 )
 from quorate.wire.members import Rotate, encode_member_command
 
@@ -34,3 +39,17 @@ def test_what_is_about_no_key_is_not_refused_for_one() -> None:
     message = refused(Together(), encode_member_command(early))
     assert "key" not in message
     assert "not its turn" in message
+
+
+def test_in_a_session_it_is_told_the_same() -> None:
+    """Story: the Python client, which has one, was told of a key all the same."""
+    together, session = Together(), b"s" * 16
+    number = together.ask(encode_session_command(OpenSession(session)))
+    together.wait_for(lambda: together.answered(number))
+    opened = decode_session_opened(together.caller.replies[number][2])
+    early = encode_member_command(Rotate(Step.DROP, b"old", b"new"))
+    place = Place(session, opened.since, 1, 1)
+    assert "not its turn" in refused(together, encode_in_session(place, early))
+    place = Place(session, opened.since, 2, 1)
+    put = encode_put(b"k", b"v", expected=7)
+    assert "expected revision" in refused(together, encode_in_session(place, put))
