@@ -5,6 +5,7 @@ here repairs or deletes what it does not understand: a contradiction between eng
 journal is an error with the path's name (I-24, I-25).
 
     data/stores/1/journal/<sequence>.seg
+    data/stores/1/journal.newest             which of them is the newest
     data/stores/1/engine/                    the state machine, up to its applied index
 """
 

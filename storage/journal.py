@@ -14,12 +14,13 @@ effect with one batch, so a crash at any point leaves the log before or after it
 import errno
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
 from . import rules
 from .checksum import crc32
-from .env import Env, File
+from .env import Env, File, write_file_durably
 from .errors import CorruptionError, JournalFailed, NoSpace
 from .journal_format import (
     FLAG_ABANDONS,
@@ -32,6 +33,7 @@ from .journal_format import (
     segment_name,
     segment_sequence,
 )
+from .journal_newest import NEWEST_BYTES, mark_newest, newest_path
 from .journal_recovery import Recovered, recover
 
 _ZEROS = bytes(1 << 20)
@@ -129,9 +131,11 @@ class Journal:
         cache: it reads back whole and would still be lost with the power. When that
         sync had failed, the cache may even call it clean, and only writing it again
         helps. Batches before the last were durable when the last was written. The
-        segment's name may be in the cache alone as well, though nothing is in it yet.
+        segment's name may be in the cache alone as well, though nothing is in it yet;
+        and so may the mark that it is the newest.
         """
-        path = self._path(self.segments[-1].sequence)
+        sequence = self.segments[-1].sequence
+        path = self._path(sequence)
         self.file = self.env.open(path)
         if not rules.rewrites_what_it_read():
             return
@@ -142,6 +146,10 @@ class Journal:
             self.env.sync_directory(self.directory)
         except OSError as error:
             raise self._fail("sync", path, error) from error
+        # Without room for a mark of its own an older version's journal opens as well.
+        with suppress(NoSpace):
+            self._have_mark()
+        self._mark(sequence)
 
     @property
     def size_bytes(self) -> int:
@@ -297,6 +305,7 @@ class Journal:
             return
         sequence = self.segments[-1].sequence + 1 if self.segments else 1
         wanted = max(self.options.segment_bytes, size)
+        self._have_mark()
         file = self._take_spare(sequence, wanted) or self._create(sequence, wanted)
         if self.abandons:
             self.batch += 1
@@ -364,9 +373,37 @@ class Journal:
             if rules.syncs_directory_after_rename():
                 self.env.sync_directory(self.directory)
                 self.reclaiming = False
-            return self.env.open(path)
+            file = self.env.open(path)
         except OSError as error:
             raise self._fail("name", path, error) from error
+        self._mark(sequence)
+        return file
+
+    def _have_mark(self) -> None:
+        """Make the file that says which segment is the newest, if there is none."""
+        path = newest_path(self.directory)
+        try:
+            if not self.env.exists(path):
+                write_file_durably(self.env, path, bytes(NEWEST_BYTES))
+        except OSError as error:
+            if error.errno in _FULL:
+                self._discard(path + ".tmp")
+                raise NoSpace(path, NEWEST_BYTES) from error
+            raise self._fail("create", path, error) from error
+
+    def _mark(self, sequence: int) -> None:
+        """Say durably that this segment has begun; its name is durable already."""
+        path = newest_path(self.directory)
+        try:
+            if not self.env.exists(path):
+                return
+            file = self.env.open(path)
+            try:
+                mark_newest(file, sequence)
+            finally:
+                file.close()
+        except OSError as error:
+            raise self._fail("mark", path, error) from error
 
     def _reclaim(self) -> None:
         """Recycle segments that lie before the durable base (I-30).

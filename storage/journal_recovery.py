@@ -8,6 +8,8 @@ by what was written, never by hope (I-21, I-22):
 - damage to the last batch, when its head or its foot still says who it is, may be
   either: it is reported as *in doubt*, with the hard state that it carried;
 - damage without any identity is an append that never got far: the log ends before it.
+
+A segment that was begun and is not there is corruption as well, wherever it was.
 """
 
 from itertools import pairwise
@@ -34,6 +36,7 @@ from .journal_format import (
     segment_name,
     segment_sequence,
 )
+from .journal_newest import marked_newest
 
 
 class Recovered(msgspec.Struct):
@@ -74,12 +77,20 @@ def recover(env: Env, directory: str, salt: int) -> Recovered:
     names = env.list(directory)
     sequences = sorted(s for s in map(segment_sequence, names) if s is not None)
     state = Recovered(salt=salt)
-    if not sequences:
-        return state
+    newest = marked_newest(env, directory)
     for before, after in pairwise(sequences):
         if after != before + 1:
             path = f"{directory}/{segment_name(before + 1)}"
             raise CorruptionError(path, 0, "the segment is missing")
+    if not sequences:
+        if newest:
+            raise CorruptionError(
+                directory, 0, "there were segments, and there is none"
+            )
+        return state
+    if newest > sequences[-1]:
+        path = f"{directory}/{segment_name(newest)}"
+        raise CorruptionError(path, 0, "the segment is missing, and there was one")
     reader = _Reader(env, directory, state)
     for sequence in sequences:
         reader.read_segment(sequence)

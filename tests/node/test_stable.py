@@ -240,8 +240,9 @@ def test_tables_without_a_manifest_are_refused() -> None:
     expect_contradiction(env, MANIFEST, "missing, and tables are there")
 
 
+@pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("applied", [1, 5])
-def test_a_state_without_a_journal_is_refused(applied: int) -> None:
+def test_a_state_without_a_journal_is_refused(applied: int, marked: bool) -> None:
     """Story: at index 1 it was taken for a bootstrap that was cut short. A replica that
     lost its journal before its first own flush forgot its votes and log and went on as
     a voter (I-25). Now the journal comes first.
@@ -255,7 +256,10 @@ def test_a_state_without_a_journal_is_refused(applied: int) -> None:
     env.kill()
     for name in env.list(JOURNAL):
         env.remove(f"{JOURNAL}/{name}")
-    expect_contradiction(env, JOURNAL, "there is no journal")
+    if not marked:
+        env.remove(f"{JOURNAL}.newest")
+    reason = "there were segments" if marked else "there is no journal"
+    expect_contradiction(env, JOURNAL, reason)
 
 
 def test_a_journal_that_begins_after_the_state_is_refused() -> None:

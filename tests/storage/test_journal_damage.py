@@ -17,6 +17,7 @@ from quorate.storage.journal_format import (
     HEAD_BYTES,
     segment_name,
 )
+from quorate.storage.journal_newest import newest_path
 from quorate.storage.memory_env import MemoryEnv
 
 from .journal_kit import (
@@ -143,12 +144,14 @@ def test_two_damaged_heads_are_corruption_not_doubt_about_the_first() -> None:
     for number in (3, 4):
         env.flip_bit(path(FIRST), (number - 1) * BLOCK_BYTES + 70, 1)
     env.remove(path(LAST))
+    env.remove(newest_path(DIRECTORY))
     expect_corruption(env, FIRST, 2 * BLOCK_BYTES)
 
 
 def test_a_foot_alone_proves_that_the_batch_before_it_was_durable() -> None:
     env, _ = five_batches()
     env.remove(path(LAST))
+    env.remove(newest_path(DIRECTORY))
     env.zero_range(path(FIRST), 2 * BLOCK_BYTES, BLOCK_BYTES + 200)
     expect_corruption(env, FIRST, 2 * BLOCK_BYTES)
 

@@ -37,7 +37,7 @@ def journal_family(name: str, blocks: int, spares_max: int) -> Family:
     """The journal with segments of so many blocks."""
     options = JournalOptions(segment_bytes=blocks * BLOCK_BYTES, spares_max=spares_max)
     boot = partial(boot_journal, options)
-    return Family(name, begin, boot, STEPS, (DIRECTORY,))
+    return Family(name, begin, boot, STEPS, (DATA, DIRECTORY))
 
 
 def begin(family: Family) -> Run:

@@ -30,7 +30,9 @@ from quorate.chaos.simulator.mutants import planted
 from quorate.storage import journal_recovery
 from quorate.storage.engine import core, edit
 from quorate.storage.engine.manifest import Manifest, encode_manifest
+from quorate.storage.env import write_file_durably
 from quorate.storage.journal import Batch, Journal
+from quorate.storage.journal_newest import NEWEST_BYTES, mark_newest, newest_path
 from quorate.storage.memory_env import Crashed, MemoryEnv, Operation
 
 JOURNAL = "journal of two blocks"
@@ -216,7 +218,7 @@ def test_too_many_states_are_sampled_and_counted_apart() -> None:
 # damage-taken-for-tail and block-not-checked need bytes that go bad when durable.
 TEETH = {
     "ack-before-sync": "acknowledged_entries_are_there",
-    "directory-not-synced": "acknowledged_entries_are_there",
+    "directory-not-synced": "recovery_succeeds",
     "page-cache-believed": "what_was_told_is_durable",
     "doubt-is-absence": "damage_is_doubted",
     "body-not-checked": "nothing_unwritten_appears",
@@ -249,6 +251,15 @@ def prepare_in_place(journal: Journal) -> None:
     file.sync()
 
 
+def mark_ahead(journal: Journal) -> None:
+    """The mark of the next segment is durable before its name is."""
+    path = newest_path(journal.directory)
+    if not journal.env.exists(path):
+        write_file_durably(journal.env, path, bytes(NEWEST_BYTES))
+    newest = journal.segments[-1].sequence if journal.segments else 0
+    mark_newest(journal.env.open(path), newest + 1)
+
+
 def nothing_cleaned(env: MemoryEnv, directory: str, work: str, known: object) -> None:
     del directory, known
     for path in (work.rpartition("/")[0], work):
@@ -274,6 +285,7 @@ BREAKS: list[tuple[object, str, Callable[..., object], str, str]] = [
     (journal_recovery, "decode_foot", nothing, JOURNAL, "damage_is_told"),
     (Journal, "prepare_spare", prepare_in_place, JOURNAL, "nothing_is_left_over"),
     (Journal, "_spares", no_spares, JOURNAL, "nothing_is_left_over"),
+    (Journal, "_have_mark", mark_ahead, JOURNAL, "recovery_succeeds"),
     (core, "clean", nothing_cleaned, "replica", "no_table_is_left_over"),
     (edit, "save_manifest", not_durably, "replica", "recovery_succeeds"),
     (MemoryEnv, "kill", kill_and_keep_locks, JOURNAL, "locks_die_with_the_boot"),
