@@ -22,8 +22,9 @@ from ..node.identity import (
     IdentityError,
     load_identity,
 )
-from ..node.rebirth import whole_log_of
+from ..node.rebirth import condemned_log_of, whole_log_of
 from ..node.stable import NotBootstrapped, Opened, Stable, StableOptions
+from ..storage.engine.condemned import is_mark
 from ..storage.env import RealEnv
 from ..storage.errors import CorruptionError, StorageError
 from .founding import found, founding_options
@@ -55,8 +56,9 @@ class Survivor(msgspec.Struct):
     size: int
     # The last term and index of a batch that is damaged, if its disk has one.
     doubt: tuple[int, int] | None
-    # None when it is damaged, and then why.
+    # None when it can't be read.
     state: State | None = None
+    # Why it is not to be believed, if it is not; then `state` is only shown.
     damage: str = ""
 
     @property
@@ -210,17 +212,34 @@ def _best_of(paths: Sequence[Path]) -> Survivor:
             reasons.append(failure.message)
             continue
         survivors.append(found)
-        if found.state is None:
+        if found.damage:
             reasons.append(f"{path}: {found.damage}")
-    whole = [each for each in survivors if each.state is not None]
+    whole = [each for each in survivors if not each.damage]
     best = max(whole, key=lambda each: each.rank, default=None)
     if len({each.cluster_id for each in survivors}) > 1:
         reasons.append("the folders are of different clusters")
     elif survivors:
         _show(survivors, best)
+        if best is None:
+            reasons.append(_left_to_do(survivors))
     if reasons or best is None:
         raise Failure("\n".join(reasons))
     return best
+
+
+def _left_to_do(survivors: Sequence[Survivor]) -> str:
+    """What can be had when no state is to be believed."""
+    readable = [each.name for each in survivors if each.state is not None]
+    backup = "a backup has (quorate backup restore)"
+    if not readable:
+        return f"none of the states can be read; what can be had is what {backup}"
+    names = ", ".join(readable)
+    return (
+        "none of the states is to be believed. What is shown was made of the files of"
+        f" {names}, which are whole: the nodes had judged what was in their memory."
+        " Compare the hashes; of the one that is right, remove the file"
+        f" CONDEMNED and look again. Else what can be had is what {backup}"
+    )
 
 
 def _look(path: Path) -> Survivor:
@@ -237,9 +256,13 @@ def _look(path: Path) -> Survivor:
             doubt=opened.doubt,
         )
         beside = Path(stable.data_dir).absolute().parent
+        condemned = opened.damage is not None and is_mark(opened.damage)
+        if opened.damage is not None:
+            found.damage = str(opened.damage)
+        copy_of = condemned_log_of if condemned else whole_log_of
         with _scratch(beside, found.size) as scratch:
             try:
-                database = whole_log_of(
+                database = copy_of(
                     stable, opened.entries, str(scratch), lambda: os.urandom(16)
                 )
             except CorruptionError as damage:
@@ -258,7 +281,11 @@ def _show(survivors: list[Survivor], best: Survivor | None) -> None:
     head = ["", "NODE", "TERM", "LAST", "COMMITTED", "NOT KNOWN"]
     rows = [
         [
-            "best" if each is best else "",
+            "best"
+            if each is best
+            else "condemned"
+            if each.damage and each.state
+            else "",
             each.name,
             *map(str, (each.last_term, each.last_index, each.commit_index)),
             str(max(0, each.last_index - each.commit_index)),
@@ -277,9 +304,10 @@ def _show(survivors: list[Survivor], best: Survivor | None) -> None:
                 f" term {term} and index {index}, which the best does not have, and may"
                 " have held acknowledged writes"
             )
-        if each.state is None and each.rank > best.rank:
+        if each.damage and each.rank > best.rank:
+            what = "damaged" if each.state is None else "condemned"
             click.echo(
-                f"{each.name}: its state is damaged; its log goes further than the"
+                f"{each.name}: its state is {what}; its log goes further than the"
                 " best's, and may hold acknowledged writes"
             )
         if each.state and each.rank == best.rank and each.state != best.state:

@@ -15,7 +15,10 @@ import msgspec
 
 from ..raft import Configuration, Entry, encode_configuration
 from ..storage.engine import TOMBSTONE, VALUE, Engine
+from ..storage.engine.manifest import NAME as MANIFEST
+from ..storage.engine.manifest import load_manifest
 from ..storage.env import Env
+from ..storage.errors import CorruptionError
 from .database import Database, layout
 from .database.member_records import AS_FOUNDED, FIRST_VERSION, NOTHING_SAID, digest_of
 from .database.meta import encode_meta
@@ -24,6 +27,7 @@ from .stable import Stable, StableOptions
 
 REVISIONS_SKIPPED: Final = 1 << 40
 _MODULUS: Final = 1 << 128
+_COPIED_BYTES: Final = 1 << 20
 
 
 def reborn_from(
@@ -82,11 +86,15 @@ def _received(
     database = Database(engine, cluster_id)
     if engine.damage is not None:
         raise engine.damage
+    _apply_all(database, log)
+    return database
+
+
+def _apply_all(database: Database, log: Sequence[Entry]) -> None:
     while left := [each for each in log if each.index > database.applied_index]:
         # No further than the values that it replaces fit into memory.
         database.apply(left)
-        engine.flush()
-    return database
+        database.store.flush()
 
 
 def _begin_anew(database: Database, cluster_id: int, member_id: int) -> int:
@@ -152,3 +160,56 @@ def whole_log_of(
         engine.close()
         raise
     return database
+
+
+def condemned_log_of(
+    stable: Stable, log: Sequence[Entry], directory: str, ids: Callable[[], bytes]
+) -> Database:
+    """As `whole_log_of`, of a state whose files are whole and not to be believed.
+
+    What is wrong may have been in memory alone, or in the log's effects: people judge.
+    Raises CorruptionError when a file is damaged as well, OSError.
+    """
+    assert stable.engine is not None
+    env, manifest = stable.env, load_manifest(stable.env, stable.engine_dir)
+    assert manifest is not None
+    env.make_directory(directory)
+    for name in (MANIFEST, *sorted(manifest.names())):
+        # What is missing the opening finds.
+        if env.exists(f"{stable.engine_dir}/{name}"):
+            _copy(env, f"{stable.engine_dir}/{name}", f"{directory}/{name}")
+    try:
+        return _applied_to(env, directory, ids, stable.cluster_id, log)
+    except CorruptionError as damage:
+        # Told of what it was copied from.
+        path = damage.path.replace(directory, stable.engine_dir, 1)
+        raise CorruptionError(path, damage.offset, damage.reason) from damage
+
+
+def _applied_to(
+    env: Env,
+    directory: str,
+    ids: Callable[[], bytes],
+    cluster_id: int,
+    log: Sequence[Entry],
+) -> Database:
+    engine = Engine(env, directory, ids)
+    try:
+        for _ in engine.verify():
+            pass
+        database = Database(engine, cluster_id)
+        _apply_all(database, log)
+    except BaseException:
+        engine.close()
+        raise
+    return database
+
+
+def _copy(env: Env, source: str, to: str) -> None:
+    there, here = env.open(source, read_only=True), env.open(to, create=True)
+    try:
+        for offset in range(0, there.size(), _COPIED_BYTES):
+            here.write_at(offset, there.read_at(offset, _COPIED_BYTES))
+    finally:
+        there.close()
+        here.close()

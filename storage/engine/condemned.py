@@ -25,6 +25,11 @@ def check(env: Env, directory: str) -> None:
         raise CorruptionError(path, 0, reason)
 
 
+def is_mark(damage: CorruptionError) -> bool:
+    """Is it what `check` raises? Then the store's files may be whole."""
+    return damage.path.rpartition("/")[2] == NAME
+
+
 def unmark(env: Env, directory: str) -> None:
     """What was condemned is not there any more."""
     path = f"{directory}/{NAME}"

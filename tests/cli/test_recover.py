@@ -285,20 +285,67 @@ def test_who_does_not_say_yes_has_made_nothing(
     assert Left(new).keys() == keys(2, 3)
 
 
-def test_nodes_whose_states_were_all_found_wrong_are_still_shown(
-    run: Run, nodes: list[Left]
+def condemned(node: Left) -> None:
+    with node.opened() as (_, opened):
+        damage = CorruptionError("the state", 0, "it differs from the others'")
+        opened.database.store.condemn(damage, lasting=True)
+
+
+def test_nodes_whose_states_were_all_found_wrong_are_shown_with_what_can_be_had(
+    run: Run, tmp_path: Path, nodes: list[Left]
 ) -> None:
+    """Story: nothing was told but that each is damaged. The files may well be whole."""
     left = [node.logged(puts(2, 4), commit=4).flushed() for node in nodes[:2]]
+    left[1].logged(puts(5, 6))
+    whole = look(run, *left)
     for node in left:
-        with node.opened() as (_, opened):
-            damage = CorruptionError("the state", 0, "it differs from the others'")
-            opened.database.store.condemn(damage, lasting=True)
+        condemned(node)
     done = look(run, *left)
     assert done.exit_code == 1
     for node, name in zip(left, ("n1", "n2"), strict=True):
-        assert cells(done, name)[1:8] == ["", name, "1", "4", "4", "0", "damaged"]
+        assert cells(done, name)[2:] == cells(whole, name)[2:]
+        assert cells(done, name)[1] == "condemned"
         assert f"{node.directory}: " in done.stderr
     assert done.stderr.count("it differs from the others'") == 2
+    assert "made of the files of n1, n2" in done.stderr
+    assert "quorate backup restore" in done.stderr
+    # Nothing is made of it until somebody has said which one is right.
+    new = tmp_path / "new"
+    done = run(
+        "recover", *(str(n.directory) for n in left), "--into", str(new), "--yes"
+    )
+    assert (done.exit_code, new.exists()) == (1, False)
+    next(left[1].data.rglob("CONDEMNED")).unlink()
+    assert reborn(run, tmp_path, left[1]).keys() == keys(2, 6)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_condemned_state_with_a_damaged_file_is_not_shown_as_one(
+    run: Run, nodes: list[Left], missing: bool
+) -> None:
+    left = nodes[0].logged(puts(2, 4), commit=4).flushed()
+    condemned(left)
+    table = next(left.data.rglob("*.sst"))
+    if missing:
+        table.unlink()
+    else:
+        left.damage_a_table()
+    done = look(run, left)
+    assert done.exit_code == 1
+    assert cells(done, "n1")[1:8] == ["", "n1", "1", "4", "4", "0", "damaged"]
+    assert f"{table} is damaged" in done.stderr
+    assert "none of the states can be read" in done.stderr
+    assert "quorate backup restore" in done.stderr
+
+
+def test_a_condemned_state_is_not_the_best(run: Run, nodes: list[Left]) -> None:
+    more, whole = nodes[0].logged(puts(2, 8)).flushed(), nodes[1].logged(puts(2, 3))
+    condemned(more)
+    done = look(run, more, whole)
+    assert done.exit_code == 1
+    assert [cells(done, name)[1] for name in ("n1", "n2")] == ["condemned", "best"]
+    assert "n1: its state is condemned; its log goes further" in done.stdout
+    assert "none of the states" not in done.stderr
 
 
 def test_states_can_be_compared_by_their_hashes(run: Run, nodes: list[Left]) -> None:
