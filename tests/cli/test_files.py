@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -317,6 +318,62 @@ def test_who_is_killed_leaves_no_cut_file_under_a_keys_name(
     (beside,) = seen
     assert beside.startswith(".quorate-")
     assert files_below(tmp_path) == {}
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_what_is_told_as_exported_is_on_the_disk(
+    run: Run,
+    cluster: FakeClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    force: list[str],
+) -> None:
+    """Story: it was in memory alone, and a power loss left files empty or none."""
+    steps: list[str] = []
+    really = os.fsync
+
+    def synced(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}")).relative_to(tmp_path)
+        named = [
+            str(at) for at in sorted(files_below(tmp_path)) if ".quorate" not in at
+        ]
+        steps.append(f"{re.sub('.quorate-.*', 'new', str(path))}: {' '.join(named)}")
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    store(cluster, {b"d/e/k": b"v", b"k": b"v"})
+    assert run("export", str(tmp_path / "x" / "out"), *force).exit_code == 0
+    both = "x/out/d/e/k x/out/k"
+    assert steps == [
+        "x/out/d/e/new: ",
+        "x/out/new: x/out/d/e/k",
+        *(f"{at}: {both}" for at in ("x/out", "x/out/d", "x/out/d/e", "x", ".")),
+    ]
+
+
+def test_a_disk_that_does_not_keep_a_file_is_told(
+    run: Run, cluster: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    store(cluster, {b"k": b"v"})
+    really = os.fsync
+    monkeypatch.setattr(os, "fsync", fail)
+    done = run("export", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert "'k': Input/output error" in done.stderr
+    assert files_below(tmp_path) == {}
+    turns: Iterator[Callable[[int], None]] = iter((really, fail))
+
+    def fail_later(descriptor: int) -> None:
+        next(turns)(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_later)
+    done = run("export", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert "can't be made durable: Input/output error" in done.stderr
+    assert "exported" not in done.stdout
 
 
 def test_a_file_system_without_hard_links_will_do(
