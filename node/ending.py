@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .node import Node
 
 HAND_OVER_TIMEOUT_S: Final = 2.0
+# For what the journal's thread is at when the node has failed.
+DISK_TIMEOUT_S: Final = 2.0
 
 logger = logging.getLogger("quorate.node")
 
@@ -35,7 +37,9 @@ async def end(node: "Node") -> None:
     for reply in replies:
         reply.sink.reply(reply.request_id, reply.kind, reply.status, reply.body)
     await node.listener.close()
-    if not _failed(node):
+    if _failed(node):
+        await node.loop.give_up(DISK_TIMEOUT_S)
+    else:
         await node.loop.close()
     for task in list(node.tasks):
         task.cancel()

@@ -63,10 +63,10 @@ class JournalWriter:
             # the peers write while this node does.
             self._loop.call_soon(self._loop.call_soon, self._here, batch, done)
 
-    def close(self) -> None:
-        """Finish what was given to the thread, then end."""
+    def close(self, patience_s: float | None = None) -> None:
+        """Finish what was given to the thread, then end; wait for it, for so long."""
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(patience_s)
 
     def _here(self, batch: Batch, done: Done) -> None:
         done(*self._persisted(batch))

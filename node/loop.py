@@ -427,8 +427,16 @@ class ReplicaLoop:
 
     async def close(self) -> None:
         """End: the batch that is on its way is finished, nothing new begins."""
+        self._stop()
+        await self.idle.wait()
+        await self.loop.run_in_executor(None, self.journal.close)
+
+    async def give_up(self, patience_s: float) -> None:
+        """End after a fatal error: a disk that hangs is not waited for longer."""
+        self._stop()
+        await self.loop.run_in_executor(None, self.journal.close, patience_s)
+
+    def _stop(self) -> None:
         self.stopped = True
         if self.ticker is not None:
             self.ticker.cancel()
-        await self.idle.wait()
-        await self.loop.run_in_executor(None, self.journal.close)

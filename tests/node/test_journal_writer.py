@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -206,3 +208,23 @@ def test_a_loop_that_is_closed_is_nobody_to_tell() -> None:
     writer.submit(batch(), lambda error, seconds: None)
     writer.close()
     assert len(disk.batches) == 1
+
+
+def test_a_disk_that_hangs_is_waited_for_no_longer_than_asked() -> None:
+    loop = asyncio.new_event_loop()
+    goes_on = threading.Event()
+
+    def hang(one: Batch) -> None:
+        goes_on.wait()
+
+    disk = SimpleNamespace(persist=hang)
+    writer = JournalWriter(cast(Stable, cast(Any, disk)), loop)
+    writer.submit(batch(), lambda error, seconds: None)
+    begin = time.monotonic()
+    writer.close(0.05)
+    assert 0.04 < time.monotonic() - begin < 5
+    assert writer._thread.is_alive()
+    loop.close()
+    goes_on.set()
+    writer._thread.join(5)
+    assert not writer._thread.is_alive()

@@ -86,6 +86,16 @@ async def test_a_start_that_failed_is_in_no_other_ones_way(config: NodeConfig) -
         assert SHUTTING_DOWN not in node.troubles()
 
 
+async def test_a_node_that_failed_leaves_no_thread(config: NodeConfig) -> None:
+    """Story: the journal's waited for its next batch for as long as the process was."""
+    before = node_threads()
+    async with Node(config) as node:
+        node.fail(OSError("as of a disk"))
+    assert not node_threads() - before
+    async with Node(config) as node:
+        assert SHUTTING_DOWN not in node.troubles()
+
+
 @pytest.mark.parametrize("others", [{}, {7: (1, 1)}])
 async def test_a_member_without_its_store_does_not_begin_a_new_one(
     config: NodeConfig, others: dict[int, tuple[int, int]]
