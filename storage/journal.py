@@ -33,7 +33,7 @@ from .journal_format import (
     segment_name,
     segment_sequence,
 )
-from .journal_newest import NEWEST_BYTES, mark_newest, newest_path
+from .journal_newest import NEWEST_BYTES, Mark, newest_path, write_mark
 from .journal_recovery import Recovered, recover
 
 _ZEROS = bytes(1 << 20)
@@ -101,6 +101,8 @@ class Journal:
         self.file: File | None = None
         # A segment has gone whose name may still be on the disk.
         self.reclaiming = False
+        # The segment whose first batch is durable, and said to be so; 0: none yet.
+        self.marked = 0
         self.failure: JournalFailed | None = None
         self.syncs = 0
         self.bytes_written = 0
@@ -134,8 +136,7 @@ class Journal:
         segment's name may be in the cache alone as well, though nothing is in it yet;
         and so may the mark that it is the newest.
         """
-        sequence = self.segments[-1].sequence
-        path = self._path(sequence)
+        path = self._path(self.segments[-1].sequence)
         self.file = self.env.open(path)
         if not rules.rewrites_what_it_read():
             return
@@ -146,10 +147,11 @@ class Journal:
             self.env.sync_directory(self.directory)
         except OSError as error:
             raise self._fail("sync", path, error) from error
-        # Without room for a mark of its own an older version's journal opens as well.
-        with suppress(NoSpace):
-            self._have_mark()
-        self._mark(sequence)
+        if last_batch is not None:
+            # Without room for one an older version's journal opens all the same.
+            with suppress(NoSpace):
+                self._have_mark()
+            self._mark()
 
     @property
     def size_bytes(self) -> int:
@@ -199,6 +201,8 @@ class Journal:
                 if rules.failed_sync_is_final():
                     raise failure from error
                 self.failure = None
+        if self.offset and self.marked != self.segments[-1].sequence:
+            self._mark()
         self.syncs += 1
         self.durable_batch = self.batch
         self.durable_base_index = self.base[0]
@@ -373,11 +377,9 @@ class Journal:
             if rules.syncs_directory_after_rename():
                 self.env.sync_directory(self.directory)
                 self.reclaiming = False
-            file = self.env.open(path)
+            return self.env.open(path)
         except OSError as error:
             raise self._fail("name", path, error) from error
-        self._mark(sequence)
-        return file
 
     def _have_mark(self) -> None:
         """Make the file that says which segment is the newest, if there is none."""
@@ -391,19 +393,19 @@ class Journal:
                 raise NoSpace(path, NEWEST_BYTES) from error
             raise self._fail("create", path, error) from error
 
-    def _mark(self, sequence: int) -> None:
-        """Say durably that this segment has begun; its name is durable already."""
-        path = newest_path(self.directory)
+    def _mark(self) -> None:
+        """Say durably that the last segment has a batch, which is durable already."""
+        path, segment = newest_path(self.directory), self.segments[-1]
         try:
-            if not self.env.exists(path):
-                return
-            file = self.env.open(path)
-            try:
-                mark_newest(file, sequence)
-            finally:
-                file.close()
+            if self.env.exists(path):
+                file = self.env.open(path)
+                try:
+                    write_mark(file, Mark(segment.sequence, segment.size))
+                finally:
+                    file.close()
         except OSError as error:
             raise self._fail("mark", path, error) from error
+        self.marked = segment.sequence
 
     def _reclaim(self) -> None:
         """Recycle segments that lie before the durable base (I-30).

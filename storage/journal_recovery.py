@@ -9,7 +9,7 @@ by what was written, never by hope (I-21, I-22):
   either: it is reported as *in doubt*, with the hard state that it carried;
 - damage without any identity is an append that never got far: the log ends before it.
 
-A segment that was begun and is not there is corruption as well, wherever it was.
+A segment that had a batch and is gone, or has none any more, is corruption as well.
 """
 
 from itertools import pairwise
@@ -36,7 +36,7 @@ from .journal_format import (
     segment_name,
     segment_sequence,
 )
-from .journal_newest import marked_newest
+from .journal_newest import Mark, read_mark
 
 
 class Recovered(msgspec.Struct):
@@ -77,23 +77,20 @@ def recover(env: Env, directory: str, salt: int) -> Recovered:
     names = env.list(directory)
     sequences = sorted(s for s in map(segment_sequence, names) if s is not None)
     state = Recovered(salt=salt)
-    newest = marked_newest(env, directory)
+    mark = read_mark(env, directory)
     for before, after in pairwise(sequences):
         if after != before + 1:
             path = f"{directory}/{segment_name(before + 1)}"
             raise CorruptionError(path, 0, "the segment is missing")
+    if mark.sequence > (sequences[-1] if sequences else 0):
+        path = f"{directory}/{segment_name(mark.sequence)}"
+        raise CorruptionError(path, 0, "the segment is missing")
     if not sequences:
-        if newest:
-            raise CorruptionError(
-                directory, 0, "there were segments, and there is none"
-            )
         return state
-    if newest > sequences[-1]:
-        path = f"{directory}/{segment_name(newest)}"
-        raise CorruptionError(path, 0, "the segment is missing, and there was one")
     reader = _Reader(env, directory, state)
     for sequence in sequences:
         reader.read_segment(sequence)
+    reader.compare(mark)
     reader.finish()
     return state
 
@@ -109,6 +106,8 @@ class _Reader:
         self.before: tuple[str, int] | None = None  # the end of the segment before
         self.damage: tuple[str, int, str] | None = None
         self.identities: list[Head | Foot] = []  # of what is damaged, oldest first
+        # The last segment with a batch, or with one that still says who it was.
+        self.newest = 0
         # The first damage gave its number by its foot, which has no flags.
         self.numbered_by_foot = False
 
@@ -135,6 +134,8 @@ class _Reader:
         state.segments.append((sequence, size, last_index))
         state.offset = offset
         damage_end = self._look_behind(path, data, offset, sequence)
+        if offset or damage_end:
+            self.newest = sequence
         if damage_end:
             start = state.last_batch[0] if state.last_batch else offset
             state.last_batch = (start, data[start:damage_end])
@@ -337,6 +338,15 @@ class _Reader:
     def _note(self, path: str, offset: int, reason: str, known: Head | Foot) -> None:
         self.damage = (path, offset, reason)
         self.identities.append(known)
+
+    def compare(self, mark: Mark) -> None:
+        """Is what was marked as durable there?"""
+        path = f"{self.directory}/{segment_name(mark.sequence)}"
+        if mark.sequence > self.newest:
+            raise CorruptionError(path, 0, "its batches are missing")
+        for sequence, size, _ in self.state.segments:
+            if sequence == mark.sequence and size < mark.size:
+                raise CorruptionError(path, size, f"it had {mark.size} bytes")
 
     def finish(self) -> None:
         """Decide about damage at the end, and cut the front."""

@@ -114,7 +114,10 @@ def test_a_flipped_bit_in_an_earlier_batch_is_corruption(at: int, number: int) -
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_an_earlier_batch_that_was_zeroed_is_corruption(number: int) -> None:
-    """The last one, without a trace, is an append that never got anywhere."""
+    """The last one, without a trace, is an append that never got anywhere.
+
+    But for a segment's first one: that it was durable is marked.
+    """
     env, states = five_batches()
     name = FIRST if number < 5 else LAST
     offset = (number - 1) % 4 * BLOCK_BYTES
@@ -122,6 +125,8 @@ def test_an_earlier_batch_that_was_zeroed_is_corruption(number: int) -> None:
     if number < 5:
         expect_corruption(env, FIRST, offset)
     else:
+        expect_corruption(env, LAST, 0)
+        env.remove(newest_path(DIRECTORY))
         assert state_of(recover(env)) == states[4]
 
 

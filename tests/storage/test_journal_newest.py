@@ -1,4 +1,4 @@
-"""A newest segment that is gone is damage, and not the log's end.
+"""A newest segment that is gone, or empty again, is damage, and not the log's end.
 
 Story: its name was lost, and the segment before it passed for the last one. Entries
 that were acknowledged were forgotten, and the node voted as if it had never had them.
@@ -13,6 +13,8 @@ from quorate.storage.journal import Batch
 from quorate.storage.journal_format import BLOCK_BYTES, segment_name
 from quorate.storage.journal_newest import (
     NEWEST_BYTES,
+    NO_MARK,
+    Mark,
     decode_marks,
     encode_mark,
     newest_path,
@@ -53,22 +55,28 @@ def so_many_segments(count: int) -> tuple[MemoryEnv, State]:
     return env, state
 
 
-def expect_missing(env: MemoryEnv, path: str) -> None:
+def marked(env: MemoryEnv) -> int:
+    """The segment that is marked."""
+    return decode_marks(env.peek("/")["journal.newest"]).sequence
+
+
+def expect_missing(env: MemoryEnv, path: str, reason: str = "is missing") -> None:
     files, mark = files_of(env), env.peek("/").get("journal.newest")
     for _ in range(2):
-        with pytest.raises(CorruptionError, match="there w") as caught:
+        with pytest.raises(CorruptionError, match=reason) as caught:
             recover(env)
         assert caught.value.path == path
     assert (files_of(env), env.peek("/").get("journal.newest")) == (files, mark)
 
 
 def test_a_mark_has_these_bytes_for_ever() -> None:
-    mark = encode_mark(0x0102)
-    assert mark[:16].hex() == "514a4e31a0d370810201000000000000"
-    assert mark[16:] == bytes(BLOCK_BYTES - 16)
-    assert decode_marks(mark + encode_mark(0x0101)) == 0x0102
-    assert decode_marks(bytes(NEWEST_BYTES)) == 0
-    assert decode_marks(mark[:15]) == decode_marks(b"") == 0
+    mark = encode_mark(Mark(0x0102, 0x4000))
+    assert mark[:24].hex() == "514a4e31a7c0eb9602010000000000000040000000000000"
+    assert mark[24:] == bytes(BLOCK_BYTES - 24)
+    older = encode_mark(Mark(0x0101, 0x8000))
+    assert decode_marks(mark + older) == decode_marks(older + mark) == (0x0102, 0x4000)
+    assert decode_marks(bytes(NEWEST_BYTES)) == NO_MARK
+    assert decode_marks(mark[:23]) == decode_marks(b"") == NO_MARK
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
@@ -76,9 +84,52 @@ def test_a_newest_segment_that_is_gone_is_corruption(count: int) -> None:
     env, state = so_many_segments(count)
     assert state_of(recover(env.copy())) == state
     env.remove(f"{DIRECTORY}/{segment_name(count)}")
-    expect_missing(
-        env, f"{DIRECTORY}/{segment_name(count)}" if count > 1 else DIRECTORY
-    )
+    expect_missing(env, f"{DIRECTORY}/{segment_name(count)}")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_a_newest_segment_whose_batches_are_gone_is_corruption(count: int) -> None:
+    """Story: it passed for one that had only just been begun."""
+    env, _ = so_many_segments(count)
+    newest = f"{DIRECTORY}/{segment_name(count)}"
+    env.zero_range(newest, 0, env.size(newest))
+    expect_missing(env, newest, "its batches are missing")
+    env.open(newest).truncate(0)
+    expect_missing(env, newest, "its batches are missing")
+
+
+def test_they_are_missed_behind_a_segment_that_was_only_begun_as_well() -> None:
+    env, state = so_many_segments(3)
+    file = env.open(f"{DIRECTORY}/{segment_name(4)}", create=True)
+    file.truncate(OPTIONS.segment_bytes)
+    file.sync()
+    assert state_of(recover(env)) == state
+    newest = f"{DIRECTORY}/{segment_name(3)}"
+    env.zero_range(newest, 0, env.size(newest))
+    expect_missing(env, newest, "its batches are missing")
+
+
+def test_a_newest_segment_that_was_cut_is_corruption() -> None:
+    """Story: the batches before the cut passed for all of them."""
+    env = new_disk()
+    journal, _ = open_journal(env)
+    persist(journal, *(batch(index, [entry(1)]) for index in range(1, 4)))
+    env.kill()
+    newest = f"{DIRECTORY}/{segment_name(1)}"
+    env.open(newest).truncate(2 * BLOCK_BYTES)
+    expect_missing(env, newest, "it had 16384 bytes")
+
+
+def test_a_segment_is_marked_only_once_its_first_batch_is_durable() -> None:
+    env, state = so_many_segments(1)
+    journal, _ = open_journal(env)
+    journal.append(large(2))
+    assert marked(env) == 1
+    disk = env.copy()
+    disk.crash(random.Random(3))
+    assert state_of(recover(disk)) in (state, state.after(large(2)))
+    journal.sync()
+    assert marked(env) == 2
 
 
 def test_a_newest_segment_is_missed_after_segments_before_it_went() -> None:
@@ -119,7 +170,7 @@ def test_an_older_mark_is_followed_by_a_new_one() -> None:
     """The power failed before the mark was written, or an older version was at work."""
     env, state = so_many_segments(3)
     file = env.open(MARK)
-    file.write_at(0, encode_mark(2) + bytes(BLOCK_BYTES))
+    file.write_at(0, encode_mark(Mark(2, OPTIONS.segment_bytes)) + bytes(BLOCK_BYTES))
     file.sync()
     env.kill()
     assert state_of(recover(env)) == state
@@ -131,9 +182,9 @@ def test_an_older_mark_is_followed_by_a_new_one() -> None:
 def test_a_damaged_mark_says_nothing_and_is_written_anew(bit: int) -> None:
     env, state = so_many_segments(3)
     env.flip_bit(MARK, BLOCK_BYTES + bit // 8, bit % 8)
-    assert decode_marks(env.peek("/")["journal.newest"]) == 2
+    assert marked(env) == 2
     assert state_of(recover(env)) == state
-    assert decode_marks(env.peek("/")["journal.newest"]) == 3
+    assert marked(env) == 3
 
 
 @pytest.mark.parametrize("size", [0, 7, BLOCK_BYTES, 5 * BLOCK_BYTES])
@@ -143,7 +194,7 @@ def test_a_mark_of_an_odd_size_is_read_without_a_stumble(size: int) -> None:
     assert state_of(recover(env)) == state
     journal, state = open_journal(env)
     persist(journal, large(3))
-    assert decode_marks(env.peek("/")["journal.newest"]) == 3
+    assert marked(env) == 3
 
 
 def test_a_batch_that_abandons_marks_its_segment_too() -> None:
@@ -173,7 +224,7 @@ def test_a_disk_without_room_for_a_mark_opens_and_appends_all_the_same() -> None
         journal.append(large(3))
     env.capacity_bytes = None
     persist(journal, large(3))
-    assert decode_marks(env.peek("/")["journal.newest"]) == 3
+    assert marked(env) == 3
 
 
 @pytest.mark.parametrize("kind", ["write", "sync"])
@@ -184,9 +235,9 @@ def test_a_mark_that_can_not_be_written_is_final(kind: Kind) -> None:
     env.fail(kind, MARK, error=errno.EIO)
     for _ in range(2):
         with pytest.raises(JournalFailed, match=r"cannot mark /journal\.newest"):
-            journal.append(large(3))
+            persist(journal, large(3))
     env.kill()
-    assert state_of(recover(env)) == state
+    assert state_of(recover(env)) in (state, state.after(large(3)))
 
 
 def test_a_mark_that_can_not_be_read_keeps_the_journal_shut() -> None:

@@ -32,7 +32,8 @@ from quorate.storage.engine import core, edit
 from quorate.storage.engine.manifest import Manifest, encode_manifest
 from quorate.storage.env import write_file_durably
 from quorate.storage.journal import Batch, Journal
-from quorate.storage.journal_newest import NEWEST_BYTES, mark_newest, newest_path
+from quorate.storage.journal_format import BLOCK_BYTES
+from quorate.storage.journal_newest import NEWEST_BYTES, Mark, newest_path, write_mark
 from quorate.storage.memory_env import Crashed, MemoryEnv, Operation
 
 JOURNAL = "journal of two blocks"
@@ -252,12 +253,12 @@ def prepare_in_place(journal: Journal) -> None:
 
 
 def mark_ahead(journal: Journal) -> None:
-    """The mark of the next segment is durable before its name is."""
+    """The mark of the next segment is durable before a batch in it is."""
     path = newest_path(journal.directory)
     if not journal.env.exists(path):
         write_file_durably(journal.env, path, bytes(NEWEST_BYTES))
     newest = journal.segments[-1].sequence if journal.segments else 0
-    mark_newest(journal.env.open(path), newest + 1)
+    write_mark(journal.env.open(path), Mark(newest + 1, BLOCK_BYTES))
 
 
 def nothing_cleaned(env: MemoryEnv, directory: str, work: str, known: object) -> None:
