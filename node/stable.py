@@ -194,7 +194,17 @@ class Stable:
             for e in recovered.entries
             if e.index > mark.index
         ]
-        if _term_at(recovered, mark.index) != mark.term:
+        term = _term_at(recovered, mark.index)
+        if term not in (None, mark.term) and mark.index <= recovered.commit_index:
+            # Both were committed, and there is one such entry at an index: one of the
+            # two is not this replica's, and its log is not dropped for it.
+            raise CorruptionError(
+                self.engine_dir,
+                0,
+                f"its state is at index {mark.index} of term {mark.term}, where the"
+                f" journal has a committed entry of term {term}",
+            )
+        if term != mark.term:
             # The state came from a leader: the log before and after it was not part of
             # that history (7 in the paper).
             entries = []
