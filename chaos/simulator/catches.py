@@ -45,7 +45,7 @@ CATCHES: Final[dict[str, int]] = {
     "leader-not-stuck-to": 13,
     "stalled-disk-leads": 18,
     "stale-disk-acknowledged": 25,
-    "damage-taken-for-tail": 14,
+    "damage-taken-for-tail": 91,
     "table-not-synced": 1,
     "log-forgets-what-is-not-flushed": 1,
     "block-not-checked": 58,
