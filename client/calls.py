@@ -11,7 +11,6 @@ often it comes (client/sessions). From then on only the log's own answer settles
 import asyncio
 import ssl
 from collections.abc import Callable, Container, Coroutine, Sequence
-from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -46,6 +45,7 @@ from .errors import (
 )
 from .in_flight import InFlight
 from .links import ConnectFailed, Link
+from .margins import margin_of, node_timeout_ms
 from .refusals import AT_REVISION, FINAL, LOGGED, reason_of
 from .routes import Routes
 from .siblings import REFRESH_SECONDS, Siblings
@@ -54,12 +54,11 @@ T = TypeVar("T")
 
 BACKOFF_SECONDS_MIN: Final = 0.02
 BACKOFF_SECONDS_MAX: Final = 0.5
-# The node is told a little less than we wait, so that its answer (which may say more
-# than "unknown") still arrives in time.
-MARGIN_SHARE: Final = 0.1
 # What may be asked again waits for one node half of its time, and no longer than this.
 TRY_SECONDS_MAX: Final = 5.0
-MARGIN_SECONDS_MAX: Final = 0.2
+# With less than this a write waits for one node alone: two would both be too short for
+# an answer, and what has not happened would be unknown.
+TRY_SECONDS_MIN: Final = 0.2
 
 # What is not cured within a deadline, though later it may be: better told at once.
 _TOLD_AT_ONCE: Final = (ErrorCode.NO_SPACE, ErrorCode.QUORUM_AT_RISK)
@@ -269,12 +268,18 @@ class Calls:
                 return await self._ask(link, connection, call, patience)
             except _TryNext as failed:
                 first = failed
-            return await self._carry_on(link, call, first)
+            return await self._carry_on(link, call, first, margin_of(patience))
         finally:
             self._in_flight.end(size, counts)
 
-    async def _carry_on(self, link: Link, call: _Call[T], failed: _TryNext) -> T:
-        """Try one node after the other; what is raised is the call's end."""
+    async def _carry_on(
+        self, link: Link, call: _Call[T], failed: _TryNext, margin: float
+    ) -> T:
+        """Try one node after the other; what is raised is the call's end.
+
+        What has certainly not happened is known for so long as no write is sent whose
+        answer would come too late: none is in the last `margin` seconds.
+        """
         reasons: dict[str, str] = {}
         hopeless: set[Link] = set()
         tries = 0
@@ -291,11 +296,13 @@ class Calls:
             if failed.hopeless:
                 hopeless.add(link)
             delay = self._delay(tries, failed)
+            known = call.write and not call.maybe
+            end = call.deadline - margin * known
             if (
                 call.only is not None
                 or hopeless.issuperset(self._routes.links)
-                or _now() + delay >= call.deadline
-                or (delay and not await self._budget.take(call.deadline - _now()))
+                or _now() + delay >= end
+                or (delay and not await self._budget.take(end - _now()))
             ):
                 self._check(call)
                 told = "; ".join(f"{at}: {why}" for at, why in reasons.items())
@@ -332,15 +339,16 @@ class Calls:
         if patience <= 0:
             raise _TryNext(Unavailable, "no time was left to ask", vague=True)
         deadline = call.deadline
+        shared = not write or patience >= TRY_SECONDS_MIN
         again = call.once or not write
-        if again and call.only is None and len(self._routes.links) > 1:
+        if again and shared and call.only is None and len(self._routes.links) > 1:
             # It leaves time for another node, should this one be mute.
             left = max(patience / 2, patience - TRY_SECONDS_MAX)
             patience -= left
             deadline -= left
         try:
             frame = await connection.request(
-                call.kind, call.body, _node_timeout_ms(patience), deadline
+                call.kind, call.body, node_timeout_ms(patience), deadline
             )
         except RequestFailed as failed:
             raise self._unanswered(link, failed, call) from None
@@ -390,8 +398,9 @@ class Calls:
         if call.write:
             self._routes.move_on(link)
             return _perhaps(link, failed.reason, call)
-        verdict = DeadlineExceeded if isinstance(failed, Expired) else Unavailable
-        return _TryNext(verdict, failed.reason)
+        if isinstance(failed, Expired):
+            return _TryNext(DeadlineExceeded, failed.reason, vague=True)
+        return _TryNext(Unavailable, failed.reason)
 
     def _delay(self, tries: int, failed: _TryNext) -> float:
         """No pause before an endpoint that was not tried yet; longer ones every round.
@@ -441,12 +450,6 @@ class Calls:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-@lru_cache(maxsize=64)  # of a client's calls most have the same
-def _node_timeout_ms(patience: float) -> int:
-    margin = min(patience * MARGIN_SHARE, MARGIN_SECONDS_MAX)
-    return max(1, int((patience - margin) * 1000))
 
 
 def _perhaps(link: Link, reason: str, call: _Call[T]) -> Exception:
