@@ -86,7 +86,7 @@ def command(
     With --join and --token it becomes a member of a cluster first: --name, --client,
     --peer and --tls are for a DIR that holds no configuration yet, and have to agree
     with the one that an earlier try has left. A member that starts again ignores all
-    six.
+    six, and says so of those that differ.
 
     Every key of the configuration has an environment variable that wins over the file,
     such as QUORATE_CLIENT_LISTEN.
@@ -97,9 +97,11 @@ def command(
         path = config_file
     else:
         raise click.UsageError("give --dir or --config")
+    written: Path | None = None
     if contact is not None and directory is not None and not path.exists():
         named = name or directory.absolute().name
         _write_config(directory, named, client, peer, tls=tls)
+        written = path
     try:
         config = load_config(path, os.environ)
     except ConfigError as error:
@@ -108,9 +110,12 @@ def command(
         # Whoever finds the number there may ask for a renewal before it serves.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with _pid_file(path.absolute().parent):
-        if contact is not None and not _is_member(config):
+        if contact is not None and _is_member(config):
+            for objection in _objections(path, config, name, client, peer):
+                click.echo(f"{objection} is ignored: it is a member already", err=True)
+        elif contact is not None:
             _agree(path, config, name, client, peer, tls=tls)
-            _join(config, contact, _token(token))
+            _join(config, contact, _token(token), written)
         from ..node.process import run_node
 
         code = run_node(config)
@@ -158,23 +163,32 @@ def _agree(
     tls: bool,
 ) -> None:
     """The cluster writes down what the file says, and would never be told otherwise."""
-    for option, given, says in (
-        ("--name", name, config.name),
-        ("--client", client, config.client.listen),
-        ("--peer", peer, config.peer.listen),
-    ):
-        if given is not None and str(given) != says:
-            shown = click.format_filename(path)
-            raise Failure(
-                f"{shown} says {says}, {option} {given}: correct it, or remove it, and"
-                " it is written anew"
-            )
+    for objection in _objections(path, config, name, client, peer):
+        raise Failure(f"{objection}: correct it, or remove it, and it is written anew")
     if tls and not config.client.cert:
         shown = click.format_filename(path)
         raise Failure(
             f"{shown} names no client.cert, for --tls: correct it, or remove it, and it"
             " is written anew"
         )
+
+
+def _objections(
+    path: Path,
+    config: NodeConfig,
+    name: str | None,
+    client: Address | None,
+    peer: Address | None,
+) -> Generator[str]:
+    """What was given, and stands otherwise in the configuration that is there."""
+    shown = click.format_filename(path)
+    for option, given, says in (
+        ("--name", name, config.name),
+        ("--client", client, config.client.listen),
+        ("--peer", peer, config.peer.listen),
+    ):
+        if given is not None and str(given) != says:
+            yield f"{shown} says {says}, {option} {given}"
 
 
 def _is_member(config: NodeConfig) -> bool:
@@ -184,12 +198,21 @@ def _is_member(config: NodeConfig) -> bool:
     return is_member(RealEnv(), config)
 
 
-def _join(config: NodeConfig, contact: Address, token: JoinToken) -> None:
-    from ..node.joining import JoinError, join
+def _join(
+    config: NodeConfig, contact: Address, token: JoinToken, written: Path | None
+) -> None:
+    """`written`: the configuration that was made for this try, if it was."""
+    from ..node.joining import AddressTaken, JoinError, join
     from ..storage.env import RealEnv
 
     try:
         asyncio.run(join(RealEnv(), config, contact, token))
+    except AddressTaken as error:
+        if written is not None:
+            # So that the next try may say other addresses.
+            written.unlink(missing_ok=True)
+        option = str(error).partition(".")[0]
+        raise Failure(f"{error}; give --{option} HOST:PORT") from error
     except JoinError as error:
         raise Failure(str(error)) from error
 

@@ -6,6 +6,7 @@ kept, so that whoever was interrupted asks again as the same member. The identit
 written last: with it the node can start, and never joins again.
 
     JoinError: nobody let us in, or our folder can't be used; the message says why
+    AddressTaken: nobody was asked, since we could not serve at our own addresses
 """
 
 import asyncio
@@ -40,7 +41,7 @@ from .peer_hello import (
     encode_join,
     parse_join_answer,
 )
-from .sockets import at_each
+from .sockets import at_each, listening
 from .tls import (
     Kind,
     PeerCertificate,
@@ -56,6 +57,10 @@ _MEMBER_ID_BYTES: Final = 8
 
 class JoinError(Exception):
     """This node could not join."""
+
+
+class AddressTaken(JoinError):
+    """An address at which this node shall serve is not to be had."""
 
 
 async def exchange(
@@ -132,11 +137,25 @@ async def join(
         # Another process may have been here until now.
         if not is_member(env, config):
             check_unused(env, config.data_dir)
+            await _check_addresses(config)
             await _join(env, config, contact, token)
     except IdentityError as error:
         raise JoinError(str(error)) from error
     finally:
         lock.release()
+
+
+async def _check_addresses(config: NodeConfig) -> None:
+    """Raises AddressTaken: on one machine the defaults are most often another's."""
+    for key, address in (
+        ("peer.listen", config.peer_listen),
+        ("client.listen", config.client_listen),
+    ):
+        try:
+            (await listening(address)).close()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise AddressTaken(f"{key}, {address}: {reason}") from error
 
 
 async def _join(

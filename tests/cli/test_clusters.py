@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import socket
 import ssl
 import sys
 from collections.abc import Callable
@@ -402,3 +403,43 @@ def test_what_an_earlier_try_to_join_has_left_is_not_silently_used(
     agreed = run(*join, option, says)
     assert "quorate.toml says" not in agreed.stderr
     assert agreed.exit_code == 1, "nobody is there"
+
+
+def test_a_new_member_whose_address_is_taken_may_be_given_another_one(
+    run: Run, tmp_path: Path, process: FakeProcess
+) -> None:
+    """Story: the line of `quorate token create`, on the machine of the others. It was
+    let in at an address of theirs, did not start, and ignored what named another one.
+    """
+    token = encode_join_token(JoinToken(b"d" * 32, 1, b"secret of 16 byt"))
+    directory = tmp_path / "n4"
+    join = ("node", "--dir", str(directory), "--join", "127.0.0.1:1", "--token", token)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        refused = run(*join, "--peer", taken, "--client", "127.0.0.1:0")
+        assert refused.exit_code == 2
+        free = socket.create_server(("127.0.0.1", 0))
+        client = f"127.0.0.1:{free.getsockname()[1]}"
+        free.close()
+        refused = run(*join, "--peer", taken, "--client", client)
+        assert refused.exit_code == 1
+        assert f"peer.listen, {taken}: address already in use" in refused.stderr
+        assert "give --peer HOST:PORT" in refused.stderr
+        refused = run(*join, "--peer", client, "--client", taken)
+        assert "give --client HOST:PORT" in refused.stderr
+    asked = run(*join, "--peer", client, "--client", taken)
+    assert "127.0.0.1:1: " in asked.stderr, "nobody is there"
+    assert process.started == []
+
+
+def test_a_member_says_which_addresses_it_ignores(
+    run: Run, tmp_path: Path, process: FakeProcess
+) -> None:
+    directory = tmp_path / "n1"
+    run("init", str(directory), "--name", "n1")
+    join = ("node", "--dir", str(directory), "--join", "127.0.0.1:1", "--token", "q1")
+    assert run(*join, "--peer", "127.0.0.1:7500").stderr == ""
+    started = run(*join, "--peer", "127.0.0.1:7510")
+    assert started.exit_code == 0
+    assert "says 127.0.0.1:7500, --peer 127.0.0.1:7510 is ignored" in started.stderr
+    assert len(process.started) == 2

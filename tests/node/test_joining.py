@@ -1,12 +1,14 @@
 """A new member's first steps: whom it trusts, and what it keeps."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import pytest
 from quorate.node.address import Address
 from quorate.node.certificates import (
@@ -15,8 +17,8 @@ from quorate.node.certificates import (
     issue_member,
     keep_member,
 )
-from quorate.node.config import NodeConfig, PeerPort
-from quorate.node.joining import JoinError, join
+from quorate.node.config import ClientPort, NodeConfig, PeerPort
+from quorate.node.joining import AddressTaken, JoinError, join
 from quorate.node.peer_hello import encode_join_answer, parse_join
 from quorate.node.tls import server_context
 from quorate.storage import env as disk
@@ -59,8 +61,18 @@ class Somebody:
 def node_in(directory: Path) -> NodeConfig:
     certs = directory / "certs"
     files = {name: str(certs / f"node.{name}") for name in ("crt", "key")}
-    peer = PeerPort(cert=files["crt"], key=files["key"], ca=str(certs / "ca.crt"))
-    return NodeConfig(name="n2", data_dir=str(directory / "data"), peer=peer)
+    peer = PeerPort(
+        listen="127.0.0.1:0",
+        cert=files["crt"],
+        key=files["key"],
+        ca=str(certs / "ca.crt"),
+    )
+    return NodeConfig(
+        name="n2",
+        data_dir=str(directory / "data"),
+        client=ClientPort(listen="127.0.0.1:0"),
+        peer=peer,
+    )
 
 
 def root_that_ends_in_padding(directory: Path) -> bytes:
@@ -117,6 +129,22 @@ async def test_nobody_is_asked_to_let_in_what_could_not_start(
     (tmp_path / "data" / name).write_bytes(data)
     with pytest.raises(JoinError, match=reason):
         await join(RealEnv(), node_in(tmp_path), NOBODY, TOKEN)
+
+
+@pytest.mark.parametrize("section", ["peer", "client"])
+async def test_nobody_is_asked_to_let_in_who_has_no_address(
+    tmp_path: Path, section: str
+) -> None:
+    """It would be a member whom the others dial where another one listens."""
+    config = node_in(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        port = msgspec.structs.replace(getattr(config, section), listen=taken)
+        config = msgspec.structs.replace(config, **{section: port})
+        with pytest.raises(AddressTaken, match=f"{section}.listen, {taken}: address"):
+            await join(RealEnv(), config, NOBODY, TOKEN)
+    with pytest.raises(JoinError, match="Connect call failed"):
+        await join(RealEnv(), config, NOBODY, TOKEN)
 
 
 async def test_a_folder_joins_once_at_a_time(
