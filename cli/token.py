@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from ..client import AsyncClient, Members
     from ..wire import JoinRole
 
+_HINT = (
+    "DIR is the new member's folder. Add --peer HOST:PORT, where the others reach it;"
+    " on a machine with another member --client HOST:PORT, too."
+)
+
 
 @click.group("token")
 def command() -> None:
@@ -64,6 +69,7 @@ def create_command(role: "JoinRole", ttl: float, uses: int) -> None:
         print_json({"token": token, "join": contact, "command": line})
     else:
         click.echo(line)
+        click.echo(_HINT, err=True)
 
 
 def _contact(known: "Members") -> str:

@@ -145,7 +145,10 @@ def test_a_token_is_the_line_that_starts_a_member(
     run: Run, members: FakeClient
 ) -> None:
     line = "quorate node --dir DIR --join h1:1 --token q1-secret"
-    assert run("token", "create").output == line + "\n"
+    made = run("token", "create")
+    assert made.stdout == line + "\n"
+    assert "DIR is the new member's folder. Add --peer HOST:PORT" in made.stderr
+    assert "secret" not in made.stderr
     assert members.calls[-1] == ("create_token", ("voter", 3600.0, 1))
     words = ["--role", "replica", "--ttl", "30m", "--uses", "3", "-w", "json"]
     shown = json.loads(run("token", "create", *words).output)
