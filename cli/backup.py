@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
+import msgspec
 
 from ..node.address import Address
 from ..node.backup import BackupError, BackupHead, BackupReader
@@ -117,6 +118,8 @@ def _pieces_from(
     at: "Endpoint", tls: "ssl.SSLContext | None", settings: Settings
 ) -> Iterator[bytes]:
     """What the node there sends. Raises _NoBackup."""
+    from ..client.dialling import in_words
+
     timeout, token = settings.timeout, settings.token()
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     # Who does not even take a connection is not waited for as long as for the disk of
@@ -137,13 +140,24 @@ def _pieces_from(
             connection.request("GET", target, headers=headers)
             response = connection.getresponse()
             if response.status != 200:
-                reason = response.read(4096).decode(errors="replace")
+                reason = _reason(response.read(4096))
                 refused = response.status in _REFUSED
                 raise _NoBackup(f"{at}: {reason}", refused=refused)
             while data := response.read(_PIECE_BYTES):
                 yield data
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except OSError as error:
+        raise _NoBackup(f"{at}: {in_words(error)}") from error
+    except (ValueError, http.client.HTTPException) as error:
         raise _NoBackup(f"{at}: {error}") from error
+
+
+def _reason(body: bytes) -> str:
+    """What a node's problem document says; of something else all of it."""
+    try:
+        problem = msgspec.json.decode(body, type=dict[str, object])
+        return f"{problem['code']}: {problem['detail']}"
+    except (msgspec.DecodeError, KeyError):
+        return body.decode(errors="replace")
 
 
 def _sync_folder(file: Path) -> None:

@@ -6,7 +6,10 @@ itself, uvloop can't, and a client runs on either.)
 """
 
 import asyncio
+import errno
+import os
 import socket
+import ssl
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
@@ -32,7 +35,15 @@ async def open_socket(host: str, port: int) -> socket.socket:
                 return winner.result()
     finally:
         await _end([each for each in tries if each is not winner])
-    raise _nobody(tries)
+    raise _nobody(found, tries)
+
+
+def in_words(error: OSError) -> str:
+    """What was wrong. Asyncio's own text is a number and an address once more."""
+    # OpenSSL has numbers of its own.
+    if error.errno in errno.errorcode and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno).lower()
+    return error.strerror or str(error) or type(error).__name__
 
 
 async def _addresses(host: str, port: int) -> list[_Found]:
@@ -85,11 +96,17 @@ async def _end(tries: list[asyncio.Task[socket.socket]]) -> None:
             came.close()
 
 
-def _nobody(tries: list[asyncio.Task[socket.socket]]) -> BaseException:
+def _nobody(
+    found: list[_Found], tries: list[asyncio.Task[socket.socket]]
+) -> BaseException:
     """Why there is no connection: one error, or what all of them say."""
-    errors = [error for each in tries if (error := each.exception()) is not None]
-    told = list(dict.fromkeys(map(str, errors)))
-    strange = [error for error in errors if not isinstance(error, OSError)]
-    if strange or len(told) == 1:
-        return (strange or errors)[0]
+    told: dict[str, BaseException] = {}
+    for address, each in zip(found, tries, strict=True):
+        error = each.exception()
+        if not isinstance(error, OSError):
+            assert error is not None
+            return error
+        told[f"{address[4][0]}: {in_words(error)}"] = error
+    if len(told) == 1:
+        return next(iter(told.values()))
     return OSError("; ".join(told))

@@ -11,7 +11,7 @@ from typing import Final
 
 from ..wire import ServerHello
 from .connection import Connection, HelloFailed
-from .dialling import open_socket
+from .dialling import in_words, open_socket
 from .endpoints import Endpoint
 from .tls_errors import Disagreement, disagreement
 
@@ -196,7 +196,7 @@ def _explained(error: OSError) -> ConnectFailed:
     tls = disagreement(error)
     if tls is not None:
         return _disagreed(tls)
-    return ConnectFailed(str(error) or type(error).__name__)
+    return ConnectFailed(in_words(error))
 
 
 def _disagreed(tls: Disagreement) -> ConnectFailed:

@@ -207,6 +207,25 @@ def test_a_refusal_is_no_lack_of_nodes(run: Run, asked: Asked, tmp_path: Path) -
     assert save(run, asked, tmp_path / "backup").exit_code == 1
 
 
+def test_what_a_node_says_of_its_refusal_is_shown_as_text(
+    run: Run, asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(asking: Asking, status: int) -> None:
+        body = b'{"status": 503, "detail": "no leader was found", "code": "no_leader"}'
+        asking.send_response(status)
+        asking.send_header("Content-Length", str(len(body)))
+        asking.end_headers()
+        asking.wfile.write(body)
+
+    asked.status = 503
+    monkeypatch.setattr(Asking, "send_error", refuse)
+    refused = save(run, asked, tmp_path / "backup")
+    assert refused.exit_code == 5
+    assert (
+        refused.stderr == f"Error: {asked.endpoint}: no_leader: no leader was found\n"
+    )
+
+
 def test_a_full_disk_is_not_the_fault_of_nodes(
     run: Run, asked: Asked, tmp_path: Path
 ) -> None:

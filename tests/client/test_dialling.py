@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,6 +95,33 @@ async def test_when_no_address_answers_all_are_told(
         with pytest.raises(Unavailable, match=ELSEWHERE) as told:
             await kv.put("k", "v")
     assert HERE in told.value.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed"), "connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (ssl.SSLEOFError(8, "EOF occurred"), "EOF occurred"),
+        (OSError("a: this; b: that"), "a: this; b: that"),
+        (ConnectionResetError(), "ConnectionResetError"),
+    ],
+)
+def test_why_there_is_no_connection_is_said_in_words(
+    error: OSError, words: str
+) -> None:
+    assert dialling.in_words(error) == words
+
+
+async def test_that_nobody_listens_is_said_in_words() -> None:
+    """It was `[Errno 111] Connect call failed ('127.0.0.1', 7400)`."""
+    node = FakeNode()
+    async with running(node) as endpoints:
+        pass
+    async with plain(endpoints, timeout=0.1) as kv:
+        with pytest.raises(Unavailable) as told:
+            await kv.get("k")
+    assert told.value.reason == f"{endpoints}: connection refused"
 
 
 async def test_whoever_gives_up_leaves_no_socket_behind(
