@@ -11,9 +11,7 @@ often it comes (client/sessions). From then on only the log's own answer settles
 import asyncio
 import ssl
 from collections.abc import Callable, Container, Coroutine, Sequence
-from typing import Final, Generic, TypeVar
-
-import msgspec
+from typing import Final, TypeVar
 
 from ..wire import (
     DEFAULT_LIMITS,
@@ -35,7 +33,6 @@ from .errors import (
     Closed,
     DeadlineExceeded,
     InvalidRequest,
-    QuorateError,
     ServerFault,
     TlsFailed,
     TooLarge,
@@ -49,6 +46,7 @@ from .margins import margin_of, node_timeout_ms
 from .refusals import AT_REVISION, FINAL, LOGGED, reason_of
 from .routes import Routes
 from .siblings import REFRESH_SECONDS, Siblings
+from .tries import Call, TryNext
 
 T = TypeVar("T")
 
@@ -66,49 +64,6 @@ _TOLD_AT_ONCE: Final = (ErrorCode.NO_SPACE, ErrorCode.QUORUM_AT_RISK)
 _NOT_LEADING: Final = (ErrorCode.NO_LEADER, ErrorCode.STOPPING)
 # The leadership, moved twice, is somewhere else again.
 _WRITES: Final = (RequestKind.WRITE, RequestKind.MOVE_LEADER)
-
-
-class _TryNext(Exception):
-    """Nothing has happened; another node, or later, may do better.
-
-    `verdict` is what the call ends in when the deadline leaves no other try; a `vague`
-    one (the time was over) does not take the place of one that explains something.
-    """
-
-    def __init__(
-        self,
-        verdict: Callable[[str], QuorateError],
-        reason: str,
-        *,
-        hopeless: bool = False,
-        busy: bool = False,
-        vague: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.verdict: Callable[[str], QuorateError] = verdict
-        self.reason: str = reason
-        self.hopeless: bool = hopeless
-        self.busy: bool = busy
-        self.vague: bool = vague
-
-
-class _Call(msgspec.Struct, Generic[T]):
-    """What is asked, until when on the loop's clock, and of whom, if not of anybody.
-
-    `write`: it may have been done when there was no answer; `once`: it may be sent
-    again all the same. `near`: any node may answer it from what it has. `maybe`: a try
-    of it may have been carried out.
-    """
-
-    kind: RequestKind
-    body: bytes
-    deadline: float
-    decode: Callable[[bytes], T]
-    write: bool
-    only: Link | None = None
-    once: bool = False
-    near: bool = False
-    maybe: bool = False
 
 
 class Calls:
@@ -148,6 +103,7 @@ class Calls:
         self._ending: bool = False
         self._closed: bool = False
         self._closing: asyncio.Event = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -189,7 +145,11 @@ class Calls:
         """
         # Not a coroutine itself: every frame between caller and reply costs each call.
         write = kind in _WRITES and not reads
-        call = _Call(kind, body, _now() + timeout, decode, write, None, once, near)
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._belong_to(loop)
+        until = loop.time() + timeout
+        call = Call(kind, body, until, decode, write, None, once, near)
         return self._counted(call, timeout)
 
     async def call_at(
@@ -201,17 +161,18 @@ class Calls:
         decode: Callable[[bytes], T],
     ) -> T:
         """The decoded reply of the node at `endpoint`, which is asked once."""
+        self._belong_to(asyncio.get_running_loop())
         deadline = _now() + timeout
         write = kind in _WRITES
         for link in self._routes.links:
             if link.endpoint == endpoint:
-                call = _Call(kind, body, deadline, decode, write, link)
+                call = Call(kind, body, deadline, decode, write, link)
                 return await self._counted(call, timeout)
         # Whoever is asked once does not say which cluster this client is for.
         link = Link(endpoint, self._tls, self._objection, self._token)
         self._private.add(link)
         try:
-            call = _Call(kind, body, deadline, decode, write, link)
+            call = Call(kind, body, deadline, decode, write, link)
             return await self._counted(call, timeout)
         finally:
             await link.close("the call has ended")
@@ -226,6 +187,7 @@ class Calls:
         """Nothing that outlives a call begins once the client is being closed."""
         if self._ending:
             raise Closed("the client is closed")
+        self._belong_to(asyncio.get_running_loop())
 
     def end(self) -> None:
         """Let nothing begin that outlives a call; calls go on until `close`."""
@@ -253,7 +215,16 @@ class Calls:
         for link in (*self._routes.links, *self._private):
             link.drop()
 
-    async def _counted(self, call: _Call[T], patience: float) -> T:
+    def _belong_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """To the first loop, for good: connections and who waits for them are its."""
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise InvalidRequest(
+                "the client belongs to another event loop: make one in each"
+            )
+
+    async def _counted(self, call: Call[T], patience: float) -> T:
         """`patience` is what is left until the call's deadline now."""
         size = len(call.body)
         counts = self._in_flight.begin(size)
@@ -266,14 +237,14 @@ class Calls:
                 if connection is None:
                     return await self._attempt(link, call)
                 return await self._ask(link, connection, call, patience)
-            except _TryNext as failed:
+            except TryNext as failed:
                 first = failed
             return await self._carry_on(link, call, first, margin_of(patience))
         finally:
             self._in_flight.end(size, counts)
 
     async def _carry_on(
-        self, link: Link, call: _Call[T], failed: _TryNext, margin: float
+        self, link: Link, call: Call[T], failed: TryNext, margin: float
     ) -> T:
         """Try one node after the other; what is raised is the call's end.
 
@@ -313,21 +284,21 @@ class Calls:
             link = self._routes.in_use
             try:
                 return await self._attempt(link, call)
-            except _TryNext as again:
+            except TryNext as again:
                 failed = again
 
-    def _check(self, call: _Call[T]) -> None:
+    def _check(self, call: Call[T]) -> None:
         """No call goes on when its client is closed; that is why it failed, then."""
         if self._closed:
             raise (Unknown if call.maybe else Closed)("the client is closed")
 
-    async def _attempt(self, link: Link, call: _Call[T]) -> T:
-        """One request to one node; _TryNext when that has certainly done nothing."""
+    async def _attempt(self, link: Link, call: Call[T]) -> T:
+        """One request to one node; TryNext when that has certainly done nothing."""
         connection = link.connection or await self._connect(link, call)
         return await self._ask(link, connection, call, call.deadline - _now())
 
     async def _ask(
-        self, link: Link, connection: Connection, call: _Call[T], patience: float
+        self, link: Link, connection: Connection, call: Call[T], patience: float
     ) -> T:
         """The same, on this connection, with so much time left."""
         if len(call.body) > connection.body_bytes_max:
@@ -337,7 +308,7 @@ class Calls:
             )
         write = call.write
         if patience <= 0:
-            raise _TryNext(Unavailable, "no time was left to ask", vague=True)
+            raise TryNext(Unavailable, "no time was left to ask", vague=True)
         deadline = call.deadline
         shared = not write or patience >= TRY_SECONDS_MIN
         again = call.once or not write
@@ -366,14 +337,14 @@ class Calls:
             connection.close(f"a malformed reply: {error.reason}")
             if write:
                 raise _perhaps(link, error.reason, call) from error
-            raise _TryNext(Unavailable, error.reason) from error
+            raise TryNext(Unavailable, error.reason) from error
         if refused.code == ErrorCode.STOPPING:
             link.retire()
         if refused.code in _NOT_LEADING:
             self._siblings.soon()
         raise _refusal(link, refused, call)
 
-    async def _connect(self, link: Link, call: _Call[T]) -> Connection:
+    async def _connect(self, link: Link, call: Call[T]) -> Connection:
         """The link's connection; other endpoints are left their share of the time."""
         patience = max(call.deadline - _now(), 0.0)
         shares = 1 if call.only is not None else len(self._routes.links)
@@ -382,7 +353,7 @@ class Calls:
         except ConnectFailed as failed:
             self._routes.failed(link)
             unavailable = TlsFailed if failed.tls else Unavailable
-            raise _TryNext(
+            raise TryNext(
                 Unauthenticated if failed.refused else unavailable,
                 failed.reason,
                 hopeless=failed.hopeless,
@@ -390,19 +361,19 @@ class Calls:
             ) from None
 
     def _unanswered(
-        self, link: Link, failed: RequestFailed, call: _Call[T]
+        self, link: Link, failed: RequestFailed, call: Call[T]
     ) -> Exception:
         if isinstance(failed, NotSent):
-            return _TryNext(Unavailable, failed.reason)
+            return TryNext(Unavailable, failed.reason)
         self._routes.failed(link)
         if call.write:
             self._routes.move_on(link)
             return _perhaps(link, failed.reason, call)
         if isinstance(failed, Expired):
-            return _TryNext(DeadlineExceeded, failed.reason, vague=True)
-        return _TryNext(Unavailable, failed.reason)
+            return TryNext(DeadlineExceeded, failed.reason, vague=True)
+        return TryNext(Unavailable, failed.reason)
 
-    def _delay(self, tries: int, failed: _TryNext) -> float:
+    def _delay(self, tries: int, failed: TryNext) -> float:
         """No pause before an endpoint that was not tried yet; longer ones every round.
 
         A busy cluster is given a pause at once: its nodes share the same leader.
@@ -452,15 +423,15 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _perhaps(link: Link, reason: str, call: _Call[T]) -> Exception:
+def _perhaps(link: Link, reason: str, call: Call[T]) -> Exception:
     """A write may have been done: it is asked again if that can't do it twice."""
     if call.once:
         call.maybe = True
-        return _TryNext(Unknown, reason)
+        return TryNext(Unknown, reason)
     return Unknown(f"{link.endpoint}: {reason}")
 
 
-def _refusal(link: Link, refused: ErrorReply, call: _Call[T]) -> Exception:
+def _refusal(link: Link, refused: ErrorReply, call: Call[T]) -> Exception:
     """What a node's error means for the call."""
     code, reason, write = refused.code, reason_of(refused), call.write
     if write and refused.outcome != Outcome.NOT_APPLIED:
@@ -468,16 +439,16 @@ def _refusal(link: Link, refused: ErrorReply, call: _Call[T]) -> Exception:
     if call.maybe and code not in LOGGED:
         # This try did nothing. What the one before did is not known yet.
         if refused.retryable:
-            return _TryNext(Unknown, reason, busy=code == ErrorCode.TOO_BUSY)
+            return TryNext(Unknown, reason, busy=code == ErrorCode.TOO_BUSY)
         return Unknown(f"{link.endpoint}: {reason}")
     if code in AT_REVISION:
         return AT_REVISION[code](reason, refused.revision)
     if refused.outcome == Outcome.UNKNOWN:
         # Of a question: that its answer was lost has done nothing.
-        return _TryNext(DeadlineExceeded, reason)
+        return TryNext(DeadlineExceeded, reason)
     verdict = FINAL.get(code, ServerFault)
     if write and verdict is DeadlineExceeded:
         verdict = Unavailable
     if refused.retryable and code not in _TOLD_AT_ONCE:
-        return _TryNext(verdict, reason, busy=code == ErrorCode.TOO_BUSY)
+        return TryNext(verdict, reason, busy=code == ErrorCode.TOO_BUSY)
     return verdict(f"{link.endpoint}: {reason}")
