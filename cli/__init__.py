@@ -6,16 +6,23 @@ and no uvloop. To add a command, add a line to `COMMANDS` and a module whose `co
 it is.
 
 Exit codes: 0 done, 1 an error, 2 wrong usage, 3 not found, 4 a precondition failed,
-5 nobody could be asked, 6 timeout or unknown outcome.
+5 nobody could be asked, 6 timeout or unknown outcome, 130 Ctrl-C.
 """
 
+import errno
 import importlib
+import io
+import os
+import sys
 from typing import NamedTuple
 
 import click
 
 from .. import __version__
-from .settings import connection_options
+from .settings import Failure, Interrupted, connection_options
+
+# What a file says that takes no more, of which standard output may be one.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Lazy(NamedTuple):
@@ -71,6 +78,24 @@ class LazyGroup(click.Group):
         command: object = module.command
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "interrupted: what was asked may have been done"
+            ) from None
+        except OSError as error:
+            # Of files that a command opens it tells their names itself.
+            if error.errno not in _FULL or error.filename is not None:
+                raise
+            # What it still holds would be tried once more at the end of the process.
+            sys.stdout = io.StringIO()
+            reason = os.strerror(error.errno).lower()
+            raise Failure(
+                f"standard output: {reason}; what was asked may have been done"
+            ) from error
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter

@@ -62,6 +62,12 @@ class NobodyToAsk(Failure):
     exit_code = UNAVAILABLE
 
 
+class Interrupted(Failure):
+    """Ctrl-C; a write that was on its way may have happened."""
+
+    exit_code = 130
+
+
 class NotKnown(Failure):
     """No answer in time; a write may have happened."""
 

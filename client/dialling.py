@@ -41,8 +41,9 @@ async def open_socket(host: str, port: int) -> socket.socket:
 def in_words(error: OSError) -> str:
     """What was wrong. Asyncio's own text is a number and an address once more."""
     # OpenSSL has numbers of its own.
-    if error.errno in errno.errorcode and not isinstance(error, ssl.SSLError):
-        return os.strerror(error.errno).lower()
+    number = error.errno or 0
+    if number in errno.errorcode and not isinstance(error, ssl.SSLError):
+        return os.strerror(number).lower()
     return error.strerror or str(error) or type(error).__name__
 
 

@@ -179,6 +179,7 @@ from .requests import (
     encode_range,
     encode_write_reply,
     error_reply,
+    key_moved,
 )
 from .sessions import (
     SESSION_ID_BYTES,
@@ -437,6 +438,7 @@ __all__ = [
     "fenced_write",
     "id_name",
     "is_token",
+    "key_moved",
     "leave",
     "parse_client_hello",
     "parse_member_id",

@@ -18,7 +18,7 @@ from .base64_text import decode_base64
 from .commands import Delete, Put
 from .errors import CommandRefused, ErrorCode, Outcome, ProtocolError
 from .limits import Limits, over_limit
-from .requests import ErrorReply, WriteReply, error_reply
+from .requests import ErrorReply, WriteReply, error_reply, key_moved
 from .transaction_replies import TxnReply
 from .transactions import (
     OPERATIONS_MAX,
@@ -128,10 +128,10 @@ def fenced_write(reply: TxnReply, *, put: bool) -> WriteReply | ErrorReply:
     result = inside.results[0]
     if inside.succeeded:
         return WriteReply(inside.revision, 1 if put else int(result.found))
-    records = result.records or ()
+    revision = result.records[0].mod_revision if result.records else 0
     return error_reply(
         ErrorCode.PRECONDITION_FAILED,
         Outcome.NOT_APPLIED,
-        "the key is not at the expected revision",
-        records[0].mod_revision if records else 0,
+        key_moved(revision),
+        revision,
     )

@@ -180,6 +180,13 @@ def decode_write_reply(data: bytes) -> WriteReply:
     return WriteReply(revision, count)
 
 
+def key_moved(revision: int) -> str:
+    """What is said of a key that was expected at another revision; 0 is absent."""
+    if not revision:
+        return "there is no such key"
+    return f"the key is at revision {revision}, not the expected one"
+
+
 def error_reply(
     code: ErrorCode, outcome: Outcome, message: str, revision: int = 0
 ) -> ErrorReply:

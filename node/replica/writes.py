@@ -25,6 +25,7 @@ from ...wire import (
     decode_error,
     encode_envelope_head,
     encode_write_reply,
+    key_moved,
 )
 from ...wire.sessions import IN_SESSION, IN_SESSION_HEAD_BYTES
 from ..database import Applied
@@ -42,7 +43,6 @@ FORMER_LEADER_MS: Final = 500
 QUEUE_MS: Final = 100
 # Why a command that was committed did nothing.
 _REFUSALS: Final = {
-    ErrorCode.PRECONDITION_FAILED: "the key is not at the expected revision",
     ErrorCode.REQUEST_TOO_LARGE: (
         f"it would read more than {READ_BYTES_MAX} bytes, or replace, delete and pass"
         f" more than {MET_BYTES_MAX}"
@@ -222,7 +222,12 @@ class Writes:
                 self._end(request, ErrorCode.NO_LEADER, reason)
             elif result.code:
                 code = ErrorCode(result.code)
-                self._end(request, code, _reason(code, request), result.revision)
+                self._end(
+                    request,
+                    code,
+                    _reason(code, request, result.revision),
+                    result.revision,
+                )
             else:
                 self.bytes -= len(request.body)
                 body = result.reply or encode_write_reply(result.revision, result.count)
@@ -341,12 +346,12 @@ class Writes:
         self.replies.append(refuse(request, code, message, revision))
 
 
-def _reason(code: ErrorCode, request: Request) -> str:
+def _reason(code: ErrorCode, request: Request, revision: int) -> str:
     """Why a command that was committed did nothing."""
-    body = request.body
-    op = body[IN_SESSION_HEAD_BYTES] if body[0] == IN_SESSION else body[0]
-    if code is ErrorCode.PRECONDITION_FAILED and op in MEMBER_OPS:
-        return _OUT_OF_TURN
+    if code is ErrorCode.PRECONDITION_FAILED:
+        body = request.body
+        op = body[IN_SESSION_HEAD_BYTES] if body[0] == IN_SESSION else body[0]
+        return _OUT_OF_TURN if op in MEMBER_OPS else key_moved(revision)
     return _REFUSALS[code]
 
 

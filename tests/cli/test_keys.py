@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -251,3 +253,33 @@ def test_status_shows_the_living_when_others_are_dead_and_exits_with_5(
     assert "b:2: refused" in result.stderr
     shown = json.loads(run("status", "--endpoints", "b:2", "-o", "json").stdout)
     assert shown == [{"endpoint": "b:2", "error": "refused"}]
+
+
+def test_a_write_that_ctrl_c_ends_is_not_said_to_have_failed(
+    run: Run, cluster: FakeClient
+) -> None:
+    """The exit code was 1, which says that it did not happen."""
+    cluster.errors = [KeyboardInterrupt()]
+    result = run("put", "k", "v")
+    assert result.exit_code == 130
+    assert "what was asked may have been done" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["put", "k", "v"], ["status"], ["members"]])
+def test_a_full_standard_output_is_an_error_in_one_line(
+    words: list[str], quorate_endpoints: str
+) -> None:
+    command = [sys.executable, "-m", "quorate", *words]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "QUORATE_ENDPOINTS": quorate_endpoints},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "standard output: no space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

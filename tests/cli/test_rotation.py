@@ -213,7 +213,7 @@ def test_what_was_not_begun_is_not_cancelled_and_makes_no_ca(
     assert not (tmp_path / "ca" / NEXT_FOLDER).exists()
 
 
-KEYS_ONLY = "precondition_failed: the key is not at the expected revision"
+KEYS_ONLY = "precondition_failed: the key is at revision 7, not the expected one"
 
 
 def test_a_step_that_is_refused_is_told_in_words_of_its_own(

@@ -29,8 +29,13 @@ def refused(together: Together, command: bytes) -> str:
 
 
 def test_a_put_is_refused_for_the_revision_of_its_key() -> None:
-    message = refused(Together(), encode_put(b"k", b"v", expected=7))
-    assert message == "the key is not at the expected revision"
+    together = Together()
+    message = refused(together, encode_put(b"k", b"v", expected=7))
+    assert message == "there is no such key"
+    number = together.ask(encode_put(b"k", b"v"))
+    together.wait_for(lambda: together.answered(number))
+    message = refused(together, encode_put(b"k", b"v", expected=0))
+    assert message == "the key is at revision 2, not the expected one"
 
 
 def test_what_is_about_no_key_is_not_refused_for_one() -> None:
