@@ -24,6 +24,7 @@ from ..node.address import Address
 from ..node.launcher import (
     CLIENT_FOLDER,
     ENDPOINTS_FILE,
+    LOG_FILE,
     NODES_MAX,
     LauncherError,
     LocalCluster,
@@ -404,8 +405,8 @@ def _tell_changes(demo: Demo) -> None:
             continue
         process = demo.processes.get(node.name)
         code = process.exit_code if process else None
-        how = "" if code is None else f" ({_how_it_ended(code)})"
         folder = shlex.quote(click.format_filename(node.directory))
+        how = "" if code is None else f" ({_how_it_ended(code, folder)})"
         click.echo(
             f"{node.name} has ended{how} and is not restarted; to start it again:\n"
             f"  quorate node --dir {folder}"
@@ -414,7 +415,7 @@ def _tell_changes(demo: Demo) -> None:
             click.echo("no node is left; Ctrl-C ends the demo")
 
 
-def _how_it_ended(code: int) -> str:
+def _how_it_ended(code: int, folder: str) -> str:
     if code < 0:
         return signal.Signals(-code).name
-    return f"exit code {code}"
+    return f"exit code {code}; {folder}/{LOG_FILE} says why"

@@ -66,6 +66,10 @@ _READS: Final = frozenset(
     ("etcd_range", "etcd_lease_timetolive", "etcd_lease_leases", "etcd_member_list")
 )
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
+_NO_PATH: Final = (
+    "there is nothing at this path: keys are below /v1/kv/, and /v1/openapi.json has"
+    " all other paths"
+)
 _OPERATIONS: Final = {
     "/v1/status": "status",
     "/version": "version",
@@ -243,7 +247,7 @@ class HttpApi:
             return await route.handle(request, target)
         operation = _OPERATIONS.get(target.path)
         if operation is None:
-            raise Problem("not_found", "there is nothing at this path")
+            raise Problem("not_found", _NO_PATH)
         call.operation = operation
         _check_method(request, _SAFE)
         if operation not in _LENIENT:

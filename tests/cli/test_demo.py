@@ -13,6 +13,7 @@ from typing import IO
 
 import pytest
 from click.testing import Result
+from quorate.cli.demo import _how_it_ended
 from quorate.node.launcher import LocalCluster, free_ports, load_cluster
 from quorate.node.pid_file import write_pid
 
@@ -278,3 +279,9 @@ def test_a_folder_with_other_things_in_it_is_refused(run: Run, tmp_path: Path) -
 def test_what_a_demo_can_not_do_is_wrong_usage(run: Run, options: list[str]) -> None:
     result = run("demo", *options)
     assert result.exit_code == 2
+
+
+def test_whoever_ended_by_itself_has_said_why() -> None:
+    """Story: a member that had been removed; a start of it was proposed again."""
+    assert _how_it_ended(-signal.SIGKILL, "d/n2") == "SIGKILL"
+    assert _how_it_ended(1, "d/n2") == "exit code 1; d/n2/log says why"

@@ -1,6 +1,7 @@
 """The command line as a whole: what it loads, and where options come from."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,3 +132,23 @@ def test_other_durations_are_wrong_usage(
     result = run("put", "k", "v", f"--timeout={text}")
     assert result.exit_code == 2
     assert cluster.calls == []
+
+
+@pytest.mark.slow
+def test_a_shell_can_complete_commands_and_options() -> None:
+    def completed(words: str, at: int) -> str:
+        asked = {
+            "_QUORATE_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(at),
+        }
+        return subprocess.run(
+            [sys.executable, "-c", "from quorate.cli import main; main()"],
+            env={**os.environ, **asked},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert completed("quorate mem", 1) == "plain,members\nplain,member\n"
+    assert "plain,--prefix\n" in completed("quorate get --pre", 2)

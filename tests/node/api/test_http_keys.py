@@ -400,3 +400,12 @@ async def test_a_client_that_leaves_does_not_disturb_the_service(port: Port) -> 
     assert (await http(port, "GET", "/v1/kv/a")).status == 404
     cancelled = b'_count{operation="get",result="cancelled"} 1.0'
     assert cancelled in (await http(port, "GET", "/metrics")).body
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/kv", "/v1/keys/a"])
+async def test_who_asks_at_a_wrong_path_is_told_where_keys_are(
+    port: Port, path: str
+) -> None:
+    reply = await http(port, "GET", path)
+    assert reply.status == 404
+    assert "keys are below /v1/kv/" in str(reply.json()["detail"])
