@@ -93,7 +93,7 @@ class FakeClient:
         self.granted: dict[int, float] = {}
         self.calls: list[tuple[str, object]] = []
         # Raised by the next calls, first come, first served.
-        self.errors: list[Exception] | list[BaseException] = []
+        self.errors: list[Exception] = []
         self.in_flight = 0
         self.in_flight_seen = 0
         # What a watch tells; an error ends it.
