@@ -13,9 +13,10 @@ from quorate.client import (
     Unavailable,
     Unknown,
 )
-from quorate.client.calls import _Call, _refusal, _TryNext
+from quorate.client.calls import _refusal
 from quorate.client.endpoints import Endpoint
 from quorate.client.links import Link
+from quorate.client.tries import Call, TryNext
 from quorate.wire import ErrorCode, ErrorReply, Outcome, RequestKind
 
 
@@ -99,6 +100,6 @@ def test_what_a_busy_node_says_is_overload_also_after_the_last_try(
         ErrorCode.TOO_BUSY, Outcome.NOT_APPLIED, True, 0, "queue is full"
     )
     kind = RequestKind.WRITE if write else RequestKind.GET
-    failed = _refusal(link, reply, _Call(kind, b"", 0.0, bytes, write))
-    assert isinstance(failed, _TryNext)
+    failed = _refusal(link, reply, Call(kind, b"", 0.0, bytes, write))
+    assert isinstance(failed, TryNext)
     assert code_of(failed.verdict(f"h:1: {failed.reason}")) == OVERLOAD
