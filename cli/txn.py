@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..wire import TxnOperation
     from ..wire.transaction_json import Spelled
 
-    Done = tuple[TxnOperation, bool | KeyValue | None]
+    Done = tuple[TxnOperation, bool | int | KeyValue | None]
 
 
 @click.command("txn")
@@ -106,7 +106,7 @@ def _show_simple(result: "Committed", done: "list[Done]") -> None:
             out.write(b"OK\n")
         elif not isinstance(operation, TxnGet):
             out.write(b"1\n" if found else b"0\n")
-        elif found is None or isinstance(found, bool):
+        elif found is None or isinstance(found, int):
             out.write(b"not found\n")
         else:
             out.write(found.key + b"\n" + found.value + b"\n")
@@ -116,7 +116,7 @@ def _show_simple(result: "Committed", done: "list[Done]") -> None:
 def _show_json(result: "Committed", done: "list[Done]") -> None:
     results: list[dict[str, object]] = []
     for _, found in done:
-        if found is None or isinstance(found, bool):
+        if found is None or isinstance(found, int):
             results.append({"found": bool(found)})
         else:
             results.append({"found": True, "kv": record(found, keys_only=False)})
@@ -144,7 +144,7 @@ def _show_table(result: "Committed", done: "list[Done]") -> None:
             case _:
                 raise AssertionError("JSON spells no other operation")
         row = [name, to_text(operation.key)]
-        if found is None or isinstance(found, bool):
+        if found is None or isinstance(found, int):
             row += ["yes" if found else "no", "", "", "", ""]
         else:
             numbers = (found.create_revision, found.mod_revision, found.version)

@@ -208,6 +208,27 @@ class AsyncClient(Membership, Leasing, NearCaching):
         )
         return reply.count > 0
 
+    async def delete_range(
+        self,
+        prefix: str | bytes | None = None,
+        *,
+        start: str | bytes | None = None,
+        end: str | bytes | None = None,
+        fence: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Remove all keys with `prefix`, or `start <= key < end`, at once; how many.
+
+        TooLarge, and nothing is removed, when there are more than 10,000. With `fence`,
+        the token of a lock, only while that is held, else Fenced.
+        """
+        txn = Txn().delete_range(prefix, start=start, end=end)
+        if fence is not None:
+            txn.fence(fence)
+        (count,) = (await self.commit(txn, timeout=timeout)).results
+        assert isinstance(count, int), "of a range that is deleted"
+        return count
+
     async def get(
         self,
         key: str | bytes,

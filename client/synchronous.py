@@ -116,6 +116,21 @@ class Client:
         )
         return self._thread.run(call)
 
+    def delete_range(
+        self,
+        prefix: str | bytes | None = None,
+        *,
+        start: str | bytes | None = None,
+        end: str | bytes | None = None,
+        fence: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """As AsyncClient.delete_range."""
+        removing = self._client.delete_range(
+            prefix, start=start, end=end, fence=fence, timeout=timeout
+        )
+        return self._thread.run(removing)
+
     def get(
         self,
         key: str | bytes,

@@ -15,13 +15,22 @@ from ..wire import (
     Target,
     Transaction,
     TxnDelete,
+    TxnDeleteRange,
     TxnGet,
     TxnOperation,
     TxnPut,
     TxnReply,
 )
 from .errors import InvalidRequest
-from .values import KeyValue, to_bytes, to_fence, to_key, to_lease, to_revision
+from .values import (
+    KeyValue,
+    to_bounds,
+    to_bytes,
+    to_fence,
+    to_key,
+    to_lease,
+    to_revision,
+)
 
 Operator: TypeAlias = Literal["==", "!=", ">", "<"]
 
@@ -31,13 +40,14 @@ class Committed(msgspec.Struct, frozen=True):
 
     `succeeded`: all conditions held, so the first operations were done, else those
     after `otherwise`. `results` has one for each of them, in order: whether there was
-    such a key for a put or delete, the KeyValue or None for a get. `revision` is the
-    store's after it; all that it wrote has this mod_revision.
+    such a key for a put or delete, how many there were for a range that is deleted, the
+    KeyValue or None for a get. `revision` is the store's after it; all that it wrote
+    has this mod_revision.
     """
 
     succeeded: bool
     revision: int
-    results: tuple[bool | KeyValue | None, ...]
+    results: tuple[bool | int | KeyValue | None, ...]
 
     def __bool__(self) -> bool:
         return self.succeeded
@@ -147,6 +157,23 @@ class Txn:
         self._side.append(TxnDelete(to_key(key)))
         return self
 
+    def delete_range(
+        self,
+        prefix: str | bytes | None = None,
+        *,
+        start: str | bytes | None = None,
+        end: str | bytes | None = None,
+    ) -> Self:
+        """Remove all keys with `prefix`, or `start <= key < end`; at most 10,000.
+
+        All keys there are begin with the prefix "".
+        """
+        if prefix is None and start is None and end is None:
+            raise InvalidRequest("give prefix, or start and end")
+        first, last = to_bounds(prefix, start, end)
+        self._side.append(TxnDeleteRange(first, last))
+        return self
+
     def get(self, key: str | bytes) -> Self:
         """Read `key`, as the operations before this one leave it."""
         self._side.append(TxnGet(to_key(key)))
@@ -177,13 +204,14 @@ def committed(transaction: Transaction, reply: TxnReply) -> Committed | None:
     done = transaction.then if reply.succeeded else transaction.otherwise
     if len(done) != len(reply.results):
         return None
-    results: list[bool | KeyValue | None] = []
+    results: list[bool | int | KeyValue | None] = []
     for operation, result in zip(done, reply.results, strict=True):
         record = result.record
         if not isinstance(operation, TxnGet):
             if record is not None:
                 return None
-            results.append(result.found)
+            is_range = isinstance(operation, TxnDeleteRange)
+            results.append(result.count if is_range else result.found)
         elif record is None:
             if result.found:
                 return None

@@ -170,6 +170,25 @@ class FakeClient:
         self._expect(key, if_revision)
         return self.records.pop(key, None) is not None
 
+    async def delete_range(
+        self,
+        prefix: bytes | None = None,
+        *,
+        start: bytes | None = None,
+        end: bytes | None = None,
+        fence: str | None = None,
+    ) -> int:
+        self._call("delete_range", prefix if start is None else start)
+        self._fence(fence)
+        if prefix is not None:
+            gone = [key for key in self.records if key.startswith(prefix)]
+        else:
+            assert start is not None
+            gone = [k for k in self.records if start <= k and (end is None or k < end)]
+        for key in gone:
+            del self.records[key]
+        return len(gone)
+
     async def get(
         self,
         key: bytes,

@@ -162,6 +162,9 @@ def test_consistency_reaches_the_client(run: Run, cluster: FakeClient) -> None:
         ["put", "k", "v", "--if-absent", "--if-revision", "1"],
         ["put", "k", "v", "--if-revision", "-1"],
         ["del", "k", "--if-revision", "0"],
+        ["del", "k", "--prefix", "--from-key"],
+        ["del", "k", "--prefix", "--range-end", "z"],
+        ["del", "k", "--prefix", "--if-revision", "3"],
     ],
 )
 def test_wrong_usage_exits_with_2_and_asks_nobody(
@@ -176,6 +179,28 @@ def test_del_prints_how_many_keys_there_were(run: Run, cluster: FakeClient) -> N
     assert run("del", "k").output == "1\n"
     assert run("del", "k").output == "0\n"
     assert run("del", "k", "-o", "json").output == '{"deleted": 0}\n'
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        (["b", "--prefix"], ["a", "c"]),
+        (["b", "--from-key"], ["a"]),
+        (["b", "--range-end", "c"], ["a", "c"]),
+        (["b", "--range-end", "b"], ["a", "b", "b/1", "c"]),
+        (["b", "--range-end", ""], ["a", "b", "b/1", "c"]),
+        (["", "--prefix"], []),
+        (["x", "--prefix"], ["a", "b", "b/1", "c"]),
+    ],
+)
+def test_del_deletes_a_range_and_prints_how_many_keys_there_were(
+    run: Run, cluster: FakeClient, options: list[str], left: list[str]
+) -> None:
+    keys = ["a", "b", "b/1", "c"]
+    for key in keys:
+        run("put", key, "v")
+    assert run("del", *options).output == f"{len(keys) - len(left)}\n"
+    assert sorted(key.decode() for key in cluster.records) == left
 
 
 def test_a_failed_precondition_exits_with_4(run: Run, cluster: FakeClient) -> None:

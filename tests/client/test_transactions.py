@@ -3,7 +3,14 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from quorate.client import AsyncClient, InvalidRequest, KeyValue, TooLarge, Txn
+from quorate.client import (
+    AsyncClient,
+    Fenced,
+    InvalidRequest,
+    KeyValue,
+    TooLarge,
+    Txn,
+)
 from quorate.client.transactions import committed
 from quorate.wire import (
     Compare,
@@ -122,3 +129,32 @@ def test_results_are_those_of_the_side_that_was_done() -> None:
     assert missed is not None
     assert not missed
     assert missed.results == (KeyValue.of(RECORD),)
+
+
+async def test_a_range_is_deleted_in_one_step(kv: AsyncClient) -> None:
+    for key in ("a", "b", "b/1", "c"):
+        await kv.put(key, "v")
+    before = await kv.put("d", "v")
+    assert await kv.delete_range("b") == 2
+    assert await kv.put("d", "v") == before + 2
+    assert await kv.delete_range("b") == 0
+    assert await kv.delete_range(start="c", end="d") == 1
+    assert [entry.key async for entry in kv.range("")] == [b"a", b"d"]
+    done = await kv.commit(Txn().if_exists("a").delete_range(start="b").get("d"))
+    assert done.results == (1, None)
+    assert await kv.delete_range("") == 1
+    with pytest.raises(InvalidRequest, match="give prefix"):
+        await kv.delete_range()
+    with pytest.raises(InvalidRequest):
+        Txn().delete_range("a", end="b")
+
+
+async def test_a_range_is_deleted_only_while_the_lock_is_held(kv: AsyncClient) -> None:
+    await kv.put("k", "v")
+    async with kv.lock("job") as lock:
+        token = lock.token
+        assert await kv.delete_range("k", fence=token) == 1
+    await kv.put("k", "v")
+    with pytest.raises(Fenced):
+        await kv.delete_range("k", fence=token)
+    assert await kv.get("k") is not None
