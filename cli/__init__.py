@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 an error, 2 wrong usage, 3 not found, 4 a precondition fai
 5 nobody could be asked, 6 timeout or unknown outcome, 130 Ctrl-C.
 """
 
+import difflib
 import errno
 import importlib
 import io
@@ -38,7 +39,7 @@ COMMANDS = {
     "node": Lazy("node", "Run one node in the foreground."),
     "put": Lazy("put", "Store a value under a key."),
     "get": Lazy("get", "Read a key or a range of keys."),
-    "del": Lazy("delete", "Delete a key."),
+    "del": Lazy("delete", "Delete a key or a range of keys."),
     "txn": Lazy("txn", "Compare keys, then do one thing or another, in one step."),
     "lease": Lazy("lease", "Make, show and end leases, on which keys may hang."),
     "lock": Lazy("lock", "Hold a lock while a command runs."),
@@ -64,6 +65,26 @@ COMMANDS = {
 }
 
 
+# What users of other stores and tools type.
+ELSEWHERE = {
+    "delete": "del",
+    "rm": "del",
+    "set": "put",
+    "ls": "get",
+    "list": "get",
+    "scan": "get",
+    "kv": "get",
+    "endpoint": "status",
+    "health": "status",
+    "compact": "compaction",
+    "transaction": "txn",
+    "restore": "backup",
+    "start": "node",
+    "agent": "node",
+    "server": "node",
+}
+
+
 class LazyGroup(click.Group):
     """A group whose commands are loaded one by one, when they are called."""
 
@@ -78,6 +99,16 @@ class LazyGroup(click.Group):
         command: object = module.command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            meant = ELSEWHERE.get(args[0]) or next(iter(near), None)
+            hint = f" Did you mean `quorate {meant}`?" if meant else ""
+            ctx.fail(f"There is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         try:

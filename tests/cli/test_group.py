@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from click.testing import Result
-from quorate.cli import COMMANDS
+from quorate.cli import COMMANDS, ELSEWHERE
 from quorate.cli.settings import duration
 
 from .fake_client import FakeClient
@@ -152,3 +152,26 @@ def test_a_shell_can_complete_commands_and_options() -> None:
 
     assert completed("quorate mem", 1) == "plain,members\nplain,member\n"
     assert "plain,--prefix\n" in completed("quorate get --pre", 2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("delete", "Did you mean `quorate del`?"),
+        ("ls", "Did you mean `quorate get`?"),
+        ("memebrs", "Did you mean `quorate members`?"),
+        ("frobnicate", "There is no command 'frobnicate'.\n"),
+    ],
+)
+def test_who_types_another_stores_command_is_told_ours(
+    run: Run, cluster: FakeClient, typed: str, said: str
+) -> None:
+    result = run(typed, "k")
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert cluster.calls == []
+
+
+def test_what_is_called_otherwise_elsewhere_has_a_name_here() -> None:
+    assert set(ELSEWHERE.values()) <= set(COMMANDS)
+    assert not set(ELSEWHERE) & set(COMMANDS)
