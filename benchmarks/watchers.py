@@ -1,11 +1,13 @@
 """What ten thousand watchers cost the writes: the same load with and without them.
 
-    python -m quorate.benchmarks.watchers [--pairs 7] [--seconds 5] [--rate 1000]
+    python -m quorate.benchmarks.watchers [--on leader|follower] [--pairs 7]
+        [--seconds 5] [--rate 1000]
 
 Law: writes come at a fixed rate (an open loop, so that a slow answer delays none of the
-others), over a thousand keys. In every second leg a hundred connections to the same
-node watch a hundred keys each: ten watches match each write. One of the connections
-never reads. With and without follow each other in one run (A-B-B-A).
+others), over a thousand keys, at the leader. In every second leg a hundred connections
+to one node, that or a follower, watch a hundred keys each: ten watches match each
+write. One of the connections never reads. With and without follow each other in one
+run (A-B-B-A).
 
 Who watches stands for clients on other machines, and has to share this one: it takes
 what processors the nodes and the writer leave, and looks at each of its connections ten
@@ -38,7 +40,7 @@ from quorate.wire import (
 )
 
 from . import machine, native_load
-from .clusters import BenchmarkFailed, Quorate
+from .clusters import NODES, BenchmarkFailed, Quorate
 from .pairs import PAIRS_MIN, Leg, alternate, ratios, spread
 from .priorities import LAST, give_way
 
@@ -208,15 +210,20 @@ class Watchers:
 class Bench:
     """One cluster, and legs with and without watchers."""
 
-    def __init__(self, system: Quorate, rate: float, seconds: float) -> None:
+    def __init__(
+        self, system: Quorate, rate: float, seconds: float, *, at_leader: bool = True
+    ) -> None:
         self._system: Quorate = system
+        self._at_leader: bool = at_leader
         self._rate: float = rate
         self._seconds: float = seconds
         self.told: list[int] = []
 
     def with_watchers(self, connections: int = CONNECTIONS) -> Leg:
         """A leg that counts only when the watchers were told of each write."""
-        with Watchers(self._port(), connections) as watchers:
+        place = (self._system.leader() + (not self._at_leader)) % NODES
+        port = self._system.places()[place].port
+        with Watchers(port, connections) as watchers:
             leg = self.without()
         # One of a hundred connections does not read.
         reading = min(connections, CONNECTIONS - 1)
@@ -266,6 +273,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=PAIRS_MIN)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each leg")
     parser.add_argument("--rate", type=float, default=1000.0, help="writes a second")
+    parser.add_argument("--on", choices=("leader", "follower"), default="leader")
     parser.add_argument("--directory", help="on a real disk, for the data")
     given = parser.parse_args()
     print("\n".join(f"{name}: {text}" for name, text in machine.describe().items()))
@@ -275,7 +283,8 @@ def main() -> None:
         )
         system = Quorate(Path(folder))
         stack.callback(system.stop)
-        bench = Bench(system, given.rate, given.seconds)
+        at_leader = given.on == "leader"
+        bench = Bench(system, given.rate, given.seconds, at_leader=at_leader)
         bench.without()
         watched, alone = alternate(given.pairs, bench.with_watchers, bench.without)
     for name, legs in (("with watchers", watched), ("without", alone)):
