@@ -57,4 +57,4 @@ def test_in_a_session_it_is_told_the_same() -> None:
     assert "not its turn" in refused(together, encode_in_session(place, early))
     place = Place(session, opened.since, 2, 1)
     put = encode_put(b"k", b"v", expected=7)
-    assert "expected revision" in refused(together, encode_in_session(place, put))
+    assert "there is no such key" in refused(together, encode_in_session(place, put))
