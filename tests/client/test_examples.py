@@ -11,11 +11,11 @@ from quorate.docs.examples import (
     service_discovery,
     work_queue,
 )
-from quorate.wire import ErrorCode
 
 from .fake_node import plain, plain_sync
 from .locking_node import LockingNode
 from .test_synchronous import NodeThread
+from .watching_node import break_watch
 
 
 @pytest.fixture(autouse=True)
@@ -38,18 +38,6 @@ async def until(kv: AsyncClient, condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await kv.get("k")
-
-
-async def break_watch(node: LockingNode, how: str) -> None:
-    """The watch that is open comes to its end."""
-    watching = await node.watch(len(node.watches) - 1 if node.watches else 0)
-    if how == "compacted":
-        watching.end(ErrorCode.COMPACTED, 9)
-    else:
-        count = len(node.watches)
-        node.refusal = ErrorCode.NO_LEADER
-        watching.cut()
-        await node.watch(count)
 
 
 # -- what follows a watch --------------------------------------------------------------

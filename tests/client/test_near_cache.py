@@ -20,6 +20,7 @@ from quorate.wire import ErrorCode, RequestKind
 from .fake_node import plain, plain_sync
 from .locking_node import LockingNode
 from .test_synchronous import NodeThread
+from .watching_node import break_watch
 
 
 @pytest.fixture(autouse=True)
@@ -52,18 +53,6 @@ async def text(cache: NearCache, key: str, min_revision: int = 0) -> str | None:
 
 def gets(node: LockingNode) -> int:
     return sum(frame.kind == RequestKind.GET for frame in node.requests)
-
-
-async def break_watch(node: LockingNode, how: str) -> None:
-    """The watch that is open comes to its end."""
-    watching = await node.watch(len(node.watches) - 1 if node.watches else 0)
-    if how == "compacted":
-        watching.end(ErrorCode.COMPACTED, 9)
-    else:
-        count = len(node.watches)
-        node.refusal = ErrorCode.NO_LEADER
-        watching.cut()
-        await node.watch(count)
 
 
 async def test_what_is_in_it_asks_nobody(node: LockingNode, kv: AsyncClient) -> None:

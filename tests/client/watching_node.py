@@ -90,3 +90,15 @@ class WatchingNode(FakeNode):
         """The watch with this number, once it was asked for."""
         await self.wait_for(lambda: len(self.watches) > number)
         return self.watches[number]
+
+
+async def break_watch(node: WatchingNode, how: str) -> None:
+    """The watch that is open comes to its end."""
+    watching = await node.watch(len(node.watches) - 1 if node.watches else 0)
+    if how == "compacted":
+        watching.end(ErrorCode.COMPACTED, 9)
+    else:
+        count = len(node.watches)
+        node.refusal = ErrorCode.NO_LEADER
+        watching.cut()
+        await node.watch(count)
