@@ -1,42 +1,23 @@
 """`quorate del`: delete a key or a range of keys."""
 
 import asyncio
-from typing import NamedTuple
 
 import click
 
 from .output import print_json
+from .ranges import Keys, keys_of, range_options
 from .settings import (
     Settings,
     connection_options,
     current_settings,
     exit_codes,
     fence_option,
-    to_bytes,
 )
-
-
-class Removal(NamedTuple):
-    """What is to be deleted."""
-
-    key: bytes
-    prefix: bool
-    from_key: bool
-    range_end: bytes | None
-    if_revision: int | None
-    fence: str | None
-
-    @property
-    def single(self) -> bool:
-        """Is one key meant?"""
-        return not (self.prefix or self.from_key or self.range_end is not None)
 
 
 @click.command("del")
 @click.argument("key")
-@click.option("--prefix", is_flag=True, help="All keys that begin with KEY.")
-@click.option("--from-key", is_flag=True, help="All keys from KEY on.")
-@click.option("--range-end", metavar="END", help="All keys from KEY to before END.")
+@range_options
 @click.option("--if-revision", type=click.IntRange(min=1), metavar="N")
 @fence_option
 @connection_options()
@@ -54,30 +35,27 @@ def command(
     deleted at one revision, and has 10,000 keys at most. `quorate del "" --prefix`
     deletes everything.
     """
-    if sum([prefix, from_key, range_end is not None]) > 1:
-        raise click.UsageError("give one of --prefix, --from-key and --range-end")
-    end = None if range_end is None else to_bytes(range_end)
-    removal = Removal(to_bytes(key), prefix, from_key, end, if_revision, fence)
-    if if_revision is not None and not removal.single:
+    keys = keys_of(key, prefix, from_key, range_end)
+    if if_revision is not None and not keys.single:
         raise click.UsageError("--if-revision is for a single key")
     settings = current_settings()
     with exit_codes():
-        deleted = asyncio.run(_delete(settings, removal))
+        deleted = asyncio.run(_delete(settings, keys, if_revision, fence))
     if settings.output == "json":
         print_json({"deleted": deleted})
     else:
         click.echo(deleted)
 
 
-async def _delete(settings: Settings, removal: Removal) -> int:
-    key, end, fence = removal.key, removal.range_end, removal.fence
-    if end is not None and end <= key:
-        # An empty end would mean "no end" to the server, and a lower one is an error.
+async def _delete(
+    settings: Settings, keys: Keys, if_revision: int | None, fence: str | None
+) -> int:
+    if keys.none:
         return 0
+    key = keys.key
     async with settings.connect() as client:
-        if removal.single:
-            revision = removal.if_revision
-            return int(await client.delete(key, if_revision=revision, fence=fence))
-        if removal.prefix:
+        if keys.single:
+            return int(await client.delete(key, if_revision=if_revision, fence=fence))
+        if keys.prefix:
             return await client.delete_range(key, fence=fence)
-        return await client.delete_range(start=key, end=end, fence=fence)
+        return await client.delete_range(start=key, end=keys.end, fence=fence)

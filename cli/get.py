@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import click
 
 from .output import print_table, record, stdout, to_hex, to_text
+from .ranges import Keys, keys_of, range_options
 from .settings import (
     NOT_FOUND,
     Settings,
     connection_options,
     current_settings,
     exit_codes,
-    to_bytes,
 )
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ Level = Literal["linearizable", "local"]
 class Query(NamedTuple):
     """What is asked for, and which parts of it are shown."""
 
-    key: bytes
-    prefix: bool
-    from_key: bool
-    range_end: bytes | None
+    keys: Keys
     limit: int | None
     revision: int
     level: Level
@@ -38,17 +35,10 @@ class Query(NamedTuple):
     value_only: bool
     hex: bool
 
-    @property
-    def single(self) -> bool:
-        """Whether one key is meant, whose absence is worth an exit code."""
-        return not (self.prefix or self.from_key or self.range_end is not None)
-
 
 @click.command("get")
 @click.argument("key")
-@click.option("--prefix", is_flag=True, help="All keys that begin with KEY.")
-@click.option("--from-key", is_flag=True, help="All keys from KEY on.")
-@click.option("--range-end", metavar="END", help="All keys from KEY to before END.")
+@range_options
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many keys.")
 @click.option(
     "--rev",
@@ -85,16 +75,11 @@ def command(
     nothing and is no error; `quorate get "" --prefix` reads everything. All keys of a
     range are shown as they were at one revision.
     """
-    if sum([prefix, from_key, range_end is not None]) > 1:
-        raise click.UsageError("give one of --prefix, --from-key and --range-end")
+    keys = keys_of(key, prefix, from_key, range_end)
     if keys_only and print_value_only:
         raise click.UsageError("give --keys-only or --print-value-only")
-    end = None if range_end is None else to_bytes(range_end)
     query = Query(
-        to_bytes(key),
-        prefix,
-        from_key,
-        end,
+        keys,
         limit,
         rev or 0,
         consistency,
@@ -105,7 +90,8 @@ def command(
     settings = current_settings()
     with exit_codes():
         count = asyncio.run(_get(settings, query))
-    if query.single and not count:
+    # Whose absence is worth an exit code.
+    if keys.single and not count:
         click.echo("not found", err=True)
         click.get_current_context().exit(NOT_FOUND)
 
@@ -124,18 +110,18 @@ async def _get(settings: Settings, query: Query) -> int:
 async def _entries(
     client: "AsyncClient", query: Query
 ) -> "AsyncGenerator[KeyValue, None]":
-    if query.single:
-        entry = await client.get(query.key, level=query.level, revision=query.revision)
+    keys = query.keys
+    if keys.single:
+        entry = await client.get(keys.key, level=query.level, revision=query.revision)
         if entry is not None:
             yield entry
         return
-    if query.range_end is not None and query.range_end <= query.key:
-        # An empty end would mean "no end" to the server, and a lower one is an error.
+    if keys.none:
         return
     async for entry in client.range(
-        prefix=query.key if query.prefix else None,
-        start=None if query.prefix else query.key,
-        end=query.range_end,
+        prefix=keys.key if keys.prefix else None,
+        start=None if keys.prefix else keys.key,
+        end=keys.end,
         limit=query.limit,
         keys_only=query.keys_only,
         level=query.level,
