@@ -50,30 +50,22 @@ class Handle:
             self._thread.run(end)
 
 
-class _Source(Protocol[T]):
-    """What an asynchronous client hands out to be iterated over."""
+class _Closing(Protocol):
+    """What an asynchronous client hands out to be closed."""
 
-    async def __anext__(self) -> T: ...
     async def close(self) -> None: ...
-    def _put_back(self, item: T) -> None: ...
 
 
-class Stream(Handle, Iterator[T]):
-    """What comes is waited for; another thread may close it."""
+class Closer(Handle):
+    """It is closed as well by leaving its context; another thread may close it."""
 
-    def __init__(self, client: object, thread: LoopThread, source: _Source[T]) -> None:
+    def __init__(self, client: object, thread: LoopThread, closing: _Closing) -> None:
         super().__init__(client, thread)
-        self._source: _Source[T] = source
-        # Was anything told?
-        self._told: bool = False
-
-    @property
-    def _has_begun(self) -> bool:
-        return self._told
+        self._closing: _Closing = closing
 
     def close(self) -> None:
         """As the asynchronous one's `close`."""
-        self._hang_up(self._source.close())
+        self._hang_up(self._closing.close())
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +77,27 @@ class Stream(Handle, Iterator[T]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class _Source(_Closing, Protocol[T]):
+    """One that is iterated over."""
+
+    async def __anext__(self) -> T: ...
+    def _put_back(self, item: T) -> None: ...
+
+
+class Stream(Closer, Iterator[T]):
+    """What comes is waited for."""
+
+    def __init__(self, client: object, thread: LoopThread, source: _Source[T]) -> None:
+        super().__init__(client, thread, source)
+        self._source: _Source[T] = source
+        # Was anything told?
+        self._told: bool = False
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._told
 
     def __next__(self) -> T:
         try:
@@ -130,11 +143,11 @@ class SyncWatch(Stream[Event]):
         return self
 
 
-class SyncNearCache(Handle):
+class SyncNearCache(Closer):
     """A copy of some keys, which a watch on the client's own thread keeps right."""
 
     def __init__(self, client: object, thread: LoopThread, cache: NearCache) -> None:
-        super().__init__(client, thread)
+        super().__init__(client, thread, cache)
         self._cache: NearCache = cache
 
     @property
@@ -167,21 +180,9 @@ class SyncNearCache(Handle):
         """As NearCache.entries."""
         return self._thread.run(_entries(self._cache))
 
-    def close(self) -> None:
-        """As NearCache.close."""
-        self._hang_up(self._cache.close())
-
     def __enter__(self) -> Self:
         self._thread.run(self._cache.__aenter__(), lambda _: self._cache.close())
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class SyncLease(Handle):
