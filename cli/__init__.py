@@ -9,7 +9,6 @@ Exit codes: 0 done, 1 an error, 2 wrong usage, 3 not found, 4 a precondition fai
 5 nobody could be asked, 6 timeout or unknown outcome, 130 Ctrl-C.
 """
 
-import difflib
 import errno
 import importlib
 import io
@@ -104,7 +103,9 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
             meant = ELSEWHERE.get(args[0]) or next(iter(near), None)
             hint = f" Did you mean `quorate {meant}`?" if meant else ""
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
