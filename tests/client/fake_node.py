@@ -211,6 +211,13 @@ class FakeNode:
 
     async def stop(self) -> None:
         if self._server is not None:
+            # A connection that is taken in this turn gets its transport in the next,
+            # and would be left open if the server were closed by then (gh-109564).
+            loop = asyncio.get_running_loop()
+            for listening in self._server.sockets:
+                loop.remove_reader(listening.fileno())
+            for _ in range(2):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         for session in self.sessions:

@@ -305,15 +305,15 @@ async def test_a_closed_client_dials_nobody_any_more() -> None:
 
 
 async def test_who_is_busy_everywhere_is_not_asked_without_bounds() -> None:
-    """A thousand calls of half a second: each alone would ask a dozen times."""
+    """Five hundred calls of a second: each alone would ask some dozen times."""
     node = FakeNode()
     node.answer = refusing(ErrorCode.TOO_BUSY)
-    async with running(node) as at, plain(at, timeout=0.5) as kv:
-        puts = [kv.put(f"k{number}", "v") for number in range(1000)]
+    async with running(node) as at, plain(at, timeout=1) as kv:
+        puts = [kv.put(f"k{number}", "v") for number in range(500)]
         found = await asyncio.gather(*puts, return_exceptions=True)
         assert all(isinstance(each, Unavailable) for each in found)
-        assert 1000 <= len(node.requests) <= 1000 + 100 + 10
+        assert 500 <= len(node.requests) <= 500 + 100 + 20
         # Once it is not busy any more, nobody waits longer than the others need.
         node.answer = node.serve
-        puts = [kv.put(f"k{number}", "v", timeout=5) for number in range(1000)]
-        assert len(await asyncio.gather(*puts)) == 1000
+        puts = [kv.put(f"k{number}", "v", timeout=10) for number in range(500)]
+        assert len(await asyncio.gather(*puts)) == 500
