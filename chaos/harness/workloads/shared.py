@@ -14,6 +14,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 
 from ....client import AsyncClient, QuorateError, Unknown
+from ....client.options import ClientOptions
 from ...histories import Objection, Outcome
 from ..errors import Violated
 from ..history import MICROSECONDS, Done, History, Input, Output, Recording
@@ -121,11 +122,19 @@ class Shared:
         self.written.append((revision, key))
 
     def roaming(self, first: int) -> AsyncClient:
-        """A client of its own that finds its way among all nodes."""
+        """A client of its own that finds its way among all nodes; each other balances.
+
+        It learns who leads, as users' clients do.
+        """
         nodes = self.cluster.nodes
         turn = first % len(nodes)
         addresses = [node.address for node in (*nodes[turn:], *nodes[:turn])]
-        self._roaming.append(AsyncClient(addresses, **nodes[0].options))
+        options: ClientOptions = {
+            **nodes[0].options,
+            "learn": True,
+            "balance": first % 2 == 1,
+        }
+        self._roaming.append(AsyncClient(addresses, **options))
         return self._roaming[-1]
 
     async def close(self) -> None:
