@@ -71,7 +71,8 @@ class NearCache:
         self._patience: float = patience
         self._entries: dict[bytes, KeyValue] = {}
         self._bytes: int = 0
-        # Read by other threads (SyncNearCache): 0 before anything is not so any more.
+        # Read by other threads (SyncNearCache): 0 before anything is not so any more,
+        # and until all of the next revision is there.
         self._revision: int = 0
         self._following: asyncio.Task[None] | None = None
         self._error: QuorateError | None = None
@@ -138,9 +139,12 @@ class NearCache:
             raise InvalidRequest(f"{key!r} does not begin with {self._prefix!r}")
         if self._error is not None:
             raise self._error.with_traceback(None)
-        if self._revision < max(to_revision("min_revision", min_revision), 1):
+        revision = self._revision
+        if revision < max(to_revision("min_revision", min_revision), 1):
             return None
-        return (self._entries.get(name),)
+        found = self._entries.get(name)
+        # What was found while another thread was changing it is of no revision.
+        return (found,) if self._revision == revision else None
 
     def entries(self) -> list[KeyValue]:
         """All of the copy, in the order of its keys, as it is at `revision`."""
@@ -199,6 +203,7 @@ class NearCache:
         async with watch as changes:
             # Nothing is awaited between the events of one revision.
             async for event in changes:
+                self._revision = 0
                 before = self._entries.pop(event.key, None)
                 self._bytes -= 0 if before is None else _size(before)
                 if event.kv is not None:
@@ -206,7 +211,8 @@ class NearCache:
                     self._bytes += _size(event.kv)
                     if self._bytes > self._bytes_max:
                         raise TooLarge("the near cache has grown over its bytes_max")
-                self._revision = changes.revision
+                if changes.revision >= event.revision:
+                    self._revision = changes.revision
 
     def _end(self, error: QuorateError) -> None:
         self._revision = 0

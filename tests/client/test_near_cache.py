@@ -107,6 +107,54 @@ async def test_a_transaction_is_never_seen_in_part(kv: AsyncClient) -> None:
         assert all(len(set(each)) == 1 for each in seen), seen
 
 
+class Looked(dict[bytes, KeyValue]):
+    """The copy, in which another thread looks whenever it is being changed."""
+
+    def __init__(self, cache: NearCache) -> None:
+        super().__init__(cache._entries)
+        self.cache = cache
+        self.found: list[list[tuple[str | None] | None]] = []
+
+    def look(self) -> None:
+        known = [self.cache.known(f"cached/{number}") for number in range(2)]
+        self.found.append([each and (each[0] and each[0].text,) for each in known])
+
+    def __setitem__(self, key: bytes, value: KeyValue) -> None:
+        super().__setitem__(key, value)
+        self.look()
+
+
+async def test_another_thread_is_told_nothing_while_a_revision_is_being_taken(
+    kv: AsyncClient,
+) -> None:
+    """It was told that a key was absent which always was there, and halves."""
+    await kv.commit(Txn().put("cached/0", "x").put("cached/1", "x"))
+    async with kv.near_cache("cached/") as cache:
+        cache._entries = copy = Looked(cache)
+        revision = (
+            await kv.commit(Txn().put("cached/0", "y").put("cached/1", "y"))
+        ).revision
+        await until(kv, lambda: cache.revision >= revision)
+        assert copy.found == [[None, None]] * 2, "the cluster is to be asked"
+        copy.look()
+        assert copy.found[-1] == [("y",), ("y",)]
+
+
+async def test_what_was_changed_while_another_thread_looked_is_of_no_revision(
+    kv: AsyncClient,
+) -> None:
+    class Changing(bytes):
+        """A key: another revision is there once it was looked for."""
+
+        def __hash__(self) -> int:
+            cache._revision += 1
+            return super().__hash__()
+
+    async with kv.near_cache("cached/") as cache:
+        assert cache.known(b"cached/a") == (None,)
+        assert cache.known(Changing(b"cached/a")) is None
+
+
 async def test_a_revision_that_is_not_there_yet_is_read_from_the_cluster(
     node: LockingNode, kv: AsyncClient
 ) -> None:
