@@ -7,14 +7,14 @@ time and a size. Who has gone is noticed while a request of his waits: the socke
 read meanwhile, or the connection ends. What a client does not read is counted, and what
 it sends behind a request that is served.
 
-What is private to aiohttp and used here is named here: `_request_count` (heads parsed),
-`_waiter` (pending while no request is served by it), `_messages` (requests that are not
-taken up, each with its body) and `_parser` (told when one is), `_current_request` (the
-one whose handler runs), `_request_in_progress` and `_handler_waiter` (what a shutdown
-waits for), `_next_keepalive_close_time` and `_process_keepalive` (when an idle
-connection ends), `_close` and `_paused` (no more is served; nothing may be written),
-`_reading_paused` and `_buffer_paused` (why the socket is not read), `_lingering_time`,
-`_drain_helper` (waits until less is unsent), and of a request `_cache` (its version).
+What is private to aiohttp and used here: `_request_count` (heads parsed), `_waiter`
+(pending while no request is served by it), `_messages` (requests that are not taken up,
+each with its body), `_parser` (told when one is; http_upgrades is around it),
+`_current_request` (whose handler runs), `_request_in_progress` and `_handler_waiter`
+(what a shutdown waits for), `_next_keepalive_close_time` and `_process_keepalive` (when
+an idle connection ends), `_close` and `_paused` (no more is served; nothing may be
+written), `_reading_paused` and `_buffer_paused` (why the socket is not read),
+`_lingering_time`, `_drain_helper` (waits until less is unsent), of a request `_cache`.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ from .http_replies import (
     parser_problem,
     problem_response,
 )
+from .http_upgrades import UpgradeParser
 from .rights import Principal
 
 logger = logging.getLogger("quorate.api")
@@ -111,6 +112,7 @@ class HttpConnection(web.RequestHandler):
             # A compressed body would be stored as something else than was sent.
             auto_decompress=False,
         )
+        self._parser = UpgradeParser(self._parser)
         self._port: ClientPort = port
         # How plain requests are answered, and the one that is now.
         self._plainly: Plainly = plainly
@@ -120,10 +122,8 @@ class HttpConnection(web.RequestHandler):
         self._stall: StallTimer | None = None
         self._head_bytes: int = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        # What is served lasts until something happens, or its client goes.
-        self._waits: bool = False
-        # Replies: how many are over, what they had, the one that is written now, and
-        # what is held of the budget for it.
+        self._waits: bool = False  # Until something happens, or the client goes.
+        # Replies: how many are over, what they had, the one now, what is held for it.
         self._answered: int = 0
         self._written: int = 0
         self._replying: web.BaseRequest | None = None
