@@ -31,7 +31,7 @@ from . import (
 )
 from .connections import ClientPort
 from .door import ASKING, check
-from .errors import WRITES, Problem, invalid
+from .errors import WRITES, Problem
 from .etcd import errors as etcd_errors
 from .etcd import gateway as etcd_gateway
 from .etcd import probes
@@ -44,7 +44,7 @@ from .http_body import (
 )
 from .http_connection import SPOKEN, HttpConnection
 from .http_keys import METHODS, Keys
-from .http_replies import large_body, name_server, problem_response
+from .http_replies import add_common_headers, large_body, problem_response
 from .http_requests import bearer, certified, one_header
 from .origins import OriginRule
 from .rights import NOBODY, NODE, Action
@@ -215,7 +215,7 @@ class HttpApi:
             self._observe(call, "cancelled", started)
             raise
         self._observe(call, result, started)
-        name_server(response, self._port)
+        add_common_headers(response, self._port)
         return response
 
     async def _route(self, request: web.BaseRequest, call: _Call) -> web.StreamResponse:
@@ -303,8 +303,6 @@ class HttpApi:
         host = target.authority
         if host is None:
             host = one_header(request, "Host") or ""
-        if "@" in host:
-            raise invalid("the host name is malformed")
         self._origins.check(host, one_header(request, "Origin"))
 
     def _check_unsent(

@@ -12,6 +12,7 @@ from aiohttp import HttpVersion11, web
 from . import targets
 from .connections import ClientPort
 from .http_body import refuse_body
+from .http_replies import add_common_headers
 from .http_requests import refuse_conditions, timeout_ms
 from .targets import Target
 
@@ -43,6 +44,7 @@ class Backup:
                     "X-Content-Type-Options": "nosniff",
                 }
             )
+            add_common_headers(response, self._port)
             if request.version >= HttpVersion11:
                 response.enable_chunked_encoding()
             else:

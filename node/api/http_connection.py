@@ -32,8 +32,8 @@ from .connections import PROGRESS_BYTES, ClientPort, StallTimer, hung_up, keep_a
 from .errors import WRITES, Problem
 from .http_replies import (
     UNCOUNTED_BYTES,
+    add_common_headers,
     large_body,
-    name_server,
     parser_problem,
     problem_response,
 )
@@ -332,7 +332,7 @@ class HttpConnection(web.RequestHandler):
         self._port.http_timings.of("connection", problem.code).observe(0.0)
         response = problem_response(problem)
         response.force_close()
-        name_server(response, self._port)
+        add_common_headers(response, self._port)
         return response
 
     async def finish_response(

@@ -18,7 +18,7 @@ from .errors import Problem, invalid, problem_document, problem_of
 from .http_body import BodyLimit, read_body, refuse_body
 from .http_locks import release
 from .http_records import ShownRecord, shown
-from .http_replies import name_server
+from .http_replies import add_common_headers
 from .http_requests import refuse_conditions, refuse_part, respond
 from .observing import Leading, Observation, read_leader
 from .place_bodies import fence_of, parse_campaign, parse_name, shown_taken
@@ -161,7 +161,7 @@ class Elections:
                 "Quorate-Revision": str(leading.revision),
             }
         )
-        name_server(response, self._port)
+        add_common_headers(response, self._port)
         await response.prepare(request)
         revision = leading.revision
         try:

@@ -47,9 +47,9 @@ from .etcd.replies import PutReply, Speaker, encode
 from .http_keys import VALUE_HEADERS, Written, read_headers
 from .http_replies import (
     UNCOUNTED_BYTES,
-    name_server,
+    add_common_headers,
+    common_headers,
     problem_response,
-    server_name,
 )
 from .http_requests import JSON_HEADERS
 from .origins import OriginRule
@@ -146,7 +146,7 @@ class PlainRequests:
         self.limits: Limits = port.options.limits
         self._origins: OriginRule = origins
         self._speaker: Speaker = Speaker(port)
-        self._server: str = server_name(port)
+        self._common: dict[str, str] = common_headers(port)
 
     def asked(
         self,
@@ -189,7 +189,7 @@ class PlainRequests:
                 host = value
             elif name not in _IDLE_HEADERS:
                 return False
-        if host is None or b"@" in host:
+        if host is None:
             return False
         try:
             self._origins.check(host.decode("utf-8", "surrogateescape"), None)
@@ -289,7 +289,7 @@ class PlainRequests:
     def _answer(self, body: bytes, headers: Mapping[str, str]) -> bytes | None:
         if len(body) > UNCOUNTED_BYTES:
             return None
-        return _written("200 OK", {**headers, "Server": self._server}, body)
+        return _written("200 OK", {**headers, **self._common}, body)
 
     def refusal(self, problem: Problem, form: _Form) -> bytes:
         """A problem, as the usual way would put it."""
@@ -299,7 +299,7 @@ class PlainRequests:
             if form.kind is RequestKind.WRITE and problem.outcome is None:
                 problem.outcome = "not_applied"
             response = problem_response(problem)
-        name_server(response, self.port)
+        add_common_headers(response, self.port)
         assert isinstance(response.body, bytes)
         status = f"{response.status} {response.reason}"
         close = "Connection: close\r\n" if problem.close else ""

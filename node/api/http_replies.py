@@ -41,14 +41,23 @@ def problem_response(problem: Problem) -> web.Response:
     return response
 
 
-def server_name(port: ClientPort) -> str:
-    """Who we are, not which libraries at which versions."""
-    return f"quorate/{port.options.version}"
+def common_headers(port: ClientPort) -> dict[str, str]:
+    """Who we are, and that no cache answers instead (RFC 9111, 4.2.2).
+
+    Without a word about it a cache may keep what it likes: it would serve what was read
+    before as linearizable.
+    """
+    return {
+        # Not which libraries at which versions.
+        hdrs.SERVER: f"quorate/{port.options.version}",
+        hdrs.CACHE_CONTROL: "no-cache",
+    }
 
 
-def name_server(response: web.StreamResponse, port: ClientPort) -> None:
+def add_common_headers(response: web.StreamResponse, port: ClientPort) -> None:
     """Say it in a response."""
-    response.headers[hdrs.SERVER] = server_name(port)
+    for name, value in common_headers(port).items():
+        response.headers.setdefault(name, value)
 
 
 def parser_problem(exc: BaseException | None) -> Problem:

@@ -30,8 +30,8 @@ from .connections import ClientPort
 from .errors import Problem, invalid, problem_document, problem_of
 from .http_body import refuse_body
 from .http_records import ShownRecord, shown
-from .http_replies import name_server
-from .http_requests import check_length, one_header, respond
+from .http_replies import add_common_headers
+from .http_requests import check_length, list_header, one_header, respond
 from .targets import Target
 from .watch_stream import WatchStream
 
@@ -192,7 +192,7 @@ class Watching:
                 "Quorate-Revision": str(begin),
             }
         )
-        name_server(response, self._port)
+        add_common_headers(response, self._port)
         await response.prepare(request)
         told = _Told(begin, [])
         await response.write(_line(told, form))
@@ -233,7 +233,7 @@ def _format(
         if form is None:
             raise invalid("format is sse or ndjson")
         return form, 0
-    accept = request.headers.get("Accept", "")
+    accept = (list_header(request, "Accept") or "").lower()
     return (_Format.SSE if "text/event-stream" in accept else _Format.NDJSON), 0
 
 

@@ -16,11 +16,18 @@ another address answers to every name: which of them are right is not known here
 """
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from ...wire.errors import ErrorCode
 from .errors import Problem, invalid
 
+# A name or an address, perhaps with a port (RFC 9110 7.2, RFC 3986 3.2.2).
+_HOST = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.~%-]+)?\]"
+    r"|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?",
+    re.ASCII,
+)
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -55,9 +62,11 @@ class OriginRule:
             raise _forbidden(
                 "this origin is not allowed; client.origins lists those that are"
             )
-        if self._hosts is None or host == self._last_host:
+        if host == self._last_host:
             return
-        if not self._local(_host_of(f"http://{host}")):
+        if _HOST.fullmatch(host) is None:
+            raise invalid("the host name is malformed")
+        if self._hosts is not None and not self._local(_host_of(f"http://{host}")):
             raise _forbidden(
                 "this node answers to no such host name; "
                 "client.origins and client.advertise add names"

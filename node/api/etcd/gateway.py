@@ -16,7 +16,7 @@ from .. import targets
 from ..connections import ClientPort
 from ..errors import Problem
 from ..http_body import BodyLimit, overlook_body, read_body
-from ..http_replies import name_server
+from ..http_replies import add_common_headers
 from ..http_requests import FENCE, JSON_HEADERS
 from ..targets import Target
 from .auth import BELOW as AUTHENTICATION
@@ -255,7 +255,7 @@ class Gateway:
     ) -> web.StreamResponse:
         """A stream of answers, one for each message of the body, each in one chunk."""
         response = web.StreamResponse(headers=JSON_HEADERS)
-        name_server(response, self._port)
+        add_common_headers(response, self._port)
         for count, document in enumerate(documents(body)):
             try:
                 said = _leases.parse_first(document)

@@ -17,7 +17,7 @@ from ....wire.locks import holder_key, leave, proclaim
 from ....wire.requests import decode_write_reply
 from ..connections import ClientPort
 from ..errors import Problem
-from ..http_replies import name_server
+from ..http_replies import add_common_headers
 from ..http_requests import JSON_HEADERS, ask
 from ..observing import Leading, Observation, read_leader
 from ..places import Place, commit
@@ -174,7 +174,7 @@ class Locks:
         name = _name(_names.parse(body).name)
         del body
         response = web.StreamResponse(headers=JSON_HEADERS)
-        name_server(response, self._port)
+        add_common_headers(response, self._port)
         await response.prepare(request)
         observation = Observation(self._port, name)
         try:

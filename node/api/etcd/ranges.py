@@ -29,7 +29,7 @@ from ....wire.requests import (
 )
 from ..connections import ClientPort
 from ..errors import Problem
-from ..http_replies import name_server
+from ..http_replies import add_common_headers
 from ..http_requests import JSON_HEADERS, ask
 from .documents import Range
 from .errors import (
@@ -316,7 +316,7 @@ class _Out:
             return
         if self._response is None:
             self._response = web.StreamResponse(headers=JSON_HEADERS)
-            name_server(self._response, self._port)
+            add_common_headers(self._response, self._port)
             await self._response.prepare(self._request)
         piece, self._pending = bytes(self._pending), bytearray()
         await self._response.write(piece)

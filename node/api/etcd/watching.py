@@ -28,7 +28,7 @@ from ....wire.watches import (
 )
 from ..connections import ClientPort
 from ..errors import Problem, problem_of
-from ..http_replies import name_server
+from ..http_replies import add_common_headers
 from ..http_requests import JSON_HEADERS
 from ..watch_stream import Said, WatchStream
 from .bodies import (
@@ -70,7 +70,7 @@ _FILTERS_MAX: Final = 128
 # node has said so.
 PROGRESS_S: Final = 60.0
 _FOREVER_S: Final = 3600.0
-_NO_PUT, _NO_DELETE = ("NOPUT", 0, "0"), ("NODELETE", 1, "1")
+_NO_PUT, _NO_DELETE = ("NOPUT", 0), ("NODELETE", 1)
 # Why a watch ends as it begins, in etcd's words, and the id that it has then.
 _EMPTY_RANGE: Final = "mvcc: watcher range is empty"
 _ID_TAKEN: Final = "mvcc: duplicate watch ID provided on the WatchStream"
@@ -200,7 +200,7 @@ class Watching:
         stream = WatchStream(self._port)
         service = self._port.service
         response = web.StreamResponse(headers=JSON_HEADERS)
-        name_server(response, self._port)
+        add_common_headers(response, self._port)
         try:
             opened = self._begin(stream, wanted.watches)
             told = _Stream(opened, wanted.progresses)

@@ -8,6 +8,7 @@ from quorate.node.statistics import Statistics
 from quorate.wire.errors import ErrorCode, Outcome
 from quorate.wire.requests import error_reply
 
+from .samples import SAMPLES, Sample, prepare
 from .support import Port, connect, head, http, open_port
 
 PROMISED = (
@@ -242,3 +243,17 @@ async def test_a_bug_behind_an_interim_reply_is_an_internal_error_too(
         reply = await raw.http_reply()
     # Nobody knows what it had done by then.
     assert (reply.status, reply.json()["outcome"]) == (500, "unknown")
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: f"{s.method} {s.route}")
+async def test_no_cache_may_answer_instead(sample: Sample) -> None:
+    """RFC 9111, 4.2.2: else a read of long ago may be told as linearizable."""
+    async with open_port() as port:
+        prepare(port.service)
+        async with connect(port) as raw:
+            body = sample.body or b""
+            sizes = {"Content_Length": str(len(body))} if body else {}
+            raw.send(head(sample.method, sample.target, **sizes) + body)
+            answer = (await raw.reader.readuntil(b"\r\n\r\n")).lower()
+    assert b"\r\ncache-control: no-" in answer
+    assert b"\r\nserver: quorate/" in answer

@@ -183,6 +183,18 @@ async def test_a_format_goes_before_what_the_client_accepts(port: Port) -> None:
         assert b"text/event-stream" in await stream_head(raw)
 
 
+async def test_what_a_client_accepts_is_read_in_any_case_and_in_all_lines(
+    port: Port,
+) -> None:
+    for accept in (
+        b"Accept: Text/Event-Stream\r\n",
+        b"Accept: application/json\r\nAccept: text/event-stream\r\n",
+    ):
+        async with connect(port) as raw:
+            raw.send(head("GET", "/v1/watch")[:-2] + accept + b"\r\n")
+            assert b"text/event-stream" in await stream_head(raw)
+
+
 @pytest.mark.parametrize(("last", "revision"), [("0", 1), ("41", 42)])
 async def test_a_browser_goes_on_behind_what_it_has_seen(
     port: Port, last: str, revision: int

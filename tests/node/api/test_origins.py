@@ -80,7 +80,44 @@ def test_a_node_on_another_address_answers_to_every_name() -> None:
     OPEN.check("kv.example.org", None)
 
 
-@pytest.mark.parametrize("host", ["[", "[::1", "]x["])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "[",
+            "[::1",
+            "]x[",
+            "[::1]x",
+            "::1",
+            "[n1]",
+            "[fe80::1%]",
+            "n1:port",
+            "n1:1:1",
+        ),
+        *(
+            "a b",
+            "n1, n2",
+            "n1/path",
+            "n1?x",
+            "n1#x",
+            "n1\\x",
+            "me@n1",
+            "%zz",
+            "n\x7f1",
+        ),
+        *("n\u00f6", "\udcff", '"n1"', "<n1>"),
+    ],
+)
 def test_a_host_that_is_none_is_refused(host: str) -> None:
-    with pytest.raises(Problem):
-        LOOPBACK.check(host, None)
+    """RFC 9112, 3.2: whatever a node listens on."""
+    for rule in (LOOPBACK, OPEN):
+        with pytest.raises(Problem) as refusal:
+            rule.check(host, None)
+        assert refusal.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "host", ["", "n1:", "a_b", "[fe80::1%25eth0]:1", "n%31", "x-1."]
+)
+def test_an_unusual_host_is_one_all_the_same(host: str) -> None:
+    LOOPBACK.check(host, None)
