@@ -62,6 +62,9 @@ ENUMS: Mapping[str, tuple[str, ...]] = {
     "result": ("EQUAL", "GREATER", "LESS", "NOT_EQUAL"),
     "filters": ("NOPUT", "NODELETE"),
 }
+# Whose lock it is, and who leads: one lease each, so that nobody ever waits.
+LOCKS = {b"l": 71, b"m": -7}
+ELECTIONS = {b"e": 72, b"": 2**63 - 1}
 OPERANDS = {
     "VERSION": "version",
     "CREATE": "create_revision",
@@ -72,8 +75,11 @@ OPERANDS = {
 
 # -- how it is written -----------------------------------------------------------------
 
-_CAMEL, _TEXT, _NUMBERED = 1, 2, 4
-STYLES = st.integers(0, _CAMEL | _TEXT | _NUMBERED)
+_CAMEL, _TEXT, _NUMBERED, _NOISY = 1, 2, 4, 8
+STYLES = st.integers(0, _CAMEL | _TEXT | _NUMBERED | _NOISY)
+# What says nothing: names that no message has, and fields that are null.
+_NOISE: Body = {"unknown": {"key": [1.5, None, "\u00f6", {}]}, "": 7, "KEY": "!"}
+_NULLS = ("lease", "limit", "prev_kv", "range_end", "sort_order", "compare", "filters")
 
 
 def resolved(value: Any, revisions: Mapping[str, int]) -> Any:
@@ -96,7 +102,8 @@ def written(body: Body, style: int) -> str:
 def _plain(name: str, value: Any, style: int) -> Any:
     if isinstance(value, dict):
         body = cast(Body, value)
-        return {_named(n, style): _plain(n, v, style) for n, v in body.items()}
+        said = {_named(n, style): _plain(n, v, style) for n, v in body.items()}
+        return _noisy(said, style) if style & _NOISY else said
     if isinstance(value, list):
         return [_plain(name, each, style) for each in cast("list[Any]", value)]
     if isinstance(value, bytes):
@@ -106,6 +113,11 @@ def _plain(name: str, value: Any, style: int) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and style & _TEXT:
         return value if name in ENUMS else str(value)
     return value
+
+
+def _noisy(said: Body, style: int) -> Body:
+    nulls = {_named(name, style): None for name in _NULLS}
+    return {**_NOISE, **nulls, **said}
 
 
 def _named(name: str, style: int) -> str:
@@ -306,7 +318,63 @@ def watches() -> Strategy:
         },
     )
     creates = st.lists(create, min_size=1, max_size=3)
-    return st.builds(Watch, creates, st.lists(writes(), max_size=3), STYLES)
+    # etcd may lose what it has not read of a body before it answers: it is short.
+    style = st.integers(0, _NOISY - 1)
+    return st.builds(Watch, creates, st.lists(writes(), max_size=3), style)
+
+
+@st.composite
+def places(draw: st.DrawFn) -> Call:
+    """A lock or an election, and whoever holds it, or another place there."""
+    if draw(YES):
+        name, lease = draw(st.sampled_from(sorted(LOCKS.items())))
+        wanted = {"name": name, "lease": lease}
+        key = {"key": draw(mostly(st.just(_place(name, lease)), KEY))}
+        path = draw(st.sampled_from(["lock/lock", "lock/lock", "lock/unlock"]))
+        return Call(path, key if path == "lock/unlock" else wanted, draw(STYLES))
+    name, lease = draw(st.sampled_from(sorted(ELECTIONS.items())))
+    wanted = {"name": name, "lease": lease}
+    leader = {
+        "name": name,
+        "key": draw(mostly(st.just(_place(name, lease)), KEY)),
+        "rev": draw(mostly(PAST, SMALL)),
+        "lease": draw(mostly(st.just(lease), LEASE.filter(bool))),
+    }
+    path, body = draw(
+        st.sampled_from(
+            [
+                ("election/campaign", {**wanted, "value": draw(VALUE)}),
+                ("election/campaign", wanted),
+                ("election/proclaim", {"leader": leader, "value": draw(VALUE)}),
+                ("election/resign", {"leader": leader}),
+                ("election/leader", {"name": name}),
+            ]
+        )
+    )
+    return Call(path, body, draw(STYLES))
+
+
+def _place(name: bytes, lease: int) -> bytes:
+    return b"%s/%x" % (name, lease)
+
+
+def contests() -> st.SearchStrategy[list[Step]]:
+    """Of locks and elections. Their keys make more than a sort keeps in order."""
+    everything = {"key": st.just(b"\0"), "range_end": st.just(b"\0")}
+    other = st.one_of(
+        calls("lease/revoke", about_leases()),
+        calls("kv/put", message({"key": KEY, "value": VALUE, "lease": LEASE}, {})),
+        calls("kv/deleterange", message({"key": KEY}, {})),
+        calls("kv/range", message(everything, {"limit": SMALL, "revision": PAST})),
+        calls("lease/timetolive", message({"ID": LEASE, "keys": YES}, {})),
+        watches(),
+    )
+    grant = st.sampled_from(LEASES).map(
+        lambda lease: Call("lease/grant", {"ID": lease, "TTL": 600})
+    )
+    granted = st.lists(grant, max_size=6)
+    steps = st.lists(mostly(places(), other), max_size=24)
+    return st.tuples(granted, steps).map(lambda both: [*both[0], *both[1]])
 
 
 def sequences() -> st.SearchStrategy[list[Step]]:
@@ -315,4 +383,5 @@ def sequences() -> st.SearchStrategy[list[Step]]:
     other = st.one_of(watches(), calls("kv/compaction", compactions()))
     # A single list is short, however long it may be.
     part = st.lists(mostly(usual, other), max_size=12)
-    return st.tuples(part, part, part).map(lambda parts: [s for p in parts for s in p])
+    parts = st.tuples(part, part, part)
+    return mostly(parts.map(lambda all_of: [s for p in all_of for s in p]), contests())

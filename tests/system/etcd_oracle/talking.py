@@ -191,7 +191,9 @@ class Pair:
             self.refused += 1
             return
         (reply,) = etcd.replies
-        self._revisions["now"] = _revision(reply.get("result", reply))
+        # A place in line is told with the revision at which it was taken.
+        revision = _revision(reply.get("result", reply))
+        self._revisions["now"] = max(self._revisions["now"], revision)
         if call.path == "kv/compaction":
             self._revisions["compacted"] = body["revision"]
 
