@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import combinations
+from typing import Any, cast
 
 import pytest
+from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 from quorate.node.api.http_upgrades import UpgradeParser
@@ -26,7 +28,7 @@ CHUNKED = (
 # Each with its body.
 WISHES = [
     (head("GET", PATH, **WISH), b""),
-    (put(**WISH), b"value"),
+    (put(b"value", **WISH), b"value"),
     (put(b"", **WISH), b""),
     (put(b"PUT a\r\n\r\nPUT b\r\n\r\n", **WISH), b"PUT a\r\n\r\nPUT b\r\n\r\n"),
     (CHUNKED, b"value"),
@@ -43,13 +45,14 @@ def parser_of_a_connection() -> UpgradeParser:
     loop = asyncio.get_running_loop()
     protocol = BaseProtocol(loop)
     parser = UpgradeParser(HttpRequestParser(protocol, loop, LIMIT))
-    protocol._parser = parser
+    protocol._parser = cast(Any, parser)
     return parser
 
 
 def parsed(pieces: list[bytes]) -> tuple[list[bytes], bool]:
     """The bodies of all requests that are served; is the last one said to be it?"""
-    parser, bodies, last = parser_of_a_connection(), [], False
+    parser, last = parser_of_a_connection(), False
+    bodies: list[StreamReader] = []
     for piece in pieces:
         messages, upgraded, tail = parser.feed_data(piece)
         assert (upgraded, tail) == (False, b"")
@@ -112,7 +115,7 @@ async def test_what_is_sent_behind_an_upgrade_is_answered_or_the_connection_ends
     port: Port,
 ) -> None:
     async with connect(port) as raw:
-        raw.send(put(**WISH) + head("GET", PATH))
+        raw.send(put(b"value", **WISH) + head("GET", PATH))
         reply = await raw.http_reply()
         assert (reply.status, reply.headers["connection"]) == (200, "close")
         assert await raw.read_to_end() == b""
