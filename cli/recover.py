@@ -27,6 +27,7 @@ from ..node.stable import NotBootstrapped, Opened, Stable, StableOptions
 from ..storage.engine.condemned import is_mark
 from ..storage.env import RealEnv
 from ..storage.errors import CorruptionError, StorageError
+from ..storage.journal import JournalOptions
 from .founding import found, founding_options
 from .output import print_table
 from .settings import Failure
@@ -147,7 +148,8 @@ def _opened(path: Path) -> Generator[tuple[Identity, Stable, Opened]]:
         lock = env.lock(f"{data_dir}/{LOCK_FILE}")
     except (ConfigError, IdentityError, StorageError, OSError) as error:
         raise Failure(f"{path}: {error}") from error
-    stable = Stable(env, data_dir, identity.cluster_id, StableOptions())
+    options = StableOptions(JournalOptions(owner=identity.member_id))
+    stable = Stable(env, data_dir, identity.cluster_id, options)
     try:
         opened = stable.open(None, secrets.randbits(64) or 1, lambda: os.urandom(16))
         yield identity, stable, opened

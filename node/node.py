@@ -19,6 +19,7 @@ from ..raft import Configuration, InstallSnapshot, Options, Raft
 from ..storage.engine import Worker
 from ..storage.env import Env, RealEnv
 from ..storage.errors import CorruptionError, is_no_space
+from ..storage.journal import JournalOptions
 from ..wire import ErrorCode, Level, Limits, RequestKind
 from .admission import Admission
 from .api import service
@@ -151,7 +152,7 @@ class Node:
             env,
             config.data_dir,
             self.cluster_id,
-            StableOptions(engine=engine, jobs=jobs),
+            StableOptions(JournalOptions(owner=self.member_id), engine, jobs),
         )
         salt = random.SystemRandom().getrandbits(64) or 1
         try:

@@ -19,6 +19,7 @@ from ..storage.engine.manifest import NAME as MANIFEST
 from ..storage.engine.manifest import load_manifest
 from ..storage.env import Env
 from ..storage.errors import CorruptionError
+from ..storage.journal import JournalOptions
 from .database import Database, layout
 from .database.member_records import AS_FOUNDED, FIRST_VERSION, NOTHING_SAID, digest_of
 from .database.meta import encode_meta
@@ -50,7 +51,8 @@ def reborn_from(
     begins with; whoever calls writes the identity last. Raises CorruptionError,
     OSError, and what `pieces` raises.
     """
-    stable = Stable(env, data_dir, cluster_id, StableOptions())
+    options = StableOptions(JournalOptions(owner=member_id))
+    stable = Stable(env, data_dir, cluster_id, options)
     stable.make_directories()
     engine = Engine(env, stable.engine_dir, ids)
     try:

@@ -44,10 +44,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class JournalOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`segment_bytes` is a multiple of 4,096; `spares_max` files are kept for reuse."""
+    """`segment_bytes` is a multiple of 4,096; `spares_max` files are kept for reuse.
+
+    `owner` is a 64-bit number of whoever writes it: another one's is not opened. 0:
+    anybody's is.
+    """
 
     segment_bytes: int = 16 << 20
     spares_max: int = 2
+    owner: int = 0
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +123,7 @@ class Journal:
         Raises CorruptionError (path, offset, reason) when something durable is damaged.
         """
         assert 0 < salt < 1 << 64
-        recovered = recover(env, directory, salt)
+        recovered = recover(env, directory, salt, options.owner)
         journal = cls(env, directory, options, recovered)
         if journal.segments:
             journal._settle(recovered.last_batch)
@@ -400,7 +405,8 @@ class Journal:
             if self.env.exists(path):
                 file = self.env.open(path)
                 try:
-                    write_mark(file, Mark(segment.sequence, segment.size))
+                    origin = self.salt, self.options.owner
+                    write_mark(file, Mark(segment.sequence, segment.size, *origin))
                 finally:
                     file.close()
         except OSError as error:

@@ -36,7 +36,7 @@ from .journal_format import (
     segment_name,
     segment_sequence,
 )
-from .journal_newest import Mark, read_mark
+from .journal_newest import Mark, newest_path, read_mark
 
 
 class Recovered(msgspec.Struct):
@@ -72,12 +72,18 @@ class Recovered(msgspec.Struct):
         return self.entries[-1].term if self.entries else self.base_term
 
 
-def recover(env: Env, directory: str, salt: int) -> Recovered:
-    """Read all segments. Raises CorruptionError, OSError."""
+def recover(env: Env, directory: str, salt: int, owner: int = 0) -> Recovered:
+    """Read all segments, of this owner; 0: whoever it is.
+
+    Raises CorruptionError, OSError.
+    """
     names = env.list(directory)
     sequences = sorted(s for s in map(segment_sequence, names) if s is not None)
     state = Recovered(salt=salt)
     mark = read_mark(env, directory)
+    if owner and mark.owner not in (0, owner):
+        reason = f"the journal is that of {mark.owner:016x}, not of {owner:016x}"
+        raise CorruptionError(newest_path(directory), 0, reason)
     for before, after in pairwise(sequences):
         if after != before + 1:
             path = f"{directory}/{segment_name(before + 1)}"
@@ -342,6 +348,8 @@ class _Reader:
     def compare(self, mark: Mark) -> None:
         """Is what was marked as durable there?"""
         path = f"{self.directory}/{segment_name(mark.sequence)}"
+        if self.known_salt and mark.salt not in (0, self.state.salt):
+            raise CorruptionError(self.directory, 0, "this is another journal")
         if mark.sequence > self.newest:
             raise CorruptionError(path, 0, "its batches are missing")
         for sequence, size, _ in self.state.segments:

@@ -17,6 +17,8 @@ from quorate.node.node import Node
 from quorate.node.peers_file import write_pairs
 from quorate.node.stable import NotBootstrapped
 from quorate.storage.env import RealEnv
+from quorate.storage.errors import CorruptionError
+from quorate.storage.journal_newest import decode_marks, encode_mark, newest_path
 
 pytestmark = pytest.mark.slow
 
@@ -116,3 +118,23 @@ async def test_a_member_without_its_store_does_not_begin_a_new_one(
     stores.with_name("elsewhere").rename(stores)
     async with Node(config) as node:
         assert node.replica.database.revision >= 1
+
+
+async def test_a_journal_of_another_member_keeps_a_node_from_starting(
+    config: NodeConfig, tmp_path: Path
+) -> None:
+    """Story: two disks were taken for each other, and votes and writes were lost."""
+    async with Node(config):
+        pass
+    stores = Path(config.data_dir) / "stores"
+    shutil.copytree(stores, tmp_path / "copy")
+    path = Path(newest_path(str(stores / "1" / "journal")))
+    mark = decode_marks(path.read_bytes())
+    assert mark.owner == load_identity(RealEnv(), config.data_dir).member_id
+    path.write_bytes(encode_mark(mark._replace(owner=mark.owner ^ 1)) * 2)
+    with pytest.raises(CorruptionError, match="the journal is that of"):
+        await Node(config).start()
+    shutil.rmtree(stores)
+    shutil.move(tmp_path / "copy", stores)
+    async with Node(config):
+        pass

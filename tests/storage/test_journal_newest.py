@@ -7,9 +7,11 @@ that were acknowledged were forgotten, and the node voted as if it had never had
 import errno
 import random
 
+import msgspec
 import pytest
+from quorate.storage.env import read_file, write_file_durably
 from quorate.storage.errors import CorruptionError, JournalFailed, NoSpace
-from quorate.storage.journal import Batch
+from quorate.storage.journal import Batch, Journal
 from quorate.storage.journal_format import BLOCK_BYTES, segment_name
 from quorate.storage.journal_newest import (
     NEWEST_BYTES,
@@ -24,6 +26,7 @@ from quorate.storage.memory_env import Kind, MemoryEnv
 from .journal_kit import (
     DIRECTORY,
     OPTIONS,
+    SALT,
     State,
     batch,
     disk_of,
@@ -74,9 +77,71 @@ def test_a_mark_has_these_bytes_for_ever() -> None:
     assert mark[:24].hex() == "514a4e31a7c0eb9602010000000000000040000000000000"
     assert mark[24:] == bytes(BLOCK_BYTES - 24)
     older = encode_mark(Mark(0x0101, 0x8000))
-    assert decode_marks(mark + older) == decode_marks(older + mark) == (0x0102, 0x4000)
+    assert decode_marks(mark + older) == decode_marks(older + mark)
+    assert decode_marks(mark + older) == (0x0102, 0x4000, 0, 0)
     assert decode_marks(bytes(NEWEST_BYTES)) == NO_MARK
     assert decode_marks(mark[:23]) == decode_marks(b"") == NO_MARK
+
+
+def test_a_mark_says_whose_journal_this_is_in_these_bytes_for_ever() -> None:
+    """Older versions read what is before that, and write nothing there."""
+    told = Mark(0x0102, 0x4000, 0x5A17, 7)
+    mark = encode_mark(told)
+    assert mark[:24] == encode_mark(Mark(0x0102, 0x4000))[:24]
+    assert mark[24:44].hex() == "831d3614175a0000000000000700000000000000"
+    assert mark[44:] == bytes(BLOCK_BYTES - 44)
+    older = encode_mark(Mark(0x0103, 0x8000))
+    assert decode_marks(mark + older) == (0x0103, 0x8000, 0x5A17, 7)
+    assert decode_marks(mark[:43]) == (0x0102, 0x4000, 0, 0)
+
+
+def owned(owner: int, salt: int) -> MemoryEnv:
+    """A disk with a journal of an owner, of two segments."""
+    env = new_disk()
+    options = msgspec.structs.replace(OPTIONS, owner=owner)
+    journal, _ = Journal.open(env, DIRECTORY, options, salt)
+    persist(journal, large(1), large(2))
+    env.kill()
+    return env
+
+
+def take(env: MemoryEnv, other: MemoryEnv, *, with_mark: bool) -> None:
+    """Put another disk's journal in the place of this one's."""
+    for name in env.list(DIRECTORY):
+        env.remove(f"{DIRECTORY}/{name}")
+    for name in other.list(DIRECTORY):
+        write_file_durably(
+            env, f"{DIRECTORY}/{name}", read_file(other, f"{DIRECTORY}/{name}")
+        )
+    if with_mark:
+        write_file_durably(env, MARK, read_file(other, MARK))
+
+
+@pytest.mark.parametrize("with_mark", [True, False])
+def test_the_journal_of_another_member_is_not_opened(with_mark: bool) -> None:
+    """Story: it was whole, and the node went on with another one's votes and log."""
+    env = owned(7, SALT)
+    mine = msgspec.structs.replace(OPTIONS, owner=7)
+    assert not open_journal(env.copy(), mine)[1].vote
+    take(env, owned(8, SALT + 1), with_mark=with_mark)
+    before = files_of(env), env.peek("/")
+    wrong = "is that of 0000000000000008" if with_mark else "another journal"
+    for _ in range(2):
+        with pytest.raises(CorruptionError, match=wrong) as caught:
+            open_journal(env, mine)
+        assert caught.value.path == (MARK if with_mark else DIRECTORY)
+    assert (files_of(env), env.peek("/")) == before
+
+
+def test_a_journal_of_an_older_version_becomes_its_owners_when_it_is_opened() -> None:
+    env, state = so_many_segments(2)
+    env.open(MARK).write_at(0, encode_mark(Mark(2, OPTIONS.segment_bytes)))
+    mine = msgspec.structs.replace(OPTIONS, owner=7)
+    assert open_journal(env, mine)[1] == state
+    assert decode_marks(env.peek("/")["journal.newest"])[2:] == (SALT, 7)
+    env.kill()
+    with pytest.raises(CorruptionError, match="is that of 0000000000000007"):
+        open_journal(env, msgspec.structs.replace(OPTIONS, owner=8))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
