@@ -204,6 +204,9 @@ class SnapshotReceiver:
         while await self._do(lambda: next(steps, None)) is not None:
             pass
         check_snapshot(self.database, incoming, message, source)
+        steps = self.database.arrivals.read(incoming)
+        while await self._do(lambda: next(steps, None)) is not None:
+            pass
 
     def answer(self, installed: bool) -> None:
         self.session.write(b"\x01" if installed else b"\x00")

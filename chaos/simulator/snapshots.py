@@ -123,3 +123,5 @@ class Snapshots:
             pass
         database = self.node.replica.database
         check_snapshot(database, incoming, message, "a snapshot")
+        for _ in database.arrivals.read(incoming):
+            pass

@@ -39,6 +39,7 @@ from ...wire import (
 from ...wire.plain import PlainPut, decode_plain_put
 from . import layout, rules, versions
 from .applied import Applied, LogEntry, StateAt
+from .arrivals import Arrivals, Known, known_of
 from .before import STEP_READ_BYTES, Before
 from .feed import Change
 from .leases import Effects, LeaseTable
@@ -83,6 +84,7 @@ class Database(Reading):
         # What was changed since somebody took it; kept only while anybody watches.
         self.watched = False
         self.changes: list[Change] = []
+        self.arrivals = Arrivals()
         store.droppable = self._droppable
         self._take(self.durable_meta())
 
@@ -99,7 +101,7 @@ class Database(Reading):
         known = decode_meta(meta, self.cluster_id, self.store.directory)
         return layout.droppable(known.compacted)
 
-    def _take(self, meta: Meta) -> None:
+    def _take(self, meta: Meta, known: Known | None = None) -> None:
         self.applied_index: int = self.store.applied_index
         self.applied_term = meta.term
         self.configuration = meta.configuration
@@ -110,8 +112,10 @@ class Database(Reading):
         self.chain = meta.chain
         # First of all whether the rest is understood.
         self.member_table = MemberTable(self.store, self.understood)
-        self.lease_table = LeaseTable(self.store)
-        self.session_table = SessionTable(self.store)
+        if known is None or self.store.damage is not None:
+            known = known_of(self.store)
+        self.lease_table = LeaseTable(self.store, known.leases)
+        self.session_table = SessionTable(self.store, known.sessions)
         # Sessions are summed by step, not by entry: the chain knows nothing of theirs.
         total = int.from_bytes(meta.digest_sum, "little")
         self.digest_sum = (total - self.session_table.digest_sum) % _MODULUS
@@ -141,8 +145,9 @@ class Database(Reading):
 
         After an `OSError` neither this nor its store is of any use.
         """
+        known = self.arrivals.taken(incoming)
         self.store.install(incoming)
-        self._take(self.durable_meta())
+        self._take(self.durable_meta(), known)
 
     def state_hash(self) -> str:
         """Equal on all replicas at the same applied index, 40 hex digits."""

@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 
 from ...storage.engine import TOMBSTONE, VALUE, Engine
-from ...storage.errors import CorruptionError
 from ...wire import KEYS_MAX, ErrorCode
 from . import layout, rules
 
@@ -40,27 +39,18 @@ class Lease(msgspec.Struct):
 
 
 class LeaseTable:
-    """All leases of one database, in memory, beside what its store has of them."""
+    """All leases of one database, in memory, beside what its store has of them.
 
-    def __init__(self, store: Engine) -> None:
+    `leases`: those that the store has.
+    """
+
+    def __init__(self, store: Engine, leases: dict[int, Lease]) -> None:
         self.store = store
-        self.leases: dict[int, Lease] = {}
+        self.leases = leases if rules.reads_leases_back() else {}
         # Granted since somebody looked: who keeps the time has to know.
         self.granted: list[int] = []
         # Of this step, and so not in the store yet: does the key hang on the lease?
         self._moved: dict[int, dict[bytes, bool]] = {}
-        if store.damage is None and rules.reads_leases_back():
-            self._load()
-
-    def _load(self) -> None:
-        try:
-            for at, data in self.store.scan(*layout.lease_bounds()):
-                lease = Lease(*_STORED.unpack(data))
-                self.leases[layout.number_of(at)] = lease
-        except CorruptionError as damage:
-            # As everywhere: the replica sees it and heals, or ends.
-            self.leases.clear()
-            self.store.condemn(damage)
 
     def grant(self, number: int, ttl_ms: int, since: int, effects: Effects) -> int:
         """Its digest, which the state hash gains."""
@@ -135,6 +125,11 @@ class LeaseTable:
         lease = self.leases[number]
         stored = _STORED.pack(lease.ttl_ms, lease.keys, lease.since)
         effects[layout.lease(number)] = VALUE + stored
+
+
+def decode_lease(data: bytes) -> Lease:
+    """What the store has of one."""
+    return Lease(*_STORED.unpack(data))
 
 
 def digest(number: int, ttl_ms: int, since: int) -> int:

@@ -15,7 +15,6 @@ from zlib import crc32
 import msgspec
 
 from ...storage.engine import TOMBSTONE, VALUE, Engine
-from ...storage.errors import CorruptionError
 from ...wire import (
     SESSION_REPLY_BYTES_MAX,
     SESSION_SILENT_MS,
@@ -54,30 +53,17 @@ class Session(msgspec.Struct):
 
 
 class SessionTable:
-    """All sessions of one database, in memory, beside what its store has of them."""
+    """All sessions of one database, in memory, beside what its store has of them.
 
-    def __init__(self, store: Engine) -> None:
+    `sessions`: those that the store has, in the order of their last commands' times.
+    """
+
+    def __init__(self, store: Engine, sessions: dict[bytes, Session]) -> None:
         self.store = store
-        # In the order of their last commands' times.
-        self.sessions: dict[bytes, Session] = {}
+        self.sessions = sessions if rules.reads_sessions_back() else {}
         # Of this step, and so not in the store yet.
         self._changed: dict[bytes, None] = {}
         # What the state hash has of them.
-        self.digest_sum = 0
-        if store.damage is None and rules.reads_sessions_back():
-            self._load()
-
-    def _load(self) -> None:
-        try:
-            for at, data in self.store.scan(*layout.session_bounds()):
-                number = layout.session_of(at)
-                self.sessions[number] = _decoded(number, data)
-        except CorruptionError as damage:
-            # As everywhere: the replica sees it and heals, or ends.
-            self.sessions.clear()
-            self.store.condemn(damage)
-        order = sorted(self.sessions.items(), key=lambda each: each[1].active_ms)
-        self.sessions = dict(order)
         total = sum(session.digest for session in self.sessions.values())
         self.digest_sum = total % _MODULUS
 
@@ -237,7 +223,8 @@ def _encoded(session: Session) -> bytes:
     return head + b"".join(kept.values())
 
 
-def _decoded(number: bytes, data: bytes) -> Session:
+def decode_session(number: bytes, data: bytes) -> Session:
+    """What the store has of one, but for the bodies of its answers."""
     since, active_ms, lowest, count = _HEAD.unpack_from(data)
     assert len(data) == _HEAD.size + count * _KEPT.size
     kept: dict[int, bytes] = {}

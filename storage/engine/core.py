@@ -215,8 +215,10 @@ class Engine(Working):
     def _forget(self) -> None:
         """As if nothing had come since the flush that is durable.
 
-        No other may claim effects that are gone.
+        No other may claim effects that are gone. They are let go as what was flushed
+        is: all at once they would hold the loop.
         """
+        self._flushed += [*self._frozen, self._memtable]
         self._frozen.clear()
         self._memtable = Memtable(self.applied_index, self.meta)
         self.cache.clear()

@@ -19,6 +19,7 @@ from .edit import remove
 from .manifest import BlobMeta, Manifest, TableMeta, decode_manifest, encode_manifest
 from .table import Table
 from .version import Run, Version, open_file
+from .view import View
 
 MANIFEST_BYTES_MAX: Final = 256 << 20
 _LENGTH: Final = struct.Struct("<I")
@@ -131,14 +132,25 @@ class Incoming:
     def hand_over(self, directory: str) -> Version:
         """The files that were checked, open, for whoever moves them to `directory`."""
         assert self.manifest is not None
-        checked, self._checked = self._checked, {}
         for meta in self.manifest.files():
-            checked[meta.file_id].path = f"{directory}/{meta.name}"
-        tables = {i: f for i, f in checked.items() if isinstance(f, Table)}
+            self._checked[meta.file_id].path = f"{directory}/{meta.name}"
+        version, self._checked = self._version(), {}
+        return version
+
+    def _version(self) -> Version:
+        """Of the files that were checked."""
+        assert self.manifest is not None
+        checked = self._checked.items()
+        tables = {i: f for i, f in checked if isinstance(f, Table)}
         return Version(
             [Run([tables[m.file_id] for m in run]) for run in self.manifest.runs],
-            {i: f for i, f in checked.items() if isinstance(f, Blob)},
+            {i: f for i, f in checked if isinstance(f, Blob)},
         )
+
+    def view(self) -> View:
+        """What was received and checked, until somebody takes it over or closes it."""
+        assert self.manifest is not None
+        return View([], self._version(), self.manifest.applied_index)
 
     def close(self) -> None:
         """Remove what is left in the work directory: what nobody took over."""

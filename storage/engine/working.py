@@ -42,6 +42,7 @@ class Working:
     def __init__(self) -> None:
         self.flushed_bytes = self.compacted_bytes = 0
         self._frozen: list[Memtable] = []
+        # Of no use any more, on their way out of the memory.
         self._flushed: list[Memtable] = []
         # The last `work` ended because somebody else has all of it.
         self._idle = False

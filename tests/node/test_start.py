@@ -120,6 +120,14 @@ async def test_a_member_without_its_store_does_not_begin_a_new_one(
         assert node.replica.database.revision >= 1
 
 
+def change_owner(journal: Path) -> int:
+    """Whose journal it was."""
+    path = Path(newest_path(str(journal)))
+    mark = decode_marks(path.read_bytes())
+    path.write_bytes(encode_mark(mark._replace(owner=mark.owner ^ 1)) * 2)
+    return mark.owner
+
+
 async def test_a_journal_of_another_member_keeps_a_node_from_starting(
     config: NodeConfig, tmp_path: Path
 ) -> None:
@@ -128,10 +136,8 @@ async def test_a_journal_of_another_member_keeps_a_node_from_starting(
         pass
     stores = Path(config.data_dir) / "stores"
     shutil.copytree(stores, tmp_path / "copy")
-    path = Path(newest_path(str(stores / "1" / "journal")))
-    mark = decode_marks(path.read_bytes())
-    assert mark.owner == load_identity(RealEnv(), config.data_dir).member_id
-    path.write_bytes(encode_mark(mark._replace(owner=mark.owner ^ 1)) * 2)
+    member_id = load_identity(RealEnv(), config.data_dir).member_id
+    assert change_owner(stores / "1" / "journal") == member_id
     with pytest.raises(CorruptionError, match="the journal is that of"):
         await Node(config).start()
     shutil.rmtree(stores)

@@ -141,6 +141,8 @@ class Shell:
         self.receiver: Shell
 
     def install(self, message: InstallSnapshot, incoming: Incoming) -> bool:
+        known = self.replica.database.arrivals._known[incoming]
+        assert known.whole, "what is in memory was read before"
         return self.replica.install(message, incoming)
 
     def free_bytes(self, path: str) -> int:

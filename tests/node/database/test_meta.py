@@ -2,14 +2,17 @@
 
 import msgspec
 import pytest
-from quorate.node.database import Database, decode_meta, encode_meta
+from quorate.node.database import Database, core, decode_meta, encode_meta
 from quorate.storage.errors import CorruptionError
+from quorate.wire import OpenSession, encode_session_command
 
 from .support import (
     CLUSTER,
     CONFIGURATION,
+    command,
     copy_of,
     delete,
+    grant,
     new_database,
     put,
     records_of,
@@ -65,6 +68,46 @@ def test_a_replica_becomes_what_its_leader_sent() -> None:
     assert follower.meta() == leader.meta()
     assert follower.applied_index == leader.applied_index
     assert records_of(follower) == records_of(leader)
+
+
+def test_what_is_in_memory_of_a_state_is_read_before_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Story: a hundred thousand leases were read in one step, for 200 ms."""
+    follower, leader = new_database(), small()
+    granted = [grant(5 + lease, lease) for lease in range(1, 1_200)]
+    opened = command(1_205, encode_session_command(OpenSession(b"s" * 16)))
+    leader.apply([*granted, opened])
+    incoming = follower.store.receive("the leader")
+    incoming.feed(sent_by(leader))
+    for _ in incoming.check():
+        pass
+    steps = list(follower.arrivals.read(incoming))
+    assert sum(steps) == 1_200
+    assert max(steps) <= 500
+    follower.store.write({b"k": b"v"}, follower.applied_index + 1)
+    monkeypatch.setattr(core, "known_of", None)
+    follower.install(incoming)
+    assert follower.lease_table.leases == leader.lease_table.leases
+    assert follower.session_table.sessions == leader.session_table.sessions
+    assert follower.state_hash() == leader.state_hash()
+    # Nor are the memtables that it gives up let go in one step.
+    assert follower.store.owed
+    while follower.store.work():
+        pass
+    assert not follower.store.owed
+
+
+def test_a_state_that_was_read_in_part_is_read_again() -> None:
+    follower, leader = new_database(), small()
+    leader.apply([grant(6, 7)])
+    incoming = follower.store.receive("the leader")
+    incoming.feed(sent_by(leader))
+    for _ in incoming.check():
+        pass
+    follower.arrivals.read(incoming)
+    follower.install(incoming)
+    assert follower.lease_table.leases == leader.lease_table.leases != {}
 
 
 def test_a_state_of_another_cluster_is_refused() -> None:
