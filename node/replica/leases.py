@@ -19,7 +19,8 @@ from ..database import Database
 from . import rules
 
 # So many leases are looked at in one tick: a new leader learns of so many, of so many
-# it is seen that their time has begun anew or that they are gone.
+# it is seen that their time has begun anew or that they are gone, and so many are
+# forgotten by who led before.
 _A_TICK: Final = 2000
 # So many may be on their way to their end, and so many keys with those of one entry: an
 # end costs every replica about as much as a write for the lease and each key, and a
@@ -47,6 +48,9 @@ class Leases:
         # Those whose end is in the log and not applied yet: since when they were.
         self._ending: dict[int, int] = {}
         self._to_learn: Iterator[int] = iter(())
+        # Of leads that are over, on their way out of the memory.
+        self._outdated: list[dict[int, tuple[int, int]] | list[tuple[int, int, int]]]
+        self._outdated = []
 
     @property
     def now_ms(self) -> int:
@@ -60,12 +64,27 @@ class Leases:
         self._to_learn = iter(list(self.database.lease_table.leases))
 
     def resign(self) -> None:
+        """Somebody else leads. What was known of a hundred thousand goes by and by."""
+        left = [self._deadlines, self._queue, self._untidy]
+        self._outdated += [each for each in left if each]
         self._deadlines, self._ending = {}, {}
         self._queue, self._untidy = [], []
         self._to_learn = iter(())
 
     def tick(self) -> None:
         self.ticks += 1
+        if self._outdated:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        outdated = self._outdated[-1]
+        if isinstance(outdated, list):
+            del outdated[-_A_TICK:]
+        else:
+            for _ in range(min(_A_TICK, len(outdated))):
+                outdated.popitem()
+        if not outdated:
+            del self._outdated[-1]
 
     def learn(self) -> None:
         """What was granted, and what there is to be learnt of after an election."""

@@ -57,6 +57,25 @@ def test_leases_that_were_revoked_are_forgotten_before_their_time(
     assert in_time(together.lives_until(7), TTL_MS - 60 * TICK_MS)
 
 
+def test_who_led_forgets_what_it_knew_little_by_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Story: a hundred thousand leases were let go in one step, which held the loop."""
+    monkeypatch.setattr(leases, "_A_TICK", 10)
+    together = granted()
+    for lease in range(100, 125):
+        together.done(Grant(lease, 1000 * TTL_MS))
+    kept = together.replicas[together.leader].lease_keeper.leases
+    together.run(30)
+    kept.resign()
+    assert (kept._deadlines, kept._queue, kept._untidy) == ({}, [], [])
+    left = [sum(map(len, kept._outdated))]
+    while kept._outdated:
+        kept.tick()
+        left.append(sum(map(len, kept._outdated)))
+    assert left == [52, 42, 32, 26, 16, 6, 0]
+
+
 @pytest.mark.parametrize("through", ["leader", "follower"])
 def test_a_lease_that_is_kept_alive_has_its_whole_time_again(through: str) -> None:
     together = granted()
