@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ...storage.engine import Engine
 from ...wire import ErrorCode, Record
 from . import layout, rules
-from .history import record_at, records_at
+from .history import Entry, record_at, records_at
 from .records import as_record, as_told, mod_revision_of
 
 
@@ -39,7 +39,7 @@ class Reading:
         stored = self.store.record(layout.NEWEST + key)
         return None if stored is None else as_told(key, stored)
 
-    def range(
+    def page(
         self,
         start: bytes,
         end: bytes | None,
@@ -48,25 +48,56 @@ class Reading:
         bytes_max: int,
         keys_only: bool = False,
         revision: int = 0,
-    ) -> tuple[list[Record], bool]:
-        """Records of `start` ≤ key < `end` in order, up to a limit; do more follow?
+    ) -> "Page":
+        """Records of `start` ≤ key < `end` in order, up to a limit, of now.
 
         At a `readable` revision, by default the newest.
         """
-        found: list[Record] = []
-        size = 0
-        for key, record in self._records(start, end, revision):
-            if len(found) >= records_max or size >= bytes_max:
-                return found, True
-            found.append(as_record(key, record, keys_only))
-            # Also of keys alone: a value is read for what stands before it.
-            size += len(key) + len(record)
-        return found, False
-
-    def _records(
-        self, start: bytes, end: bytes | None, revision: int
-    ) -> Iterator[tuple[bytes, bytes]]:
+        records: Iterator[Entry | None]
         if revision and revision < self.revision:
-            return records_at(self.store.view(), start, end, revision)
-        scan = self.store.scan(*layout.newest_bounds(start, end))
-        return ((at[1:], record) for at, record in scan)
+            records = records_at(self.store.view(), start, end, revision)
+        else:
+            scan = self.store.scan(*layout.newest_bounds(start, end))
+            records = ((at[1:], record) for at, record in scan)
+        return Page(records, records_max, bytes_max, keys_only)
+
+
+class Page:
+    """A page of a range, read as far as there is time; later writes are not in it.
+
+    `records` is what was found, `more` whether more follow; both once `read` says so.
+    `passes` counts what has taken time besides: each as much as 256 entries.
+    """
+
+    def __init__(
+        self,
+        entries: Iterator[Entry | None],
+        records_max: int,
+        bytes_max: int,
+        keys_only: bool,
+    ) -> None:
+        self.records: list[Record] = []
+        self.more = False
+        self.passes = 0
+        self._entries = entries
+        self._records_max = records_max
+        self._bytes_left = bytes_max
+        self._keys_only = keys_only
+
+    def read(self, passes_max: int) -> bool:
+        """Go on; is it whole? Raises `CorruptionError`."""
+        last = self.passes + passes_max
+        for entry in self._entries:
+            if entry is None:
+                self.passes += 1
+                if self.passes >= last:
+                    return False
+                continue
+            if len(self.records) >= self._records_max or self._bytes_left <= 0:
+                self.more = True
+                break
+            key, record = entry
+            self.records.append(as_record(key, record, self._keys_only))
+            # Also of keys alone: a value is read for what stands before it.
+            self._bytes_left -= len(key) + len(record)
+        return True

@@ -452,7 +452,7 @@ class Replica:
             self.reads.fail(read_id)
         if self.reads.barred:
             self.healing.applied()
-        if self.reads.confirmed or self.reads.behind:
+        if self.reads.confirmed or self.reads.behind or self.reads.begun:
             self.reads.applied(self.now_ms)
 
     def _follow_leadership(self, ready: Ready) -> None:
@@ -486,7 +486,7 @@ class Replica:
 
     def _take_replies(self) -> list[Reply]:
         """All replies of this turn; those to peers become messages."""
-        if not (self.replies or self.writes.replies or self.reads.replies):
+        if not (self.replies or self.writes.replies or self.reads.due()):
             return []
         replies = self.replies + self.writes.replies + self.reads.take_replies()
         self.replies, self.writes.replies = [], []

@@ -31,6 +31,7 @@ from ...wire import (
     encode_range_reply,
 )
 from ..database import Database
+from ..database.reading import Page
 from . import rules
 from .effects import Reply
 from .lease_keeper import LeaseKeeper, LeaseRead
@@ -43,6 +44,8 @@ _STALENESS_MAX_MS = 0xFFFFFFFF
 # or key has at least so many, however short it is: it takes time, too.
 _TURN_BYTES: Final = 16 << 20
 ITEM_BYTES: Final = 512
+# And as much as so many what a page of the past passes by at once.
+_PASS_BYTES: Final = 2 << 20
 # For each read: to look a member up in its class takes several times as long.
 _LINEARIZABLE = Level.LINEARIZABLE
 _BOUNDED = Level.BOUNDED
@@ -55,6 +58,16 @@ class Read(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     request: Request
     wanted: Wanted
+
+
+class Begun(msgspec.Struct, frozen=True, eq=False):
+    """A page that takes more than a turn: of `revision`, and of what was known then."""
+
+    read: Read
+    wanted: RangeRequest
+    as_of_ms: int | None
+    revision: int
+    page: Page
 
 
 class Reads:
@@ -72,6 +85,7 @@ class Reads:
         # A heap: the revision that each waits for, its number, and the read.
         self.behind: list[tuple[int, int, Read]] = []
         self._numbers = count()
+        self.begun: list[Begun] = []
         self.replies: list[Reply] = []
         # Of the replies of this turn; and whether some were left to the next one.
         self._made_bytes = 0
@@ -87,7 +101,7 @@ class Reads:
         self.elsewhere: list[Request] = []
 
     def count(self) -> int:
-        return len(self.waiting) + len(self.behind) + self.asked
+        return len(self.waiting) + len(self.behind) + len(self.begun) + self.asked
 
     def add(self, request: Request, now_ms: int) -> None:
         """Take a read; answers at once when its level allows it."""
@@ -139,7 +153,7 @@ class Reads:
     @property
     def left(self) -> bool:
         """Does any read wait for nothing but a turn?"""
-        return self._left and bool(self.confirmed or self.behind)
+        return bool(self.begun) or (self._left and bool(self.confirmed or self.behind))
 
     def take_replies(self) -> list[Reply]:
         """All that was made since the last time."""
@@ -221,8 +235,19 @@ class Reads:
         while behind and rules.far_enough(revision, behind[0][0]):
             if self._is_full():
                 self._left = True
-                return
+                break
             self._serve_or_wait(heappop(behind)[2], now_ms)
+        self._read_on(now_ms)
+
+    def _read_on(self, now_ms: int) -> None:
+        """Pages come last, or others would wait for them; but one goes on each turn."""
+        begun, self.begun = self.begun, []
+        for position, each in enumerate(begun):
+            if position and self._is_full():
+                # Who had no turn now has the first one next time.
+                self.begun = begun[position:] + self.begun
+                break
+            self._go_on(each, now_ms)
 
     # -- serving -----------------------------------------------------------------------
 
@@ -273,10 +298,10 @@ class Reads:
         if not rules.far_enough(self.database.revision, wanted.min_revision):
             self._fall_behind(read)
             return
-        staleness = self._staleness_ms(now_ms)
+        as_of_ms = self.fresh_ms
         if wanted.level is _LINEARIZABLE:
             if asked_ms is not None:
-                staleness = max(0, now_ms - asked_ms)
+                as_of_ms = asked_ms
         elif wanted.level is _BOUNDED and not self._is_fresh(wanted, now_ms):
             # It was fresh when it was asked, or its round took too long: ask again.
             self.waiting.append(read)
@@ -284,20 +309,64 @@ class Reads:
         if isinstance(wanted, LeaseRead):
             self._answer_question(read.request, wanted)
             return
-        shown = _STALENESS_MAX_MS
-        if staleness is not None:
-            shown = min(staleness, _STALENESS_MAX_MS)
-        header = ReadHeader(self.database.revision, shown, wanted.level)
         unreadable = self.database.readable(wanted.revision)
         if unreadable is not None:
             self.replies.append(self._unreadable(read, unreadable))
             return
+        revision = self.database.revision
+        if isinstance(wanted, RangeRequest):
+            begun = Begun(read, wanted, as_of_ms, revision, self._page(wanted))
+            self._go_on(begun, now_ms)
+            return
+        header = ReadHeader(revision, _shown(as_of_ms, now_ms), wanted.level)
         try:
-            reply = answer(read.request, self._body(wanted, header))
+            record = self.database.get(wanted.key, wanted.revision)
+            reply = answer(read.request, encode_get_reply(header, record))
         except CorruptionError as error:
             reply = self._damaged(read.request, error)
         self._made_bytes += len(reply.body)
         self.replies.append(reply)
+
+    def _go_on(self, begun: Begun, now_ms: int) -> None:
+        """Read a page on; answer once it is whole, and still as fresh as was asked."""
+        request, wanted, page = begun.read.request, begun.wanted, begun.page
+        before, room = page.passes, _TURN_BYTES - self._made_bytes
+        try:
+            whole = page.read(max(1, room // _PASS_BYTES))
+        except CorruptionError as error:
+            self.replies.append(self._damaged(request, error))
+            return
+        self._made_bytes += (page.passes - before) * _PASS_BYTES
+        if not whole:
+            self.begun.append(begun)
+            return
+        staleness = _shown(begun.as_of_ms, now_ms)
+        if wanted.level is _BOUNDED and not rules.fresh_enough(
+            staleness, wanted.max_staleness_ms
+        ):
+            self.waiting.append(begun.read)
+            return
+        header = ReadHeader(begun.revision, staleness, wanted.level)
+        reply = answer(request, encode_range_reply(header, page.records, page.more))
+        if wanted.keys_only:
+            # Values were read, perhaps so many bytes of them.
+            self._made_bytes += self.options.limits.range_bytes_max
+        else:
+            self._made_bytes += len(page.records) * ITEM_BYTES
+        self._made_bytes += len(reply.body)
+        self.replies.append(reply)
+
+    def _page(self, wanted: RangeRequest) -> Page:
+        limits = self.options.limits
+        most = limits.range_records_max
+        return self.database.page(
+            wanted.start,
+            wanted.end or None,
+            records_max=min(wanted.limit or most, most),
+            bytes_max=limits.range_bytes_max,
+            keys_only=wanted.keys_only,
+            revision=wanted.revision,
+        )
 
     def _answer_question(self, request: Request, wanted: LeaseRead) -> None:
         assert self.keeper is not None
@@ -320,28 +389,6 @@ class Reads:
         reason = f"revision {asked} is not there yet; {database.revision} is the newest"
         return refuse(read.request, code, reason, database.revision)
 
-    def _body(self, wanted: GetRequest | RangeRequest, header: ReadHeader) -> bytes:
-        if isinstance(wanted, GetRequest):
-            return encode_get_reply(
-                header, self.database.get(wanted.key, wanted.revision)
-            )
-        limits = self.options.limits
-        page = limits.range_records_max
-        records, more = self.database.range(
-            wanted.start,
-            wanted.end or None,
-            records_max=min(wanted.limit or page, page),
-            bytes_max=limits.range_bytes_max,
-            keys_only=wanted.keys_only,
-            revision=wanted.revision,
-        )
-        if wanted.keys_only:
-            # Values were read, perhaps so many bytes of them.
-            self._made_bytes += limits.range_bytes_max
-        else:
-            self._made_bytes += len(records) * ITEM_BYTES
-        return encode_range_reply(header, records, more)
-
     # -- deadlines ---------------------------------------------------------------------
 
     def expire(self, now_ms: int) -> None:
@@ -349,6 +396,8 @@ class Reads:
         alive = set(self._alive([read for *_, read in self.behind], now_ms))
         self.behind = [each for each in self.behind if each[2] in alive]
         heapify(self.behind)
+        going = set(self._alive([each.read for each in self.begun], now_ms))
+        self.begun = [each for each in self.begun if each.read in going]
         for read_id, (asked_ms, reads) in self.rounds.items():
             self.rounds[read_id] = (asked_ms, self._alive(reads, now_ms))
         self.confirmed = [
@@ -382,12 +431,20 @@ class Reads:
     def refuse_all(self, code: ErrorCode, message: str) -> None:
         """The node stops: nothing will be confirmed any more."""
         groups = [self.waiting, [read for *_, read in sorted(self.behind)]]
+        groups.append([each.read for each in self.begun])
         groups += [reads for _, reads in self.rounds.values()]
         groups += [reads for _, _, reads in self.confirmed]
         requests = [read.request for group in groups for read in group]
         for request in requests + self.elsewhere:
             self.replies.append(refuse(request, code, message))
         self.waiting, self.behind, self.confirmed = [], [], []
-        self.elsewhere = []
+        self.elsewhere, self.begun = [], []
         self.rounds.clear()
         self.asked = 0
+
+
+def _shown(as_of_ms: int | None, now_ms: int) -> int:
+    """How old is told what was known to be the newest at `as_of_ms`."""
+    if as_of_ms is None:
+        return _STALENESS_MAX_MS
+    return min(max(0, now_ms - as_of_ms), _STALENESS_MAX_MS)

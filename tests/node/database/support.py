@@ -17,6 +17,7 @@ from quorate.storage.memory_env import MemoryEnv
 from quorate.wire import (
     EnvelopeKind,
     Grant,
+    Record,
     Revoke,
     Transaction,
     encode_delete,
@@ -120,6 +121,30 @@ def apply_all(database: Database, entries: Sequence[Entry]) -> list[Applied]:
     while len(results) < len(entries):
         results += database.apply(entries[len(results) :])
     return results
+
+
+def range_of(
+    database: Database,
+    start: bytes,
+    end: bytes | None,
+    *,
+    records_max: int,
+    bytes_max: int,
+    keys_only: bool = False,
+    revision: int = 0,
+) -> tuple[list[Record], bool]:
+    """A page of a range, read step by step; do more follow?"""
+    page = database.page(
+        start,
+        end,
+        records_max=records_max,
+        bytes_max=bytes_max,
+        keys_only=keys_only,
+        revision=revision,
+    )
+    while not page.read(1):
+        pass
+    return page.records, page.more
 
 
 def records_of(database: Database) -> list[tuple[bytes, bytes]]:

@@ -36,6 +36,7 @@ from .support import (
     grant,
     new_database,
     put,
+    range_of,
     records_of,
     reopened,
     revoke,
@@ -192,7 +193,7 @@ class LeasesMachine(RuleBasedStateMachine):
         assert database.revision == model.revision
         assert database.applied_index == BEGIN + len(self.entries)
         assert database.keys == len(model.table)
-        found, _ = database.range(b"", None, records_max=99, bytes_max=99_999)
+        found, _ = range_of(database, b"", None, records_max=99, bytes_max=99_999)
         assert found == model.within(b"", b"")
         table = database.lease_table
         assert set(table.leases) == model.leases
@@ -210,8 +211,13 @@ class LeasesMachine(RuleBasedStateMachine):
         if self.batch:
             return
         for revision, wanted in list(self.old.items())[-5:]:
-            found, _ = self.database.range(
-                b"", None, records_max=99, bytes_max=99_999, revision=revision
+            found, _ = range_of(
+                self.database,
+                b"",
+                None,
+                records_max=99,
+                bytes_max=99_999,
+                revision=revision,
             )
             assert found == [wanted[key] for key in sorted(wanted)]
 

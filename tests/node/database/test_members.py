@@ -39,6 +39,7 @@ from .support import (
     entry,
     new_database,
     put,
+    range_of,
     reopened,
 )
 
@@ -145,7 +146,7 @@ def test_members_and_keys_share_one_state() -> None:
     database.apply([told(1, Announce(1, "n1", *PLACE)), put(2, b"a", b"b")])
     assert database.digest_sum == sum_of(database)
     assert database.get(b"a") is not None
-    assert not database.range(b"", None, records_max=9, bytes_max=99)[1]
+    assert not range_of(database, b"", None, records_max=9, bytes_max=99)[1]
 
 
 def test_the_cluster_has_a_size_that_it_does_not_exceed() -> None:

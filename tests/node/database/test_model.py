@@ -10,7 +10,7 @@ from quorate.node.database import Applied
 from quorate.raft import NOOP, Entry
 from quorate.wire import ErrorCode, Record
 
-from .support import BEGIN, copy_of, delete, entry, new_database, put
+from .support import BEGIN, copy_of, delete, entry, new_database, put, range_of
 
 KEYS = st.sampled_from([b"a", b"aa", b"a\0", b"b", b"\0", b"\xff", b"\xff\xff", b"m"])
 VALUES = st.sampled_from([b"", b"x", b"y" * 50, b"z" * 300])
@@ -111,8 +111,13 @@ class DatabaseMachine(RuleBasedStateMachine):
         found: list[Record] = []
         more, cursor = True, start
         while more:
-            page, more = self.database.range(
-                cursor, end, records_max=records, bytes_max=size, keys_only=keys_only
+            page, more = range_of(
+                self.database,
+                cursor,
+                end,
+                records_max=records,
+                bytes_max=size,
+                keys_only=keys_only,
             )
             assert len(page) <= records
             assert page or not more, "a page that says more brings something"

@@ -3,7 +3,7 @@
 import pytest
 from quorate.storage.engine.blob import Blob
 
-from .support import new_database, put
+from .support import new_database, put, range_of
 
 VALUE = bytes(100_000)
 
@@ -26,8 +26,8 @@ def test_a_page_ends_after_so_many_bytes_whether_it_shows_them_or_not(
         return value(blob, offset, length, crc)
 
     monkeypatch.setattr(Blob, "value", counted)
-    page, more = database.range(
-        b"", None, records_max=1000, bytes_max=1 << 20, keys_only=keys_only
+    page, more = range_of(
+        database, b"", None, records_max=1000, bytes_max=1 << 20, keys_only=keys_only
     )
     assert more
     assert [record.key for record in page] == keys[:11]
