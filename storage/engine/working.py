@@ -89,7 +89,7 @@ class Working:
 
     def _freeze(self) -> None:
         self._frozen.append(self._memtable)
-        self._memtable = Memtable(self._memtable.last_index, self._memtable.meta)
+        self._memtable = self._memtable.successor()
 
     # -- work --------------------------------------------------------------------------
 
