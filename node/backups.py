@@ -82,5 +82,6 @@ class Backups:
             while piece := await loop.run_in_executor(None, next, pieces, b""):
                 yield piece
         except CorruptionError as error:
-            # It ends early, without its hash; and this node heals.
-            node.loop.found(error)
+            # It ends early, without its hash; and this node heals, where it can: alone
+            # it goes on to serve what is left.
+            node.loop.rotten(error)

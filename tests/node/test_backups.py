@@ -38,6 +38,10 @@ class Turning:
     def __init__(self, store: Engine) -> None:
         self.store = store
         self.damage = CorruptionError("/e/table", 7, "it is rotten")
+        self.met: list[CorruptionError] = []
+
+    def rotten(self, damage: CorruptionError) -> None:
+        self.met.append(damage)
 
     async def turned(self) -> None:
         if self.store.damage is not None:
@@ -50,7 +54,8 @@ class Halted:
 
     def __init__(self) -> None:
         ids = iter(range(1, 100))
-        engine = Engine(MemoryEnv(), "/e", lambda: next(ids).to_bytes(16, "big"))
+        self.env = MemoryEnv()
+        engine = Engine(self.env, "/e", lambda: next(ids).to_bytes(16, "big"))
         voters = encode_configuration(Configuration((1,)))
         self.replica = Replica(begin(engine, 0xC1, 1, 1, voters))
         self.loop = Turning(engine)
@@ -109,3 +114,21 @@ async def test_a_state_that_is_condemned_meanwhile_is_not_waited_for() -> None:
     with pytest.raises(Problem, match="it is rotten") as problem:
         await begun(node)
     assert problem.value.code == "damaged"
+
+
+async def test_a_backup_that_meets_damage_ends_early_and_not_its_node() -> None:
+    """Story: a node alone, which served all other keys, ended with each backup."""
+    node = Halted()
+    store = node.replica.database.store
+    store.write({b"k%d" % n: bytes(99) for n in range(99)}, 2, store.meta)
+    store.flush()
+    node.replica.database.applied_index = 2
+    (table,) = [name for name in node.env.list("/e") if name.endswith(".sst")]
+    node.env.flip_bit(f"/e/{table}", 99, 1)
+    backups = Backups(cast(Node, node))
+    size = 0
+    async for piece in backups.stream(1000):
+        size += len(piece)
+    assert size < store.pin().size_bytes
+    (met,) = node.loop.met
+    assert met.path == f"/e/{table}"
