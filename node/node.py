@@ -392,6 +392,8 @@ class Node:
         return await self.admission.answer(body, relayed=relayed)
 
     async def meet(self, who: Introduction) -> None:
+        if self.met.is_news(who):
+            self.roster.refuse_second(who)
         try:
             await self.met.meet(who)
         except OSError as error:

@@ -113,6 +113,8 @@ class Session(asyncio.Protocol):
         # Whom its certificate names, once that is found to be good.
         self.certified = NOBODY
         self.member = 0
+        # Which start of its process it is: the count, and what tells two copies apart.
+        self.boot = (0, 0)
         self.transport: asyncio.Transport | None = None
         self.buffer = b""
         self.ready = asyncio.get_running_loop().create_future()
@@ -293,7 +295,7 @@ class Session(asyncio.Protocol):
             return
         if self.deadline is not None:
             self.deadline.cancel()
-        self.member = who.member_id
+        self.member, self.boot = who.member_id, (who.boot_count, who.boot_nonce)
         if not self.dialled:
             welcome = encode_welcome(self.host.introduction(0))
             self.transport.write(welcome)

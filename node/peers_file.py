@@ -41,13 +41,17 @@ class Met:
     def __contains__(self, member: int) -> bool:
         return member in self._known.pairs
 
+    def is_news(self, who: Introduction) -> bool:
+        """Has this boot of it not been met before? Raises HelloError."""
+        return self._known.check(who)
+
     async def meet(self, who: Introduction) -> None:
         """Returns once its pair is durable. Raises HelloError, OSError.
 
         A member dials several times at once: all of them wait for the one write, and
         what could not be written is news the next time.
         """
-        if not self._known.check(who):
+        if not self.is_news(who):
             return
         async with self._writing:
             if not self._known.check(who):

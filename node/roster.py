@@ -15,7 +15,9 @@ from .database.caretaking import Decision
 from .database.member_records import MemberRecord
 from .identity import RemovedMember
 from .inside import Refused, Sayings
+from .peer_hello import HelloError, Introduction
 from .replica.acquaintance import objection
+from .transport import LINKED
 
 if TYPE_CHECKING:
     from .node import Node
@@ -166,6 +168,23 @@ class Roster:
         """Why a member that our CA has signed may not speak; None: it may."""
         replica = self.node.replica
         return objection(replica.raft, replica.database.member_table, member)
+
+    def refuse_second(self, who: Introduction) -> None:
+        """Raises HelloError while a member is connected as another boot than this one.
+
+        One of the two runs on a copy of the data directory. Were the second believed,
+        the first would be taken for the copy from its next connection on.
+        """
+        boot = (who.boot_count, who.boot_nonce)
+        for each in self.node.transport.accepted:
+            # What carries a snapshot may outlive its machine by a minute.
+            counts = each.stream in LINKED and not each.closed.done()
+            if counts and each.member == who.member_id and each.boot != boot:
+                raise HelloError(
+                    f"boot {who.boot_count} of member {who.member_id:016x} has to wait:"
+                    f" boot {each.boot[0]} of it is connected; if that goes on, a copy"
+                    " of its data directory was started: stop it, and remove it"
+                )
 
     def removed(self, member: int) -> bool:
         return member in self.node.replica.database.member_table.gone

@@ -1,5 +1,6 @@
 """A data directory belongs to one process of one member, and is never an old copy."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from .harness import DEADLINE_S, QUORATE, Cluster, Running, wait_for
 
 pytestmark = pytest.mark.slow
+
+HERE = "127.0.0.1:0"
 
 
 def foreground(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -127,6 +130,38 @@ def test_an_old_copy_of_a_data_directory_is_refused(
     n1.process.wait_ready(DEADLINE_S)
     assert n2.request("GET", "/v1/kv/a").body == b"acknowledged"
     assert n3.status().leader is None
+
+
+def test_a_copy_that_is_started_beside_its_member_does_not_take_its_place(
+    own: Cluster, tmp_path: Path
+) -> None:
+    """Story: a copy of a running member's folder was welcomed, as its next start.
+
+    From the member's own next start on it was the member that was refused, for ever.
+    """
+    n1, n2, n3 = own.nodes
+    own.wait_until_equal()
+    shutil.copytree(n3.node.directory, tmp_path / "copy")
+    (tmp_path / "copy/pid").unlink()
+    # Where the others are the folder says itself.
+    elsewhere = dict.fromkeys(("QUORATE_CLIENT_LISTEN", "QUORATE_PEER_LISTEN"), HERE)
+    with subprocess.Popen(
+        [*QUORATE, "node", "--dir", str(tmp_path / "copy")],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **elsewhere},
+    ) as copy:
+        try:
+            wait_for(
+                lambda: all("has to wait: boot 1" in n.log() for n in (n1, n2)),
+                "the refusals",
+            )
+        finally:
+            copy.kill()
+    assert n3.process.stop() == 0
+    n3.process.start()
+    n3.process.wait_ready(DEADLINE_S)
+    assert n1.request("PUT", "/v1/kv/a", b"by three").status == 200
+    own.wait_until_equal()
 
 
 def test_the_real_member_is_taken_back_where_its_copy_was_refused(
