@@ -25,6 +25,8 @@ from ..wire import JoinToken, ProtocolError, decode_join_token
 from .places import checked, dialled, make_folder, usable_name, write_config
 from .settings import Failure
 
+_NO_NODE = "; `quorate init` makes a new cluster, --join and --token a new member"
+
 
 @click.command("node")
 @click.option(
@@ -97,15 +99,27 @@ def command(
         path = config_file
     else:
         raise click.UsageError("give --dir or --config")
+    for option, given in (
+        ("--name", name is not None),
+        ("--client", client is not None),
+        ("--peer", peer is not None),
+        ("--tls", tls),
+    ):
+        if given and contact is None:
+            reason = f"{option} is for a new member, with --join; a node goes by"
+            raise click.UsageError(f"{reason} {click.format_filename(path)}")
     written: Path | None = None
     if contact is not None and directory is not None and not path.exists():
+        # First: what is written stands, and the next try may say something else.
+        _token(token)
         named = name or directory.absolute().name
         _write_config(directory, named, client, peer, tls=tls)
         written = path
     try:
         config = load_config(path, os.environ)
     except ConfigError as error:
-        raise Failure(str(error)) from error
+        hint = "" if path.exists() else _NO_NODE
+        raise Failure(f"{error}{hint}") from error
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
         # Whoever finds the number there may ask for a renewal before it serves.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -443,3 +443,41 @@ def test_a_member_says_which_addresses_it_ignores(
     assert started.exit_code == 0
     assert "says 127.0.0.1:7500, --peer 127.0.0.1:7510 is ignored" in started.stderr
     assert len(process.started) == 2
+
+
+@pytest.mark.parametrize("token", [[], ["--token", "q1-mistyped"]])
+def test_a_new_member_without_a_token_leaves_nothing_behind(
+    run: Run, tmp_path: Path, process: FakeProcess, token: list[str]
+) -> None:
+    """Story: --token and --client were forgotten. The next try named both, and was
+    refused for the file that the first had left.
+    """
+    directory = tmp_path / "n4"
+    refused = run("node", "--dir", str(directory), "--join", "127.0.0.1:1", *token)
+    assert refused.exit_code == 2
+    assert "--token" in refused.stderr
+    assert not directory.exists()
+    assert process.started == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--name", "n1"], ["--client", "h:1"], ["--peer", "h:1"], ["--tls"]],
+    ids=lambda options: options[0],
+)
+def test_what_is_for_a_new_member_alone_is_refused_without_join(
+    run: Run, home: Path, process: FakeProcess, options: list[str]
+) -> None:
+    """It changed nothing, and nobody was told."""
+    refused = run("node", "--dir", str(home), *options)
+    assert refused.exit_code == 2
+    assert f"{options[0]} is for a new member, with --join" in refused.stderr
+    assert process.started == []
+
+
+def test_a_folder_without_a_configuration_says_what_makes_one(
+    run: Run, tmp_path: Path
+) -> None:
+    refused = run("node", "--dir", str(tmp_path))
+    assert refused.exit_code == 1
+    assert "quorate.toml: No such file or directory; `quorate init`" in refused.stderr
