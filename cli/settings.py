@@ -109,6 +109,8 @@ class Settings(msgspec.Struct):
         """A client of this cluster, to be entered with `async with`."""
         from ..client import AsyncClient
 
+        self._check_key()
+
         return AsyncClient(
             self.endpoints,
             timeout=self.timeout,
@@ -124,11 +126,17 @@ class Settings(msgspec.Struct):
         """As `connect` speaks it, for what speaks HTTP; None: it is not spoken."""
         from ..client.endpoints import make_tls_context, speaks_tls
 
+        self._check_key()
         files = (self.cacert, self.cert, self.key_file)
         given = any(file is not None for file in files)
         if not speaks_tls(self.endpoints, certificates=given):
             return None
         return make_tls_context(*files)
+
+    def _check_key(self) -> None:
+        """In the command line's words; the client has its own."""
+        if self.key_file is not None and self.cert is None:
+            raise click.UsageError("--key needs --cert")
 
     def token(self) -> str | None:
         """What the client port may want to see; the environment's comes last."""

@@ -92,15 +92,31 @@ def make_tls_context(
     """
     if keyfile is not None and certfile is None:
         raise InvalidRequest("keyfile needs certfile")
+    files = [file for file in (cafile, certfile, keyfile) if file is not None]
+    for file in files:
+        # OpenSSL's error names no file.
+        try:
+            with open(file, "rb"):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InvalidRequest(f"{file}: {reason}") from error
+    tried = cafile
     try:
         context = ssl.create_default_context(cafile=cafile)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if certfile is not None:
+            tried = ", ".join(filter(None, (certfile, keyfile)))
             context.load_cert_chain(certfile, keyfile, password=_no_password)
     except (OSError, ssl.SSLError) as error:
-        names = ", ".join(name for name in (cafile, certfile, keyfile) if name)
-        raise InvalidRequest(f"certificates ({names}): {error}") from error
+        raise InvalidRequest(f"{tried}: {_reason(error)}") from error
     return context
+
+
+def _reason(error: OSError) -> str:
+    """What OpenSSL says, without its library, file and line."""
+    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    return reason.replace("_", " ").lower() if reason else error.strerror or str(error)
 
 
 def _no_password() -> str:

@@ -30,7 +30,9 @@ _REFUSED: Final = {
 }
 # How a TLS server answers what is none: an alert, in a record of its own.
 _ALERT: Final = b"\x15\x03"
-SPEAKS_TLS: Final = "it speaks TLS, and we do not: give cafile, or an https:// endpoint"
+SPEAKS_TLS: Final = (
+    "it speaks TLS, and we do not: name its CA's certificate, or an https:// endpoint"
+)
 
 
 class Disagreement(msgspec.Struct, frozen=True):

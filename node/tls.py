@@ -314,8 +314,22 @@ def load_pair(context: ssl.SSLContext, certfile: str, keyfile: str) -> None:
 
     try:
         context.load_cert_chain(certfile, keyfile, password=ask_nobody)
-    except (OSError, ssl.SSLError) as error:
+    except ssl.SSLError as error:
         raise TlsError(f"{certfile}, {keyfile}: {reason_of(error)}") from error
+    except OSError as error:
+        named = _unreadable(certfile, keyfile) or f"{certfile}, {keyfile}"
+        raise TlsError(f"{named}: {reason_of(error)}") from error
+
+
+def _unreadable(*files: str) -> str:
+    """The first that can't be read: OpenSSL's error names none."""
+    for path in files:
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError:
+            return path
+    return ""
 
 
 def reason_of(error: OSError) -> str:

@@ -243,6 +243,9 @@ def test_bad_endpoints_and_missing_certificates_are_wrong_usage(run: Run) -> Non
     assert run("get", "k", "--endpoints", "nowhere").exit_code == 2
     assert run("get", "k", "--endpoints", "").exit_code == 2
     assert run("get", "k", "--cacert", "/absent").exit_code == 2
+    alone = run("get", "k", "--key", "/absent")
+    assert alone.exit_code == 2
+    assert "--key needs --cert" in alone.stderr
 
 
 LEADER: dict[str, object] = {

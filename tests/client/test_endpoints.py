@@ -1,5 +1,7 @@
 """Endpoints, values and options: what people write, and what it means."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,6 +180,19 @@ def test_a_client_that_could_never_work_is_refused(
         make("a:1", keyfile="key.pem")
     with pytest.raises(InvalidRequest, match=r"missing\.pem"):
         make("a:1", cafile="/nowhere/missing.pem")
+
+
+@pytest.mark.parametrize("missing", ["cafile", "certfile", "keyfile"])
+def test_of_three_files_the_one_that_is_not_there_is_named(
+    tmp_path: Path, missing: str
+) -> None:
+    files = {name: str(tmp_path / name) for name in ("cafile", "certfile", "keyfile")}
+    for name, path in files.items():
+        if name != missing:
+            Path(path).write_text("whatever")
+    with pytest.raises(InvalidRequest) as refused:
+        AsyncClient("a:1", **files)  # pyright: ignore[reportArgumentType]
+    assert refused.value.reason == f"{files[missing]}: No such file or directory"
 
 
 @pytest.mark.parametrize(
