@@ -14,7 +14,9 @@ import importlib
 import io
 import os
 import sys
-from typing import NamedTuple
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import click
 
@@ -111,23 +113,25 @@ class LazyGroup(click.Group):
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        # `--help` and `--version` are printed here, and nothing is asked.
+        with _full_output(""):
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with _full_output("; what was asked may have been done"):
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted(
                 "interrupted: what was asked may have been done"
             ) from None
-        except OSError as error:
-            # Of files that a command opens it tells their names itself.
-            if error.errno not in _FULL or error.filename is not None:
-                raise
-            # What it still holds would be tried once more at the end of the process.
-            sys.stdout = io.StringIO()
-            reason = os.strerror(error.errno).lower()
-            raise Failure(
-                f"standard output: {reason}; what was asked may have been done"
-            ) from error
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -137,6 +141,21 @@ class LazyGroup(click.Group):
             formatter.write_dl(
                 [(name, lazy.summary) for name, lazy in COMMANDS.items()]
             )
+
+
+@contextmanager
+def _full_output(warning: str) -> Generator[None]:
+    """Raises Failure where standard output takes no more."""
+    try:
+        yield
+    except OSError as error:
+        # Of files that a command opens it tells their names itself.
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        # What it still holds would be tried once more at the end of the process.
+        sys.stdout = io.StringIO()
+        reason = os.strerror(error.errno).lower()
+        raise Failure(f"standard output: {reason}{warning}") from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

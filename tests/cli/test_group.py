@@ -175,3 +175,20 @@ def test_who_types_another_stores_command_is_told_ours(
 def test_what_is_called_otherwise_elsewhere_has_a_name_here() -> None:
     assert set(ELSEWHERE.values()) <= set(COMMANDS)
     assert not set(ELSEWHERE) & set(COMMANDS)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["put", "--help"]])
+def test_help_that_standard_output_does_not_take_is_an_error_in_one_line(
+    words: list[str],
+) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "quorate", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: standard output: no space left on device")
