@@ -25,7 +25,7 @@ from .database.member_records import MemberRecord
 from .database.trust import ISSUING, TrustRecord
 from .inside import Refused, ask, catch_up
 from .join_wire import JoinReply, JoinRequest, decode_join_request
-from .peer_hello import HelloError
+from .peer_hello import HelloError, Unable
 from .replica import rules
 from .signing import NO_KEY
 from .tls import PeerCertificate
@@ -63,7 +63,7 @@ class Admission:
             if await self.node.signer.ready():
                 return await self._admit(decode_join_request(body))
             if relayed:
-                raise HelloError(NO_KEY)
+                raise Unable(NO_KEY)
             return await self._relay(body)
         except Refused as refused:
             raise HelloError(refused.reason) from None
@@ -73,7 +73,7 @@ class Admission:
     async def renew(self, shown: PeerCertificate, request: bytes) -> bytes:
         """A new certificate for a member that shows this one. Raises HelloError."""
         if self.renewing >= AT_ONCE_MAX:
-            raise HelloError(f"{AT_ONCE_MAX} others are asking; try again")
+            raise Unable(f"{AT_ONCE_MAX} others are asking; try again")
         self.renewing += 1
         try:
             return await self._renew(shown, request)
@@ -85,7 +85,7 @@ class Admission:
     async def _renew(self, shown: PeerCertificate, request: bytes) -> bytes:
         node, member = self.node, shown.identity.member_id
         if not await node.signer.ready():
-            raise HelloError(NO_KEY)
+            raise Unable(NO_KEY)
         if not vetting.speaks_by(node.transport, shown):
             raise HelloError(NOT_SPOKEN_BY)
         # What was revoked or removed while this node was behind gets nothing new.

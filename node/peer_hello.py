@@ -50,6 +50,10 @@ class HelloError(Exception):
     """The other side is refused, or refused us: the reason."""
 
 
+class Unable(HelloError):
+    """This node can't do what a member asks for, and refuses nobody: others may."""
+
+
 class RemovedError(HelloError):
     """A member of the cluster says that this one was removed from it, or revoked."""
 

@@ -18,6 +18,7 @@ from .peer_hello import (
     Introduction,
     RemovedError,
     Stream,
+    Unable,
     check_introduction,
     encode_hello,
     encode_join_answer,
@@ -269,13 +270,22 @@ class Session(asyncio.Protocol):
                 else:
                     relayed = self.certified != NOBODY
                     answer = await self.host.joins(body, relayed=relayed)
+        except Unable as error:
+            self._part(encode_refusal(str(error)))
+            return
         except HelloError as error:
             self._turn_away(str(error))
             return
         except TimeoutError:
             self._turn_away("it took too long")
             return
-        self.transport.write(encode_join_answer(answer))
+        self._part(encode_join_answer(answer))
+
+    def _part(self, last: bytes = b"") -> None:
+        """End it, behind what is still to be said."""
+        assert self.transport is not None
+        if last:
+            self.transport.write(last)
         self.transport.close()
         asyncio.get_running_loop().call_later(PARTING_S, self.transport.abort)
 
@@ -360,8 +370,7 @@ class Session(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_exception(HelloError(reason))
             self.ready.exception()
-        self.transport.close()
-        asyncio.get_running_loop().call_later(PARTING_S, self.transport.abort)
+        self._part()
 
     # -- sending ---------------------------------------------------------------------
 

@@ -8,7 +8,13 @@ from typing import Any, cast
 import pytest
 from quorate.node import transport
 from quorate.node.config import _BOUNDS
-from quorate.node.peer_hello import Introduction, Stream
+from quorate.node.peer_hello import (
+    HelloError,
+    Introduction,
+    Stream,
+    Unable,
+    parse_join_answer,
+)
 from quorate.node.peer_session import BUFFER_BYTES_MAX, NOBODY, Session
 from quorate.node.peer_wire import FRAME_BYTES_MAX
 from quorate.node.replica import ForwardReply
@@ -184,3 +190,28 @@ async def test_what_is_larger_than_may_wait_goes_when_nothing_does() -> None:
     assert one.write(large)
     most = _BOUNDS["request_bytes_max"][1]
     assert most + (1 << 20) < FRAME_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("refusal", "counted"),
+    [(Unable("no key here"), []), (HelloError("stolen"), ["stolen"])],
+    ids=["unable", "refused"],
+)
+async def test_a_member_that_asks_who_can_not_sign_is_no_stranger(
+    refusal: HelloError, counted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Story: without a node that signs all members ask all, again and again. Each was
+    told of as a stranger, and counted where people are to be alerted.
+    """
+    node = Node()
+    one = session(node, MEMBER)
+
+    async def renews(shown: PeerCertificate, request: bytes) -> bytes:
+        raise refusal
+
+    monkeypatch.setattr(node, "renews", renews, raising=False)
+    await one._let_in(b"request", renews=True)
+    with pytest.raises(HelloError, match=str(refusal)):
+        parse_join_answer(cast(Any, one.transport).written)
+    assert node.strangers == counted
+    assert has_ended(one)
