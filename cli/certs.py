@@ -129,11 +129,17 @@ def issue(
 def show(files: tuple[Path, ...]) -> None:
     """Tell who certificates are for and until when; they are not verified.
 
-    Of a node's folder it is what the node shows to its peers.
+    Of a node's folder it is what the node shows to its peers, of another one all that
+    is in it.
     """
     now = datetime.now(UTC)
     with certificate_errors():
-        shown = [describe(_file_in(path)) for path in files]
+        shown = [
+            certificate
+            for path in files
+            for file in _files_in(path)
+            for certificate in describe(file)
+        ]
     if current_settings().output == "json":
         print_json(msgspec.to_builtins(shown))
         return
@@ -159,11 +165,16 @@ def show(files: tuple[Path, ...]) -> None:
                 click.echo(f"  {name + ':':<13}{value}")
 
 
-def _file_in(path: Path) -> Path:
-    """The certificate that is meant: a file, or the node's in its folder."""
+def _files_in(path: Path) -> list[Path]:
+    """The certificates that are meant: a file, or those of a folder."""
     if not path.is_dir():
-        return path
-    try:
-        return Path(load_config(path / CONFIG_FILE, {}).peer.cert)
-    except ConfigError as error:
-        raise Failure(str(error)) from error
+        return [path]
+    if (path / CONFIG_FILE).exists():
+        try:
+            return [Path(load_config(path / CONFIG_FILE, {}).peer.cert)]
+        except ConfigError as error:
+            raise Failure(str(error)) from error
+    found = sorted(path.glob("*.crt"))
+    if not found:
+        raise Failure(f"{path}: neither a node's folder nor one with certificates")
+    return found

@@ -139,7 +139,8 @@ def _waiting(known: "Members", what: str) -> str:
     missing = [names.get(each) or each for each in known.certificates.waits_for]
     return (
         f"not yet: {what}; waiting for {', '.join(missing)}. Start them, or remove"
-        " them, see that one node with the CA's folder runs, and give the command again"
+        " them, see that a node runs whose peer.authority names the CA's folder, and"
+        " give the command again"
     )
 
 

@@ -286,9 +286,12 @@ def keep_member(directory: Path, certificate: bytes, authority: bytes) -> None:
         _write_new(directory, {name: data})
 
 
-def describe(path: Path) -> Description:
-    """What the certificate in the file `path` says; it is read, not verified."""
-    certificate = _load_certificate(path)
+def describe(path: Path) -> list[Description]:
+    """What the certificates in the file `path` say; they are read, not verified."""
+    return [_describe(path, each) for each in _load_certificates(path)]
+
+
+def _describe(path: Path, certificate: x509.Certificate) -> Description:
     identity = _identity(certificate, path)
     common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     common_name = str(common_names[0].value) if common_names else None
@@ -406,12 +409,18 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _load_certificate(path: Path) -> x509.Certificate:
+def _load_certificates(path: Path) -> list[x509.Certificate]:
     data = _read(path)
     try:
-        certificates = x509.load_pem_x509_certificates(data)
+        return x509.load_pem_x509_certificates(data)
     except ValueError as error:
-        raise CertificateError(f"{path}: not a certificate: {error}") from error
+        # Behind its first sentence the library's text is for programmers.
+        reason = str(error).partition(". ")[0]
+        raise CertificateError(f"{path}: not a certificate: {reason}") from error
+
+
+def _load_certificate(path: Path) -> x509.Certificate:
+    certificates = _load_certificates(path)
     if len(certificates) == 1:
         return certificates[0]
     raise CertificateError(f"{path}: holds {len(certificates)} certificates, not 1")

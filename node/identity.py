@@ -303,7 +303,8 @@ def open_identity(env: Env, config: NodeConfig, certificate: PeerIdentity) -> Id
         if not config.cluster.voters:
             raise MissingIdentity(
                 f"{directory}: has no identity, and the configuration names no"
-                " [cluster] voters: make a cluster with `quorate init`"
+                " [cluster] voters: `quorate init` makes a new cluster; if there should"
+                " be data, this is the wrong folder, or its disk is not mounted"
             )
         create_identity(env, directory, identity_from_voters(config, certificate))
     identity = load_identity(env, directory)

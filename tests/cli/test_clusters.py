@@ -54,7 +54,7 @@ def test_a_client_gets_a_certificate_of_its_own(run: Run, tmp_path: Path) -> Non
     run("certs", "init", ca)
     issue = ["certs", "issue", "--ca", ca, "--client", "alice", "--out", str(out)]
     assert run(*issue, "--days", "3").exit_code == 0
-    shown = describe(out / "client.crt")
+    (shown,) = describe(out / "client.crt")
     assert (shown.kind, shown.name) == ("client", "alice")
     assert (shown.not_after - shown.not_before).days == 3
 

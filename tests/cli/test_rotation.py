@@ -328,6 +328,22 @@ def test_a_nodes_folder_shows_what_the_node_shows(run: Run, tmp_path: Path) -> N
     assert run("certs", "show", str(tmp_path)).exit_code == 1
 
 
+def test_a_folder_of_certificates_shows_all_of_them(run: Run, tmp_path: Path) -> None:
+    """Also two of CAs in one file, as every node has while the CA is replaced."""
+    old = create_authority(tmp_path / "ca", cluster_id=CLUSTER)
+    create_authority(tmp_path / "next", cluster_id=CLUSTER, successor=True)
+    certs = tmp_path / "n1" / "certs"
+    issue_member(old, certs, name="n1", member_id=0xA1)
+    with (certs / "ca.crt").open("ab") as roots:
+        roots.write((tmp_path / "next" / "ca.crt").read_bytes())
+    told = run("certs", "show", str(certs), "-o", "json")
+    assert [each["kind"] for each in json.loads(told.stdout)] == ["ca", "ca", "member"]
+    refused = run("certs", "show", str(certs / "node.key"))
+    assert refused.exit_code == 1
+    assert "node.key: not a certificate" in refused.stderr
+    assert "http" not in refused.stderr
+
+
 def test_a_certificate_is_issued_for_a_member_by_its_id(
     run: Run, tmp_path: Path
 ) -> None:
@@ -433,7 +449,7 @@ def test_files_that_were_put_there_are_seen_to_be_shown(
     showing.reads = showing.take
     done = run("certs", "renew", str(showing.folder))
     assert done.exit_code == 0, done.stderr
-    serial = describe(showing.folder / "certs" / "node.crt").serial
+    serial = describe(showing.folder / "certs" / "node.crt")[0].serial
     assert f"now shows {serial}" in done.stdout
 
 
@@ -452,7 +468,7 @@ def test_who_looks_while_a_node_replaces_its_pair_looks_again(
     for place in (folder / "certs", coming):
         issue_member(authority, place, name="n1", member_id=1)
     (folder / "quorate.toml").write_text('name = "n1"\n')
-    expected = describe(coming / "node.crt").serial
+    expected = describe(coming / "node.crt")[0].serial
     (coming / "node.key").replace(folder / "certs" / "node.key")
     with monkeypatch.context() as patched:
         patched.setattr(rotation, "_REPLACED_S", 0.0)

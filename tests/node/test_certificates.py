@@ -84,7 +84,7 @@ def test_a_client_port_is_named_by_its_hosts_and_may_not_call(
     hosts = ["n1.example", "10.0.0.1", "::1"]
     issue_server(authority, tmp_path / "s", name="n1", hosts=hosts)
     path = tmp_path / "s" / "server.crt"
-    shown = describe(path)
+    (shown,) = describe(path)
     assert (shown.kind, shown.name, shown.usages) == ("server", "n1", ("server",))
     names = x509.load_pem_x509_certificate(
         path.read_bytes()
@@ -272,9 +272,9 @@ def test_a_description_tells_who_for_what_and_until_when(
 ) -> None:
     issue_member(authority, tmp_path / "n1", name="n1", member_id=7, now=NOON)
     issue_client(authority, tmp_path / "alice", name="alice", now=NOON)
-    member = describe(tmp_path / "n1" / "node.crt")
-    client = describe(tmp_path / "alice" / "client.crt")
-    ca = describe(tmp_path / "n1" / "ca.crt")
+    (member,) = describe(tmp_path / "n1" / "node.crt")
+    (client,) = describe(tmp_path / "alice" / "client.crt")
+    (ca,) = describe(tmp_path / "n1" / "ca.crt")
     assert (member.kind, member.name, member.member_id) == ("member", "n1", f"{7:016x}")
     assert (client.kind, client.name, client.member_id) == ("client", "alice", None)
     assert (ca.kind, ca.name, ca.cluster_id) == ("ca", None, f"{CLUSTER:016x}")

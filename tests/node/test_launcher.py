@@ -105,7 +105,7 @@ def test_a_cluster_has_its_files_where_people_look_for_them(tmp_path: Path) -> N
         assert config.peer.listen == f"127.0.0.1:750{i}"
         assert config.data_dir == str(tmp_path / "c" / node.name / "data")
         assert list(config.cluster.voters) == ["n1", "n2", "n3"]
-    assert describe(tmp_path / "c" / "ca" / "ca.crt").kind == "ca"
+    assert describe(tmp_path / "c" / "ca" / "ca.crt")[0].kind == "ca"
 
 
 def test_every_node_of_a_new_cluster_can_make_its_identity(

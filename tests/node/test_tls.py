@@ -409,7 +409,7 @@ def test_what_is_shown_has_the_number_that_people_see(tmp_path: Path) -> None:
     authority = create_authority(tmp_path / "ca", cluster_id=CLUSTER)
     issue_member(authority, tmp_path / "n1", name="n1", member_id=0xA1)
     shown = own_certificate(*files(tmp_path / "n1", "node"))
-    told = describe(tmp_path / "n1" / "node.crt")
+    (told,) = describe(tmp_path / "n1" / "node.crt")
     assert serial_name(shown.serial) == told.serial
     assert shown.ends_s == told.not_after.timestamp()
     assert shown.begins_s == told.not_before.timestamp()

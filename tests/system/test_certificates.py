@@ -103,7 +103,7 @@ def living(directory: Path, life_s: int, signed_s: int) -> Generator["Living"]:
 def serials(cluster: Cluster) -> dict[str, str]:
     """By the files of the nodes."""
     return {
-        each.name: describe(each.node.directory / "certs" / "node.crt").serial
+        each.name: describe(each.node.directory / "certs" / "node.crt")[0].serial
         for each in cluster.nodes
     }
 
@@ -271,7 +271,7 @@ def test_a_member_that_was_away_learns_that_it_was_revoked(tmp_path: Path) -> No
         wait_for(lambda: not victim.process.alive, "the revoked node ends")
         assert "another one is made by" in victim.log()
         # As it says: with another certificate it is the member that it was.
-        member = describe(victim.node.directory / "certs" / "node.crt").member_id
+        member = describe(victim.node.directory / "certs" / "node.crt")[0].member_id
         assert member is not None
         shutil.rmtree(victim.node.directory / "certs")
         certs(
