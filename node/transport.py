@@ -16,6 +16,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
@@ -103,21 +104,22 @@ class Link:
         delay, tries = RETRY_MIN_S, 0
         while not self.host.parting:
             self.urgent.clear()
-            places = self._places()
-            place = places[tries % len(places)]
+            place = self._place(tries)
             session = await self._dial(place)
-            if session is not None:
-                delay, tries = RETRY_MIN_S, 0
-                self.where = place
-                self.session = session
+            if session is None:
+                tries += 1
+            else:
+                tries, self.where, self.session = 0, place, session
+                began_s = time.monotonic()
                 if self.stream is not Stream.GOSSIP:
                     self.host.link_up(self.member)
-                session = await self._ended(session)
-                self.session = None
+                session, self.session = await self._ended(session), None
                 self.sent_bytes += session.sent_bytes
                 self.host.link_down(self.member, self.stream, session.polite)
-                continue
-            tries += 1
+                # Who welcomes and then ends it at once is not dialled without a rest.
+                if time.monotonic() - began_s >= RETRY_MAX_S:
+                    delay = RETRY_MIN_S
+                    continue
             pause = delay * (0.5 + self.jitter())
             try:
                 # Not wait_for: until Python 3.12 it may swallow that it was cancelled.
@@ -162,10 +164,11 @@ class Link:
         elif must:
             old.abort()
 
-    def _places(self) -> list[Address]:
-        """Where it may be, the likeliest first."""
-        places = [self.where, self.address, self.heard]
-        return list(dict.fromkeys(place for place in places if place is not None))
+    def _place(self, tries: int) -> Address:
+        """Where it may be: one place after the other, the likeliest first."""
+        places = (self.where, self.address, self.heard)
+        known = list(dict.fromkeys(filter(None, places)))
+        return known[tries % len(known)]
 
     async def _dial(self, place: Address) -> Session | None:
         try:
@@ -282,10 +285,8 @@ class Transport:
             if not self.handshakes.has_room(peer[0]):
                 sock.close()
                 continue
-            task = asyncio.ensure_future(
-                self._shake_hands(sock, f"{peer[0]}:{peer[1]}")
-            )
-            self.handshakes.begin(task, peer[0])
+            shaking = self._shake_hands(sock, f"{peer[0]}:{peer[1]}")
+            self.handshakes.begin(asyncio.ensure_future(shaking), peer[0])
 
     async def _shake_hands(self, sock: socket.socket, where: str) -> None:
         """TLS, as the first thing a stranger fails at; nothing else is looked at."""
@@ -485,9 +486,7 @@ class Transport:
 
     async def close(self) -> None:
         """End all connections; nothing is left when it returns."""
-        waiting = [*self.handshakes.open]
-        if self.accepting is not None:
-            waiting.append(self.accepting)
+        waiting = [*self.handshakes.open, *filter(None, [self.accepting])]
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)

@@ -59,6 +59,12 @@ class Net:
         self.downs = 0
         self.sessions: list[Ended] = []
         self.changed = asyncio.Event()
+        self.pauses = 0
+
+    def jitter(self) -> float:
+        """Asked once before each pause."""
+        self.pauses += 1
+        return 0.0
 
     async def dial(
         self,
@@ -108,7 +114,7 @@ async def linked(
     monkeypatch.setattr(transport, "_dial", net.dial)
     monkeypatch.setattr(transport, "RETRY_MIN_S", 0.0)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    link = Link(cast(Host, net), 2, LOG, stream, context, lambda: 0.0)
+    link = Link(cast(Host, net), 2, LOG, stream, context, net.jitter)
     try:
         yield link
     finally:
@@ -122,6 +128,22 @@ async def test_gossips_word_is_dialled_when_the_logs_has_failed(
     async with linked(net, monkeypatch) as link:
         link.heard = HEARD
         assert await net.until_dialled(4) == [LOG, HEARD, LOG, HEARD]
+
+
+async def test_who_welcomes_and_ends_it_at_once_is_not_dialled_without_a_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a member of another build does that understands no frame of ours. It had as
+    many handshakes as the processors could do.
+    """
+    net = Net()
+    net.listening = {LOG: None}
+    async with linked(net, monkeypatch):
+        for count in range(1, 6):
+            await net.until_up(count)
+            net.sessions[-1].close()
+        await net.until_dialled(6)
+        assert net.pauses >= 5
 
 
 async def test_what_a_link_died_of_is_told_once_and_ends_nobody_else(
