@@ -48,11 +48,19 @@ from .tls import (
     PeerIdentity,
     StrangerError,
     peer_certificate,
+    reason_of,
 )
 
 DIAL_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 35.0
 _MEMBER_ID_BYTES: Final = 8
+# What OpenSSL says of an answer in plain text, as a client port gives; it depends on
+# its first bytes.
+_NO_TLS: Final = (
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "PACKET_LENGTH_TOO_LONG",
+)
 
 
 class JoinError(Exception):
@@ -185,8 +193,16 @@ async def _join(
             raise JoinError(f"{contact} speaks for another cluster than its own")
         certificates.keep_member(certs, reply.certificate, authority)
         _keep(env, config, member_id, reply)
-    except (HelloError, TimeoutError, ssl.SSLError) as error:
+    except (HelloError, TimeoutError) as error:
         reason = str(error) or "no answer in time"
+        raise JoinError(f"{contact}: {reason}") from error
+    except ssl.SSLError as error:
+        reason = reason_of(error)
+        if error.reason in _NO_TLS:
+            reason = f"no peer port: it speaks no TLS ({reason})"
+        raise JoinError(f"{contact}: {reason}") from error
+    except ConnectionRefusedError as error:
+        reason = "connection refused: no node serves peers there"
         raise JoinError(f"{contact}: {reason}") from error
     except (OSError, certificates.CertificateError) as error:
         raise JoinError(f"{contact}: {error}") from error

@@ -143,8 +143,21 @@ async def test_nobody_is_asked_to_let_in_who_has_no_address(
         config = msgspec.structs.replace(config, **{section: port})
         with pytest.raises(AddressTaken, match=f"{section}.listen, {taken}: address"):
             await join(RealEnv(), config, NOBODY, TOKEN)
-    with pytest.raises(JoinError, match="Connect call failed"):
+    with pytest.raises(JoinError, match="connection refused"):
         await join(RealEnv(), config, NOBODY, TOKEN)
+
+
+async def test_who_is_sent_to_a_client_port_is_told_so(tmp_path: Path) -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    async with server:
+        there = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        with pytest.raises(JoinError, match="no peer port: it speaks no TLS"):
+            await join(RealEnv(), node_in(tmp_path), there, TOKEN)
 
 
 async def test_a_folder_joins_once_at_a_time(
@@ -157,7 +170,7 @@ async def test_a_folder_joins_once_at_a_time(
     with pytest.raises(JoinError, match="is locked by another holder"):
         await join(RealEnv(), node_in(tmp_path), NOBODY, TOKEN)
     lock.release()
-    with pytest.raises(JoinError, match="Connect call failed"):
+    with pytest.raises(JoinError, match="connection refused"):
         await join(RealEnv(), node_in(tmp_path), NOBODY, TOKEN)
 
 
