@@ -27,7 +27,7 @@ from .inside import Refused, ask, catch_up
 from .join_wire import JoinReply, JoinRequest, decode_join_request
 from .peer_hello import HelloError, Unable
 from .replica import rules
-from .signing import NO_KEY
+from .signing import NO_KEY, NOBODY_SIGNS
 from .tls import PeerCertificate
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Admission:
 
     async def _relay(self, body: bytes) -> bytes:
         """To whoever can sign; the others say that they can't."""
-        reason = "no member that is reached has a key to sign with"
+        reason = NOBODY_SIGNS
         for member in self.node.transport.reached():
             try:
                 return await self.node.transport.ask_to_join(member, body)

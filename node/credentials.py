@@ -31,7 +31,7 @@ from .identity import IdentityError
 from .inside import Refused, Sayings
 from .key_files import Held, KeyFiles
 from .peer_hello import HelloError
-from .signing import NO_KEY
+from .signing import NO_KEY, NOBODY_SIGNS
 from .tls import (
     PeerCertificate,
     TlsError,
@@ -373,7 +373,7 @@ class Credentials:
         node = self.node
         if await node.signer.ready():
             return await node.signer.sign(request, node.config.name, node.member_id)
-        reason = "no member that is reached has a key to sign with"
+        reason = NOBODY_SIGNS
         for member in node.transport.reached():
             try:
                 return await node.transport.ask_to_renew(member, request)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 NEXT_FOLDER: Final = "next"
 NO_KEY: Final = "this node has no key to sign with"
+NOBODY_SIGNS: Final = (
+    "no member that is reached has a key to sign with: peer.authority of one has to"
+    " name the CA's folder"
+)
 REQUEST_BYTES_MAX: Final = 8 << 10
 
 

@@ -20,7 +20,7 @@ from quorate.node.database.trust import (
     Presented,
     TrustRecord,
 )
-from quorate.node.peer_hello import HelloError
+from quorate.node.peer_hello import HelloError, Unable
 from quorate.node.signing import NO_KEY
 from quorate.node.tls import PeerCertificate
 
@@ -151,6 +151,10 @@ async def test_a_member_that_speaks_by_an_older_certificate_dials_anew(
     with pytest.raises(HelloError, match="does not speak"):
         await ours._signed(b"r")
     assert renewed == [node.transport]
+    # The others have no key: what helps is said.
+    node.transport.reached = lambda: [1]
+    with pytest.raises(HelloError, match=r"peer\.authority of one"):
+        await ours._signed(b"r")
 
 
 @pytest.mark.parametrize("phase", [SETTLED, TRUSTING])
@@ -173,7 +177,7 @@ async def test_who_joins_keeps_no_member_from_its_certificate() -> None:
 async def test_a_node_without_a_key_says_so() -> None:
     node = Node(TrustRecord())
     node.has_key = False
-    with pytest.raises(HelloError, match=NO_KEY):
+    with pytest.raises(Unable, match=NO_KEY):
         await admitting(node).renew(certificate(GOOD), b"r")
 
 
