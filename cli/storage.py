@@ -1,5 +1,7 @@
 """`quorate storage`: look at the files of a storage engine."""
 
+from pathlib import Path
+
 import click
 import msgspec
 
@@ -17,8 +19,21 @@ def _fail(error: Exception) -> click.ClickException:
     return click.ClickException(str(error))
 
 
+def _store(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """A store that has lost its manifest is damaged; where none is, nothing is."""
+    del ctx, param
+    if not any(any(Path(value).glob(name)) for name in ("MANIFEST", "*.sst")):
+        raise click.ClickException(
+            f"{value}: not a directory of the storage engine; of a node it is"
+            " data/stores/1/engine in its folder"
+        )
+    return value
+
+
 @command.command("inspect")
-@click.argument("directory", type=click.Path(exists=True, file_okay=False))
+@click.argument(
+    "directory", type=click.Path(exists=True, file_okay=False), callback=_store
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def inspect_command(directory: str, output: str) -> None:
     """Show runs, tables and amplification, newest run first."""
@@ -54,7 +69,9 @@ def inspect_command(directory: str, output: str) -> None:
 
 
 @command.command("verify")
-@click.argument("directory", type=click.Path(exists=True, file_okay=False))
+@click.argument(
+    "directory", type=click.Path(exists=True, file_okay=False), callback=_store
+)
 def verify_command(directory: str) -> None:
     """Read everything and compare every checksum; exit code 1 when one is wrong."""
     from ..storage.engine.care import verify

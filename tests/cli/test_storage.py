@@ -103,7 +103,11 @@ def test_a_directory_that_is_no_store_is_an_error(tmp_path: Path) -> None:
     for command in ("inspect", "verify"):
         result = CliRunner().invoke(group, ["storage", command, str(tmp_path)])
         assert result.exit_code == 1
-        assert "no manifest" in result.output
+        assert "not a directory of the storage engine" in result.output
+    store = tmp_path / "store"
+    (Path(_store(store)) / "MANIFEST").unlink()
+    lost = CliRunner().invoke(group, ["storage", "verify", str(store)])
+    assert "is damaged at offset 0: there is no manifest" in lost.output
 
 
 def test_verify_goes_on_where_the_disk_does_not_give_a_file(
