@@ -7,7 +7,7 @@ import click
 
 from .lease import time_to_live
 from .lock import Signals, held
-from .output import print_json, record, stdout
+from .output import print_json, record, stdout, while_read
 from .settings import (
     Settings,
     connection_options,
@@ -88,7 +88,7 @@ async def _listen(settings: Settings, name: bytes) -> None:
                     print_json({"leader": None})
                 stdout().flush()
 
-    async with settings.connect() as client:
+    async with while_read(), settings.connect() as client:
         await signals.unless(listen())
 
 

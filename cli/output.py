@@ -5,10 +5,16 @@ show what can't harm a terminal; JSON carries them as base64 (`key64`, `value64`
 for the eye, the key as text.
 """
 
+import asyncio
 import base64
+import errno
+import fcntl
 import json
+import os
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -22,6 +28,50 @@ def stdout() -> IO[bytes]:
     if not sys.stdout:
         raise click.ClickException("standard output is closed")
     return sys.stdout.buffer
+
+
+@asynccontextmanager
+async def while_read() -> AsyncGenerator[None]:
+    """End what is within when nobody reads standard output any more.
+
+    Raises BrokenPipeError then, as the next write would, which may be long in coming.
+    Of what is no pipe that can't be seen.
+    """
+    descriptor = _pipe()
+    if descriptor is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    scope = asyncio.timeout(None)
+
+    def gone() -> None:
+        loop.remove_reader(descriptor)
+        scope.reschedule(loop.time())
+
+    try:
+        async with scope:
+            # Nothing is ever read at this end: what comes is that the other one closed.
+            loop.add_reader(descriptor, gone)
+            try:
+                yield
+            finally:
+                loop.remove_reader(descriptor)
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+
+
+def _pipe() -> int | None:
+    """Standard output's descriptor, if it is the end of a pipe that is written to."""
+    try:
+        descriptor = stdout().fileno()
+        is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        access = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError:
+        # It is kept in memory.
+        return None
+    return descriptor if is_pipe and access == os.O_WRONLY else None
 
 
 def print_json(value: object) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from .output import record, stdout, to_key
+from .output import record, stdout, to_key, while_read
 from .settings import (
     Settings,
     connection_options,
@@ -68,7 +68,11 @@ def command(
 
 async def _watch(settings: Settings, query: Query) -> None:
     show = _show_json if settings.output == "json" else _show_simple
-    async with settings.connect() as client, _begin(client, query) as watch:
+    async with (
+        while_read(),
+        settings.connect() as client,
+        _begin(client, query) as watch,
+    ):
         seen = 0
         async for event in watch:
             show(event)

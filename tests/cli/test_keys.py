@@ -315,3 +315,29 @@ def test_a_full_standard_output_is_an_error_in_one_line(
     assert done.returncode == 1
     assert "standard output: no space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [["watch", "--rev", "2"], ["elect", "e", "--listen", "-o", "json"]]
+)
+def test_whoever_prints_what_comes_ends_soon_after_the_reader_has_gone(
+    words: list[str], quorate_client: client.Client, quorate_endpoints: str
+) -> None:
+    """As with `| head -1`: the next event, which would tell it, may never come."""
+    quorate_client.put("k", "v")
+    with subprocess.Popen(
+        [sys.executable, "-m", "quorate", *words],
+        env={**os.environ, "QUORATE_ENDPOINTS": quorate_endpoints},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        try:
+            assert child.stdout.readline()
+            child.stdout.close()
+            assert child.wait(timeout=20) == 1
+            assert child.stderr.read() == b""
+        finally:
+            child.kill()
