@@ -33,7 +33,6 @@ from ..wire import (
     encode_put,
     encode_transaction,
     fenced,
-    fenced_txn,
     fenced_write,
 )
 from .calls import Calls
@@ -55,7 +54,7 @@ from .pipelines import Pipeline, Result
 from .places import Places
 from .refusals import error_of
 from .sessions import Writes
-from .transactions import Committed, Txn, committed
+from .transactions import Committed, Txn, asked
 from .values import (
     KeyValue,
     ReadLevel,
@@ -292,23 +291,7 @@ class AsyncClient(Membership, Leasing, NearCaching):
         return keys and values of more than 4 MiB; Unknown, when it was asked again and
         only then told so.
         """
-        transaction, fences = txn.transaction(), txn.fences()
-        try:
-            whole = fenced(fences, transaction) if fences else transaction
-            command = encode_transaction(whole)
-        except CommandRefused as error:
-            raise TooLarge(str(error)) from None
-
-        def decode(body: bytes) -> Committed:
-            reply = decode_txn_reply(body)
-            inside = fenced_txn(reply) if fences else reply
-            if isinstance(inside, ErrorReply):
-                raise error_of(inside)
-            found = committed(transaction, inside)
-            if found is None:
-                raise ProtocolError("a reply to another transaction")
-            return found
-
+        command, decode = asked(txn)
         return await self._writes.write(command, self._patience(timeout), decode)
 
     async def run(
@@ -324,6 +307,8 @@ class AsyncClient(Membership, Leasing, NearCaching):
         waits as long for that. The first error is raised when all have ended; with
         `return_errors` each stands where its result would.
         """
+        if not isinstance(pipeline, Pipeline):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a Pipeline is run, not {type(pipeline).__name__}")
         results = await pipeline.made_by(self, timeout, self._patience(timeout))
         if not return_errors:
             for result in results:
@@ -440,7 +425,7 @@ class AsyncClient(Membership, Leasing, NearCaching):
             self._calls,
             request,
             self._patience(timeout),
-            to_timeout(patience),
+            to_timeout(patience, "patience"),
             self._watches,
         )
 

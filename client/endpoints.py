@@ -5,7 +5,8 @@ certificates given, is refused before anything is sent to anybody.
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -69,7 +70,15 @@ def _parse(text: str) -> tuple[Endpoint, bool | None]:
 
 def _texts(endpoints: str | Sequence[str]) -> list[str]:
     texts = endpoints.split(",") if isinstance(endpoints, str) else endpoints
+    _check_texts(texts)
     return [text for text in texts if text.strip()]
+
+
+def _check_texts(texts: object) -> None:
+    """Callers without a type checker may have given host and port each by itself."""
+    found = cast(Iterable[object], texts) if isinstance(texts, Iterable) else [texts]
+    if not all(isinstance(text, str) for text in found):
+        raise TypeError("endpoints are host:port as text, or a list of such texts")
 
 
 def parse_endpoints(endpoints: str | Sequence[str]) -> list[Endpoint]:

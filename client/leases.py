@@ -41,7 +41,7 @@ from .calls import Calls
 from .errors import InvalidRequest, LeaseExists, LeaseNotFound, QuorateError
 from .in_flight import spared
 from .sessions import Writes
-from .values import to_lease, to_timeout
+from .values import to_lease, to_seconds, to_timeout
 
 # A lease is kept alive so often within its time.
 _TIMES: Final = 3
@@ -385,7 +385,7 @@ def _decode_page(after: int, body: bytes) -> LeaseList:
 
 def _to_ttl_ms(ttl: float) -> int:
     """The milliseconds of a ttl; NaN fails the comparison, too."""
-    if not TTL_MS_MIN <= ttl * 1000 <= TTL_MS_MAX:
+    if not TTL_MS_MIN <= to_seconds("ttl", ttl) * 1000 <= TTL_MS_MAX:
         lowest, highest = TTL_MS_MIN // 1000, TTL_MS_MAX // 1000
         reason = f"ttl is {ttl} s, not from {lowest} s to {highest} s"
         raise InvalidRequest(reason)

@@ -48,7 +48,7 @@ from ..wire import (
 from .calls import Calls
 from .errors import InvalidRequest, MemberNotFound, QuorateError
 from .sessions import Writes
-from .values import to_timeout
+from .values import to_seconds, to_timeout
 
 _SECONDS_MAX: Final = 1e9
 _status_decoder: Final = msgspec.json.Decoder(dict[str, object])
@@ -105,7 +105,8 @@ class MemberCalls:
     async def create_token(self, role: str, ttl: float, uses: int, until: float) -> str:
         if role not in ROLES:
             raise InvalidRequest(f"role is {role!r}, not one of {', '.join(ROLES)}")
-        ttl_ms = math.ceil(ttl * 1000) if 0 < ttl * 1000 <= TOKEN_TTL_MS_MAX else 0
+        fits = 0 < to_seconds("ttl", ttl) * 1000 <= TOKEN_TTL_MS_MAX
+        ttl_ms = math.ceil(ttl * 1000) if fits else 0
         if not ttl_ms:
             most = TOKEN_TTL_MS_MAX // 1000
             raise InvalidRequest(f"ttl is {ttl} s, not over 0 and at most {most} s")
@@ -268,7 +269,13 @@ class Membership:
         again, hands over; 0 is never. What is None stays as it is.
         """
         wanted = None if voters is None else index(voters)
-        said = SetCaretaker(paused, wanted, _ms(silence), _ms(stable), _ms(lag))
+        said = SetCaretaker(
+            paused,
+            wanted,
+            _ms("silence", silence),
+            _ms("stable", stable),
+            _ms("lag", lag),
+        )
         until = self._member_calls.until(timeout)
         await self._member_calls.set_caretaker(said, until)
 
@@ -324,12 +331,12 @@ def _left(until: float) -> float:
     return until - asyncio.get_running_loop().time()
 
 
-def _ms(seconds: float | None) -> int | None:
+def _ms(name: str, seconds: float | None) -> int | None:
     """Milliseconds of something that is checked when it is encoded."""
     if seconds is None:
         return None
-    if not 0 <= seconds < _SECONDS_MAX:
-        raise InvalidRequest(f"{seconds} s is no time that can be told")
+    if not 0 <= to_seconds(name, seconds) < _SECONDS_MAX:
+        raise InvalidRequest(f"{name} is {seconds} s, no time that can be told")
     # Too little is not nothing, which would be never.
     return round(seconds * 1000) or math.ceil(seconds * 1000)
 

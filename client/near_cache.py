@@ -247,7 +247,7 @@ class NearCaching:
             to_bytes(prefix),
             bytes_max,
             None if timeout is None else to_timeout(timeout),
-            to_timeout(patience),
+            to_timeout(patience, "patience"),
         )
 
 

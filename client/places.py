@@ -44,6 +44,7 @@ from .errors import (
 from .leases import CLEAN_UP_SECONDS_MAX, Lease, LeaseCalls
 from .paging import Pager
 from .sessions import Writes
+from .values import to_seconds
 from .watching import Watch
 
 _PAUSE_SECONDS: Final = 0.05
@@ -305,9 +306,11 @@ class Holding:
 
 def checked_wait(wait: float | None) -> float | None:
     """How long to wait; NaN fails this comparison, too."""
-    if wait is not None and not wait >= 0:
+    if wait is None:
+        return None
+    if not to_seconds("wait", wait) >= 0:
         raise InvalidRequest(f"wait is {wait} s, not at least 0")
-    return wait
+    return float(wait)
 
 
 async def _again(ask: Callable[[float], Awaitable[T]], timeout: float) -> T:

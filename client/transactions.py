@@ -4,14 +4,18 @@ Law: a value that knows no client: it is built step by step, can be committed by
 client, and more than once.
 """
 
+from collections.abc import Callable
 from typing import Literal, Self, SupportsIndex, TypeAlias
 
 import msgspec
 
 from ..wire import (
     OPERATORS,
+    CommandRefused,
     Compare,
+    ErrorReply,
     Fence,
+    ProtocolError,
     Target,
     Transaction,
     TxnDelete,
@@ -20,8 +24,13 @@ from ..wire import (
     TxnOperation,
     TxnPut,
     TxnReply,
+    decode_txn_reply,
+    encode_transaction,
+    fenced,
+    fenced_txn,
 )
-from .errors import InvalidRequest
+from .errors import InvalidRequest, TooLarge
+from .refusals import error_of
 from .values import (
     KeyValue,
     to_bounds,
@@ -197,6 +206,31 @@ class Txn:
     def fences(self) -> tuple[Fence, ...]:
         """What has to hold first."""
         return tuple(self._fences)
+
+
+def asked(txn: Txn) -> tuple[bytes, Callable[[bytes], Committed]]:
+    """A transaction's bytes, and what reads the reply to it; TooLarge, or TypeError."""
+    # Callers without a type checker would else see an AttributeError from within.
+    if not isinstance(txn, Txn):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a Txn is committed, not {type(txn).__name__}")
+    transaction, fences = txn.transaction(), txn.fences()
+    try:
+        whole = fenced(fences, transaction) if fences else transaction
+        command = encode_transaction(whole)
+    except CommandRefused as error:
+        raise TooLarge(str(error)) from None
+
+    def decode(body: bytes) -> Committed:
+        reply = decode_txn_reply(body)
+        inside = fenced_txn(reply) if fences else reply
+        if isinstance(inside, ErrorReply):
+            raise error_of(inside)
+        found = committed(transaction, inside)
+        if found is None:
+            raise ProtocolError("a reply to another transaction")
+        return found
+
+    return command, decode
 
 
 def committed(transaction: Transaction, reply: TxnReply) -> Committed | None:

@@ -108,8 +108,8 @@ def to_bounds(
             raise InvalidRequest("give prefix, or start and end")
         return _carried("the prefix", to_bytes(prefix)), prefix_end(prefix)
     return (
-        _carried("start", to_bytes(start or b"")),
-        _carried("end", to_bytes(end or b"")),
+        _carried("start", b"" if start is None else to_bytes(start)),
+        _carried("end", b"" if end is None else to_bytes(end)),
     )
 
 
@@ -132,6 +132,8 @@ def to_revision(name: str, revision: int) -> int:
 
 def to_fence(token: str) -> Fence:
     """What a token says."""
+    if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a fence is a lock's token, a str, not {type(token).__name__}")
     try:
         return parse_token(token, FORMAT_LIMITS)
     except CommandRefused as error:
@@ -156,13 +158,22 @@ def to_limit(limit: int | None) -> int | None:
     return number
 
 
-def to_timeout(seconds: float) -> float:
-    """A deadline that can be kept; NaN fails this comparison, too."""
-    if not 0 < seconds <= TIMEOUT_SECONDS_MAX:
-        raise InvalidRequest(
-            f"timeout is {seconds} s, not over 0 and at most {TIMEOUT_SECONDS_MAX:g} s"
-        )
+def to_seconds(name: str, seconds: float) -> float:
+    """What can be compared with numbers; TypeError for what is none, as "5s" is."""
+    # Callers without a type checker would else be told of an operator from within.
+    if not hasattr(seconds, "__float__"):
+        kind = type(seconds).__name__
+        raise TypeError(f"{name} is a number of seconds, not {kind}")
     return seconds
+
+
+def to_timeout(seconds: float, name: str = "timeout") -> float:
+    """A deadline that can be kept; NaN fails this comparison, too."""
+    if not 0 < to_seconds(name, seconds) <= TIMEOUT_SECONDS_MAX:
+        raise InvalidRequest(
+            f"{name} is {seconds} s, not over 0 and at most {TIMEOUT_SECONDS_MAX:g} s"
+        )
+    return float(seconds)
 
 
 def to_level(level: ReadLevel, max_staleness: float | None) -> tuple[Level, int]:
@@ -178,7 +189,7 @@ def to_level(level: ReadLevel, max_staleness: float | None) -> tuple[Level, int]
         return LEVELS[level], 0
     if max_staleness is None:
         raise InvalidRequest("level='bounded' needs max_staleness, in seconds")
-    if not 0 <= max_staleness < 2**32 / 1000:
+    if not 0 <= to_seconds("max_staleness", max_staleness) < 2**32 / 1000:
         raise InvalidRequest(f"max_staleness is {max_staleness} s")
     return Level.BOUNDED, math.floor(max_staleness * 1000)
 
