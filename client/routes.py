@@ -19,6 +19,9 @@ from .links import CONNECT_SECONDS_MAX, ConnectFailed, Link
 # What has failed so often in a row is left alone for so long, half of it or all.
 REST_SECONDS_MIN: Final = 0.5
 REST_SECONDS_MAX: Final = 30.0
+# After so many calls to who leads it is asked whether he still does: he hands on what
+# he gets when he does not, and no connection breaks.
+LED_MAX: Final = 100
 # Those that have the whole state, or will soon: reads are theirs.
 _READ_BY: Final = ("voter", "replica")
 
@@ -56,6 +59,8 @@ class Routes:
         self._leader: Link | None = None
         self._readers: list[Link] = []
         self._turn: int = 0
+        # How many calls went to who leads since that was told.
+        self._led: int = 0
         self._dialling: dict[Link, asyncio.Task[None]] = {}
         self._closed: bool = False
 
@@ -81,6 +86,9 @@ class Routes:
         if leader.connection is None:
             self._lose(leader)
             return self.links[self._at]
+        self._led += 1
+        if self._led >= LED_MAX:
+            self._seek()
         return leader
 
     def for_watch(self, tried: Container[Endpoint]) -> Link:
@@ -150,6 +158,7 @@ class Routes:
     def told(self, members: Members) -> bool:
         """Go by this from now on. False: it would help to be told anew soon."""
         self._members = members
+        self._led = 0
         self._forget_but(each.client for each in members.members)
         self.learn(each.client for each in members.members if each.client)
         self._choose()

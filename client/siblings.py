@@ -46,7 +46,7 @@ class Siblings:
             self._arm(FIRST_SECONDS)
 
     def soon(self) -> None:
-        """What was told last is not so any more."""
+        """What was told last is not so any more, or may not be."""
         timer = self._timer
         if timer is None or self._busy():
             return

@@ -130,6 +130,37 @@ async def test_the_way_follows_the_leadership() -> None:
         assert cluster.asked(RequestKind.WRITE) == [1, 0, 0]
 
 
+def asks_no_more(kv: AsyncClient) -> bool:
+    """Is there nothing to be asked for long, about who leads?"""
+    timer = kv._calls._siblings._timer
+    assert timer is not None
+    return timer.when() > asyncio.get_running_loop().time() + 100
+
+
+async def test_who_is_called_often_is_asked_soon_whether_he_still_leads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """He hands on what he gets, and no connection breaks."""
+    async with led(3, 3) as (cluster, kv):
+        await comes_to_know(kv, cluster.nodes[2])
+        monkeypatch.setattr(siblings, "REFRESH_SECONDS", 1000.0)
+        await until(lambda: asks_no_more(kv))
+        cluster.lead(2)
+        for _ in range(routes.LED_MAX):
+            await kv.put("k", "v")
+        await until(lambda: leader_of(kv) == cluster.nodes[1].endpoint)
+        # It goes on so, and asks no more often.
+        await until(lambda: asks_no_more(kv))
+        asked = sum(cluster.asked(RequestKind.MEMBERS))
+        for _ in range(routes.LED_MAX - 1):
+            await kv.put("k", "v")
+        await asyncio.sleep(2 * siblings.SOON_SECONDS_MIN)
+        assert sum(cluster.asked(RequestKind.MEMBERS)) == asked
+        cluster.lead(1)
+        await kv.put("k", "v")
+        await until(lambda: leader_of(kv) == cluster.nodes[0].endpoint)
+
+
 async def test_without_its_leader_a_call_goes_on_where_it_began_before() -> None:
     async with led(3, 3) as (cluster, kv):
         _, second, third = cluster.nodes
