@@ -87,6 +87,23 @@ async def test_what_is_not_used_comes_back_up_to_the_most() -> None:
     turns.close()
 
 
+async def test_while_nobody_waits_no_timer_goes() -> None:
+    turns = RetryBudget()
+    assert await turns.take(0.0)
+    assert await turns.take(0.0)
+    assert turns._timer is None
+    assert not await turns.take(0.0)
+    assert turns._timer is None
+    assert await turns.take(10.0)
+    assert turns._timer is None
+    waiting = asyncio.create_task(turns.take(10.0))
+    await asyncio.sleep(0)
+    assert turns._timer is not None
+    turns.close()
+    assert await waiting
+    assert turns._timer is None
+
+
 async def test_when_it_is_closed_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = RetryBudget()
     monkeypatch.setattr(budget, "REPEATS_A_SECOND", 1)
