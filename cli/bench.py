@@ -134,7 +134,7 @@ def command(
     by the next. With --rate an open loop: operations have their times, and latency
     counts from those, whether or not the cluster keeps up. Ctrl-C ends it with the
     results so far, a second one at once. Exit code 1 when an operation failed for
-    another reason than overload, 5 when nobody could be asked.
+    another reason than overload, 5 when nobody could be asked, or all was refused.
     """
     import msgspec
 
@@ -267,8 +267,13 @@ def _end(result: "Result") -> None:
         gone = isinstance(failure, PhaseFailed) and failure.code in unavailable
         raise (NobodyToAsk if gone else Failure)(str(failure))
     total = result.report.total()
-    if total.errors.keys() == {"unavailable"} and not total.latency.count:
-        raise NobodyToAsk("no operation could be asked of anybody")
+    if total.errors and not total.latency.count and total.errors.keys() <= unavailable:
+        busy = OVERLOAD in total.errors
+        raise NobodyToAsk(
+            "no operation was done: all were refused as too busy, or nobody was there"
+            if busy
+            else "no operation could be asked of anybody"
+        )
     failed = sum(n for code, n in total.errors.items() if code != OVERLOAD)
     if failed:
         raise Failure(f"{failed} operations failed")

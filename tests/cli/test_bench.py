@@ -120,6 +120,8 @@ def test_nobody_there_exits_with_5_before_anything_is_done(
 class Deaf(FakeClient):
     """Answers until it is asked to write."""
 
+    refusal: client.QuorateError = client.Unavailable("h:1: refused")
+
     async def put(
         self,
         key: bytes,
@@ -131,7 +133,7 @@ class Deaf(FakeClient):
         fence: str | None = None,
     ) -> int:
         self._call("put", key)
-        raise client.Unavailable("h:1: refused")
+        raise self.refusal
 
 
 def test_operations_that_nobody_took_exit_with_5(run: Run, cluster: FakeClient) -> None:
@@ -139,6 +141,18 @@ def test_operations_that_nobody_took_exit_with_5(run: Run, cluster: FakeClient) 
     result = run(*SOME)
     assert result.exit_code == 5
     assert "put: 200 unavailable" in result.stdout
+
+
+def test_a_cluster_that_is_too_busy_for_any_operation_exits_with_5(
+    run: Run, cluster: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was measured, and a script that goes on would believe that it was."""
+    monkeypatch.setattr(Deaf, "refusal", client.Overloaded("h:1: too_busy"))
+    cluster.__class__ = Deaf
+    result = run(*SOME)
+    assert result.exit_code == 5
+    assert "put: 200 too_busy" in result.stdout
+    assert "too busy" in result.stderr
 
 
 def test_a_failed_operation_exits_with_1(run: Run, cluster: FakeClient) -> None:
