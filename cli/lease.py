@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..client import AsyncClient, LeaseInfo
 
 _ID = re.compile(r"[0-9a-fA-F]{1,16}")
+_TOO_LONG = re.compile(r"[0-9]{17,20}")
 _TTL = re.compile(r"([0-9]{1,10}(?:\.[0-9]{1,9})?)(s|m|h)?", re.ASCII)
 _SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 # As etcd has it.
@@ -25,7 +26,11 @@ _SECONDS_MAX = 9e9
 def lease_id(value: str) -> int:
     """An id, from up to 16 hex digits."""
     if _ID.fullmatch(value) is None or not int(value, 16):
-        raise click.BadParameter(f"{value!r} is not up to 16 hex digits, not all 0")
+        reason = f"{value!r} is not up to 16 hex digits, not all 0"
+        if _TOO_LONG.fullmatch(value) and int(value) < 2**64:
+            # Python and etcd's API show the number.
+            reason += f"; that number is {lease_name(int(value))} here"
+        raise click.BadParameter(reason)
     return int(value, 16)
 
 

@@ -315,3 +315,13 @@ def test_get_does_not_load_it() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert shown.stdout.splitlines()[-1] == "False False"
+
+
+def test_the_number_of_a_lease_is_told_in_hex(run: Run, leased: FakeClient) -> None:
+    """Python shows numbers; most have too many digits to be taken for hex."""
+    number = 0x694D71D8A5A0AD0C
+    result = run("lease", "timetolive", str(number))
+    assert result.exit_code == 2
+    assert "694d71d8a5a0ad0c" in " ".join(result.stderr.split())
+    assert run("lease", "timetolive", "9" * 20).exit_code == 2
+    assert leased.calls == []
