@@ -147,7 +147,7 @@ class Calls:
         write = kind in _WRITES and not reads
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._belong_to(loop)
+            self.belong_to(loop)
         until = loop.time() + timeout
         call = Call(kind, body, until, decode, write, None, once, near)
         return self._counted(call, timeout)
@@ -161,7 +161,7 @@ class Calls:
         decode: Callable[[bytes], T],
     ) -> T:
         """The decoded reply of the node at `endpoint`, which is asked once."""
-        self._belong_to(asyncio.get_running_loop())
+        self.belong_to(asyncio.get_running_loop())
         deadline = _now() + timeout
         write = kind in _WRITES
         for link in self._routes.links:
@@ -183,11 +183,20 @@ class Calls:
         self.check_open()
         return self._link(self._routes.for_watch(tried).endpoint)
 
+    def belong_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """To the first loop, for good: connections and who waits for them are its."""
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise InvalidRequest(
+                "the client belongs to another event loop: make one in each"
+            )
+
     def check_open(self) -> None:
         """Nothing that outlives a call begins once the client is being closed."""
         if self._ending:
             raise Closed("the client is closed")
-        self._belong_to(asyncio.get_running_loop())
+        self.belong_to(asyncio.get_running_loop())
 
     def end(self) -> None:
         """Let nothing begin that outlives a call; calls go on until `close`."""
@@ -214,15 +223,6 @@ class Calls:
         self._ending = self._closed = True
         for link in (*self._routes.links, *self._private):
             link.drop()
-
-    def _belong_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """To the first loop, for good: connections and who waits for them are its."""
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise InvalidRequest(
-                "the client belongs to another event loop: make one in each"
-            )
 
     async def _counted(self, call: Call[T], patience: float) -> T:
         """`patience` is what is left until the call's deadline now."""

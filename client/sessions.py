@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from typing import Final, TypeVar
 
 from ..wire import (
@@ -44,8 +45,9 @@ class _Session:
         self._finished: set[int] = set()
 
     @property
-    def has_room(self) -> bool:
-        return self._next - self._lowest < SESSION_WINDOW
+    def room(self) -> int:
+        """So many numbers may be begun now."""
+        return SESSION_WINDOW - (self._next - self._lowest)
 
     def begin(self) -> Place:
         """The next number."""
@@ -69,6 +71,11 @@ class Writes:
         self._wanted: bool = sessions
         self._sessions: list[_Session] = []
         self._opening: asyncio.Task[_Session] | None = None
+        # Who waits for room in a session, the oldest first; a dict, since many may give
+        # up at once, from its middle.
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        # Who was told to look again, and has not yet.
+        self._told: set[asyncio.Future[None]] = set()
 
     async def write(
         self, command: bytes, timeout: float, decode: Callable[[bytes], T]
@@ -78,13 +85,15 @@ class Writes:
         if not self._wanted:
             return await calls.call(RequestKind.WRITE, command, timeout, decode)
         loop = asyncio.get_running_loop()
+        calls.belong_to(loop)
         deadline = loop.time() + timeout
         while True:
             session = self._with_room()
-            if session is None:
-                session = await self._open(deadline)
+            if session is not None:
+                place = session.begin()
+            else:
+                session, place = await self._room(deadline)
                 timeout = deadline - loop.time()
-            place = session.begin()
             try:
                 return await calls.call(
                     RequestKind.WRITE,
@@ -99,6 +108,7 @@ class Writes:
                 timeout = deadline - loop.time()
             finally:
                 session.finish(place)
+                self._wake()
 
     async def close(self) -> None:
         """Tell the cluster that the sessions are over; they end by themselves, too."""
@@ -111,7 +121,7 @@ class Writes:
 
     def _with_room(self) -> _Session | None:
         for session in self._sessions:
-            if session.has_room:
+            if session.room:
                 return session
         return None
 
@@ -119,29 +129,69 @@ class Writes:
         if session in self._sessions:
             self._sessions.remove(session)
 
-    async def _open(self, deadline: float) -> _Session:
-        """A new session with room: all who need one wait for the same."""
+    async def _room(self, deadline: float) -> tuple[_Session, Place]:
+        """A number, once some session has room; another one is opened where none has.
+
+        Who finds none is not told of it: thousands would only wait again, each time.
+        """
         loop = asyncio.get_running_loop()
-        while True:
-            opening, ours = self._opening, False
-            # One that has just failed is of no use, though nobody was told so far; and
-            # to wait for it would not wait, so that nobody ever would be.
-            if opening is None or opening.done():
-                opening = loop.create_task(self._ask(deadline - loop.time()))
-                opening.add_done_callback(self._opened)
-                self._opening, ours = opening, True
+        session = None
+        while session is None:
+            turn: asyncio.Future[None] = loop.create_future()
+            self._waiting[turn] = None
+            if self._opening is None:
+                self._open(turn, deadline)
             try:
-                async with asyncio.timeout(deadline - loop.time()):
-                    session = await asyncio.shield(opening)
-            except TimeoutError:
-                raise Unavailable("no session was opened before the deadline") from None
-            except QuorateError:
-                if ours:
-                    raise
-                # Another call's deadline, perhaps: ours may be later.
-                continue
-            if session.has_room:
-                return session
+                async with asyncio.timeout_at(deadline):
+                    await turn
+            except BaseException as error:
+                self._waiting.pop(turn, None)
+                self._told.discard(turn)
+                # What he was told, and has no use for, is the next one's.
+                self._wake()
+                if isinstance(error, TimeoutError):
+                    reason = "no session was opened before the deadline"
+                    raise Unavailable(reason) from None
+                raise
+            self._told.discard(turn)
+            session = self._with_room()
+        place = session.begin()
+        self._wake()
+        return session, place
+
+    def _wake(self) -> None:
+        """As many as have room now look again, the oldest first; or one opens more."""
+        if not self._waiting:
+            return
+        room = sum(session.room for session in self._sessions)
+        useful = room or int(self._opening is None)
+        while self._waiting and len(self._told) < useful:
+            turn = next(iter(self._waiting))
+            del self._waiting[turn]
+            if not turn.done():
+                self._told.add(turn)
+                turn.set_result(None)
+
+    def _open(self, turn: "asyncio.Future[None]", deadline: float) -> None:
+        """Open a session for all who wait; why there is none, this one is told.
+
+        The others have another deadline, perhaps a later one, and open their own; but
+        where that is of no use, they are told as well.
+        """
+        loop = asyncio.get_running_loop()
+
+        def opened(task: asyncio.Task[_Session]) -> None:
+            self._opening = None
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                final = isinstance(error, QuorateError) and not error.retryable
+                for each in (turn, *(self._waiting if final else ())):
+                    if not each.done():
+                        each.set_exception(copy(error))
+            self._wake()
+
+        self._opening = loop.create_task(self._ask(deadline - loop.time()))
+        self._opening.add_done_callback(opened)
 
     async def _ask(self, timeout: float) -> _Session:
         number = secrets.token_bytes(SESSION_ID_BYTES)
@@ -155,13 +205,6 @@ class Writes:
         session = _Session(number, opened.since)
         self._sessions.append(session)
         return session
-
-    def _opened(self, task: asyncio.Task[_Session]) -> None:
-        if self._opening is task:
-            self._opening = None
-        if not task.cancelled():
-            # Whoever waited for it may have gone, and nobody looks at this any more.
-            task.exception()
 
     async def _end(self, session: _Session) -> None:
         command = encode_session_command(CloseSession(session.number, session.since))

@@ -7,10 +7,12 @@ from typing import Any, cast
 import pytest
 from quorate.client import (
     AsyncClient,
+    Forbidden,
     LeaseNotFound,
     PreconditionFailed,
     Unavailable,
     Unknown,
+    sessions,
 )
 from quorate.client.calls import Calls
 from quorate.client.sessions import Writes
@@ -26,7 +28,7 @@ from quorate.wire import (
     decode_command,
 )
 
-from .fake_node import FakeNode, Session, hanging_up, mute, plain, running
+from .fake_node import FakeNode, Session, hanging_up, mute, plain, refusing, running
 
 Answer = Callable[[Session, RequestFrame], None]
 
@@ -175,6 +177,9 @@ async def test_a_write_that_comes_as_an_opening_fails_asks_for_another_one() -> 
     asked: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
 
     class Asked:
+        def belong_to(self, loop: object) -> None:
+            """It has but one."""
+
         async def call(self, *_: object, **__: object) -> Any:
             answer: asyncio.Future[Any] = loop.create_future()
             asked.put_nowait(answer)
@@ -253,6 +258,61 @@ async def test_more_writes_than_a_session_has_numbers_open_another_one() -> None
             node.serve(session, frame)
         assert sorted(await asyncio.gather(*tasks)) == [*range(2, wanted + 2)]
         assert len(node.opened) == 2
+
+
+async def test_thousands_that_wait_for_sessions_do_not_look_again_at_each_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They held the loop for seconds, and ended long after their deadlines."""
+    monkeypatch.setattr(sessions, "SESSION_WINDOW", 10)
+    looks = 0
+    look = Writes._with_room
+
+    def counted(writes: Writes) -> object:
+        nonlocal looks
+        looks += 1
+        return look(writes)
+
+    monkeypatch.setattr(Writes, "_with_room", counted)
+    node = FakeNode()
+    async with running(node) as endpoints, AsyncClient(endpoints, timeout=60) as kv:
+        puts = [kv.put("k", str(n)) for n in range(1000)]
+        assert sorted(await asyncio.gather(*puts)) == [*range(2, 1002)]
+        assert looks < 4000
+        # What has room again takes more of them.
+        assert len(node.opened) < 50
+        assert not kv._writes._waiting
+        assert not kv._writes._told
+
+
+async def test_what_one_is_told_for_good_all_are_who_wait_for_a_session() -> None:
+    node = FakeNode()
+    node.answer = refusing(ErrorCode.FORBIDDEN)
+    async with running(node) as endpoints, AsyncClient(endpoints) as kv:
+        puts = [kv.put("k", str(n)) for n in range(50)]
+        found = await asyncio.gather(*puts, return_exceptions=True)
+        assert {type(each) for each in found} == {Forbidden}
+        assert len(node.requests) == 1
+
+
+async def test_who_gives_up_waiting_for_a_session_keeps_nobody_else_waiting() -> None:
+    node = FakeNode()
+    node.answer = mute
+    async with running(node) as endpoints, AsyncClient(endpoints, timeout=60) as kv:
+        first, second, third, fourth = (
+            asyncio.create_task(kv.put("k", str(n))) for n in range(4)
+        )
+        await node.wait_for(lambda: len(node.requests) == 1)
+        # Of whom the first had asked.
+        first.cancel()
+        second.cancel()
+        node.answer = node.serve
+        node.serve(node.sessions[0], node.requests[0])
+        third.cancel()
+        assert await fourth == 2
+        await asyncio.gather(first, second, third, return_exceptions=True)
+        assert not kv._writes._waiting
+        assert not kv._writes._told
 
 
 async def test_without_sessions_none_is_opened() -> None:
