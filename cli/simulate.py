@@ -24,6 +24,7 @@ _WORLDS: Final = (
     *("one-good-copy", "no-good-copy"),
     *("changed-voters", "counted-before", "damaged-vote", "joint-voters"),
     *("left-voters", "late-answer", "undone-change"),
+    *("dropped-tail", "late-acknowledgement", "late-vote", "state-over-tail"),
     *("no-disk-reads", "slow-and-damaged"),
     *("gossip-pauses", "gossip-deaths"),
     *("gossip-partitions", "gossip-moved", "gossip-lies"),

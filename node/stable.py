@@ -22,6 +22,7 @@ from ..raft import (
     decode_configuration,
     encode_configuration,
 )
+from ..storage import rules
 from ..storage.engine import Codec, Engine, EngineOptions, Incoming
 from ..storage.engine.jobs import Jobs
 from ..storage.env import Env
@@ -204,7 +205,7 @@ class Stable:
                 f"its state is at index {mark.index} of term {mark.term}, where the"
                 f" journal has a committed entry of term {term}",
             )
-        if term != mark.term:
+        if not rules.continues_state(term, mark.term):
             # The state came from a leader: the log before and after it was not part of
             # that history (7 in the paper).
             entries = []

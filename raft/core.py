@@ -174,7 +174,7 @@ class Raft:
             self.become_follower(
                 message.term, message.sender if sender_leads else 0, reason
             )
-        elif message.term < self.term:
+        elif message.term < self.term and rules.counts_for_nothing(message):
             follower.answer_older_term(self, message)
             return
         self._dispatch(message)

@@ -6,6 +6,7 @@ those of the invariants in docs/testing.md.
 """
 
 from .configuration import Configuration
+from .messages import Message
 
 
 def grants_vote(
@@ -196,6 +197,15 @@ def may_be_overwritten(conflict: int, matched: int) -> bool:
 def accepts_snapshot(snapshot_index: int, commit_index: int) -> bool:
     """I-52: never install what is older than the own commit."""
     return snapshot_index > commit_index
+
+
+def counts_for_nothing(message: Message) -> bool:
+    """5.1, I-9: what was said in an older term, of whatever kind it is.
+
+    An acknowledgement of then may be of an entry that was replaced since.
+    """
+    del message
+    return True
 
 
 def match_may_advance(sent_index: int, acknowledged: int) -> bool:

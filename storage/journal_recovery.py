@@ -208,7 +208,7 @@ class _Reader:
             if ours if self.known_salt else offset == 0:
                 raise CorruptionError(path, offset, str(error)) from error
             return None
-        if found is None or found[0].segment != segment:
+        if found is None or not rules.is_of_this_file(found[0].segment, segment):
             return None
         if self.known_salt and found[0].salt != self.state.salt:
             return None
@@ -232,9 +232,11 @@ class _Reader:
             self.log.clear()
             self.log_first = head.first_index
             keep = 0
-        del self.log[keep:]
+        end = rules.replaces_up_to(len(self.log), keep + head.entry_count)
         try:
-            self.log += decode_entries(body, head.first_index, head.entry_count)
+            self.log[keep:end] = decode_entries(
+                body, head.first_index, head.entry_count
+            )
         except ValueError as error:
             raise CorruptionError(path, offset, str(error)) from error
         self._take_state(head)

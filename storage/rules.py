@@ -35,6 +35,17 @@ def identity_means_doubt(identified: bool) -> bool:
     return identified
 
 
+def replaces_up_to(log_end: int, batch_end: int) -> int:
+    """I-8: a batch drops all entries from its first on, however few it has itself."""
+    del batch_end
+    return log_end
+
+
+def continues_state(log_term: int | None, state_term: int) -> bool:
+    """I-51: a log goes on behind a state only if it came to that very state."""
+    return log_term == state_term
+
+
 def counts_what_it_carried() -> bool:
     """I-27: the term and the vote of a damaged batch may have been acted upon."""
     return True
@@ -50,6 +61,11 @@ def may_reclaim(segment_last_index: int, durable_base_index: int) -> bool:
     return segment_last_index <= durable_base_index
 
 
+def is_of_this_file(found: int, segment: int) -> bool:
+    """I-26: what stands in a file says of which one it is; spares are used again."""
+    return found == segment
+
+
 def checks_body(expected_crc: int, actual_crc: int) -> bool:
     """I-28: every stored byte is checked before use."""
     return expected_crc == actual_crc
@@ -57,6 +73,11 @@ def checks_body(expected_crc: int, actual_crc: int) -> bool:
 
 def syncs_table_contents() -> bool:
     """I-20: a table's bytes are durable before the manifest names it."""
+    return True
+
+
+def syncs_what_it_received() -> bool:
+    """I-51: a state that was sent is durable here before anything names its files."""
     return True
 
 

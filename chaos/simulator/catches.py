@@ -91,6 +91,10 @@ CATCHES: Final[dict[str, int]] = {
     "news-told-for-ever": 1,
     "compacted-is-answered": 3,
     "compaction-goes-back": 1,
+    "old-terms-count": 3,
+    "former-life-believed": 2,
+    "received-and-not-synced": 3,
+    "compacted-not-read-back": 1,
     # In the worlds that tell their stories.
     "strangers-counted-absent": 1,
     "joint-doubt-counted-as-one": 1,
@@ -102,6 +106,10 @@ CATCHES: Final[dict[str, int]] = {
     "late-answer-overwrites": 1,
     "damaged-vote-forgotten": 1,
     "doubt-ends-with-its-boot": 1,
+    "dropped-entries-come-back": 1,
+    "late-acknowledgement-counts": 1,
+    "late-vote-counts": 1,
+    "log-goes-on-behind-any-state": 1,
     # With `--members`: tried first in worlds whose operators do what it takes.
     "change-before-own-commit": 1,
     "change-while-another-is-pending": 1,
@@ -114,6 +122,7 @@ CATCHES: Final[dict[str, int]] = {
     "removed-leader-stays": 24,
     "promoted-too-early": 1,
     "voters-that-nobody-hears": 153,
+    "members-not-read-back": 1,
     "amnesia": 12,
     "gone-comes-back": 1,
 }

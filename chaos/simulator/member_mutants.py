@@ -132,6 +132,13 @@ MEMBER_MUTANTS: Final = tuple(
             "I-48: voters are sent away while the others are too few",
         ),
         (
+            "members-not-read-back",
+            database_rules,
+            "reads_members_back",
+            never,
+            "I-51: who opens or installs a state knows of nobody who was let in",
+        ),
+        (
             "amnesia",
             replica_rules,
             "has_lost_its_data",

@@ -15,6 +15,7 @@ from ...raft import rules as raft_rules
 from ...storage import rules as storage_rules
 from .doubt_mutants import DOUBT_MUTANTS
 from .gossip import GOSSIP_MUTANTS
+from .log_mutants import LOG_MUTANTS
 from .member_mutants import MEMBER_MUTANTS
 from .mutant import Mutant, always, never
 from .read_mutants import READ_MUTANTS
@@ -430,6 +431,7 @@ MUTANTS = {
             _by_the_wall,
             "leases would end when somebody sets a clock",
         ),
+        *LOG_MUTANTS,
         *READ_MUTANTS,
         *WATCH_MUTANTS,
         *LEASE_MUTANTS,

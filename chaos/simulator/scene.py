@@ -26,6 +26,11 @@ _SEEDS_TRIED_MAX: Final = 1000
 _LOOK_US: Final = 50
 _ENDLESS: Final = 1 << 16
 _KEY: Final = b"k0"
+_NOTHING_FORGOTTEN: Final = {
+    "checkpoint_entries": _ENDLESS,
+    "checkpoint_bytes": 16 << 20,
+    "log_keep_entries": _ENDLESS,
+}
 
 Pair = tuple[int, int]
 
@@ -144,12 +149,14 @@ def tell_story(
     raft: Mapping[str, int],
     *,
     members: bool,
+    replica: Mapping[str, int] = _NOTHING_FORGOTTEN,
 ) -> str:
     """Of the first of a thousand clusters, others for each `seed`, that comes to it.
 
-    `raft` are options of Raft that the story needs. No log forgets anything.
+    `raft` and `replica` are options that the story needs. No log forgets anything, but
+    for what `replica` says.
     """
-    for cluster in _clusters(seed, voters, learners, raft, members=members):
+    for cluster in _clusters(seed, voters, learners, raft, replica, members=members):
         try:
             return story(Scene(cluster))
         except Missed:
@@ -158,7 +165,13 @@ def tell_story(
 
 
 def _clusters(
-    seed: int, voters: int, learners: int, raft: Mapping[str, int], *, members: bool
+    seed: int,
+    voters: int,
+    learners: int,
+    raft: Mapping[str, int],
+    replica: Mapping[str, int],
+    *,
+    members: bool,
 ) -> Iterator[Cluster]:
     first = seed * _SEEDS_TRIED_MAX
     options = RunOptions(only=frozenset(), members=members)
@@ -168,12 +181,7 @@ def _clusters(
         if (shape.voters, shape.learners) != (voters, learners):
             continue
         shape.raft |= raft
-        shape.replica = msgspec.structs.replace(
-            shape.replica,
-            checkpoint_entries=_ENDLESS,
-            checkpoint_bytes=16 << 20,
-            log_keep_entries=_ENDLESS,
-        )
+        shape.replica = msgspec.structs.replace(shape.replica, **replica)
         engine = msgspec.structs.replace(shape.stable.engine, memtable_bytes=16 << 20)
         shape.stable = msgspec.structs.replace(shape.stable, engine=engine)
         cluster.start()

@@ -12,6 +12,7 @@ from .calm_worlds import calm_clusters
 from .doubt_worlds import DOUBT_WORLDS
 from .faults.disk import damage_batch, entries_at, segments_of
 from .gossip import GOSSIP_WORLDS
+from .log_worlds import LOG_WORLDS
 from .recovery import Recovery
 from .run import Cluster
 from .state_worlds import STATE_WORLDS
@@ -65,6 +66,7 @@ WORLDS: Final[dict[str, Callable[[int], str]]] = {
     "one-good-copy": one_good_copy,
     "no-good-copy": no_good_copy,
     **DOUBT_WORLDS,
+    **LOG_WORLDS,
     **STATE_WORLDS,
     **GOSSIP_WORLDS,
 }

@@ -106,7 +106,7 @@ class Database(Reading):
         self.applied_term = meta.term
         self.configuration = meta.configuration
         self.revision = meta.revision
-        self.compacted = meta.compacted
+        self.compacted = rules.compacted_in(meta.compacted)
         self.cluster_time_ms = meta.cluster_time_ms
         self.keys = meta.keys
         self.chain = meta.chain

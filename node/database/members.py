@@ -83,7 +83,7 @@ class MemberTable:
         self.versions = FIRST_VERSION
         self.version = 0
         self.gained = 0
-        if store.damage is None:
+        if store.damage is None and rules.reads_members_back():
             self._load()
 
     def _load(self) -> None:

@@ -47,6 +47,16 @@ def reads_sessions_back() -> bool:
     return True
 
 
+def reads_members_back() -> bool:
+    """I-51: a store that is opened or installed has its members in it."""
+    return True
+
+
+def compacted_in(state: int) -> int:
+    """I-51: how much of the past is gone comes with the state that lacks it."""
+    return state
+
+
 def same_session(since: int, meant: int) -> bool:
     """I-55: what was meant for a session is not for a later one of its id."""
     return since == meant

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from .. import rules
 from ..env import Env, File
 from ..errors import CorruptionError
 from .blob import Blob
@@ -106,7 +107,8 @@ class Incoming:
         self._file.write_at(self._written, part)
         self._written += len(part)
         if self._written == self._left[-1].size_bytes:
-            self._file.sync()
+            if rules.syncs_what_it_received():
+                self._file.sync()
             self._file.close()
             self._file = None
             del self._left[-1]

@@ -65,6 +65,7 @@ class Checkers:
         book, member = self.book, self.book.members[node.member]
         durability.remembers_its_term(book, node, opened)
         durability.remembers_its_log(book, node, opened)
+        durability.finds_nothing_dropped(book, node, opened)
         member.boot()
         member.appended = None
         if opened.doubt is not None:

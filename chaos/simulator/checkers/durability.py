@@ -114,6 +114,27 @@ def remembers_its_log(book: Book, node: "Node", opened: Opened) -> None:
             )
 
 
+def finds_nothing_dropped(book: Book, node: "Node", opened: Opened) -> None:
+    """I-8: what a synced batch replaced does not come back behind it.
+
+    Behind the end of the log that was synced there is at most what was on its way when
+    the process ended.
+    """
+    member = book.members[node.member]
+    batch = member.appended
+    for entry in opened.entries:
+        if entry.index <= member.disk.last_index:
+            continue
+        offset = -1 if batch is None else entry.index - batch.first_index
+        there = batch is not None and 0 <= offset < len(batch.entries)
+        if batch is None or not there or batch.entries[offset].term != entry.term:
+            book.world.fail(
+                "I-8",
+                f"{node.name} finds index {entry.index} of term {entry.term} behind the"
+                f" end of its log, {member.disk.last_index}",
+            )
+
+
 def _replaced(member: Member, index: int) -> bool:
     """Was a batch on its way that drops the entry at `index`?"""
     batch = member.appended

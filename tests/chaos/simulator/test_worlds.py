@@ -6,6 +6,8 @@ import pytest
 from quorate.chaos.simulator.catches import CATCHES
 from quorate.chaos.simulator.doubt_mutants import DOUBT_MUTANTS
 from quorate.chaos.simulator.doubt_worlds import DOUBT_WORLDS
+from quorate.chaos.simulator.log_mutants import LOG_MUTANTS
+from quorate.chaos.simulator.log_worlds import LOG_WORLDS
 from quorate.chaos.simulator.mutants import hunt, planted
 from quorate.chaos.simulator.state_worlds import no_disk_reads, slow_and_damaged
 from quorate.chaos.simulator.world import Violation
@@ -86,9 +88,19 @@ def test_what_is_in_doubt_is_neither_lost_nor_brought_back(name: str) -> None:
     assert DOUBT_WORLDS[name](seed)
 
 
+@pytest.mark.parametrize("name", LOG_WORLDS)
+def test_what_is_late_or_was_replaced_counts_for_nothing(name: str) -> None:
+    seed = random.SystemRandom().randrange(1, 1 << 20)
+    print(f"quorate simulate --world {name} --seeds {seed}")
+    assert LOG_WORLDS[name](seed)
+
+
+_STORIES = [m.name for m in (*DOUBT_MUTANTS, *LOG_MUTANTS) if m.world is not None]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [mutant.name for mutant in DOUBT_MUTANTS])
-def test_a_broken_rule_about_doubt_is_noticed_by_its_story(name: str) -> None:
+@pytest.mark.parametrize("name", _STORIES)
+def test_a_broken_rule_is_noticed_by_its_story(name: str) -> None:
     seed = CATCHES[name]
     catch = hunt(name, range(seed, seed + 1))
     assert catch is not None

@@ -1,0 +1,208 @@
+"""Worlds with a name: entries that were replaced, and what must not bring them back.
+
+Law: as doubt_worlds, and nothing is damaged. A leader writes entries that others replace
+before a majority has them; then something old speaks of them: its own disk, a late
+answer, a state beside which they still stand. A vote may be as late.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from ...node.replica import PeerMessage
+from ...raft import AppendEntriesReply, RequestVoteReply
+from ...raft.candidate import start_election
+from .faults.process import hold_down
+from .node import Node
+from .scene import Scene, tell_story
+
+_WHOLE: Final = {
+    "append_entries_max": 4096,
+    "append_bytes_max": 1 << 20,
+    "inflight_messages_max": 8,
+}
+# So many entries are replaced by one.
+_REPLACED: Final = 3
+# After each entry, and of everything that was written.
+_STATE_AT_ONCE: Final = {
+    "checkpoint_entries": 1,
+    "checkpoint_bytes": 1,
+    "log_keep_entries": 0,
+}
+
+
+def dropped_tail(seed: int) -> str:
+    """Three entries were replaced by one, and the process ended: one is found again.
+
+    The journal has all four. Says what happened; raises Violation.
+    """
+    return tell_story(seed, _dropped_tail, 3, 0, _WHOLE, members=False)
+
+
+def _dropped_tail(scene: Scene) -> str:
+    first = scene.leader
+    second, third = scene.others(first)
+    cut_off = _writes_alone(scene, first)
+    second = _elected(scene, second, third)
+    cut_off()
+    scene.tell(second, first, *scene.others(first, second))
+    index = scene.base + 1
+    log = first.raft.log
+    scene.wait(lambda: log.last_index == index and log.stable_index == index)
+    # Nothing may come after it: that would be in the place of the others.
+    hold_down(scene.cluster.nodes, "power")
+    for node in scene.cluster.nodes:
+        node.wanted = True
+        node.start()
+    scene.end()
+    return f"{first.name} has dropped {_REPLACED} entries for one, and remembers it"
+
+
+def late_acknowledgement(seed: int) -> str:
+    """What a follower has acknowledged was replaced; its answer comes when it counts.
+
+    Who wrote those entries leads again, at the same indexes. Says what happened;
+    raises Violation.
+    """
+    return tell_story(seed, _late_acknowledgement, 5, 0, _WHOLE, members=False)
+
+
+def _late_acknowledgement(scene: Scene) -> str:
+    network, first = scene.network, scene.leader
+    follower, *rest = scene.others(first)
+    held: list[AppendEntriesReply] = []
+    deliver = network.deliver
+
+    def hold(member: int, message: PeerMessage) -> None:
+        mine = isinstance(message, AppendEntriesReply) and message.to == first.member
+        if mine and message.sender == follower.member:
+            held.append(message)
+        else:
+            deliver(member, message)
+
+    network.deliver = hold
+    pair = [first.member, follower.member]
+    scene.tell(first, follower)
+    cut_off = network.close(network.between(pair))
+    for _ in range(_REPLACED):
+        scene.put(first)
+    index = scene.base + _REPLACED
+    scene.wait(lambda: any(m.accepted and m.index >= index for m in held))
+    late = next(m for m in held if m.accepted and m.index >= index)
+    # Another one leads, and its one entry takes the place of all of them.
+    second = _elected(scene, *rest)
+    network.deliver = deliver
+    cut_off()
+    scene.tell(second, *scene.others(second))
+    scene.wait(lambda: all(_ends_at(node, scene.base + 1) for node in (first, follower)))
+    scene.wait(lambda: second.raft.log.commit_index > scene.base)
+    # Then the first one leads again, and only one other is told of what it writes.
+    scene.told.clear()
+    scene.base += 1
+    second.transfer_leadership(first.member)
+    scene.wait(lambda: first.raft.is_leader)
+    scene.tell(first, next(node for node in rest if node is not second))
+    for _ in range(_REPLACED):
+        scene.put(first)
+    scene.wait(lambda: first.raft.log.stable_index >= late.index)
+    first.deliver(late)
+    scene.pass_timeouts(1)
+    scene.end()
+    return f"{first.name} counts {follower.name} no more for index {late.index}"
+
+
+def late_vote(seed: int) -> str:
+    """A vote arrives when its term is over, and another one leads in the next.
+
+    Its candidate stands again, in that very term. Says what happened; raises Violation.
+    """
+    return tell_story(seed, _late_vote, 3, 0, _WHOLE, members=False)
+
+
+def _late_vote(scene: Scene) -> str:
+    network, first = scene.network, scene.leader
+    held: list[RequestVoteReply] = []
+    deliver = network.deliver
+
+    def hold(member: int, message: PeerMessage) -> None:
+        if isinstance(message, RequestVoteReply) and message.granted:
+            held.append(message)
+        else:
+            deliver(member, message)
+
+    hold_down([first], "kill")
+    network.deliver = hold
+    scene.wait(lambda: bool(held))
+    late, term = held[0], held[0].term
+    candidate = scene.cluster.by_member[late.to]
+    network.close(network.between([candidate.member]))
+    network.deliver = deliver
+    # Of those left the one that led before is elected by the one that voted.
+    first.wanted = True
+    first.start()
+    voter = scene.cluster.by_member[late.sender]
+    other = _elected(scene, first, voter)
+    scene.need(other.raft.term == term + 1, "it took more terms")
+    scene.need(candidate.raft.term == term, "it has heard of a later term")
+    start_election(candidate.raft, transfer=True)
+    candidate.plan_turn()
+    scene.wait(lambda: candidate.up and not candidate.persisting)
+    candidate.deliver(late)
+    scene.pass_timeouts(1)
+    scene.end()
+    return f"{candidate.name} is not elected in term {term + 1} by a vote of {term}"
+
+
+def state_over_tail(seed: int) -> str:
+    """A state is installed in the place of a longer log, and the process ends.
+
+    The journal has yet to be told. Says what happened; raises Violation.
+    """
+    return tell_story(
+        seed, _state_over_tail, 3, 0, _WHOLE, members=False, replica=_STATE_AT_ONCE
+    )
+
+
+def _state_over_tail(scene: Scene) -> str:
+    first = scene.leader
+    second, third = scene.others(first)
+    cut_off = _writes_alone(scene, first)
+    second = _elected(scene, second, third)
+    base = scene.base
+    scene.tell_all()
+    scene.wait(lambda: second.raft.log.base_index > base, timeouts=40)
+    first.arm("snapshot-installed")
+    cut_off()
+    scene.wait(lambda: first.failpoint is None, timeouts=40)
+    last = second.raft.snapshot.index
+    scene.pass_timeouts(2)
+    scene.end()
+    return f"{first.name} has dropped its log for a state of index {last}"
+
+
+LOG_WORLDS: Final[dict[str, Callable[[int], str]]] = {
+    "dropped-tail": dropped_tail,
+    "late-acknowledgement": late_acknowledgement,
+    "late-vote": late_vote,
+    "state-over-tail": state_over_tail,
+}
+
+
+def _writes_alone(scene: Scene, leader: Node) -> Callable[[], None]:
+    """It has entries that nobody else gets; how its links are opened again."""
+    cut_off = scene.network.close(scene.network.between([leader.member]))
+    for _ in range(_REPLACED):
+        scene.put(leader)
+    index = scene.base + _REPLACED
+    scene.wait(lambda: leader.raft.log.stable_index >= index)
+    return cut_off
+
+
+def _elected(scene: Scene, *nodes: Node) -> Node:
+    """The one of these that comes to lead."""
+    scene.wait(lambda: any(node.raft.is_leader for node in nodes))
+    return next(node for node in nodes if node.raft.is_leader)
+
+
+def _ends_at(node: Node, index: int) -> bool:
+    log = node.raft.log
+    return log.last_index == log.stable_index == index
