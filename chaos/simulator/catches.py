@@ -108,6 +108,7 @@ CATCHES: Final[dict[str, int]] = {
     "doubt-ends-with-its-boot": 1,
     "dropped-entries-come-back": 1,
     "late-acknowledgement-counts": 1,
+    "late-round-counts": 1,
     "late-vote-counts": 1,
     "log-goes-on-behind-any-state": 1,
     # With `--members`: tried first in worlds whose operators do what it takes.

@@ -1,16 +1,23 @@
 """Broken rules of what a log or a state is made of when it is read or received again.
 
-Law: as in mutants; this is the part of it that concerns I-8, I-9, I-26 and I-51. What
-seeds hardly ever come to is looked for in the world that tells its story.
+Law: as in mutants; this is the part of it that concerns I-8, I-9, I-26, I-51,
+and late answers. What seeds hardly ever come to is looked for in the world that tells
+its story.
 """
 
 from typing import Final
 
 from ...node.database import rules as database_rules
-from ...raft import AppendEntriesReply, Message, RequestVoteReply
+from ...raft import AppendEntriesReply, HeartbeatReply, Message, RequestVoteReply
 from ...raft import rules as raft_rules
 from ...storage import rules as storage_rules
-from .log_worlds import dropped_tail, late_acknowledgement, late_vote, state_over_tail
+from .log_worlds import (
+    dropped_tail,
+    late_acknowledgement,
+    late_round,
+    late_vote,
+    state_over_tail,
+)
 from .mutant import Mutant, always, never
 
 
@@ -20,6 +27,10 @@ def _as_many(log_end: int, batch_end: int) -> int:
 
 def _but_acknowledgements(message: Message) -> bool:
     return not isinstance(message, AppendEntriesReply)
+
+
+def _but_rounds(message: Message) -> bool:
+    return not isinstance(message, HeartbeatReply)
 
 
 def _but_votes(message: Message) -> bool:
@@ -55,6 +66,14 @@ LOG_MUTANTS: Final = (
         _but_votes,
         "I-9: a vote of an older term elects who stands again",
         world=late_vote,
+    ),
+    Mutant(
+        "late-round-counts",
+        raft_rules,
+        "counts_for_nothing",
+        _but_rounds,
+        "I-40: a round of an older term confirms a read of now",
+        world=late_round,
     ),
     Mutant(
         "old-terms-count",

@@ -2,14 +2,14 @@
 
 Law: as doubt_worlds, and nothing is damaged. A leader writes entries that others replace
 before a majority has them; then something old speaks of them: its own disk, a late
-answer, a state beside which they still stand. A vote may be as late.
+answer, a state beside which they still stand. Votes and rounds may be as late.
 """
 
 from collections.abc import Callable
 from typing import Final
 
 from ...node.replica import PeerMessage
-from ...raft import AppendEntriesReply, RequestVoteReply
+from ...raft import AppendEntriesReply, HeartbeatReply, RequestVoteReply
 from ...raft.candidate import start_election
 from .faults.process import hold_down
 from .node import Node
@@ -93,7 +93,9 @@ def _late_acknowledgement(scene: Scene) -> str:
     network.deliver = deliver
     cut_off()
     scene.tell(second, *scene.others(second))
-    scene.wait(lambda: all(_ends_at(node, scene.base + 1) for node in (first, follower)))
+    scene.wait(
+        lambda: all(_ends_at(node, scene.base + 1) for node in (first, follower))
+    )
     scene.wait(lambda: second.raft.log.commit_index > scene.base)
     # Then the first one leads again, and only one other is told of what it writes.
     scene.told.clear()
@@ -152,6 +154,51 @@ def _late_vote(scene: Scene) -> str:
     return f"{candidate.name} is not elected in term {term + 1} by a vote of {term}"
 
 
+def late_round(seed: int) -> str:
+    """A round is answered late, when its leader leads again, and again is replaced.
+
+    Rounds begin anew with each term. Says what happened; raises Violation.
+    """
+    return tell_story(seed, _late_round, 3, 0, _WHOLE, members=False)
+
+
+def _late_round(scene: Scene) -> str:
+    network, first = scene.network, scene.leader
+    old, third = scene.others(first)
+    held: list[HeartbeatReply] = []
+    deliver = network.deliver
+
+    def hold(member: int, message: PeerMessage) -> None:
+        mine = isinstance(message, HeartbeatReply) and message.to == old.member
+        if mine and message.sender == third.member and message.round:
+            held.append(message)
+        deliver(member, message)
+
+    scene.tell_all()
+    network.deliver = hold
+    _hands_over(scene, first, old)
+    scene.get(old)
+    scene.wait(lambda: bool(held))
+    _hands_over(scene, old, first)
+    _hands_over(scene, first, old)
+    scene.need(old.raft.round < held[0].round, "it has asked in this term")
+    # It sleeps while another one is elected, and then is heard by nobody.
+    old.pause(True)
+    network.close(network.between([old.member]))
+    new = _elected(scene, first, third)
+    client = scene.put(new)
+    scene.wait(lambda: client.current is None)
+    scene.need(client.history[-1].outcome == "ok", "it is not acknowledged")
+    old.pause(False)
+    scene.get(old)
+    scene.wait(lambda: old.raft.round >= held[0].round)
+    scene.need(old.raft.is_leader, "it knows that it was replaced")
+    old.deliver(held[0])
+    scene.pass_timeouts(1)
+    scene.end()
+    return f"{old.name} answers no read by round {held[0].round} of an older term"
+
+
 def state_over_tail(seed: int) -> str:
     """A state is installed in the place of a longer log, and the process ends.
 
@@ -182,6 +229,7 @@ def _state_over_tail(scene: Scene) -> str:
 LOG_WORLDS: Final[dict[str, Callable[[int], str]]] = {
     "dropped-tail": dropped_tail,
     "late-acknowledgement": late_acknowledgement,
+    "late-round": late_round,
     "late-vote": late_vote,
     "state-over-tail": state_over_tail,
 }
@@ -195,6 +243,14 @@ def _writes_alone(scene: Scene, leader: Node) -> Callable[[], None]:
     index = scene.base + _REPLACED
     scene.wait(lambda: leader.raft.log.stable_index >= index)
     return cut_off
+
+
+def _hands_over(scene: Scene, leader: Node, heir: Node) -> None:
+    """The heir leads, and what it began its term with is committed."""
+    leader.transfer_leadership(heir.member)
+    scene.wait(lambda: heir.raft.is_leader)
+    log = heir.raft.log
+    scene.wait(lambda: log.term(log.commit_index) == heir.raft.term)
 
 
 def _elected(scene: Scene, *nodes: Node) -> Node:

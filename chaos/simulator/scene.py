@@ -13,6 +13,7 @@ import msgspec
 from ...node.replica import PeerMessage
 from ...raft import AppendEntries
 from ...wire import Level
+from ..histories import Kind
 from .faults.disk import damage_batch, entries_at
 from .faults.process import hold_down
 from .node import Node
@@ -88,9 +89,16 @@ class Scene:
 
     def put(self, node: Node) -> Client:
         """A client that was idle asks `node` for a put."""
+        return self._ask("put", node)
+
+    def get(self, node: Node) -> Client:
+        """A client that was idle asks `node` for a linearizable read."""
+        return self._ask("get", node)
+
+    def _ask(self, kind: Kind, node: Node) -> Client:
         idle = [each for each in self.cluster.clients if each.current is None]
         client = self.world.random.choice(idle)
-        client.begin("put", Level.LINEARIZABLE, _KEY, node)
+        client.begin(kind, Level.LINEARIZABLE, _KEY, node)
         return client
 
     def wait(self, condition: Callable[[], bool], timeouts: int = 20) -> None:
