@@ -1,6 +1,6 @@
 """Worlds with a name: entries that were replaced, and what must not bring them back.
 
-Law: as doubt_worlds, and nothing is damaged. A leader writes entries that others replace
+Law: as doubt_worlds, and nothing is damaged. A leader writes entries that are replaced
 before a majority has them; then something old speaks of them: its own disk, a late
 answer, a state beside which they still stand. Votes and rounds may be as late.
 """
