@@ -13,6 +13,7 @@ the system's. Nothing of a cluster is loaded before a test asks for one.
 """
 
 import random
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -258,6 +259,14 @@ def quorate_siege(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Be
             who = ", ".join(each.targets)
             print(f"{each.start_s:8.2f} to {each.until_s:.2f} s: {each.kind} at {who}")
         siege.end()
+        if not siege.struck:
+            warnings.warn(
+                pytest.PytestWarning(
+                    "quorate_siege: it was over before any fault had struck, and shows"
+                    " nothing about faults"
+                ),
+                stacklevel=1,
+            )
 
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:

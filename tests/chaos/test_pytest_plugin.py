@@ -136,11 +136,24 @@ def test_a_client_of_a_besieged_cluster_learns_of_relays_alone(
     """Nodes told it where they listen, where no fault of its links came after it."""
     relays = quorate_siege.endpoints.split(",")
     learnt: list[str] = []
-    while len(learnt) < len(relays):
+    while len(learnt) < len(relays) or not quorate_siege.struck:
         with Client(relays[0], timeout=60) as client:
             client.put("k", "v")
             learnt = client.endpoints
         assert set(learnt) <= set(relays)
+
+
+THEIRS_TOO_QUICK = """
+def test_one(quorate_siege):
+    assert quorate_siege.struck == ()
+"""
+
+
+def test_a_siege_that_is_over_before_any_fault_says_so(tmp_path: Path) -> None:
+    """It passed without a word, as one does under faults."""
+    done = run_theirs(tmp_path, THEIRS_TOO_QUICK)
+    assert "1 passed, 1 warning" in done.stdout, done.stdout + done.stderr
+    assert "before any fault had struck" in done.stdout
 
 
 def test_a_siege_tells_of_a_node_that_ends_by_itself(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ standard input does, and everything that it holds is sockets: so nothing is left
 """
 
 import asyncio
+import os
 import sys
 from random import Random
 from typing import Final, TypeAlias
@@ -114,8 +115,12 @@ async def serve() -> None:
     worker = Worker()
     while line := await reader.readline():
         await worker.obey(_commands.decode(line))
-        sys.stdout.buffer.write(_encoder.encode(worker.told()) + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(_encoder.encode(worker.told()) + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # The harness was killed. An orderly end would try to say it once more.
+            os._exit(1)
 
 
 def main() -> None:

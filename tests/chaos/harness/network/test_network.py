@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 from quorate.chaos.harness.network import CLIENTS, Network, Rule, Way, touched
-from quorate.chaos.harness.network.worker import Told
+from quorate.chaos.harness.network.network import COMMAND
+from quorate.chaos.harness.network.worker import Follow, Told
 
 pytestmark = pytest.mark.slow
 
@@ -241,6 +243,19 @@ async def test_a_dead_child_is_an_error_and_no_endless_wait() -> None:
         await process.wait()
         with pytest.raises(NetworkFailed):
             await one.network.told()
+
+
+def test_relays_whose_harness_was_killed_end_without_a_word() -> None:
+    """They printed a BrokenPipeError over whatever came next at the terminal."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    child = subprocess.Popen(
+        COMMAND, stdin=subprocess.PIPE, stdout=theirs, stderr=subprocess.PIPE
+    )
+    os.close(theirs)
+    _, said = child.communicate(msgspec.json.encode(Follow((), ())) + b"\n", timeout=60)
+    assert said == b""
+    assert child.returncode == 1
 
 
 async def test_whoever_is_cancelled_leaves_no_answer_to_the_next() -> None:
