@@ -25,7 +25,7 @@ _WORLDS: Final = (
     *("changed-voters", "counted-before", "damaged-vote", "joint-voters"),
     *("left-voters", "late-answer", "undone-change"),
     *("dropped-tail", "late-acknowledgement", "late-round"),
-    *("late-vote", "state-over-tail"),
+    *("late-vote", "state-over-tail", "lost-voters"),
     *("no-disk-reads", "slow-and-damaged"),
     *("gossip-pauses", "gossip-deaths"),
     *("gossip-partitions", "gossip-moved", "gossip-lies"),

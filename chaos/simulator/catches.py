@@ -111,6 +111,8 @@ CATCHES: Final[dict[str, int]] = {
     "late-round-counts": 1,
     "late-vote-counts": 1,
     "log-goes-on-behind-any-state": 1,
+    "heard-voter-replaced": 1,
+    "more-voters-than-wanted": 1,
     # With `--members`: tried first in worlds whose operators do what it takes.
     "change-before-own-commit": 1,
     "change-while-another-is-pending": 1,

@@ -73,8 +73,8 @@ def _late_acknowledgement(scene: Scene) -> str:
     deliver = network.deliver
 
     def hold(member: int, message: PeerMessage) -> None:
-        mine = isinstance(message, AppendEntriesReply) and message.to == first.member
-        if mine and message.sender == follower.member:
+        mine = (message.sender, message.to) == (follower.member, first.member)
+        if mine and isinstance(message, AppendEntriesReply):
             held.append(message)
         else:
             deliver(member, message)
@@ -169,8 +169,8 @@ def _late_round(scene: Scene) -> str:
     deliver = network.deliver
 
     def hold(member: int, message: PeerMessage) -> None:
-        mine = isinstance(message, HeartbeatReply) and message.to == old.member
-        if mine and message.sender == third.member and message.round:
+        mine = (message.sender, message.to) == (third.member, old.member)
+        if mine and isinstance(message, HeartbeatReply) and message.round:
             held.append(message)
         deliver(member, message)
 

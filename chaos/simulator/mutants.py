@@ -13,6 +13,7 @@ from ...node.database import rules as database_rules
 from ...node.replica import rules as replica_rules
 from ...raft import rules as raft_rules
 from ...storage import rules as storage_rules
+from .caretaker_mutants import CARETAKER_MUTANTS
 from .doubt_mutants import DOUBT_MUTANTS
 from .gossip import GOSSIP_MUTANTS
 from .log_mutants import LOG_MUTANTS
@@ -437,6 +438,7 @@ MUTANTS = {
         *LEASE_MUTANTS,
         *SESSION_MUTANTS,
         *MEMBER_MUTANTS,
+        *CARETAKER_MUTANTS,
         *GOSSIP_MUTANTS,
         *DOUBT_MUTANTS,
     )

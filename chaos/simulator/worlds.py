@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .calm_worlds import calm_clusters
+from .caretaker_worlds import CARETAKER_WORLDS
 from .doubt_worlds import DOUBT_WORLDS
 from .faults.disk import damage_batch, entries_at, segments_of
 from .gossip import GOSSIP_WORLDS
@@ -67,6 +68,7 @@ WORLDS: Final[dict[str, Callable[[int], str]]] = {
     "no-good-copy": no_good_copy,
     **DOUBT_WORLDS,
     **LOG_WORLDS,
+    **CARETAKER_WORLDS,
     **STATE_WORLDS,
     **GOSSIP_WORLDS,
 }

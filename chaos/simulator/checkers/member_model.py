@@ -6,7 +6,17 @@ Law: shares no code with node/database/members; written after docs/membership.md
 import msgspec
 
 from ....raft import Configuration
-from ....wire import Admit, Announce, DropToken, MakeToken, MemberRole, Reassign
+from ....wire import (
+    Action,
+    Admit,
+    Announce,
+    Decide,
+    DropToken,
+    MakeToken,
+    MemberRole,
+    Reassign,
+    SetCaretaker,
+)
 
 _MEMBERS_MAX = 64
 _TOKENS_MAX = 256
@@ -39,6 +49,8 @@ class MemberModel:
         self.gone: dict[int, int] = {}
         self.tokens: dict[int, _Pass] = {}
         self.in_force: Configuration | None = None
+        # Does the caretaker do nothing?
+        self.paused = False
         self._index = 0
 
     def begin(self, bootstrap: Configuration) -> None:
@@ -60,7 +72,13 @@ class MemberModel:
 
     def apply(
         self,
-        command: MakeToken | DropToken | Admit | Announce | Reassign,
+        command: MakeToken
+        | DropToken
+        | Admit
+        | Announce
+        | Reassign
+        | SetCaretaker
+        | Decide,
         now_ms: int,
         index: int,
     ) -> None:
@@ -82,6 +100,11 @@ class MemberModel:
                 self._announce(command)
             case Reassign():
                 self._reassign(command)
+            case SetCaretaker():
+                if command.paused is not None:
+                    self.paused = command.paused
+            case Decide():
+                self._decide(command)
 
     def _free(self, name: str, member: int) -> bool:
         return all(
@@ -174,3 +197,37 @@ class MemberModel:
         for standing in self.members.values():
             if standing.successor == member:
                 standing.role, standing.successor = MemberRole.VOTER, 0
+
+    # -- the caretaker -----------------------------------------------------------------
+
+    def _decide(self, command: Decide) -> None:
+        """Only what a spare is for, and only while people wish for nothing else."""
+        known = self.members.get(command.member)
+        role = MemberRole.VOTER if known is None else known.role
+        heir = 0 if known is None else known.successor
+        waits = role is MemberRole.SPARE and heir != 0
+        taker = self.members.get(command.successor)
+        match command.action:
+            case _ if self.paused:
+                return
+            case Action.PROMOTE if role is MemberRole.SPARE and not heir:
+                wish = MemberRole.VOTER
+            case Action.KEEP if waits:
+                wish = MemberRole.VOTER
+            case Action.REPLACE if taker is not None and (
+                taker.role is MemberRole.SPARE and (waits or role is MemberRole.VOTER)
+            ):
+                wish = MemberRole.SPARE
+            case _:
+                # The leadership is moved; or it is not any more as it was.
+                return
+        self._release(known)
+        self._reassign(Reassign(command.member, wish, command.successor))
+
+    def _release(self, waiting: Standing | None) -> None:
+        """Who was to take the place, and does not vote yet, is a spare once more."""
+        assert self.in_force is not None
+        heir = 0 if waiting is None else waiting.successor
+        if heir in self.members and not self.in_force.is_voter(heir):
+            assert waiting is not None
+            self.members[heir].role, waiting.successor = MemberRole.SPARE, 0

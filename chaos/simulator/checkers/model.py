@@ -11,6 +11,7 @@ from ....wire import (
     CloseSession,
     Compact,
     Compare,
+    Decide,
     Delete,
     DropToken,
     EnvelopeKind,
@@ -27,6 +28,7 @@ from ....wire import (
     Revoke,
     RevokeCertificate,
     Rotate,
+    SetCaretaker,
     Target,
     Transaction,
     TxnDelete,
@@ -131,7 +133,15 @@ class Model:
                 life = self.leases.alive.get(lease)
                 if life is not None:
                     self._end(life)
-            case MakeToken() | DropToken() | Admit() | Announce() | Reassign():
+            case (
+                MakeToken()
+                | DropToken()
+                | Admit()
+                | Announce()
+                | Reassign()
+                | SetCaretaker()
+                | Decide()
+            ):
                 self.members.apply(command, time_ms, index)
             case Rotate() | Present() | RevokeCertificate():
                 # Who may show which certificate changes nothing of what is modelled.

@@ -3,6 +3,8 @@
 import random
 
 import pytest
+from quorate.chaos.simulator.caretaker_mutants import CARETAKER_MUTANTS
+from quorate.chaos.simulator.caretaker_worlds import lost_voters
 from quorate.chaos.simulator.catches import CATCHES
 from quorate.chaos.simulator.doubt_mutants import DOUBT_MUTANTS
 from quorate.chaos.simulator.doubt_worlds import DOUBT_WORLDS
@@ -95,7 +97,15 @@ def test_what_is_late_or_was_replaced_counts_for_nothing(name: str) -> None:
     assert LOG_WORLDS[name](seed)
 
 
-_STORIES = [m.name for m in (*DOUBT_MUTANTS, *LOG_MUTANTS) if m.world is not None]
+@pytest.mark.slow
+def test_voters_that_are_lost_are_replaced_by_spares_and_no_others() -> None:
+    seed = random.SystemRandom().randrange(1, 1 << 20)
+    print(f"quorate simulate --world lost-voters --seeds {seed}")
+    assert "replaced" in lost_voters(seed)
+
+
+_TOLD = (*DOUBT_MUTANTS, *LOG_MUTANTS, *CARETAKER_MUTANTS)
+_STORIES = [mutant.name for mutant in _TOLD if mutant.world is not None]
 
 
 @pytest.mark.slow
