@@ -247,11 +247,20 @@ def _is_create(watch: Watch, facts: Facts) -> str | None:
 
 
 def _previous(watch: Watch, facts: Facts) -> str | None:
-    """What was there is the state one revision before; only compaction hides it."""
+    """What was there is the state one revision before; only compaction hides it.
+
+    One that came later hides nothing of what had been told by then.
+    """
     if not watch.previous:
         return None
-    for revision, event, fact in _pairs(watch, facts):
-        gone = event.previous is None and revision <= facts.compacted
+    hidden = [
+        facts.compacted if reply.compacted is None else reply.compacted
+        for reply in _replies(watch)
+        for _ in reply.events
+    ]
+    pairs = zip(_pairs(watch, facts), hidden, strict=False)
+    for (revision, event, fact), up_to in pairs:
+        gone = event.previous is None and revision <= up_to
         if event.previous != fact.previous and not gone:
             return (
                 f"before {show(event.key)} of revision {revision} there was"

@@ -43,11 +43,16 @@ class Created(msgspec.Struct, frozen=True, gc=False):
 
 
 class Events(msgspec.Struct, frozen=True, gc=False):
-    """Of one revision; `more` of it follows."""
+    """Of one revision; `more` of it follows.
+
+    `compacted` is how far the store was compacted when this was told; None: nobody
+    knows, and it may have been as far as in the end.
+    """
 
     revision: int
     events: tuple[Event, ...]
     more: bool = False
+    compacted: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):

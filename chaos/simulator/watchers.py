@@ -82,7 +82,7 @@ class Connection:
 
     def push(self, request_id: int, kind: int, body: bytes) -> None:
         assert (request_id, kind) == (_WATCH, RequestKind.WATCH)
-        told = _decoded(body)
+        told = _decoded(body, self.watcher.model.compacted)
         self.watcher.looks_at(self, told)
         self._came(told, len(body))
 
@@ -344,8 +344,8 @@ def _request(watch: Watch) -> WatchRequest:
     )
 
 
-def _decoded(body: bytes) -> Told:
-    """What came, as chaos/histories has it."""
+def _decoded(body: bytes, compacted: int) -> Told:
+    """What came, as chaos/histories has it; so much is compacted now."""
     told = decode_watch_reply(body)
     if isinstance(told, WatchEvents):
         events: list[Event] = []
@@ -355,7 +355,7 @@ def _decoded(body: bytes) -> Told:
             value = record.value if event.put else None
             created, version = record.create_revision, record.version
             events.append(Event(record.key, value, created, version, before))
-        return Events(told.revision, tuple(events), told.more)
+        return Events(told.revision, tuple(events), told.more, compacted)
     if isinstance(told, WatchCreated):
         return Created(told.revision)
     return Progress(told.revision)

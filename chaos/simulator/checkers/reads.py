@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ....wire import Level
-from ...histories import Change, Operation
+from ...histories import NOT_TOLD, Change, Operation
 from ..world import MILLISECOND, World
 from .model import Model
 
@@ -70,6 +70,13 @@ def _exact(world: World, read: "WeakRead", changes: Sequence[Change]) -> None:
             "I-44",
             f"a {read.level.name.lower()} read of {operation.key!r} at revision"
             f" {revision} gave {operation.value!r}, not {value!r}",
+        )
+    made = 0 if change is None or value is None else change.revision
+    if operation.mod_revision not in (made, NOT_TOLD):
+        world.fail(
+            "I-44",
+            f"a {read.level.name.lower()} read of {operation.key!r} at revision"
+            f" {revision} calls it made at {operation.mod_revision}, not {made}",
         )
 
 

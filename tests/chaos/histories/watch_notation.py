@@ -9,6 +9,7 @@
     events r2 k=a/2.1              the value, its create revision and its version
     events r3 k=nothing<a/2.1@2    and before it a of revision 2
     events r4 j=b/4.1 more         more of revision 4 follows
+    events r4 j=b/4.1 compacted 2  so much was compacted when that was told
     progress r5
     ended no_leader
     ended compacted 7              7 is the oldest revision that is kept
@@ -109,8 +110,13 @@ def _read_told(word: str, rest: list[str]) -> Told:
     if word == "progress":
         return Progress(revision)
     assert word == "events", word
+    compacted = None
+    if "compacted" in rest:
+        place = rest.index("compacted")
+        compacted = int(rest[place + 1])
+        del rest[place : place + 2]
     events = [_read_event(text) for text in rest[1:] if text != "more"]
-    return Events(revision, tuple(events), "more" in rest)
+    return Events(revision, tuple(events), "more" in rest, compacted)
 
 
 def _read_event(text: str) -> Event:

@@ -68,6 +68,15 @@ def test_a_local_read_may_be_old_and_not_wrong() -> None:
         judge(weak(Level.LOCAL, revision=2, value=b"b"))
 
 
+def test_a_local_read_names_the_revision_that_made_what_it_shows() -> None:
+    read = weak(Level.LOCAL, revision=2, value=b"a")
+    read.operation.mod_revision = 2
+    judge(read)
+    read.operation.mod_revision = 1
+    with pytest.raises(Violation, match="I-44"):
+        judge(read)
+
+
 def test_a_bounded_read_is_at_most_as_old_as_it_may_be() -> None:
     old = weak(Level.BOUNDED, revision=2, value=b"a", staleness=10)
     judge(old, acknowledged_us=95 * MILLISECOND)
