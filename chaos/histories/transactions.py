@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from .log import FIRST_REVISION
 from .operations import Objection, Outcome, show
 
 # A key as it was found: its value and mod revision, None and 0 where there was none.
@@ -140,6 +141,9 @@ class _Replay:
         self._place(writer, at, reader)
 
     def _place(self, one: Transaction, revision: int, teller: Transaction) -> None:
+        if revision <= FIRST_REVISION:
+            detail = f"nothing was ever written at revision {revision}"
+            raise _Wrong("I-44", detail, teller)
         known = self.revisions.setdefault(id(one), revision)
         if known != revision:
             detail = f"a transaction is of revision {known} and of {revision}"
