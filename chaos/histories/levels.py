@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from .log import FIRST_REVISION
 from .operations import Objection, Outcome
 
 Level: TypeAlias = Literal["linearizable", "bounded", "local"]
@@ -113,6 +114,8 @@ def _impossible(
         return Objection("I-54", f"nobody had written that\n  {read}", None)
     if versions[read.number - 1].outcome == "refused":
         return Objection("I-54", f"that write was refused\n  {read}", None)
+    if read.mod_revision <= FIRST_REVISION:
+        return Objection("I-44", f"nothing was ever written at that\n  {read}", None)
     revision = known.setdefault(read.number, read.mod_revision)
     if revision != read.mod_revision:
         detail = f"number {read.number} is of revision {revision}"

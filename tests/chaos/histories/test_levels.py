@@ -52,6 +52,15 @@ def test_one_number_is_of_one_revision() -> None:
     assert check_levels(VERSIONS, reads) is not None
 
 
+def test_nothing_is_of_the_revision_that_an_empty_store_has() -> None:
+    first = [Version(1, 0)]
+    read = LevelRead("n1", "linearizable", 4, 7, 1, 2)
+    assert check_levels(first, [read]) is None
+    objection = check_levels(first, [LevelRead("n1", "linearizable", 4, 7, 1, 1)])
+    assert objection is not None
+    assert objection.invariant == "I-44"
+
+
 # A write of unknown outcome that somebody has read, at whatever level.
 SEEN = [
     LevelRead("n1", "linearizable", 45, 46, 3, 11),
