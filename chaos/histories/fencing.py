@@ -24,7 +24,7 @@ class Holding(msgspec.Struct, eq=False):
     """A client was told that it has the lock, and with what token.
 
     Until `until` its lease is promised, and it was not yet to be given up; 0: nobody
-    knows of any promise.
+    knows of any promise. `released` is when it was certainly given up, None: never.
     """
 
     client: int
@@ -32,6 +32,7 @@ class Holding(msgspec.Struct, eq=False):
     asked: int
     granted: int
     until: int = 0
+    released: int | None = None
 
 
 class FencedWrite(msgspec.Struct, eq=False):
@@ -64,6 +65,7 @@ def check_fencing(
         or _by_who_was_granted(holdings, writes)
         or _in_the_order_of_tokens(writes)
         or _none_after_another_holds(holdings, writes)
+        or _none_after_it_was_given_up(holdings, writes)
         or _nobody_else_while_promised(holdings, tolerance)
         or _none_refused_while_promised(holdings, writes, tolerance)
     )
@@ -137,6 +139,20 @@ def _none_after_another_holds(
             if other.token > one.token and other.granted < one.start:
                 detail = f"done although {other} had the lock"
                 return _objection(f"{detail}\n  {describe_fenced(one)}")
+    return None
+
+
+def _none_after_it_was_given_up(
+    holdings: Sequence[Holding], writes: Sequence[FencedWrite]
+) -> Objection | None:
+    """No write that began when its own lock had been given up took effect."""
+    released = {(one.client, one.token): one.released for one in holdings}
+    for one in writes:
+        over = released.get((one.client, one.token))
+        done = one.outcome == "ok" or one.revision
+        if done and over is not None and over < one.start:
+            detail = f"done although its lock was given up by {over}"
+            return _objection(f"{detail}\n  {describe_fenced(one)}")
     return None
 
 

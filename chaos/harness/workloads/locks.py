@@ -42,6 +42,8 @@ WAIT_SECONDS: Final = 10.0
 WRITES_MAX: Final = 6
 # One holding in so many is paused.
 PAUSED: Final = 3
+# One in so many writes once more when it has given the lock up.
+OVER: Final = 3
 # A paused holder looks so often whether another one has the lock.
 LOOK_SECONDS: Final = 0.1
 PAUSE_SECONDS_MAX: Final = 4 * TTL_SECONDS
@@ -103,11 +105,15 @@ class Locks:
             await self._write(client, number, token, revision)
         # From here on it may be anybody's.
         one.until = min(one.until, microseconds(self.shared.now()))
-        await self.shared.do(
+        ended = await self.shared.do(
             *(NAME, "unlock", self.lock, None, FIRST_CLIENT + number, Input()),
             lock.release(),
             lambda _: None,
         )
+        if ended.error is None:
+            one.released = ended.end
+        if dice.randrange(OVER) == 0:
+            await self._write(client, number, token, revision)
 
     def _is_promised(self, one: Holding, lease: Lease) -> None:
         """Note until when it is, by what its holder's client knows now."""

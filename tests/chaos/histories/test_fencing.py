@@ -60,6 +60,16 @@ BROKEN: dict[str, tuple[str, list[Holding], list[FencedWrite]]] = {
         [Holding(1, 10, 0, 1, 9)],
         [FencedWrite(1, 10, 2, 3, "refused", fenced=True)],
     ),
+    "a write when the lock had been given up": (
+        "I-65",
+        [Holding(1, 10, 0, 1, released=4)],
+        [FencedWrite(1, 10, 5, 6, "ok", 12)],
+    ),
+    "one that nobody was told of, when the lock had been given up": (
+        "I-65",
+        [Holding(1, 10, 0, 1, released=4)],
+        [FencedWrite(1, 10, 5, None, "unknown", 12)],
+    ),
     "a write older than its token": (
         "I-65",
         [FIRST],
@@ -95,6 +105,13 @@ def test_who_gave_it_up_or_let_it_end_has_it_no_more() -> None:
 
 def test_one_that_is_told_late_of_an_older_token_has_lost_it_meanwhile() -> None:
     assert check_fencing([Holding(2, 20, 0, 5, 30), Holding(1, 10, 0, 7)], []) is None
+
+
+def test_a_write_that_began_before_its_lock_was_given_up_may_be_done() -> None:
+    holding = Holding(1, 10, 0, 1, released=4)
+    assert check_fencing([holding], [FencedWrite(1, 10, 4, 9, "ok", 12)]) is None
+    refused = FencedWrite(1, 10, 5, 6, "refused", fenced=True)
+    assert check_fencing([holding], [refused]) is None
 
 
 def test_so_much_is_forgiven_a_clock() -> None:
