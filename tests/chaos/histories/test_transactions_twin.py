@@ -14,7 +14,7 @@ from quorate.chaos.histories.transactions import (
     describe_transaction,
 )
 
-KEYS = (b"a", b"b")
+KEYS: tuple[bytes, ...] = (b"a", b"b")
 # So many writes of unknown outcome are placed in all ways.
 UNKNOWN_MAX = 3
 
