@@ -9,8 +9,8 @@ from quorate.wire import ErrorCode, RequestFrame, RequestKind
 
 from .fake_node import FakeNode, Session, plain, running
 
-# A node looks at deadlines every 10 ms, and may itself be late.
-LATE_SECONDS = 0.03
+# A node looks at deadlines every 10 ms.
+LATE_SECONDS = 0.01
 
 
 def without_a_leader(*nodes: FakeNode) -> None:
@@ -38,10 +38,11 @@ async def test_a_write_without_a_leader_is_known_not_to_have_happened(
     ):
         await kv.put("session", "open")
         without_a_leader(*nodes)
-        with pytest.raises(Unavailable, match="no_leader"):
-            await kv.put("k", "v", timeout=1.0)
-        with pytest.raises(Unavailable, match="no_leader"):
-            await kv.delete("k", timeout=0.4)
+        # The margin is a tenth of what one node is given: 0.1 s at least.
+        asked = kv.put("k", "v", timeout=2.0), kv.delete("k", timeout=2.5)
+        for told in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(told, Unavailable)
+            assert "no_leader" in str(told)
 
 
 async def test_a_read_without_a_leader_says_so() -> None:
