@@ -63,6 +63,15 @@ AUTHORITY_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
 # A certificate of ours has about 700 bytes; a larger file is not one.
 FILE_BYTES_MAX = 64 * 1024
+# What reading may raise: the library looks at some parts only when they are asked for.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _USAGES = {
     Kind.MEMBER: (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
     Kind.CLIENT: (ExtendedKeyUsageOID.CLIENT_AUTH,),
@@ -273,7 +282,7 @@ def keep_member(directory: Path, certificate: bytes, authority: bytes) -> None:
     try:
         made = x509.load_pem_x509_certificate(certificate)
         made.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (*_UNREADABLE, InvalidSignature) as error:
         raise CertificateError(
             "the certificate that was made is not by the CA of the token; the CA is"
             " being replaced: make another token"
@@ -288,10 +297,13 @@ def keep_member(directory: Path, certificate: bytes, authority: bytes) -> None:
 
 def describe(path: Path) -> list[Description]:
     """What the certificates in the file `path` say; they are read, not verified."""
-    return [_describe(path, each) for each in _load_certificates(path)]
+    try:
+        return [_description(each, path) for each in _load_certificates(path)]
+    except _UNREADABLE as error:
+        raise CertificateError(f"{path}: damaged: {error}") from error
 
 
-def _describe(path: Path, certificate: x509.Certificate) -> Description:
+def _description(certificate: x509.Certificate, path: Path) -> Description:
     identity = _identity(certificate, path)
     common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     common_name = str(common_names[0].value) if common_names else None
@@ -305,7 +317,7 @@ def _describe(path: Path, certificate: x509.Certificate) -> Description:
         uri=identity.uri,
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
-        usages=_usages(certificate, path),
+        usages=_usages(certificate),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         serial=f"{certificate.serial_number:x}",
@@ -362,7 +374,7 @@ def _load_request(data: bytes) -> x509.CertificateSigningRequest:
     try:
         request = x509.load_pem_x509_csr(data)
         valid = request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise CertificateError(f"not a request for a certificate: {error}") from error
     if not valid:
         raise CertificateError("the request is not signed by its own key")
@@ -413,7 +425,7 @@ def _load_certificates(path: Path) -> list[x509.Certificate]:
     data = _read(path)
     try:
         return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+    except _UNREADABLE as error:
         # Behind its first sentence the library's text is for programmers.
         reason = str(error).partition(". ")[0]
         raise CertificateError(f"{path}: not a certificate: {reason}") from error
@@ -454,11 +466,11 @@ def _identity(certificate: x509.Certificate, path: Path) -> PeerIdentity:
         return identity_of(uris)
     except (x509.ExtensionNotFound, StrangerError) as error:
         raise CertificateError(f"{path}: not of a quorate cluster: {error}") from error
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise CertificateError(f"{path}: damaged: {error}") from error
 
 
-def _usages(certificate: x509.Certificate, path: Path) -> tuple[str, ...]:
+def _usages(certificate: x509.Certificate) -> tuple[str, ...]:
     words = {
         ExtendedKeyUsageOID.SERVER_AUTH: "server",
         ExtendedKeyUsageOID.CLIENT_AUTH: "client",
@@ -467,8 +479,6 @@ def _usages(certificate: x509.Certificate, path: Path) -> tuple[str, ...]:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     except x509.ExtensionNotFound:
         return ()
-    except ValueError as error:
-        raise CertificateError(f"{path}: damaged: {error}") from error
     return tuple(words.get(usage) or usage.dotted_string for usage in usages.value)
 
 

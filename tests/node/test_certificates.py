@@ -1,5 +1,7 @@
 """Certificates: who they name, how long, for what, and what is never overwritten."""
 
+import base64
+import ssl
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +18,9 @@ from quorate.node.certificates import (
     issue_client,
     issue_member,
     issue_server,
+    key_of_request,
     load_authority,
+    request_renewal,
 )
 from quorate.node.identity import member_id_for
 
@@ -234,6 +238,41 @@ def test_garbage_instead_of_a_certificate_names_file_and_reason(
     if data is not None:
         path.write_bytes(data)
     with pytest.raises(CertificateError, match=rf"some\.crt: .*{reason}"):
+        describe(path)
+
+
+def test_a_certificate_of_an_unknown_version_is_refused(
+    authority: Authority, tmp_path: Path
+) -> None:
+    path = tmp_path / "ca" / "ca.crt"
+    old = b"\xa0\3\2\1\2"
+    lines = path.read_bytes().splitlines()
+    der = base64.b64decode(b"".join(lines[1:-1])).replace(old, b"\xa0\3\2\1\7")
+    path.write_text(ssl.DER_cert_to_PEM_cert(der))
+    with pytest.raises(CertificateError, match=r"ca\.crt: not a certificate"):
+        describe(path)
+
+
+def test_a_request_of_an_unknown_version_is_refused() -> None:
+    """Story: that was no error of those that were caught."""
+    request, _ = request_renewal(name="n1")
+    der = base64.b64decode(b"".join(request.splitlines()[1:-1]))
+    changed = base64.encodebytes(der.replace(b"\2\1\0", b"\2\1\5", 1))
+    mark = b"CERTIFICATE REQUEST-----\n"
+    with pytest.raises(CertificateError, match="not a request"):
+        key_of_request(b"-----BEGIN " + mark + changed + b"-----END " + mark)
+
+
+@pytest.mark.parametrize("extension", [b"\x55\x1d\x11", b"\x55\x1d\x25"])
+def test_a_certificate_with_a_damaged_extension_is_refused(
+    authority: Authority, tmp_path: Path, extension: bytes
+) -> None:
+    issue_member(authority, tmp_path / "n1", name="n1", now=NOON)
+    path = tmp_path / "n1" / "node.crt"
+    der = ssl.PEM_cert_to_DER_cert(path.read_text())
+    twice = der.replace(b"\x55\x1d\x0e", extension)
+    path.write_text(ssl.DER_cert_to_PEM_cert(twice))
+    with pytest.raises(CertificateError, match=r"node\.crt: "):
         describe(path)
 
 
