@@ -5,6 +5,7 @@ certificate and, after that, its hello.
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from typing import Final, Protocol, cast
@@ -49,6 +50,8 @@ PARTING_S: Final = 1.0
 NOBODY: Final = 0
 BUFFER_BYTES_MAX: Final = 32 << 20
 _ASKING: Final = tuple(bytes([stream]) for stream in ASKING)
+
+logger = logging.getLogger("quorate.peer")
 
 
 class Host(Protocol):
@@ -131,6 +134,8 @@ class Session(asyncio.Protocol):
         self.resumed = asyncio.Event()
         self.resumed.set()
         self.meeting: asyncio.Task[None] | None = None
+        # Of one that asks to join, or to renew: what looks for the answer.
+        self.asking: asyncio.Task[None] | None = None
 
     # -- asyncio ---------------------------------------------------------------------
 
@@ -194,6 +199,9 @@ class Session(asyncio.Protocol):
         if self.deadline is not None:
             self.deadline.cancel()
         self.resumed.set()
+        if self.asking is not None:
+            # Nobody waits for the answer any more: its place is for somebody else.
+            self.asking.cancel()
         if not self.ready.done():
             self.ready.set_exception(
                 HelloError(f"the connection ended early: {exc or 'closed'}")
@@ -256,7 +264,15 @@ class Session(asyncio.Protocol):
         renews = self.buffer[:1] == bytes([Stream.RENEW])
         if renews and self.certified == NOBODY:
             raise HelloError("only a member gets a new certificate")
-        self.meeting = asyncio.ensure_future(self._let_in(body, renews=renews))
+        self.asking = asyncio.ensure_future(self._let_in(body, renews=renews))
+        self.asking.add_done_callback(self._answered)
+        self.meeting = self.asking
+
+    def _answered(self, asking: asyncio.Task[None]) -> None:
+        """No time is running any more: what went wrong must not keep the place."""
+        if not asking.cancelled() and (error := asking.exception()) is not None:
+            logger.error("a request to join has no answer", exc_info=error)
+            self.abort()
 
     async def _let_in(self, body: bytes, *, renews: bool) -> None:
         assert self.transport is not None

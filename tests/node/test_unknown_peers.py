@@ -13,6 +13,7 @@ from quorate.node.peer_hello import (
     Introduction,
     Stream,
     Unable,
+    encode_join,
     parse_join_answer,
 )
 from quorate.node.peer_session import BUFFER_BYTES_MAX, NOBODY, Session
@@ -79,6 +80,26 @@ class Node:
     def stranger(self, where: str, reason: str) -> None:
         self.strangers.append(reason)
 
+    async def joins(self, body: bytes, *, relayed: bool) -> bytes:
+        """What is wrong with the request is nothing that anybody thought of."""
+        raise NotImplementedError
+
+
+class Slow(Node):
+    """It takes its time, say since it asks others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = asyncio.Event()
+        self.free = asyncio.Event()
+
+    async def joins(self, body: bytes, *, relayed: bool) -> bytes:
+        self.busy.set()
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            self.free.set()
+
 
 def session(node: Node, certified: int) -> Session:
     made = Session(cast(Any, node))
@@ -143,6 +164,32 @@ async def test_strangers_hold_a_few_connections_and_members_theirs(
     all_of_it.accepted -= {strangers[0], *strangers[3:]}
     all_of_it._opened(last)
     assert not has_ended(last)
+
+
+async def test_what_can_not_be_answered_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """Story: a request for a certificate of another version was an error that nobody
+    caught, and the connection stayed, without a word in the log. With 32 of them, for
+    which it took no token, no newcomer was heard for as long as they were held.
+    """
+    one = session(Node(), NOBODY)
+    one.data_received(encode_join(b"nonsense"))
+    async with asyncio.timeout(30):
+        await one.closed
+    assert "a request to join has no answer" in caplog.text
+
+
+async def test_who_hangs_up_takes_the_place_of_nobody_who_asks() -> None:
+    """Story: its request went on for up to half a minute, as one of eight."""
+    node = Slow()
+    one = session(node, NOBODY)
+    one.data_received(encode_join(b"body"))
+    async with asyncio.timeout(30):
+        await node.busy.wait()
+        assert one.transport is not None
+        one.transport.abort()
+        await node.free.wait()
+    assert has_ended(one)
+    assert node.strangers == []
 
 
 async def test_where_a_member_has_come_from_is_remembered_when_it_has_gone() -> None:
