@@ -27,6 +27,7 @@ from .inside import Refused, ask, catch_up
 from .join_wire import JoinReply, JoinRequest, decode_join_request
 from .peer_hello import HelloError, Unable
 from .replica import rules
+from .replica.steward import LOST_ITS_DATA
 from .signing import NO_KEY, NOBODY_SIGNS
 from .tls import PeerCertificate
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 AT_ONCE_MAX: Final = 8
 TIMEOUT_MS: Final = 10_000
 NOT_SPOKEN_BY: Final = "the member does not speak to this one by this certificate now"
+REVOKED: Final = "this member was revoked; a new member needs a new folder"
 CHANGING: Final = "the cluster changes its CA, and this member has yet to; try again"
 
 logger = logging.getLogger("quorate.node")
@@ -150,10 +152,10 @@ class Admission:
         if known is not None and known.key == key:
             if rules.has_lost_its_data(request.member_id in node.met):
                 # What it has promised since is gone with its data.
-                raise HelloError(
-                    "this member has been here before and has lost its data;"
-                    " a new member needs a new folder"
-                )
+                raise HelloError(LOST_ITS_DATA)
+            if request.member_id in table.trust.members:
+                # Whoever has its first key would be signed another certificate.
+                raise HelloError(REVOKED)
             return
         if request.member_id in table.gone:
             raise HelloError(

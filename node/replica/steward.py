@@ -48,6 +48,10 @@ GIVES_NO_PLACE: Final = (
 )
 NOT_ASKED: Final = "the caretaker decides by itself; tell it what is wanted"
 NOT_RAISED_BY_CLIENTS: Final = "the leader raises the cluster's version by itself"
+LOST_ITS_DATA: Final = (
+    "this member has been here before and has lost its data; a new member needs a new"
+    " folder"
+)
 NOT_SAID_BY_CLIENTS: Final = "members say this, each of itself; no client does"
 _SAID_BY_MEMBERS: Final = (Admit, Announce, Present, Understand)
 # What is refused, if at all, before it is in any log.
@@ -221,8 +225,15 @@ class Steward:
             return ErrorCode.INVALID_REQUEST, NOT_ASKED
         if isinstance(command, Raise):
             return ErrorCode.INVALID_REQUEST, NOT_RAISED_BY_CLIENTS
+        if isinstance(command, _SAID_BY_MEMBERS) and not own:
+            return ErrorCode.INVALID_REQUEST, NOT_SAID_BY_CLIENTS
+        if isinstance(command, Admit) and rules.has_lost_its_data(
+            self._has_answered(command.member)
+        ):
+            # Whoever signs may never have met it.
+            return ErrorCode.MEMBER_EXISTS, LOST_ITS_DATA
         if isinstance(command, _SAID_BY_MEMBERS):
-            return None if own else (ErrorCode.INVALID_REQUEST, NOT_SAID_BY_CLIENTS)
+            return None
         if isinstance(command, Reassign):
             return self._refuses(command)
         if command.member:
@@ -231,6 +242,11 @@ class Steward:
             if self.replica.raft.configuration.is_voter(command.member):
                 self._revoking[command.member] = self.replica.ticks
         return None
+
+    def _has_answered(self, member: int) -> bool:
+        """Does this leader know that it has kept something of the log?"""
+        progress = self.replica.raft.progress.get(member)
+        return progress is not None and progress.match_index > 0
 
     def _refuses(self, command: Reassign) -> tuple[ErrorCode, str] | None:
         """Would a vote be taken away that the others can't do without?

@@ -20,10 +20,15 @@ class Table:
     """n1 has said where it is; n2 and n3 are as silent as n4, who has left."""
 
     def __init__(self) -> None:
-        self.members: dict[int, object] = {1: SimpleNamespace(key=b"")}
+        self.members: dict[int, object] = {
+            1: SimpleNamespace(key=b""),
+            5: SimpleNamespace(key=KEY),
+            6: SimpleNamespace(key=KEY),
+        }
         self.gone = {4: object()}
         token = Token(token_digest(SECRET), 1000, 1, MemberRole.VOTER)
         self.tokens = {TOKEN: token}
+        self.trust = SimpleNamespace(members=(5,))
 
     def everybody(self, known: tuple[int, ...]) -> set[int]:
         return {*known, *self.members} - self.gone.keys()
@@ -47,8 +52,8 @@ def no_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "catch_up", catch_up)
 
 
-async def check(name: str, secret: bytes = SECRET) -> None:
-    request = JoinRequest(TOKEN, secret, 77, name, "h:1", "http://h:2", b"")
+async def check(name: str, secret: bytes = SECRET, member: int = 77) -> None:
+    request = JoinRequest(TOKEN, secret, member, name, "h:1", "http://h:2", b"")
     await Admission(cast(Any, Node()))._check(request, KEY)
 
 
@@ -62,9 +67,18 @@ async def test_nobody_takes_the_name_of_a_first_voter_that_is_silent(name: str) 
         await check(name)
 
 
-@pytest.mark.parametrize("name", ["n4", "n5"])
+@pytest.mark.parametrize("name", ["n4", "n7"])
 async def test_the_name_of_one_that_has_left_is_free(name: str) -> None:
     await check(name)
+
+
+async def test_who_asks_again_needs_no_token_unless_it_was_revoked() -> None:
+    """Story: whoever had a revoked member's first key, and no token, was signed another
+    certificate for it, and moved the member in the log.
+    """
+    await check("n6", b"x" * 16, 6)
+    with pytest.raises(HelloError, match="was revoked"):
+        await check("n5", b"x" * 16, 5)
 
 
 async def test_who_has_no_secret_is_told_nothing_of_names() -> None:

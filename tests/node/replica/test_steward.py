@@ -409,6 +409,22 @@ def test_who_was_let_in_and_never_came_can_be_sent_away() -> None:
     goes_to(together, (1, 2, 3))
 
 
+def test_who_asks_again_has_not_answered_yet() -> None:
+    """Story: only the node that signs was asked whether it had met the member. One that
+    never had let it in without its data, as who had promised what it did not know.
+    """
+    together = cluster()
+    done(together, MakeToken(TOKEN, b"d" * 32, HOUR, 5, REPLICA))
+    done(together, admit(4))
+    together.wait_for(lambda: 4 in configuration(together).learners)
+    # It did not get the answer.
+    done(together, admit(4))
+    together.joins(4)
+    leader = together.replicas[together.leader]
+    together.wait_for(lambda: leader.raft.progress[4].match_index > 0)
+    assert together.code(asks(together, admit(4))) == ErrorCode.MEMBER_EXISTS
+
+
 def record(role: MemberRole, successor: int = 0) -> MemberRecord:
     return MemberRecord(role, "n", "a:1", "b:1", b"", successor, 1)
 
