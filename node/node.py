@@ -395,7 +395,7 @@ class Node:
         if self.met.is_news(who):
             self.roster.refuse_second(who)
         try:
-            await self.met.meet(who)
+            await self.met.meet(who, self.replica.database.member_table.gone)
         except OSError as error:
             if not is_no_space(error):
                 self.fail(error)

@@ -210,9 +210,6 @@ class BootPairs(msgspec.Struct):
             raise HelloError(_suspicion(who, known[0]))
         return True
 
-    def record(self, who: Introduction) -> None:
-        self.pairs[who.member_id] = (who.boot_count, who.boot_nonce)
-
 
 def short_nonce(nonce: int) -> bytes:
     """What the history keeps of a boot: enough to tell two copies apart."""

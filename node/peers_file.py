@@ -7,6 +7,7 @@ a member's data directory could not be told from the member.
 """
 
 import asyncio
+from collections.abc import Container
 from concurrent.futures import Executor
 from zlib import crc32
 
@@ -45,11 +46,12 @@ class Met:
         """Has this boot of it not been met before? Raises HelloError."""
         return self._known.check(who)
 
-    async def meet(self, who: Introduction) -> None:
+    async def meet(self, who: Introduction, gone: Container[int]) -> None:
         """Returns once its pair is durable. Raises HelloError, OSError.
 
         A member dials several times at once: all of them wait for the one write, and
-        what could not be written is news the next time.
+        what could not be written is news the next time. Those who are `gone` from the
+        cluster are refused for that: their pairs are forgotten then.
         """
         if not self.is_news(who):
             return
@@ -57,11 +59,12 @@ class Met:
             if not self._known.check(who):
                 return
             pair = (who.boot_count, who.boot_nonce)
-            pairs = {**self._known.pairs, who.member_id: pair}
+            kept = {m: p for m, p in self._known.pairs.items() if m not in gone}
+            pairs = {**kept, who.member_id: pair}
             await asyncio.get_running_loop().run_in_executor(
                 self._executor, write_pairs, self._env, self._data_dir, pairs
             )
-            self._known.record(who)
+            self._known.pairs = pairs
 
 
 def read_pairs(env: Env, data_dir: str) -> BootPairs:

@@ -122,7 +122,7 @@ async def test_nobody_is_met_before_that_is_durable() -> None:
     """
     env, disk = _env(), Slow()
     met = Met(env, "/data", disk)
-    meetings = [asyncio.ensure_future(met.meet(_boot(5))) for _ in range(3)]
+    meetings = [asyncio.ensure_future(met.meet(_boot(5), ())) for _ in range(3)]
     await disk.until_asked()
     for _ in range(5):
         await asyncio.sleep(0)
@@ -139,7 +139,7 @@ async def test_who_could_not_be_written_down_is_news_the_next_time() -> None:
     met = Met(env, "/data", disk)
     env.fail("write", "/data/peers.tmp", error=errno.ENOSPC)
     for refused in (True, False):
-        meeting = asyncio.ensure_future(met.meet(_boot(5)))
+        meeting = asyncio.ensure_future(met.meet(_boot(5), ()))
         await disk.until_asked()
         disk.waiting.pop()()
         if refused:
@@ -149,3 +149,16 @@ async def test_who_could_not_be_written_down_is_news_the_next_time() -> None:
         else:
             await meeting
     assert read_pairs(env, "/data").pairs == {7: (1, 5)}
+
+
+async def test_who_was_removed_is_forgotten_with_the_next_that_is_met() -> None:
+    """Story: the file had everybody who had ever been a member, for ever."""
+    env, disk = _env(), Slow()
+    write_pairs(env, "/data", {8: (3, 99), 9: (1, 1)})
+    met = Met(env, "/data", disk)
+    meeting = asyncio.ensure_future(met.meet(_boot(5), {8: "gone"}))
+    await disk.until_asked()
+    disk.waiting.pop()()
+    await meeting
+    assert (8 in met, 9 in met) == (False, True)
+    assert read_pairs(env, "/data").pairs == {7: (1, 5), 9: (1, 1)}
