@@ -97,13 +97,20 @@ class Credentials:
         self.warned_s = 0.0
         self._take(self.files.load(), self._contexts())
 
-    def _load(self) -> None:
-        """What is there by now; files of another member are not taken (TlsError)."""
+    async def _load(self) -> None:
+        """Take what is there by now; of another member it is not taken (TlsError).
+
+        The files are read in a thread, and what they hold is in use, all of it, before
+        anybody else looks.
+        """
+        self._take(*await _in_thread(self._read))
+
+    def _read(self) -> tuple[Held, Contexts]:
         held = self.files.load()
         found, ours = held.certificate.identity, self.shown.identity
         if found != ours:
             raise TlsError(f"{self.files.cert}: is for {found.uri}, not {ours.uri}")
-        self._take(held, self._contexts())
+        return held, self._contexts()
 
     def _take(self, held: Held, contexts: Contexts) -> None:
         """All of it, or, with a TlsError, nothing."""
@@ -298,7 +305,7 @@ class Credentials:
                 self._again_later(f"{reason}: this node needs a new certificate")
                 return
             await _in_thread(lambda: self.files.keep_roots(wanted))
-            await _in_thread(self._load)
+            await self._load()
         except (OSError, TlsError) as error:
             self._again_later(f"the roots can't be kept: {error}")
             return
@@ -326,7 +333,7 @@ class Credentials:
     async def _read_again(self) -> bool:
         """Whether there were other files than those that are in use."""
         before = (self.shown, self.roots)
-        await _in_thread(self._load)
+        await self._load()
         if (self.shown, self.roots) == before:
             return False
         self._changed()
@@ -351,7 +358,7 @@ class Credentials:
                 return
             request, key = await _in_thread(lambda: _request(node.config.name))
             certificate = await self._signed(request)
-            await _in_thread(lambda: self._keep(certificate, key))
+            await self._keep(certificate, key)
         except (HelloError, OSError, TlsError) as error:
             self._again_later(f"no new certificate: {error}")
             return
@@ -362,11 +369,12 @@ class Credentials:
         logger.info("a new certificate: %s", self._description())
         self._look_again()
 
-    def _keep(self, certificate: bytes, key: bytes) -> None:
-        self.files.keep_pair(certificate, key, self.shown)
+    async def _keep(self, certificate: bytes, key: bytes) -> None:
+        shown = self.shown
+        await _in_thread(lambda: self.files.keep_pair(certificate, key, shown))
         # Should it not be read now, it is next time, and no other one made.
         self.asked = True
-        self._load()
+        await self._load()
 
     async def _signed(self, request: bytes) -> bytes:
         """By ourselves, or by the first member that can. Raises HelloError."""

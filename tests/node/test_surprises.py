@@ -229,10 +229,33 @@ async def test_files_that_cannot_be_read_again_are_taken_later(
         made = own_certificate(config.peer.cert, config.peer.key, config.peer.ca)
         assert made != before
         ours.retry_at_s = 0.0
-        # They are read beside the loop, which takes them for the connections later.
         await until(lambda: node.transport.client_context is not using)
         assert ours.shown == made
         await ticks_go_on(node)
+
+
+async def test_what_is_shown_and_what_connections_are_made_by_change_at_once(
+    config: NodeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Story: the thread that read the files put down what is shown, and the loop could
+    tell of it before connections were made by it.
+    """
+    async with Node(config) as node:
+        await until(lambda: node.replica.raft.is_leader)
+        ours = node.credentials
+        seen: list[bool] = []
+
+        async def looked_at(work: Callable[[], object]) -> object:
+            before = ours.shown, ours.roots
+            found = await asyncio.get_running_loop().run_in_executor(None, work)
+            seen.append((ours.shown, ours.roots) == before)
+            return found
+
+        monkeypatch.setattr(credentials, "_in_thread", looked_at)
+        ours.renew()
+        await until(lambda: ours.renewals == 1)
+        assert all(seen)
+        assert node.transport.client_context is ours.contexts[1]
 
 
 def trust_what_is_no_ca(config: NodeConfig) -> None:
