@@ -149,11 +149,14 @@ async def test_what_had_no_room_and_is_owed_no_more_refuses_no_writes(
     async with Node(config) as node:
         await said(node, MakeToken(9, b"d" * 32, 60_000, 1, MemberRole.REPLICA))
         store = node.replica.database.store
+        work = store.work
 
-        def work(budget_bytes: int = 0) -> bool:
-            raise OSError(errno.ENOSPC, "no space left on device")
+        def work_without_room(budget_bytes: int = 1 << 20) -> bool:
+            if store._frozen:
+                raise OSError(errno.ENOSPC, "no space left on device")
+            return work(budget_bytes)
 
-        store.work = work
+        store.work = work_without_room
         store.freeze()
         await until(lambda: node.replica.no_space)
         # As each state does that takes the place of one.
