@@ -30,10 +30,13 @@ def _store(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return value
 
 
-@command.command("inspect")
-@click.argument(
+_directory = click.argument(
     "directory", type=click.Path(exists=True, file_okay=False), callback=_store
 )
+
+
+@command.command("inspect")
+@_directory
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def inspect_command(directory: str, output: str) -> None:
     """Show runs, tables and amplification, newest run first."""
@@ -69,9 +72,7 @@ def inspect_command(directory: str, output: str) -> None:
 
 
 @command.command("verify")
-@click.argument(
-    "directory", type=click.Path(exists=True, file_okay=False), callback=_store
-)
+@_directory
 def verify_command(directory: str) -> None:
     """Read everything and compare every checksum; exit code 1 when one is wrong."""
     from ..storage.engine.care import verify

@@ -56,7 +56,7 @@ class Met:
         if not self.is_news(who):
             return
         async with self._writing:
-            if not self._known.check(who):
+            if not self.is_news(who):
                 return
             pair = (who.boot_count, who.boot_nonce)
             kept = {m: p for m, p in self._known.pairs.items() if m not in gone}

@@ -133,8 +133,7 @@ def _undone_change(scene: Scene) -> str:
     network.close(network.between([first.member, heir.member]))
     asks = [(doubter.member, each.member) for each in rest]
     network.silence((RequestPreVote, RequestVote), asks)
-    scene.wait(lambda: any(node.raft.is_leader for node in rest))
-    second = next(node for node in rest if node.raft.is_leader)
+    second = scene.elected(*rest)
     third = next(node for node in rest if node is not second)
     client = scene.put(second)
     scene.wait(lambda: second.raft.log.stable_index > index)
@@ -184,8 +183,7 @@ def _damaged_vote(scene: Scene) -> str:
     hold_down([first], "kill")
     rest = scene.others(first)
     term = max(node.raft.term for node in rest)
-    scene.wait(lambda: any(node.raft.is_leader for node in rest))
-    second = next(node for node in rest if node.raft.is_leader)
+    second = scene.elected(*rest)
     voter = next(node for node in rest if node is not second)
     scene.need(voter.raft.term > term and not voter.persisting, "it is too late")
     given = (voter.raft.term, voter.raft.vote)
@@ -212,14 +210,10 @@ def late_answer(seed: int) -> str:
 def _late_answer(scene: Scene) -> str:
     network, base, first = scene.network, scene.base, scene.leader
     # The first leader writes alone,
-    cut_off = network.close(network.between([first.member]))
-    for _ in range(2):
-        scene.put(first)
-    scene.wait(lambda: first.raft.log.stable_index > base + 1)
+    cut_off = scene.writes_alone(first, 2)
     # the second one to itself and one more,
     rest = scene.others(first)
-    scene.wait(lambda: any(node.raft.is_leader for node in rest))
-    second = next(node for node in rest if node.raft.is_leader)
+    second = scene.elected(*rest)
     doubter, *others = scene.others(first, second)
     scene.tell(second, doubter)
     scene.put(second)

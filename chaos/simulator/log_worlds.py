@@ -8,7 +8,6 @@ answer, a state beside which they still stand. Votes and rounds may be as late.
 from collections.abc import Callable
 from typing import Final
 
-from ...node.replica import PeerMessage
 from ...raft import AppendEntriesReply, HeartbeatReply, RequestVoteReply
 from ...raft.candidate import start_election
 from .faults.process import hold_down
@@ -41,8 +40,8 @@ def dropped_tail(seed: int) -> str:
 def _dropped_tail(scene: Scene) -> str:
     first = scene.leader
     second, third = scene.others(first)
-    cut_off = _writes_alone(scene, first)
-    second = _elected(scene, second, third)
+    cut_off = scene.writes_alone(first, _REPLACED)
+    second = scene.elected(second, third)
     cut_off()
     scene.tell(second, first, *scene.others(first, second))
     index = scene.base + 1
@@ -69,17 +68,10 @@ def late_acknowledgement(seed: int) -> str:
 def _late_acknowledgement(scene: Scene) -> str:
     network, first = scene.network, scene.leader
     follower, *rest = scene.others(first)
-    held: list[AppendEntriesReply] = []
-    deliver = network.deliver
-
-    def hold(member: int, message: PeerMessage) -> None:
-        mine = (message.sender, message.to) == (follower.member, first.member)
-        if mine and isinstance(message, AppendEntriesReply):
-            held.append(message)
-        else:
-            deliver(member, message)
-
-    network.deliver = hold
+    held, let_through = scene.hold(
+        AppendEntriesReply,
+        lambda m: (m.sender, m.to) == (follower.member, first.member),
+    )
     pair = [first.member, follower.member]
     scene.tell(first, follower)
     cut_off = network.close(network.between(pair))
@@ -89,8 +81,8 @@ def _late_acknowledgement(scene: Scene) -> str:
     scene.wait(lambda: any(m.accepted and m.index >= index for m in held))
     late = next(m for m in held if m.accepted and m.index >= index)
     # Another one leads, and its one entry takes the place of all of them.
-    second = _elected(scene, *rest)
-    network.deliver = deliver
+    second = scene.elected(*rest)
+    let_through()
     cut_off()
     scene.tell(second, *scene.others(second))
     scene.wait(
@@ -122,27 +114,18 @@ def late_vote(seed: int) -> str:
 
 def _late_vote(scene: Scene) -> str:
     network, first = scene.network, scene.leader
-    held: list[RequestVoteReply] = []
-    deliver = network.deliver
-
-    def hold(member: int, message: PeerMessage) -> None:
-        if isinstance(message, RequestVoteReply) and message.granted:
-            held.append(message)
-        else:
-            deliver(member, message)
-
     hold_down([first], "kill")
-    network.deliver = hold
+    held, let_through = scene.hold(RequestVoteReply, lambda m: m.granted)
     scene.wait(lambda: bool(held))
     late, term = held[0], held[0].term
     candidate = scene.cluster.by_member[late.to]
     network.close(network.between([candidate.member]))
-    network.deliver = deliver
+    let_through()
     # Of those left the one that led before is elected by the one that voted.
     first.wanted = True
     first.start()
     voter = scene.cluster.by_member[late.sender]
-    other = _elected(scene, first, voter)
+    other = scene.elected(first, voter)
     scene.need(other.raft.term == term + 1, "it took more terms")
     scene.need(candidate.raft.term == term, "it has heard of a later term")
     start_election(candidate.raft, transfer=True)
@@ -165,17 +148,13 @@ def late_round(seed: int) -> str:
 def _late_round(scene: Scene) -> str:
     network, first = scene.network, scene.leader
     old, third = scene.others(first)
-    held: list[HeartbeatReply] = []
-    deliver = network.deliver
-
-    def hold(member: int, message: PeerMessage) -> None:
-        mine = (message.sender, message.to) == (third.member, old.member)
-        if mine and isinstance(message, HeartbeatReply) and message.round:
-            held.append(message)
-        deliver(member, message)
-
     scene.tell_all()
-    network.deliver = hold
+    answers = (third.member, old.member)
+    held, _ = scene.hold(
+        HeartbeatReply,
+        lambda m: (m.sender, m.to) == answers and m.round > 0,
+        copies=True,
+    )
     _hands_over(scene, first, old)
     scene.get(old)
     scene.wait(lambda: bool(held))
@@ -185,7 +164,7 @@ def _late_round(scene: Scene) -> str:
     # It sleeps while another one is elected, and then is heard by nobody.
     old.pause(True)
     network.close(network.between([old.member]))
-    new = _elected(scene, first, third)
+    new = scene.elected(first, third)
     client = scene.put(new)
     scene.wait(lambda: client.current is None)
     scene.need(client.history[-1].outcome == "ok", "it is not acknowledged")
@@ -212,8 +191,8 @@ def state_over_tail(seed: int) -> str:
 def _state_over_tail(scene: Scene) -> str:
     first = scene.leader
     second, third = scene.others(first)
-    cut_off = _writes_alone(scene, first)
-    second = _elected(scene, second, third)
+    cut_off = scene.writes_alone(first, _REPLACED)
+    second = scene.elected(second, third)
     base = scene.base
     scene.tell_all()
     scene.wait(lambda: second.raft.log.base_index > base, timeouts=40)
@@ -235,28 +214,12 @@ LOG_WORLDS: Final[dict[str, Callable[[int], str]]] = {
 }
 
 
-def _writes_alone(scene: Scene, leader: Node) -> Callable[[], None]:
-    """It has entries that nobody else gets; how its links are opened again."""
-    cut_off = scene.network.close(scene.network.between([leader.member]))
-    for _ in range(_REPLACED):
-        scene.put(leader)
-    index = scene.base + _REPLACED
-    scene.wait(lambda: leader.raft.log.stable_index >= index)
-    return cut_off
-
-
 def _hands_over(scene: Scene, leader: Node, heir: Node) -> None:
     """The heir leads, and what it began its term with is committed."""
     leader.transfer_leadership(heir.member)
     scene.wait(lambda: heir.raft.is_leader)
     log = heir.raft.log
     scene.wait(lambda: log.term(log.commit_index) == heir.raft.term)
-
-
-def _elected(scene: Scene, *nodes: Node) -> Node:
-    """The one of these that comes to lead."""
-    scene.wait(lambda: any(node.raft.is_leader for node in nodes))
-    return next(node for node in nodes if node.raft.is_leader)
 
 
 def _ends_at(node: Node, index: int) -> bool:

@@ -6,7 +6,7 @@ is about says so (`Missed`), and the next one is tried.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -34,6 +34,7 @@ _NOTHING_FORGOTTEN: Final = {
 }
 
 Pair = tuple[int, int]
+M = TypeVar("M", bound=PeerMessage)
 
 
 class Missed(Exception):
@@ -100,6 +101,46 @@ class Scene:
         client = self.world.random.choice(idle)
         client.begin(kind, Level.LINEARIZABLE, _KEY, node)
         return client
+
+    def writes_alone(self, leader: Node, count: int) -> Callable[[], None]:
+        """It has so many entries that nobody else gets; how its links are opened again.
+
+        Raises Missed.
+        """
+        cut_off = self.network.close(self.network.between([leader.member]))
+        for _ in range(count):
+            self.put(leader)
+        index = self.base + count
+        self.wait(lambda: leader.raft.log.stable_index >= index)
+        return cut_off
+
+    def elected(self, *nodes: Node) -> Node:
+        """The one of these that comes to lead. Raises Missed."""
+        self.wait(lambda: any(node.raft.is_leader for node in nodes))
+        return next(node for node in nodes if node.raft.is_leader)
+
+    def hold(
+        self, kind: type[M], wanted: Callable[[M], bool], *, copies: bool = False
+    ) -> tuple[list[M], Callable[[], None]]:
+        """Messages that do not arrive, as they come, and how that ends.
+
+        With `copies` they do arrive.
+        """
+        held: list[M] = []
+        deliver = self.network.deliver
+
+        def catch(member: int, message: PeerMessage) -> None:
+            if isinstance(message, kind) and wanted(message):
+                held.append(message)
+                if not copies:
+                    return
+            deliver(member, message)
+
+        def end() -> None:
+            self.network.deliver = deliver
+
+        self.network.deliver = catch
+        return held, end
 
     def wait(self, condition: Callable[[], bool], timeouts: int = 20) -> None:
         """For so many election timeouts at most. Raises Missed."""
